@@ -1,0 +1,1 @@
+from realuid._version import __version__

@@ -1,0 +1,117 @@
+"""Images (or toy points) held in memory, and batches of them on a device."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from realuid.errors import DataError
+from realuid.seeds import stream
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in memory: uint8 images, or float32 points for toy distributions.
+
+    Args:
+        values: uint8, shape (n, c, h, w), or float32, shape (n, d).
+        labels: int64 classes, shape (n,), or None.
+        name: for messages and reports.
+        classes: class names; their number is the number of classes.
+    """
+
+    values: Tensor
+    labels: Tensor | None = None
+    name: str = "data"
+    classes: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return self.values.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample: (c, h, w) or (d,)."""
+        return tuple(self.values.shape[1:])
+
+    @property
+    def is_image(self) -> bool:
+        """Whether samples are uint8 images."""
+        return self.values.dtype == torch.uint8
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, 0 without labels."""
+        return len(self.classes)
+
+    def to(self, device: torch.device | str) -> Dataset:
+        """The same data on a device."""
+        labels = None if self.labels is None else self.labels.to(device)
+        return Dataset(self.values.to(device), labels, self.name, self.classes)
+
+    def subset(self, index: Tensor | slice) -> Dataset:
+        """Some of the samples."""
+        labels = None if self.labels is None else self.labels[index]
+        return Dataset(self.values[index], labels, self.name, self.classes)
+
+    def without_labels(self) -> Dataset:
+        """The same samples, unconditional."""
+        return Dataset(self.values, None, self.name)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over values and labels: the key of everything that is cached about this data."""
+        digest = hashlib.sha256(str((self.shape, self.num_classes)).encode())
+        digest.update(self.values.cpu().contiguous().numpy().tobytes())
+        if self.labels is not None:
+            digest.update(self.labels.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def to_float(values: Tensor) -> Tensor:
+    """uint8 0..255 to float32 in [-1, 1]; float data unchanged."""
+    return values.float() / 127.5 - 1 if values.dtype == torch.uint8 else values
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Float images in [-1, 1] to uint8, rounded to the nearest level and clamped: the inverse of `to_float`."""
+    return ((x.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def random_flip(x: Tensor, uniform: Tensor) -> Tensor:
+    """Mirror the images whose random number is below one half.
+
+    Args:
+        x: shape (b, c, h, w).
+        uniform: in [0, 1), shape (b,).
+    """
+    return torch.where((uniform < 0.5).view(-1, 1, 1, 1), x.flip(-1), x)
+
+
+class Order:
+    """An endless, reproducible order of samples: epoch e is a permutation seeded by (seed, e).
+
+    Which samples stand at a position depends on nothing else, so resuming needs no state but the position.
+    """
+
+    def __init__(self, size: int, seed: int, device: torch.device | str = "cpu"):
+        self.size, self.seed, self.device = size, seed, device
+        self._epochs: dict[int, Tensor] = {}
+
+    def _epoch(self, number: int) -> Tensor:
+        if number not in self._epochs:
+            permutation = torch.randperm(self.size, generator=stream(self.seed, "order", number)).to(self.device)
+            self._epochs = {k: v for k, v in self._epochs.items() if k == number - 1}
+            self._epochs[number] = permutation
+        return self._epochs[number]
+
+    def indices(self, position: int, count: int) -> Tensor:
+        """Indices of the samples at positions position, ..., position + count - 1; int64, shape (count,)."""
+        if count > self.size:
+            raise DataError(f"a batch of {count} is larger than the data ({self.size} samples). Lower the batch size.")
+        epoch, offset = divmod(position, self.size)
+        head = self._epoch(epoch)[offset : offset + count]
+        if len(head) == count:
+            return head
+        return torch.cat([head, self._epoch(epoch + 1)[: count - len(head)]])

@@ -1,0 +1,52 @@
+"""Many images as one picture."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from realuid.data.dataset import to_uint8
+from realuid.files import atomic_file
+
+_POINTS_SIDE = 256
+
+
+def grid_image(x: Tensor, columns: int | None = None, scale: int | None = None) -> Image.Image:
+    """Arrange images in rows; toy points become one scatter plot.
+
+    Args:
+        x: float images in [-1, 1] or uint8, shape (n, c, h, w), or points, shape (n, 2).
+        columns: images a row; by default a square.
+        scale: whole-number magnification; by default small images reach 32 pixels.
+    """
+    if x.dim() == 2:
+        return _scatter(x)
+    x = (x if x.dtype == torch.uint8 else to_uint8(x)).cpu()
+    count, channels, height, width = x.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    scale = scale or max(1, math.ceil(32 / max(height, width)))
+    canvas = torch.zeros(rows * columns, channels, height, width, dtype=torch.uint8)
+    canvas[:count] = x
+    canvas = canvas.view(rows, columns, channels, height, width).permute(0, 3, 1, 4, 2)
+    pixels = canvas.reshape(rows * height, columns * width, channels).numpy()
+    image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+
+
+def _scatter(points: Tensor) -> Image.Image:
+    image = Image.new("L", (_POINTS_SIDE, _POINTS_SIDE), 255)
+    draw = ImageDraw.Draw(image)
+    for x, y in ((points.cpu() / 2.5 + 1) * _POINTS_SIDE / 2).tolist():
+        draw.point((x, _POINTS_SIDE - y), 0)
+    return image
+
+
+def save_grid(x: Tensor, path: Path, columns: int | None = None) -> None:
+    """Write `grid_image(x)` as PNG, atomically."""
+    with atomic_file(path) as temporary:
+        grid_image(x, columns).save(temporary, format="PNG")

@@ -1,0 +1,133 @@
+"""Read images from a folder or a zip into one uint8 tensor."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from realuid.data.dataset import Dataset
+from realuid.errors import DataError
+
+LABELS = "dataset.json"
+_MODES = {1: "L", 3: "RGB"}
+
+
+def decode(content: bytes, name: str, channels: int | None, resolution: int | None) -> np.ndarray:
+    """One encoded image to uint8, shape (h, w, c).
+
+    Args:
+        content: PNG, JPEG, ... as bytes.
+        name: for messages.
+        channels: 1 or 3 to convert; None keeps grey grey and everything else RGB.
+        resolution: side length to crop to the centre square and resize to; None keeps the size.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            image = opened.convert(_MODES[channels or (1 if opened.mode in ("L", "1", "LA", "I;16") else 3)])
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"'{name}' is not an image that can be read. Remove it or repair it.") from error
+    if resolution and image.size != (resolution, resolution):
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image.crop((left, top, left + side, top + side)).resize((resolution,) * 2, Image.Resampling.LANCZOS)
+    pixels = np.asarray(image)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def decode_all(
+    names: Sequence[str], read: Callable[[str], bytes], channels: int | None, resolution: int | None
+) -> Tensor:
+    """Decode many images in threads; all must end in one shape. Returns uint8, shape (n, c, h, w)."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        arrays = list(pool.map(lambda name: decode(read(name), name, channels, resolution), names, chunksize=256))
+    for name, array in zip(names, arrays, strict=True):
+        if array.shape != arrays[0].shape:
+            raise DataError(
+                f"'{name}' is {_describe(array)} while '{names[0]}' is {_describe(arrays[0])}. Pass a resolution "
+                "and / or a number of channels (1 or 3) to make all alike."
+            )
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
+
+
+def _describe(array: np.ndarray) -> str:
+    height, width, channels = array.shape
+    return f"{width}x{height} with {channels} channel{'s' if channels > 1 else ''}"
+
+
+def read_zip(path: Path, channels: int | None = None, resolution: int | None = None) -> Dataset:
+    """A zip in the EDM / StyleGAN layout: images in folders, labels in `dataset.json` if there are any.
+
+    Raises:
+        DataError: for a missing, truncated or empty zip, or a file in it that is not an image.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [n for n in archive.namelist() if not n.endswith("/") and Path(n).name != LABELS]
+            listing = archive.read(LABELS) if LABELS in archive.namelist() else None
+            contents = {name: archive.read(name) for name in names}
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise DataError(f"'{path}' is not a whole zip file ({error}). Download or write it again.") from error
+    return _assemble(str(path), sorted(names), contents.__getitem__, listing, channels, resolution)
+
+
+def read_folder(path: Path, channels: int | None = None, resolution: int | None = None) -> Dataset:
+    """A folder of images, searched through all levels.
+
+    Labels come from `dataset.json` if it is there; else, if every image lies in a sub-folder, from the folder names.
+    """
+    files = sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
+    names = [str(f.relative_to(path)) for f in files if f.name != LABELS]
+    listing = (path / LABELS).read_bytes() if (path / LABELS).is_file() else None
+    if listing is None and names and all(os.sep in name for name in names):
+        listing = json.dumps({"labels": _labels_from_folders(names)}).encode()
+    return _assemble(str(path), names, lambda name: (path / name).read_bytes(), listing, channels, resolution)
+
+
+def _labels_from_folders(names: Sequence[str]) -> list[list]:
+    folders = [Path(name).parts[0] for name in names]
+    order = {folder: i for i, folder in enumerate(sorted(set(folders)))}
+    return [[name, order[folder]] for name, folder in zip(names, folders, strict=True)]
+
+
+def _assemble(
+    source: str,
+    names: Sequence[str],
+    read: Callable[[str], bytes],
+    listing: bytes | None,
+    channels: int | None,
+    resolution: int | None,
+) -> Dataset:
+    if not names:
+        raise DataError(f"'{source}' holds no images.")
+    labels = _read_labels(source, names, listing)
+    values = decode_all(names, read, channels, resolution)
+    classes = () if labels is None else tuple(str(i) for i in range(int(labels.max()) + 1))
+    return Dataset(values, labels, Path(source).stem, classes)
+
+
+def _read_labels(source: str, names: Sequence[str], listing: bytes | None) -> Tensor | None:
+    if listing is None:
+        return None
+    try:
+        pairs = json.loads(listing)["labels"]
+        table = {} if pairs is None else {name: int(label) for name, label in pairs}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{LABELS} of '{source}' is not {{\"labels\": [[name, class], ...]}} ({type(error).__name__})."
+        ) from error
+    if not table:
+        return None
+    missing = next((name for name in names if name not in table), None)
+    if missing is not None:
+        raise DataError(f"{LABELS} of '{source}' has no label for '{missing}'.")
+    return torch.tensor([table[name] for name in names])

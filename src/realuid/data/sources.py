@@ -1,0 +1,86 @@
+"""Where data comes from: one string names the bundled digits, a toy, a zip, a folder or a Hugging Face data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from sklearn.datasets import load_digits as sklearn_digits
+
+from realuid.data.dataset import Dataset
+from realuid.data.images import decode_all, read_folder, read_zip
+from realuid.data.toy import load_toy
+from realuid.errors import DataError
+
+SOURCES = "'digits', 'toy:NAME', 'hf:NAME', a folder of images or a .zip in the EDM layout"
+
+
+def load_dataset(source: str, channels: int | None = None, resolution: int | None = None) -> Dataset:
+    """Read a data set into memory.
+
+    Args:
+        source: 'digits' (scikit-learn's 1797 images of 8 x 8), 'toy:NAME' (2-D points), 'hf:NAME' or 'hf:NAME:SPLIT'
+            (Hugging Face, or a folder its `save_to_disk` wrote; needs the extra `realuid[data]`), a folder, or a zip.
+        channels: 1 or 3 to convert images; None keeps them as they are.
+        resolution: side length to crop and resize images to; None keeps their size.
+
+    Raises:
+        DataError: for a source that does not exist or cannot be read.
+    """
+    if channels not in (None, 1, 3):
+        raise DataError(f"channels = {channels}: allowed are 1 (grey) and 3 (RGB).")
+    if source == "digits":
+        data = load_digits()
+    elif source.startswith("toy:"):
+        data = load_toy(source.removeprefix("toy:"))
+    elif source.startswith("hf:"):
+        data = load_hugging_face(source.removeprefix("hf:"), channels, resolution)
+    elif Path(source).is_dir():
+        data = read_folder(Path(source), channels, resolution)
+    elif Path(source).is_file():
+        data = read_zip(Path(source), channels, resolution)
+    else:
+        raise DataError(f"no data at '{source}'. Allowed: {SOURCES}.")
+    if channels and data.is_image and data.shape[0] != channels:
+        raise DataError(f"'{source}' has {data.shape[0]} channel(s), but channels = {channels} was asked for.")
+    if resolution and data.is_image and data.shape[1:] != (resolution, resolution):
+        raise DataError(f"'{source}' is {data.shape[2]}x{data.shape[1]}, but resolution = {resolution} was asked for.")
+    return data
+
+
+def load_digits() -> Dataset:
+    """scikit-learn's handwritten digits, uint8, shape (1797, 1, 8, 8), 10 classes; in a fixed shuffled order."""
+    bunch = sklearn_digits()
+    values = torch.from_numpy(bunch.images).mul(255 / 16).round().to(torch.uint8)[:, None]
+    labels = torch.from_numpy(bunch.target).long()
+    order = torch.randperm(len(values), generator=torch.Generator().manual_seed(0))
+    return Dataset(values[order], labels[order], "digits", tuple("0123456789"))
+
+
+def load_hugging_face(name: str, channels: int | None = None, resolution: int | None = None) -> Dataset:
+    """A Hugging Face image data set: its first image column and, if there is one, its first class column."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise DataError(f"'hf:{name}' needs the extra: pip install 'realuid[data]'.") from error
+    name, _, split = name.partition(":")
+    try:
+        if Path(name).is_dir():
+            table = datasets.load_from_disk(name)
+            table = table[split or "train"] if isinstance(table, datasets.DatasetDict) else table
+        else:
+            table = datasets.load_dataset(name, split=split or "train")
+    except Exception as error:  # the library raises many kinds, all about what was asked for
+        raise DataError(
+            f"'hf:{name}' cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]})."
+        ) from error
+    image = next((k for k, v in table.features.items() if isinstance(v, datasets.Image)), None)
+    label = next((k for k, v in table.features.items() if isinstance(v, datasets.ClassLabel)), None)
+    if image is None:
+        raise DataError(f"'hf:{name}' has no image column (columns: {', '.join(table.features)}).")
+    table = table.cast_column(image, datasets.Image(decode=False))
+    rows = [row["bytes"] or Path(row["path"]).read_bytes() for row in table[image]]
+    values = decode_all([str(i) for i in range(len(rows))], lambda i: rows[int(i)], channels, resolution)
+    labels = None if label is None else torch.tensor(table[label])
+    classes = () if label is None else tuple(table.features[label].names)
+    return Dataset(values, labels, Path(name).name, classes)

@@ -1,0 +1,38 @@
+"""Errors a user can cause. The command line prints them as one line and exits with code 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class RealUIDError(ValueError):
+    """A mistake in what was passed: the message says what it was, what is allowed and what to do."""
+
+
+class ConfigError(RealUIDError):
+    """A setting that is unknown, illegal or contradicts another one."""
+
+
+class DataError(RealUIDError):
+    """Data that is missing, damaged or of the wrong kind."""
+
+
+class PredictionError(RealUIDError):
+    """A prediction type that does not exist on a path, or cannot be computed from another one."""
+
+
+class CheckpointError(RealUIDError):
+    """A checkpoint or model folder that is missing, damaged or belongs to something else."""
+
+
+class NonFiniteError(RealUIDError):
+    """A loss or a gradient became infinite or NaN; training stopped before it touched the weights."""
+
+
+def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> str:
+    """The message for a name that is in no table: what was passed, the nearest match, and what is allowed."""
+    allowed = sorted(allowed)
+    close = get_close_matches(name, allowed, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return f"unknown {kind} '{name}'.{hint} Allowed: {', '.join(allowed)}."

@@ -1,0 +1,28 @@
+"""How good samples are: feature extractors, Frechet and kernel distance, precision and recall."""
+
+from __future__ import annotations
+
+from realuid.metrics.evaluate import Evaluator, Scores
+from realuid.metrics.features import (
+    Classifier,
+    FeatureExtractor,
+    Inception,
+    cache_folder,
+    classifier,
+    make_extractor,
+    train_classifier,
+)
+from realuid.metrics.manifold import precision_recall
+
+__all__ = [
+    "Classifier",
+    "Evaluator",
+    "FeatureExtractor",
+    "Inception",
+    "Scores",
+    "cache_folder",
+    "classifier",
+    "make_extractor",
+    "precision_recall",
+    "train_classifier",
+]

@@ -1,0 +1,131 @@
+"""Frechet and kernel distance, precision and recall of a stream of samples, from one generation pass."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from realuid.data import Dataset, to_uint8
+from realuid.files import atomic_file
+from realuid.metrics.features import FeatureExtractor, cache_folder
+from realuid.metrics.manifold import precision_recall
+from realuid.seeds import mix
+
+#: Kernel distance, precision and recall compare at most this many samples of either side.
+_KEPT = 10_000
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Distances of samples to data; lower is better for fd and kid, higher for precision and recall."""
+
+    fd: float
+    kid: float
+    precision: float
+    recall: float
+    samples: int
+
+    def to_dict(self) -> dict:
+        """Plain numbers for JSON."""
+        return dataclasses.asdict(self)
+
+
+class _Features(nn.Module):
+    """Lets torchmetrics' distances take features that are extracted already, so that one pass serves all of them."""
+
+    def __init__(self, num_features: int):
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Evaluator:
+    """Compares samples with one data set in one feature space; the data's statistics are computed once and cached.
+
+    Args:
+        data: the real data.
+        extractor: the feature space.
+        device: where features are computed.
+    """
+
+    def __init__(self, data: Dataset, extractor: FeatureExtractor, device: torch.device | str = "cpu"):
+        self.data, self.device = data, torch.device(device)
+        self.extractor = extractor.to(self.device).eval()
+        self.reference = self._reference()
+
+    @torch.no_grad()
+    def features(self, x: Tensor) -> Tensor:
+        """Features of float samples in data units (or of uint8 images), shape (b, num_features), on the CPU."""
+        if self.data.is_image and x.dtype != torch.uint8:
+            x = to_uint8(x)
+        return self.extractor(x.to(self.device)).float().cpu()
+
+    def _reference(self) -> dict[str, Tensor]:
+        path = cache_folder() / f"statistics-{self.data.fingerprint()}-{self.extractor.key}.safetensors"
+        if path.is_file():
+            return load_file(path)
+        fid = self._fid()
+        kept = []
+        for start in range(0, len(self.data), 500):
+            features = self.features(self.data.values[start : start + 500])
+            fid.update(features, real=True)
+            kept.append(features)
+        reference = {
+            "sum": fid.real_features_sum,
+            "cov_sum": fid.real_features_cov_sum,
+            "count": fid.real_features_num_samples,
+            "features": torch.cat(kept)[:_KEPT].contiguous(),
+        }
+        with atomic_file(path) as temporary:
+            save_file(reference, temporary)
+        return reference
+
+    def _fid(self) -> FrechetInceptionDistance:
+        return FrechetInceptionDistance(feature=_Features(self.extractor.num_features))
+
+    def score(self, samples: Iterable[Tensor], full: bool = True, seed: int = 0) -> Scores:
+        """Score a stream of batches.
+
+        Args:
+            samples: float batches in data units, shape (b, *shape).
+            full: also compute kid, precision and recall (NaN otherwise).
+            seed: of the subsets that the kernel distance draws.
+        """
+        fid = self._fid()
+        fid.real_features_sum = self.reference["sum"]
+        fid.real_features_cov_sum = self.reference["cov_sum"]
+        fid.real_features_num_samples = self.reference["count"]
+        kept, count = [], 0
+        for batch in samples:
+            features = self.features(batch)
+            fid.update(features, real=False)
+            if count < _KEPT:
+                kept.append(features)
+            count += len(batch)
+        kid = precision = recall = float("nan")
+        if full:
+            generated = torch.cat(kept)[:_KEPT]
+            kid = self._kid(generated, seed)
+            precision, recall = precision_recall(self.reference["features"], generated)
+        return Scores(fd=float(fid.compute()), kid=kid, precision=precision, recall=recall, samples=count)
+
+    def _kid(self, generated: Tensor, seed: int) -> float:
+        real = self.reference["features"]
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore")  # that features are buffered is what is wanted
+            torch.manual_seed(mix(seed, "kid"))
+            size = min(1000, len(real), len(generated))
+            kid = KernelInceptionDistance(feature=_Features(self.extractor.num_features), subsets=50, subset_size=size)
+            kid.update(real.double(), real=True)
+            kid.update(generated.double(), real=False)
+            return float(kid.compute()[0])

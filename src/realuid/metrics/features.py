@@ -1,0 +1,180 @@
+"""Feature extractors: what a Frechet distance is measured in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from realuid.data import Dataset, to_float
+from realuid.errors import ConfigError
+from realuid.files import atomic_file
+from realuid.seeds import mix, stream
+
+
+def cache_folder() -> Path:
+    """Where trained extractors and reference statistics are kept: $REALUID_CACHE, or ~/.cache/realuid."""
+    return Path(os.environ.get("REALUID_CACHE", Path.home() / ".cache" / "realuid"))
+
+
+class FeatureExtractor(nn.Module):
+    """uint8 images, shape (b, c, h, w), or float points, shape (b, d), to features, shape (b, num_features).
+
+    `key` names the extractor, its training data and its weights, for caching and for reports.
+    """
+
+    num_features: int
+    key: str
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features, float32."""
+        raise NotImplementedError
+
+
+class Points(FeatureExtractor):
+    """Toy data are their own features."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.num_features, self.key = features, "points"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float()
+
+
+class Classifier(FeatureExtractor):
+    """A small convolutional classifier; its features are the activations before the last layer.
+
+    Args:
+        shape: (c, h, w) of the images.
+        num_classes: number of classes.
+        key: see `FeatureExtractor`.
+        num_features: width of the feature layer.
+    """
+
+    def __init__(self, shape: tuple[int, ...], num_classes: int, key: str = "", num_features: int = 64):
+        super().__init__()
+        channels, height, width = shape
+        halvings = max(1, (min(height, width) // 4).bit_length() - 1)
+        layers: list[nn.Module] = [nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU()]
+        for i in range(halvings):
+            into = 32 if i == 0 else 64
+            layers += [nn.Conv2d(into, 64, 3, padding=1, stride=2), nn.ReLU()]
+            height, width = (height + 1) // 2, (width + 1) // 2
+        layers += [nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.Flatten()]
+        layers += [nn.Linear(64 * height * width, num_features), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(num_features, num_classes)
+        self.num_features, self.key = num_features, key
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(to_float(x))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Class scores, shape (b, num_classes)."""
+        return self.head(self(x))
+
+
+def _four_rotations(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Every image turned by a random quarter, to be told apart: a task for data without labels (Gidaris et al. 2018)."""
+    quarter = torch.arange(len(values)) % 4
+    turned = torch.stack([torch.rot90(x, int(k), (-2, -1)) for x, k in zip(values, quarter, strict=True)])
+    return turned, quarter
+
+
+def train_classifier(data: Dataset, seed: int = 0, updates: int = 1500, batch: int = 128) -> tuple[Classifier, float]:
+    """Train a classifier on labelled images, or on telling rotations apart where there are no labels.
+
+    Args:
+        data: uint8 images.
+        seed: of weights, noise and batches.
+        updates: AdamW updates, one-cycle schedule.
+        batch: images per update.
+
+    Returns:
+        the classifier in evaluation mode, and its accuracy on the tenth of the data that it did not see.
+    """
+    if data.labels is None:
+        values, labels = _four_rotations(data.values)
+    else:
+        values, labels = data.values, data.labels
+    held_out = max(1, len(values) // 10)
+    order = torch.randperm(len(values), generator=stream(seed, "classifier split"))
+    test, train = order[:held_out], order[held_out:]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mix(seed, "classifier"))
+        model = Classifier(data.shape, int(labels.max()) + 1)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=updates)
+        for _ in range(updates):
+            index = train[torch.randint(len(train), (batch,))]
+            x = to_float(values[index])
+            logits = model.head(model.body(x + 0.1 * torch.randn_like(x)))
+            optimizer.zero_grad()
+            F.cross_entropy(logits, labels[index]).backward()
+            optimizer.step()
+            schedule.step()
+    model.eval().requires_grad_(False)
+    hits = torch.cat([model.logits(values[i]).argmax(1) == labels[i] for i in test.split(1000)])
+    return model, hits.float().mean().item()
+
+
+def classifier(data: Dataset, seed: int = 0) -> Classifier:
+    """The classifier for a data set: read from the cache, or trained now (about ten seconds for digits) and cached."""
+    key = f"classifier-{data.fingerprint()}-{seed}"
+    path = cache_folder() / f"{key}.safetensors"
+    if path.is_file():
+        weights = load_file(path)
+        model = Classifier(data.shape, weights["head.bias"].numel())
+        model.load_state_dict(weights)
+        model.eval().requires_grad_(False)
+    else:
+        model, accuracy = train_classifier(data, seed)
+        with atomic_file(path) as temporary:
+            save_file(model.state_dict(), temporary, metadata={"accuracy": f"{accuracy:.4f}"})
+    model.key = key
+    return model
+
+
+class Inception(FeatureExtractor):
+    """The Inception of the original TensorFlow graph, 2048 pool features: the FID everybody reports.
+
+    Needs the extra `realuid[fid]` (torch-fidelity).
+
+    Args:
+        weights: a local copy of torch-fidelity's `pt_inception-2015-12-05-6726825d.pth`; None downloads it.
+    """
+
+    def __init__(self, weights: str | None = None):
+        super().__init__()
+        if weights is not None and not Path(weights).is_file():
+            raise ConfigError(f"no Inception weights at '{weights}'. Pass the .pth file of torch-fidelity, or nothing.")
+        try:
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        except (ImportError, RuntimeError) as error:  # a broken torchvision raises RuntimeError
+            raise ConfigError(
+                f"the 'inception' extractor needs torch-fidelity, which cannot be imported ({error}). "
+                "pip install 'realuid[fid]', or use the 'classifier' extractor."
+            ) from error
+        self.network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=weights)
+        self.num_features, self.key = 2048, "inception"
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] == 1:
+            x = x.expand(-1, 3, -1, -1)
+        return self.network(x)[0].float()
+
+
+def make_extractor(name: str, data: Dataset, weights: str | None = None) -> FeatureExtractor:
+    """The extractor called 'classifier' or 'inception' for a data set; toy points need none and get `Points`."""
+    if not data.is_image:
+        return Points(data.shape[0])
+    if name == "classifier":
+        return classifier(data)
+    if name == "inception":
+        return Inception(weights)
+    raise ConfigError(f"unknown feature extractor '{name}'. Allowed: classifier, inception.")

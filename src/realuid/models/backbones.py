@@ -1,0 +1,82 @@
+"""Build a network for given data from its configuration, and check that they fit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from realuid.errors import ConfigError
+from realuid.models.networks import MLP, NETWORKS, Network, UNet
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The network, built from diffusers' UNet2DModel (images) or a residual perceptron (toy points)."""
+
+    architecture: Literal["unet", "mlp"] = "unet"
+    #: Channels of each resolution level, finest first (unet), or the width (mlp).
+    channels: tuple[int, ...] = (128, 256, 256, 256)
+    #: Residual blocks a level (unet), or blocks in all (mlp).
+    blocks: int = 2
+    #: Side lengths of the feature maps that get self-attention.
+    attention_at: tuple[int, ...] = (16,)
+    #: Channels of one attention head.
+    head_channels: int = 64
+    #: Dropout while a teacher trains; distillation uses none.
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.architecture not in NETWORKS:
+            raise ConfigError(f"network architecture '{self.architecture}' is unknown. Allowed: {', '.join(NETWORKS)}.")
+        if not self.channels or min(self.channels) < 1 or self.blocks < 1:
+            raise ConfigError(f"channels = {self.channels}, blocks = {self.blocks}: both need positive numbers.")
+
+
+def build_network(
+    config: NetworkConfig, shape: tuple[int, ...], num_classes: int = 0, sees_source: bool = False
+) -> Network:
+    """A network with random weights for samples of a shape.
+
+    Args:
+        config: the architecture.
+        shape: (c, h, w) for a unet, (d,) for an mlp.
+        num_classes: 0 for unconditional.
+        sees_source: whether x_T is an input (conditional bridges).
+
+    Raises:
+        ConfigError: where architecture and shape do not fit.
+    """
+    if config.architecture == "mlp":
+        if len(shape) != 1:
+            raise ConfigError(f"architecture 'mlp' is for points, but the data has shape {shape}. Use 'unet'.")
+        return MLP(shape[0], config.channels[0], config.blocks, num_classes, sees_source)
+    if len(shape) != 3:
+        raise ConfigError(f"architecture 'unet' is for images, but the data has shape {shape}. Use 'mlp'.")
+    return UNet(sees_source=sees_source, **_unet_settings(config, shape, num_classes, sees_source))
+
+
+def _unet_settings(config: NetworkConfig, shape: tuple[int, ...], num_classes: int, sees_source: bool) -> dict:
+    channels, height, width = shape
+    halvings = len(config.channels) - 1
+    if height % 2**halvings or width % 2**halvings:
+        raise ConfigError(
+            f"images of {width}x{height} cannot be halved {halvings} times, as channels = {config.channels} asks. "
+            "Use fewer levels."
+        )
+    attention = [height // 2**level in config.attention_at for level in range(halvings + 1)]
+    groups = math.gcd(*config.channels, 32)
+    return {
+        "sample_size": height if height == width else (height, width),
+        "in_channels": channels * (2 if sees_source else 1),
+        "out_channels": channels,
+        "block_out_channels": list(config.channels),
+        "layers_per_block": config.blocks,
+        "down_block_types": ["AttnDownBlock2D" if a else "DownBlock2D" for a in attention],
+        "up_block_types": ["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attention)],
+        "add_attention": any(attention),
+        "attention_head_dim": min(config.head_channels, *config.channels),
+        "norm_num_groups": groups,
+        "dropout": config.dropout,
+        "num_class_embeds": num_classes or None,
+    }

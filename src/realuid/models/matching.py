@@ -1,0 +1,76 @@
+"""A matching model: a network, the path it lives on, what it predicts and how it is preconditioned."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from realuid.models.condition import Condition
+from realuid.models.networks import Network
+from realuid.models.preconditioning import Plain
+from realuid.paths import Path, check_prediction, convert
+
+
+class MatchingModel(nn.Module):
+    """f(x_t, t, condition): the teacher, the fake model and, at one fixed time, the generator.
+
+    Args:
+        network: called as `network(x, time, condition)`.
+        path: the conditional path.
+        prediction: what the (preconditioned) network predicts; by default the path's own.
+        preconditioning: scales of input, output and time; `Plain` passes x_t and 1000 t.
+    """
+
+    def __init__(
+        self, network: Network, path: Path, prediction: str | None = None, preconditioning: Plain | None = None
+    ):
+        super().__init__()
+        self.network = network
+        self.path = path
+        self.prediction = check_prediction(prediction or path.default_prediction, path)
+        self.preconditioning = preconditioning or Plain()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return self.network.shape
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, 0 where unconditional."""
+        return self.network.num_classes
+
+    def forward(self, x_t: Tensor, t: Tensor, condition: Condition | None = None, space: str | None = None) -> Tensor:
+        """The model's prediction at x_t, converted to `space`.
+
+        Args:
+            x_t: point on the path, shape (b, *shape).
+            t: times, shape (b,).
+            condition: labels and / or x_T, where the network reads them.
+            space: a name in `realuid.paths.PREDICTIONS`; by default what the model itself predicts.
+
+        Returns:
+            shape (b, *shape), in the dtype of x_t.
+
+        Raises:
+            PredictionError: if the wanted prediction does not follow from the model's own.
+        """
+        condition = condition or Condition()
+        k = self.path.coefficients(t).expand(x_t)
+        scales = self.preconditioning.scales(k)
+        raw = self.network(scales.into * x_t, scales.time.flatten(), condition).to(x_t.dtype)
+        value = scales.skip * x_t + scales.out * raw
+        if space is None or space == self.prediction:
+            return value
+        x_T = condition.x_T if self.network.sees_source else None
+        return convert(value, self.prediction, space, self.path, k, x_t, x_T)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of parameters of a module."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def model_device(module: nn.Module) -> torch.device:
+    """The device of a module's parameters."""
+    return next(module.parameters()).device

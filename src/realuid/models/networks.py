@@ -1,0 +1,138 @@
+"""Networks under one call, `network(x, time, condition)`, and the table saved models name them by."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor, nn
+
+from realuid.errors import ConfigError, unknown_name
+from realuid.models.condition import Condition
+
+
+class Network(nn.Module):
+    """A network with the settings it was built from, so that it can be saved as JSON and weights.
+
+    Subclasses take their settings as keyword arguments and pass them on to `__init__` here.
+    """
+
+    #: Shape of one sample (c, h, w) or (d,), number of classes (0: unconditional), and whether it reads x_T.
+    shape: tuple[int, ...]
+    num_classes: int = 0
+    sees_source: bool = False
+
+    def __init__(self, settings: dict[str, Any]):
+        super().__init__()
+        self.settings = settings
+
+    def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        """Args: x, shape (b, *shape), already scaled; time, shape (b,), already scaled. Returns: like x."""
+        raise NotImplementedError
+
+    def labels(self, condition: Condition) -> Tensor | None:
+        """The labels this network needs, or an error naming what is missing."""
+        if self.num_classes and condition.labels is None:
+            raise ConfigError(f"the model is conditional on {self.num_classes} classes, but no labels were passed.")
+        return condition.labels if self.num_classes else None
+
+
+class UNet(Network):
+    """diffusers' `UNet2DModel`; with `sees_source`, x_T is concatenated to x along the channels.
+
+    Args:
+        sees_source: whether x_T is read (conditional bridges).
+        **unet: `UNet2DModel`'s own settings, as in its config.json.
+    """
+
+    def __init__(self, sees_source: bool = False, **unet: Any):
+        super().__init__({"sees_source": sees_source, **unet})
+        self.unet = UNet2DModel(**unet)
+        config = self.unet.config
+        size = config.sample_size
+        self.shape = (config.out_channels, *((size, size) if isinstance(size, int) else size))
+        self.num_classes = config.num_class_embeds or 0
+        self.sees_source = sees_source
+
+    def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        if self.sees_source:
+            if condition.x_T is None:
+                raise ConfigError("the model is conditional on the source image x_T, but none was passed.")
+            x = torch.cat([x, condition.x_T.to(x.dtype)], dim=1)
+        return self.unet(x, time, class_labels=self.labels(condition), return_dict=False)[0]
+
+
+class MLP(Network):
+    """A residual perceptron for toy data, shape (d,): sinusoidal time and class embeddings modulate every block.
+
+    Args:
+        features: d.
+        width: hidden width.
+        depth: number of residual blocks.
+        num_classes: 0 for unconditional.
+        sees_source: whether x_T is read.
+    """
+
+    def __init__(
+        self, features: int, width: int = 256, depth: int = 4, num_classes: int = 0, sees_source: bool = False
+    ):
+        super().__init__(
+            {
+                "features": features,
+                "width": width,
+                "depth": depth,
+                "num_classes": num_classes,
+                "sees_source": sees_source,
+            }
+        )
+        self.shape, self.num_classes, self.sees_source = (features,), num_classes, sees_source
+        self.inlet = nn.Linear(features * (2 if sees_source else 1), width)
+        self.register_buffer("frequencies", torch.exp(torch.linspace(0, math.log(1000), 32)), persistent=False)
+        self.time = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
+        self.classes = nn.Embedding(num_classes, width) if num_classes else None
+        self.modulations = nn.ModuleList(nn.Linear(width, 2 * width) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)) for _ in range(depth)
+        )
+        self.outlet = nn.Linear(width, features)
+
+    def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        if self.sees_source:
+            if condition.x_T is None:
+                raise ConfigError("the model is conditional on the source x_T, but none was passed.")
+            x = torch.cat([x, condition.x_T.to(x.dtype)], dim=1)
+        angles = time[:, None].to(self.frequencies) * self.frequencies / 1000
+        embedding = self.time(torch.cat([angles.sin(), angles.cos()], dim=1).to(x.dtype))
+        if self.classes is not None:
+            embedding = embedding + self.classes(self.labels(condition))
+        h = self.inlet(x)
+        for modulation, block in zip(self.modulations, self.blocks, strict=True):
+            scale, shift = modulation(nn.functional.silu(embedding)).chunk(2, dim=1)
+            h = h + block(nn.functional.layer_norm(h, h.shape[1:]) * (1 + scale) + shift)
+        return self.outlet(h)
+
+
+NETWORKS: dict[str, type[Network]] = {"unet": UNet, "mlp": MLP}
+
+
+def make_network(architecture: str, settings: dict[str, Any]) -> Network:
+    """The network called `architecture` with its own settings (what `network_config` wrote)."""
+    if architecture not in NETWORKS:
+        raise ConfigError(unknown_name("network architecture", architecture, NETWORKS))
+    try:
+        return NETWORKS[architecture](**settings)
+    except TypeError as error:
+        raise ConfigError(f"settings of network '{architecture}' do not fit: {error}.") from error
+
+
+def network_config(network: Network) -> dict[str, Any]:
+    """JSON-ready description of a network: its name in `NETWORKS` and its settings."""
+    names = {cls: name for name, cls in NETWORKS.items()}
+    if type(network) not in names:
+        raise ConfigError(
+            f"a {type(network).__name__} cannot be saved: only networks of the table can be rebuilt from a file "
+            f"({', '.join(NETWORKS)}). Save its weights yourself, or register it in realuid.models.networks.NETWORKS."
+        )
+    return {"architecture": names[type(network)], "settings": network.settings}

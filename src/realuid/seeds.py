@@ -1,0 +1,18 @@
+"""Random streams without state: what happens at a point of a run depends on the seed and on that point only."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+
+def mix(*parts: int | str) -> int:
+    """A 63-bit seed from any number of integers and names, the same on every machine and Python version."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def stream(*parts: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator seeded by `mix(*parts)`, for instance stream(seed, "fake", update)."""
+    return torch.Generator(device=device).manual_seed(mix(*parts))

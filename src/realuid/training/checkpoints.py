@@ -1,0 +1,91 @@
+"""Checkpoints to resume from: atomic, checksummed, the last few kept, a damaged one named and passed over."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from realuid.errors import CheckpointError
+from realuid.files import atomic_folder, damage, write_checksums
+
+
+class DamagedCheckpointWarning(UserWarning):
+    """A checkpoint failed its checksums; an earlier one is used."""
+
+
+class Checkpoints:
+    """The checkpoints of one run, `folder/0000400/...`, one folder an update.
+
+    Args:
+        folder: created when the first checkpoint is written.
+        keep: how many of the newest to keep.
+    """
+
+    def __init__(self, folder: Path, keep: int = 2):
+        self.folder, self.keep = folder, keep
+
+    def steps(self) -> list[int]:
+        """Updates for which there is a checkpoint, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(p.name) for p in self.folder.iterdir() if p.is_dir() and p.name.isdigit())
+
+    def _at(self, step: int) -> Path:
+        return self.folder / f"{step:07d}"
+
+    def save(self, step: int, weights: dict[str, dict[str, Tensor]], optimizers: dict[str, dict], meta: Any) -> Path:
+        """Write one checkpoint, then delete those beyond `keep`.
+
+        Args:
+            step: update it was made after.
+            weights: name -> state dict of tensors, one safetensors file each.
+            optimizers: name -> optimiser state dict, torch format.
+            meta: anything JSON can hold.
+        """
+        with atomic_folder(self._at(step)) as temporary:
+            for name, state in weights.items():
+                tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+                save_file(tensors, temporary / f"{name}.safetensors")
+            for name, state in optimizers.items():
+                torch.save(state, temporary / f"{name}.pt")
+            (temporary / "meta.json").write_text(json.dumps(meta) + "\n")
+            write_checksums(temporary)
+        for old in self.steps()[: -self.keep]:
+            shutil.rmtree(self._at(old))
+        return self._at(step)
+
+    def latest(self) -> tuple[int, Path]:
+        """The newest undamaged checkpoint and its update.
+
+        Raises:
+            CheckpointError: where there is none.
+        """
+        damaged = []
+        for step in reversed(self.steps()):
+            reason = damage(self._at(step))
+            if reason is None:
+                if damaged:
+                    warnings.warn(
+                        f"damaged checkpoint passed over: {'; '.join(damaged)}. Resuming from update {step}.",
+                        DamagedCheckpointWarning,
+                        stacklevel=2,
+                    )
+                return step, self._at(step)
+            damaged.append(f"'{self._at(step)}' ({reason})")
+        if damaged:
+            raise CheckpointError(f"every checkpoint is damaged: {'; '.join(damaged)}. Start the run again.")
+        raise CheckpointError(f"nothing to resume: there is no checkpoint in '{self.folder}'.")
+
+    @staticmethod
+    def read(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict], Any]:
+        """Weights, optimiser states and meta of one checkpoint folder."""
+        weights = {p.stem: load_file(p) for p in sorted(folder.glob("*.safetensors"))}
+        optimizers = {p.stem: torch.load(p, map_location="cpu", weights_only=True) for p in sorted(folder.glob("*.pt"))}
+        return weights, optimizers, json.loads((folder / "meta.json").read_text())

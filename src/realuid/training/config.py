@@ -1,0 +1,143 @@
+"""Settings of training and distillation, one dataclass each; every field is a command-line option."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from realuid.errors import ConfigError
+from realuid.objectives import RealUID
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """What teachers and students have in common."""
+
+    #: Length of the run, in (generator) updates.
+    updates: int = 1000
+    #: Images a step, over all processes.
+    batch: int = 256
+    #: At most so many images at once on a process; gradients of the parts are accumulated. 0: all at once.
+    micro_batch: int = 0
+    #: Arithmetic of the networks; weights, losses and optimisers stay in fp32.
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    #: Decays of the exponential moving averages; the first one is reported on the way.
+    ema: tuple[float, ...] = (0.999,)
+    #: Largest gradient norm.
+    clip: float = 1.0
+    #: Updates over which learning rates rise from zero.
+    warmup: int = 0
+    #: What learning rates do after that.
+    decay: Literal["constant", "cosine"] = "constant"
+    #: Mirror images at random.
+    flip: bool = False
+    #: Seed of weights, noise, times and the order of the data.
+    seed: int = 0
+    #: 'auto' takes an accelerator if there is one.
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    #: Updates between lines of metrics.jsonl. 0: never.
+    log_every: int = 20
+    #: Updates between evaluations (quick FD, which also picks the best checkpoint). 0: never.
+    evaluate_every: int = 0
+    #: Updates between sample grids. 0: never.
+    sample_every: int = 0
+    #: Updates between checkpoints to resume from. 0: only at the end.
+    save_every: int = 0
+    #: How many such checkpoints are kept.
+    keep: int = 2
+    #: Samples of a quick FD.
+    quick_samples: int = 2000
+    #: Also log to Weights & Biases under this project name (needs realuid[wandb]; the key comes from `wandb login`).
+    wandb: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "batch", "keep", "quick_samples"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("micro_batch", "warmup", "log_every", "evaluate_every", "sample_every", "save_every"):
+            _at_least(name, getattr(self, name), 0)
+        if not self.clip > 0:
+            raise ConfigError(f"clip = {self.clip}: the largest gradient norm must be positive.")
+        for decay in self.ema:
+            if not 0 <= decay < 1:
+                raise ConfigError(f"ema decay {decay} is outside [0, 1).")
+        if not self.ema:
+            raise ConfigError("ema = (): at least one decay is needed, for instance 0.999.")
+
+
+@dataclass(frozen=True)
+class TeacherConfig(LoopConfig):
+    """Training of a teacher by unified matching."""
+
+    lr: float = 2e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    #: Calls of the sampler for grids and quick FDs.
+    steps: int = 50
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _positive("lr", self.lr)
+        _at_least("steps", self.steps, 1)
+
+
+@dataclass(frozen=True)
+class DistillConfig(LoopConfig):
+    """Distillation of a teacher into a one-step generator by RealUID."""
+
+    #: Weight of generated data in the fake model's loss, and of its target; alpha = beta = 1 uses no real data.
+    alpha: float = 1.0
+    beta: float = 1.0
+    #: Weight of ||f* - f||^2 in the generator's loss: 0.5 is the true gradient, SiD used 1.0 to 1.2.
+    alpha_sid: float = 0.5
+    #: Fake updates per generator update (K).
+    fake_updates: int = 5
+    #: Start time of the generator. None: where noise / signal = 2.5 (SiD's sigma_init); 1 is the paper's form.
+    t_init: float | None = None
+    #: Weights the fake model starts from: random when distilling from scratch, teacher when fine-tuning.
+    fake_start: Literal["random", "teacher"] = "random"
+    generator_lr: float = 3e-5
+    fake_lr: float = 3e-5
+    betas: tuple[float, float] = (0.0, 0.999)
+    #: Real images per generated one in the fake model's batch; the real term's weight is only 1 - alpha.
+    real_share: float = 0.125
+    #: Prediction in which the losses are taken. None: the path's own (velocity for flow matching).
+    space: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        RealUID(self.alpha, self.beta, self.alpha_sid)
+        _at_least("fake_updates", self.fake_updates, 1)
+        _positive("generator_lr", self.generator_lr)
+        _positive("fake_lr", self.fake_lr)
+        if not 0 < self.real_share <= 1:
+            raise ConfigError(f"real_share = {self.real_share} is outside (0, 1].")
+
+    @property
+    def real_batch(self) -> int:
+        """Real images in a batch of the fake step; 0 where real data has no weight."""
+        if not RealUID(self.alpha, self.beta, self.alpha_sid).uses_real_data:
+            return 0
+        return max(1, round(self.real_share * self.batch))
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ConfigError(f"{name} = {value}: must be at least {least}.")
+
+
+def _positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise ConfigError(f"{name} = {value}: must be positive.")
+
+
+def to_dict(config: object) -> dict:
+    """A configuration as plain JSON / YAML values."""
+    return _plain(dataclasses.asdict(config))  # type: ignore[call-overload]
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,194 @@
+"""Distil a teacher: K steps of the fake model, one of the generator (App. B, Alg. 1)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from realuid.data import Dataset
+from realuid.errors import ConfigError
+from realuid.metrics import Evaluator
+from realuid.models import Generator, MatchingModel
+from realuid.models.saving import build, describe
+from realuid.objectives import RealUID
+from realuid.paths import check_prediction
+from realuid.sampling import balanced_labels, generate
+from realuid.seeds import mix
+from realuid.training.accelerate import make_accelerator
+from realuid.training.batches import Batches, micro_batches
+from realuid.training.config import DistillConfig
+from realuid.training.ema import EMA
+from realuid.training.loop import Run, Task
+from realuid.training.player import Player
+from realuid.training.teacher import parts_of
+from realuid.training.updates import fake_loss, generator_loss
+
+#: Equal time bins in which the distance between teacher and fake model is logged.
+TIME_BINS = 8
+
+
+class DistillTask(Task):
+    """A generator and a fake model around a frozen teacher.
+
+    Args:
+        teacher: f*, with its path.
+        data: real data (its labels are used if the teacher is conditional).
+        config: settings.
+        accelerator: device and processes.
+        start: weights the generator starts from; by default the teacher's.
+    """
+
+    def __init__(
+        self,
+        teacher: MatchingModel,
+        data: Dataset,
+        config: DistillConfig,
+        accelerator: Accelerator,
+        start: MatchingModel | None = None,
+    ):
+        self.config, self.path = config, teacher.path
+        self.title = f"student ({config.alpha:g}, {config.beta:g})"
+        self.space = check_prediction(config.space or teacher.path.default_prediction, teacher.path)
+        self.objective = RealUID(config.alpha, config.beta, config.alpha_sid)
+        self.teacher = copy.deepcopy(teacher).to(accelerator.device).eval().requires_grad_(False)
+        self.generator = Generator(copy.deepcopy(start or teacher), config.t_init).eval().requires_grad_(True)
+        self.fake = self._fake_start(teacher, config).eval().requires_grad_(True)
+        self.learner = Player("generator", self.generator, config.generator_lr, config.betas, config, accelerator)
+        self.opponent = Player("fake", self.fake, config.fake_lr, config.betas, config, accelerator)
+        self.players = (self.learner, self.opponent)
+        self.ema = EMA(self.generator, config.ema)
+        data = data if teacher.num_classes else data.without_labels()
+        self.batches = Batches(
+            data.to(accelerator.device),
+            self.path,
+            config.seed,
+            config.flip,
+            accelerator.process_index,
+            accelerator.num_processes,
+        )
+        self.images_per_update = config.fake_updates * (config.batch + config.real_batch) + config.batch
+        self.calls = 1
+
+    @staticmethod
+    def _fake_start(teacher: MatchingModel, config: DistillConfig) -> MatchingModel:
+        if config.fake_start == "teacher":
+            return copy.deepcopy(teacher)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(mix(config.seed, "fake start"))
+            fake = build(describe(teacher))
+        assert isinstance(fake, MatchingModel)
+        return fake
+
+    def update(self, number: int) -> dict[str, Tensor]:
+        """K steps of the fake model, then one of the generator."""
+        values = [self._fake_step(number, k) for k in range(self.config.fake_updates)]
+        fake = {name: torch.stack([v[name] for v in values]).mean() for name in values[0]}
+        return fake | self._generator_step(number)
+
+    def _fake_step(self, number: int, k: int) -> dict[str, Tensor]:
+        c = self.config
+        step = number * c.fake_updates + k
+        generated = self.batches.generated("fake", step, c.batch)
+        real = self.batches.real("fake real", step, c.real_batch) if c.real_batch else None
+        parts = parts_of(len(generated), c.micro_batch)
+        pairs = zip(micro_batches(generated, parts), micro_batches(real, parts), strict=True)
+        losses = [
+            lambda fake, g=g, r=r: fake_loss(
+                fake, self.generator, self.objective, self.path, self.space, g, r, c.batch, c.real_batch, self.teacher
+            )
+            for g, r in pairs
+        ]
+        return self.opponent.step(number, losses)
+
+    def _generator_step(self, number: int) -> dict[str, Tensor]:
+        c = self.config
+        draw = self.batches.generated("generator", number, c.batch)
+        gaps: list[tuple[Tensor, Tensor]] = []
+
+        def loss_of(generator: nn.Module, part) -> Tensor:
+            loss, gap, t = generator_loss(
+                generator, self.teacher, self.fake, self.objective, self.path, self.space, part, c.batch
+            )
+            gaps.append((gap, t))
+            return loss
+
+        self.fake.requires_grad_(False)
+        parts = micro_batches(draw, parts_of(len(draw), c.micro_batch))
+        values = self.learner.step(number, [lambda generator, part=part: loss_of(generator, part) for part in parts])
+        self.fake.requires_grad_(True)
+        gap, t = (torch.cat(column) for column in zip(*gaps, strict=True))
+        return values | self._gap_by_time(gap, t)
+
+    def _gap_by_time(self, gap: Tensor, t: Tensor) -> dict[str, Tensor]:
+        """Sums and counts of ||f* - f||^2 in equal time bins; `summary` divides them."""
+        span = self.path.t_max - self.path.t_min
+        index = ((t - self.path.t_min) / span * TIME_BINS).long().clamp(0, TIME_BINS - 1)
+        zeros = torch.zeros(TIME_BINS, device=gap.device)
+        return {
+            "gap/sum": zeros.index_add(0, index, gap.float()),
+            "gap/count": zeros.index_add(0, index, torch.ones_like(gap, dtype=torch.float32)),
+        }
+
+    def summary(self, means: dict[str, Any]) -> dict[str, Any]:
+        """Replace the bins' sums and counts by mean gaps per element: overall, and by time from data to source."""
+        means = dict(means)
+        sums, counts = means.pop("gap/sum"), means.pop("gap/count")
+        means["gap"] = sum(sums) / max(sum(counts), 1e-9)
+        means["gap_by_time"] = [s / n if n else None for s, n in zip(sums, counts, strict=True)]
+        return means
+
+    def sample(self, model: nn.Module, count: int, seed: int) -> Iterator[Tensor]:
+        """One-step samples, class-balanced."""
+        assert isinstance(model, Generator)
+        classes = model.model.num_classes
+        return generate(model, count, labels=balanced_labels(count, classes) if classes else None, seed=seed)
+
+
+def check_fits(teacher: MatchingModel, data: Dataset) -> None:
+    """Raise ConfigError unless teacher and data have the same shape and, if conditional, enough classes."""
+    if teacher.shape != data.shape:
+        raise ConfigError(f"the teacher makes samples of shape {teacher.shape}, but the data has shape {data.shape}.")
+    if teacher.num_classes and data.labels is None:
+        raise ConfigError(f"the teacher is conditional on {teacher.num_classes} classes, but the data has no labels.")
+    if teacher.num_classes and data.num_classes > teacher.num_classes:
+        raise ConfigError(f"the data has {data.num_classes} classes, the teacher only {teacher.num_classes}.")
+
+
+def distill_teacher(
+    teacher: MatchingModel,
+    data: Dataset,
+    config: DistillConfig,
+    folder: str | Path,
+    *,
+    start: MatchingModel | None = None,
+    evaluator: Evaluator | None = None,
+    resume: bool = False,
+    about: dict[str, Any] | None = None,
+) -> Generator:
+    """Distil a teacher into a one-step generator and write the run to a folder.
+
+    Args:
+        teacher: the model to distil.
+        data: real data; read where alpha, beta give it weight, and for class labels.
+        config: settings; everything random follows from `config.seed`.
+        folder: of the run; what an earlier run left there is replaced.
+        start: weights the generator starts from; by default the teacher's.
+        evaluator: for quick FDs on the way (with `config.evaluate_every`).
+        resume: continue the run in `folder`.
+        about: sections to add to the saved model's config.json.
+
+    Returns:
+        the averaged generator: the best by quick FD, or the last where none was measured.
+    """
+    check_fits(teacher, data)
+    accelerator = make_accelerator(config, Path(folder))
+    task = DistillTask(teacher, data, config, accelerator, start)
+    student = Run(task, config, Path(folder), accelerator, evaluator, about).start(resume)
+    assert isinstance(student, Generator)
+    return student

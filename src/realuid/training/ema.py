@@ -1,0 +1,77 @@
+"""Exponential moving averages of a model's weights, several decays at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class EMA:
+    """Averages of one module's parameters for several decays, one foreach call each.
+
+    The decay rises to its value as min(decay, (1 + n) / (10 + n)), so that short runs are not held back by the start.
+
+    Args:
+        module: the module to follow.
+        decays: for instance (0.999, 0.9999).
+    """
+
+    def __init__(self, module: nn.Module, decays: tuple[float, ...]):
+        self.module, self.decays, self.updates = module, decays, 0
+        self.averages = {decay: [p.detach().clone() for p in module.parameters()] for decay in decays}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move every average towards the module's present weights."""
+        self.updates += 1
+        present = [p.detach() for p in self.module.parameters()]
+        for decay, average in self.averages.items():
+            now = min(decay, (1 + self.updates) / (10 + self.updates))
+            torch._foreach_lerp_(average, present, 1 - now)
+
+    @torch.no_grad()
+    def _swap(self, decay: float) -> None:
+        for parameter, average in zip(self.module.parameters(), self.averages[decay], strict=True):
+            kept = parameter.detach().clone()
+            parameter.copy_(average)
+            average.copy_(kept)
+
+    @contextmanager
+    def applied(self, decay: float) -> Iterator[nn.Module]:
+        """The module itself with averaged weights, in evaluation mode, for the length of a `with` block."""
+        training = self.module.training
+        self._swap(decay)
+        self.module.eval()
+        try:
+            yield self.module
+        finally:
+            self._swap(decay)
+            self.module.train(training)
+
+    def averaged(self, decay: float) -> nn.Module:
+        """A copy of the module with averaged weights, in evaluation mode."""
+        with self.applied(decay) as module:
+            return copy.deepcopy(module).eval().requires_grad_(False)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All averages under names like '0.999.network.conv.weight', and the number of updates."""
+        names = [name for name, _ in self.module.named_parameters()]
+        state = {
+            f"{decay}.{name}": value
+            for decay, average in self.averages.items()
+            for name, value in zip(names, average, strict=True)
+        }
+        return {**state, "updates": torch.tensor(self.updates)}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Read back what `state_dict` wrote; a KeyError names what is missing."""
+        self.updates = int(state["updates"])
+        names = [name for name, _ in self.module.named_parameters()]
+        for decay, average in self.averages.items():
+            for name, value in zip(names, average, strict=True):
+                value.copy_(state[f"{decay}.{name}"])

@@ -1,0 +1,134 @@
+"""What a run tells: metrics.jsonl, TensorBoard, optionally Weights & Biases, and a progress bar."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+
+class Means:
+    """Running means of device tensors; nothing waits for the device until they are read."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        """Add one update's values; vectors are averaged element by element."""
+        for name, value in values.items():
+            value = value.detach().double()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def read(self, accelerator: Accelerator) -> dict[str, Any]:
+        """Means since the last reading, over all processes: floats, or lists for vectors."""
+        if not self._sums:
+            return {}
+        names = list(self._sums)
+        means = [(self._sums[n] / self._counts[n]).flatten() for n in names]
+        flat = accelerator.reduce(torch.cat(means).float(), reduction="mean").cpu()
+        parts = flat.split([len(m) for m in means])
+        result = {n: p.tolist() if self._sums[n].dim() else p.item() for n, p in zip(names, parts, strict=True)}
+        self.__init__()  # type: ignore[misc]
+        return result
+
+
+class RunLog:
+    """Writes on the main process only; everywhere else every method does nothing.
+
+    Args:
+        folder: the run's folder.
+        accelerator: for its trackers and the main process.
+        updates: length of the run.
+        title: what the progress bar says.
+        start: update the run (re)starts at; lines of a resumed run beyond it are dropped.
+        wandb: project name, or None.
+        settings: the run's configuration, for the trackers.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        accelerator: Accelerator,
+        updates: int,
+        title: str,
+        start: int = 0,
+        wandb: str | None = None,
+        settings: dict | None = None,
+    ):
+        self.accelerator = accelerator
+        self.path = folder / "metrics.jsonl"
+        self.main = accelerator.is_main_process
+        if self.main:
+            self._drop_after(start)
+        accelerator.init_trackers(
+            wandb or "tensorboard",
+            init_kwargs={
+                "tensorboard": {"purge_step": start},
+                "wandb": {"dir": str(folder), "config": settings, "name": folder.name},
+            },
+        )
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            disable=not self.main,
+            transient=False,
+        )
+        self.bar = self.progress.add_task(title, total=updates, completed=start, note="")
+        self.progress.start()
+
+    def _drop_after(self, step: int) -> None:
+        if self.path.is_file():
+            lines = [line for line in self.path.read_text().splitlines() if _update_of(line) <= step]
+            self.path.write_text("".join(line + "\n" for line in lines))
+
+    def write(self, update: int, values: dict[str, Any], note: str = "") -> None:
+        """One line of metrics after an update."""
+        if self.main:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"update": update, **values}) + "\n")
+            self.progress.update(self.bar, note=note or None)
+        scalars = {k: v for k, v in values.items() if isinstance(v, int | float)}
+        vectors = {f"{k}/{i}": x for k, v in values.items() if isinstance(v, list) for i, x in enumerate(v)}
+        self.accelerator.log(scalars | vectors, step=update)
+
+    def advance(self, update: int) -> None:
+        """Move the progress bar."""
+        self.progress.update(self.bar, completed=update)
+
+    def close(self) -> None:
+        """Stop the bar and flush the trackers."""
+        self.progress.stop()
+        for tracker in self.accelerator.trackers:  # not end_training(), which would end the process group too
+            tracker.finish()
+
+
+def _update_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["update"])
+    except (ValueError, KeyError, TypeError):
+        return 2**62  # a line cut off by a crash
+
+
+class Throughput:
+    """Images a second since the last reading."""
+
+    def __init__(self) -> None:
+        self.since, self.images = time.perf_counter(), 0
+
+    def read(self) -> float:
+        """Images per second, and start anew."""
+        now = time.perf_counter()
+        rate = self.images / max(now - self.since, 1e-9)
+        self.since, self.images = now, 0
+        return rate

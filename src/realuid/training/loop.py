@@ -1,0 +1,239 @@
+"""The one loop: updates, logging, evaluation, sample grids, checkpoints, resuming. Teachers and students share it."""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from realuid.data import save_grid
+from realuid.errors import CheckpointError, NonFiniteError
+from realuid.files import write_json
+from realuid.metrics import Evaluator
+from realuid.models import Generator, MatchingModel, from_pretrained, load_strictly, save_pretrained
+from realuid.training.checkpoints import Checkpoints
+from realuid.training.config import LoopConfig, to_dict
+from realuid.training.ema import EMA
+from realuid.training.log import Means, RunLog, Throughput
+from realuid.training.player import Player
+
+#: Seed of the samples in grids and quick FDs: the same noise every time, so that progress can be seen.
+SAMPLE_SEED = 1234
+
+
+class Task(ABC):
+    """What a run trains: a teacher, or a student with its fake model."""
+
+    title: str
+    players: tuple[Player, ...]
+    #: The player whose averaged weights are the result.
+    learner: Player
+    ema: EMA
+    #: Images that pass through learning networks in one update.
+    images_per_update: int
+    #: Network calls of one sample, for reports.
+    calls: int
+
+    @abstractmethod
+    def update(self, number: int) -> dict[str, Tensor]:
+        """One update (counted from 0); what it returns is averaged and logged."""
+
+    @abstractmethod
+    def sample(self, model: nn.Module, count: int, seed: int) -> Iterator[Tensor]:
+        """Batches of samples from a copy of the learner."""
+
+    def summary(self, means: dict[str, Any]) -> dict[str, Any]:
+        """Turn averaged values into what is written to the log; by default unchanged."""
+        return means
+
+
+@dataclass
+class Progress:
+    """What a run knows about itself; saved with every checkpoint."""
+
+    update: int = 0
+    #: Lowest quick FD so far, with its update and average: {"fd", "update", "ema"}.
+    best: dict[str, Any] | None = None
+    #: Every evaluation.
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Run:
+    """A task on its way through a folder: metrics.jsonl, samples/, checkpoints/, best/ and, at the end, model/.
+
+    Args:
+        task: what is trained.
+        config: length, intervals, averages.
+        folder: the run's folder.
+        accelerator: device and processes.
+        evaluator: for quick FDs; None evaluates nothing.
+        about: sections for the config.json of saved models (settings, teacher, data).
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        config: LoopConfig,
+        folder: Path,
+        accelerator: Accelerator,
+        evaluator: Evaluator | None = None,
+        about: dict[str, Any] | None = None,
+    ):
+        self.task, self.config, self.folder, self.accelerator = task, config, folder, accelerator
+        self.evaluator, self.about = evaluator, about or {}
+        self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
+        self.progress = Progress()
+        self.means, self.throughput = Means(), Throughput()
+
+    def start(self, resume: bool = False) -> nn.Module:
+        """Train to the end and return the result: the best model by quick FD, or the last where none was measured.
+
+        Args:
+            resume: continue from the newest checkpoint instead of starting at update 0.
+
+        Raises:
+            NonFiniteError: when a loss or a gradient is infinite or NaN.
+            CheckpointError: when there is nothing to resume, or nothing to resume it with.
+        """
+        if resume:
+            self._load(*self.checkpoints.latest())
+        elif self.accelerator.is_main_process:
+            self._clear()
+            self._save()
+        log = RunLog(
+            self.folder,
+            self.accelerator,
+            self.config.updates,
+            self.task.title,
+            self.progress.update,
+            self.config.wandb,
+            {**to_dict(self.config), **self.about},
+        )
+        try:
+            while self.progress.update < self.config.updates:
+                self._advance(log)
+        finally:
+            log.close()
+        return self._finish()
+
+    def _advance(self, log: RunLog) -> None:
+        values = self.task.update(self.progress.update)
+        self.task.ema.update()
+        self.progress.update += 1
+        self.means.add(values)
+        self.throughput.images += self.task.images_per_update
+        done, last = self.progress.update, self.progress.update == self.config.updates
+
+        def due(every: int) -> bool:
+            return bool(every) and (done % every == 0 or last)
+
+        if self.accelerator.device.type == "cpu" or due(self.config.log_every) or due(self.config.save_every) or last:
+            self._check_finite(values)
+        log.advance(done)
+        if due(self.config.log_every):
+            means = self.task.summary(self.means.read(self.accelerator))
+            means |= {"images": done * self.task.images_per_update, "images_per_second": self.throughput.read()}
+            log.write(done, means, note=self._note())
+        if due(self.config.sample_every) and self.accelerator.is_main_process:
+            self._grid()
+        if due(self.config.evaluate_every) and self.evaluator is not None:
+            log.write(done, self._evaluate(), note=self._note())
+        if last or (self.config.save_every and done % self.config.save_every == 0):
+            self._save()
+
+    def _note(self) -> str:
+        fd = next((entry["fd"] for entry in reversed(self.progress.history)), None)
+        return "" if fd is None else f"FD {fd:.1f}"
+
+    def _check_finite(self, values: dict[str, Tensor]) -> None:
+        half = self.config.precision == "fp16"  # there the loss scaler skips infinite gradients
+        for name, value in values.items():
+            if half and name.endswith("grad_norm"):
+                continue
+            if not torch.isfinite(value).all():
+                raise NonFiniteError(
+                    f"{name} is {value.flatten()[0].item()} at update {self.progress.update} of {self.folder}. "
+                    f"The last good checkpoint is untouched: {self._last_good()}. Try a lower learning rate, more "
+                    "fake updates, precision fp32, or alpha_sid 0.5."
+                )
+
+    def _last_good(self) -> str:
+        steps = self.checkpoints.steps()
+        return f"update {steps[-1]}" if steps else "none was written yet"
+
+    # -- evaluation --------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _evaluate(self) -> dict[str, Any]:
+        """Quick FD of every average; the best so far is written to best/."""
+        entry: dict[str, Any] = {}
+        for decay in self.task.ema.decays:
+            with self.task.ema.applied(decay) as model:
+                samples = self.task.sample(model, self.config.quick_samples, SAMPLE_SEED)
+                fd = self.evaluator.score(samples, full=False).fd  # type: ignore[union-attr]
+                entry[f"fd/ema_{decay}"] = fd
+                if self.progress.best is None or fd < self.progress.best["fd"]:
+                    self.progress.best = {"fd": fd, "update": self.progress.update, "ema": decay}
+                    self._export(model, "best")
+        entry = {"fd": entry[f"fd/ema_{self.task.ema.decays[0]}"], **entry}
+        self.progress.history.append({"update": self.progress.update, **entry})
+        return entry
+
+    @torch.no_grad()
+    def _grid(self) -> None:
+        with self.task.ema.applied(self.task.ema.decays[0]) as model:
+            x = torch.cat(list(self.task.sample(model, 64, SAMPLE_SEED)))
+        save_grid(x, self.folder / "samples" / f"{self.progress.update:07d}.png")
+
+    def _export(self, model: nn.Module, name: str) -> None:
+        assert isinstance(model, MatchingModel | Generator)
+        if self.accelerator.is_main_process:
+            trained = {"update": self.progress.update, "best": self.progress.best}
+            save_pretrained(model, self.folder / name, **self.about, trained=trained)
+
+    def _finish(self) -> nn.Module:
+        with self.task.ema.applied(self.task.ema.decays[0]) as model:
+            self._export(model, "model")
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            write_json(self.folder / "history.json", self.progress.history)
+        return from_pretrained(self.folder / ("best" if self.progress.best else "model"))
+
+    # -- checkpoints -------------------------------------------------------------------------------------------
+
+    def _clear(self) -> None:
+        """Remove what an earlier run left in the folder; only what runs write."""
+        for name in ("checkpoints", "samples", "best", "model", "tensorboard"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        for name in ("metrics.jsonl", "history.json"):
+            (self.folder / name).unlink(missing_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            weights = {p.name: p.module.state_dict() for p in self.task.players}
+            weights["ema"] = self.task.ema.state_dict()
+            optimizers = {f"{p.name}-optimizer": p.optimizer_state() for p in self.task.players}
+            meta = {**vars(self.progress), "settings": to_dict(self.config)}
+            self.checkpoints.save(self.progress.update, weights, optimizers, meta)
+
+    def _load(self, step: int, folder: Path) -> None:
+        weights, optimizers, meta = self.checkpoints.read(folder)
+        settings = meta.pop("settings")
+        changed = [k for k, v in to_dict(self.config).items() if settings.get(k) != v]
+        if changed:
+            raise CheckpointError(
+                f"'{folder}' was made with other settings ({', '.join(changed)}). Resume with the same, or start anew."
+            )
+        for player in self.task.players:
+            load_strictly(player.module, weights[player.name], str(folder / f"{player.name}.safetensors"))
+            player.load_optimizer_state(optimizers[f"{player.name}-optimizer"])
+        self.task.ema.load_state_dict(weights["ema"])
+        self.progress = Progress(**meta)

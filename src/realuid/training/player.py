@@ -1,0 +1,95 @@
+"""A network that learns: its module, optimiser, learning-rate schedule and one clipped, accumulated step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from realuid.training.config import LoopConfig
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def learning_rate_factor(update: int, config: LoopConfig) -> float:
+    """What multiplies the learning rate at an update: a linear rise, then constant or half a cosine to zero."""
+    rise = min(1.0, (update + 1) / config.warmup) if config.warmup else 1.0
+    if config.decay == "constant":
+        return rise
+    return rise * 0.5 * (1 + math.cos(math.pi * update / config.updates))
+
+
+class Player:
+    """One side of the game (or a teacher, the only one).
+
+    Args:
+        name: for logs and checkpoints.
+        module: what learns.
+        lr: learning rate before the schedule.
+        betas: of Adam.
+        config: clipping, schedule, precision.
+        accelerator: device and processes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: nn.Module,
+        lr: float,
+        betas: tuple[float, float],
+        config: LoopConfig,
+        accelerator: Accelerator,
+    ):
+        self.name, self.lr, self.config, self.accelerator = name, lr, config, accelerator
+        self.module = module.to(accelerator.device)
+        self.call = accelerator.prepare_model(self.module)
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(self.parameters, lr=lr, betas=tuple(float(b) for b in betas))  # type: ignore[arg-type]
+        self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=config.precision == "fp16")
+
+    def autocast(self):
+        """The precision of the networks, as a context."""
+        dtype = _DTYPES.get(self.config.precision)
+        return torch.autocast(self.accelerator.device.type, dtype=dtype) if dtype else nullcontext()
+
+    def step(self, update: int, losses: Sequence[Callable[[nn.Module], Tensor]]) -> dict[str, Tensor]:
+        """One optimiser step on the sum of losses, each a micro-batch's share of the mean over the whole batch.
+
+        Args:
+            update: sets the learning rate.
+            losses: functions of this player's (possibly wrapped) module.
+
+        Returns:
+            loss, gradient norm before clipping and whether it was clipped, as tensors on the device.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr * learning_rate_factor(update, self.config)
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.accelerator.device)
+        for i, loss_of in enumerate(losses):
+            last = i == len(losses) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.call):
+                with self.autocast():
+                    # processes average their gradients; each holds its share of the sum
+                    loss = loss_of(self.call) * self.accelerator.num_processes
+                self.scaler.scale(loss).backward()
+            total = total + loss.detach()
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        clipped = (norm > self.config.clip).float()
+        return {f"{self.name}/loss": total, f"{self.name}/grad_norm": norm, f"{self.name}/clipped": clipped}
+
+    def optimizer_state(self) -> dict:
+        """State of optimiser and loss scaler."""
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+
+    def load_optimizer_state(self, state: dict) -> None:
+        """Read back what `optimizer_state` wrote."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])

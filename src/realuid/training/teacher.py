@@ -1,0 +1,107 @@
+"""Train a teacher: unified matching on real data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from realuid.data import Dataset
+from realuid.metrics import Evaluator
+from realuid.models import MatchingModel
+from realuid.sampling import balanced_labels, generate
+from realuid.seeds import mix
+from realuid.training.accelerate import make_accelerator
+from realuid.training.batches import Batches, micro_batches
+from realuid.training.config import TeacherConfig
+from realuid.training.ema import EMA
+from realuid.training.loop import Run, Task
+from realuid.training.player import Player
+from realuid.training.updates import teacher_loss
+
+
+class TeacherTask(Task):
+    """One network learning E w(t) ||f(x_t) - y||^2.
+
+    Args:
+        model: with the weights to start from.
+        data: training data; labels are used if the network is conditional.
+        config: settings.
+        accelerator: device and processes.
+    """
+
+    title = "teacher"
+
+    def __init__(self, model: MatchingModel, data: Dataset, config: TeacherConfig, accelerator: Accelerator):
+        self.model, self.config = model, config
+        data = data if model.num_classes else data.without_labels()
+        self.learner = Player("teacher", model.train(), config.lr, config.betas, config, accelerator)
+        self.players = (self.learner,)
+        self.ema = EMA(model, config.ema)
+        self.batches = Batches(
+            data.to(accelerator.device),
+            model.path,
+            config.seed,
+            config.flip,
+            accelerator.process_index,
+            accelerator.num_processes,
+        )
+        self.images_per_update, self.calls = config.batch, config.steps
+
+    def update(self, number: int) -> dict[str, Tensor]:
+        """One step of the teacher."""
+        draw = self.batches.real("teacher", number, self.config.batch)
+        torch.manual_seed(mix(self.config.seed, "dropout", number, self.batches.rank))
+        losses = [
+            lambda model, part=part: teacher_loss(
+                model, self.model.path, self.model.prediction, part, self.config.batch
+            )
+            for part in micro_batches(draw, parts_of(len(draw), self.config.micro_batch))
+        ]
+        return self.learner.step(number, losses)
+
+    def sample(self, model: nn.Module, count: int, seed: int) -> Iterator[Tensor]:
+        """Multi-step samples, class-balanced."""
+        assert isinstance(model, MatchingModel)
+        labels = balanced_labels(count, model.num_classes) if model.num_classes else None
+        return generate(model, count, labels=labels, steps=self.config.steps, seed=seed)
+
+
+def parts_of(count: int, micro_batch: int) -> int:
+    """In how many parts a batch goes through the network."""
+    return max(1, -(-count // micro_batch)) if micro_batch else 1
+
+
+def train_teacher(
+    model: MatchingModel,
+    data: Dataset,
+    config: TeacherConfig,
+    folder: str | Path,
+    *,
+    evaluator: Evaluator | None = None,
+    resume: bool = False,
+    about: dict[str, Any] | None = None,
+) -> MatchingModel:
+    """Train a teacher and write its run to a folder.
+
+    Args:
+        model: network, path and prediction, with the weights to start from.
+        data: what it learns to generate.
+        config: settings; everything random follows from `config.seed`.
+        folder: of the run; what an earlier run left there is replaced.
+        evaluator: for quick FDs on the way (with `config.evaluate_every`).
+        resume: continue the run in `folder`.
+        about: sections to add to the saved model's config.json.
+
+    Returns:
+        the averaged model: the best by quick FD, or the last where none was measured.
+    """
+    accelerator = make_accelerator(config, Path(folder))
+    task = TeacherTask(model, data, config, accelerator)
+    trained = Run(task, config, Path(folder), accelerator, evaluator, about).start(resume)
+    assert isinstance(trained, MatchingModel)
+    return trained

@@ -1,0 +1,126 @@
+"""The losses of one step: unified matching, the fake model's turn, the generator's turn. Pure functions.
+
+Each returns the sum of per-sample losses divided by the size of the *whole* batch, so that micro-batches and processes
+add up to the loss of one big batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from realuid.models import Condition, MatchingModel
+from realuid.objectives import RealUID, matching_loss, squared_norm
+from realuid.paths import Path, target
+from realuid.training.batches import Draw
+
+#: A generator, or its distributed wrapper: (z, condition) -> x_0.
+GeneratorCall = Callable[[Tensor, Condition], Tensor]
+
+
+class GeneratorLoss(NamedTuple):
+    """The generator's loss, and what is worth logging about it."""
+
+    loss: Tensor
+    #: ||f* - f||^2 per element, per sample, detached, shape (b,): how far the fake model is from the teacher.
+    gap: Tensor
+    t: Tensor
+
+
+def teacher_loss(model: MatchingModel, path: Path, space: str, draw: Draw, batch: int) -> Tensor:
+    """E w(t) ||f(x_t) - y||^2 on real data (Def. 1).
+
+    Args:
+        model: the teacher in training (or its distributed wrapper).
+        path: its path.
+        space: its prediction.
+        draw: real data with times and noise.
+        batch: size of the whole batch.
+    """
+    x_t, k = path.sample(draw.x_0, draw.x_T, draw.t, draw.eps)
+    y = target(space, path, k, draw.x_0, draw.x_T, draw.eps)
+    losses = matching_loss(model(x_t, draw.t, draw.condition, space), y)
+    return (path.weight(draw.t) * losses).sum() / batch
+
+
+def fake_loss(
+    fake: MatchingModel,
+    generator: GeneratorCall,
+    objective: RealUID,
+    path: Path,
+    space: str,
+    generated: Draw,
+    real: Draw | None,
+    batch: int,
+    real_batch: int,
+    teacher: MatchingModel | None = None,
+) -> Tensor:
+    """The fake model's turn: RealUM(f) with the generator frozen (Def. 2); real data enters here and only here.
+
+    One pass of the fake model over generated and real samples together; each stratum is averaged over its own size, so
+    their proportion changes the variance of the gradient but not its mean.
+
+    Args:
+        fake: the model that learns (or its distributed wrapper).
+        generator: makes x_0^g from z; no graph is kept.
+        objective: the per-sample losses.
+        path, space: where x_t lives, and the prediction in which losses are taken.
+        generated, real: draws; `real` is None where real data has no weight.
+        batch, real_batch: sizes of the whole strata.
+        teacher: only read by objectives whose fake side needs it.
+    """
+    with torch.no_grad():
+        x_g = generator(generated.z, generated.condition)
+    x_0, x_T, t, eps, condition = x_g, generated.x_T, generated.t, generated.eps, generated.condition
+    if real is not None:
+        x_0, x_T, t = torch.cat([x_g, real.x_0]), torch.cat([x_T, real.x_T]), torch.cat([t, real.t])
+        eps = None if eps is None else torch.cat([eps, real.eps])
+        condition = Condition.cat([condition, real.condition])
+
+    x_t, k = path.sample(x_0, x_T, t, eps)
+    y = target(space, path, k, x_0, x_T, eps)
+    f = fake(x_t, t, condition, space)
+    f_star = None
+    if objective.fake_needs_teacher:
+        with torch.no_grad():
+            f_star = teacher(x_t, t, condition, space)
+    w, n = path.weight(t), len(x_g)
+
+    def stratum(part: slice) -> tuple[Tensor, Tensor, Tensor | None]:
+        return f[part], y[part], None if f_star is None else f_star[part]
+
+    loss = (w[:n] * objective.fake_on_generated(*stratum(slice(0, n)))).sum() / batch
+    if real is not None:
+        loss = loss + (w[n:] * objective.fake_on_real(*stratum(slice(n, None)))).sum() / real_batch
+    return loss
+
+
+def generator_loss(
+    generator: GeneratorCall,
+    teacher: MatchingModel,
+    fake: MatchingModel,
+    objective: RealUID,
+    path: Path,
+    space: str,
+    draw: Draw,
+    batch: int,
+) -> GeneratorLoss:
+    """The generator's turn (Thm. 2): gradients flow through x_t^g into both frozen networks, and through y^g.
+
+    Args:
+        generator: the model that learns (or its distributed wrapper).
+        teacher, fake: frozen; their parameters must not require gradients.
+        objective, path, space, batch: as in `fake_loss`.
+        draw: noise, times and labels.
+    """
+    x_0 = generator(draw.z, draw.condition)
+    x_t, k = path.sample(x_0, draw.x_T, draw.t, draw.eps)
+    y = target(space, path, k, x_0, draw.x_T, draw.eps)
+    f_star = teacher(x_t, draw.t, draw.condition, space)
+    f = fake(x_t, draw.t, draw.condition, space)
+    loss = (path.weight(draw.t) * objective.generator(f_star, f, y)).sum() / batch
+    gap = squared_norm((f_star - f).detach()) / x_0[0].numel()
+    return GeneratorLoss(loss, gap, draw.t)
