@@ -38,7 +38,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder next to `target`; on success it takes the name `target`, replacing a folder there.
+    """Yield an empty temporary folder; on success it takes the name `target`, replacing a folder of that name.
 
     A folder that is killed half-way keeps its temporary name, which no reader looks at.
     """

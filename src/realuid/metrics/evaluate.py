@@ -119,6 +119,14 @@ class Evaluator:
             precision, recall = precision_recall(self.reference["features"], generated)
         return Scores(fd=float(fid.compute()), kid=kid, precision=precision, recall=recall, samples=count)
 
+    def distance(self, first: Tensor, second: Tensor) -> float:
+        """FD between two sets of real samples, uint8 images or float points."""
+        fid = self._fid()
+        for x, real in ((first, True), (second, False)):
+            for part in x.split(500):
+                fid.update(self.features(part), real=real)
+        return float(fid.compute())
+
     def _kid(self, generated: Tensor, seed: int) -> float:
         real = self.reference["features"]
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):

@@ -80,7 +80,7 @@ class Classifier(FeatureExtractor):
 
 
 def _four_rotations(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Every image turned by a random quarter, to be told apart: a task for data without labels (Gidaris et al. 2018)."""
+    """Every image turned by some quarter, to be told apart: a task without labels (Gidaris et al. 2018)."""
     quarter = torch.arange(len(values)) % 4
     turned = torch.stack([torch.rot90(x, int(k), (-2, -1)) for x, k in zip(values, quarter, strict=True)])
     return turned, quarter

@@ -1,8 +1,6 @@
-"""Which (alpha, beta, gamma, alpha_SiD) are legal, which are unwise, and why."""
+"""Which (alpha, beta, alpha_SiD) are legal, which are unwise, and why."""
 
 from __future__ import annotations
-
-import warnings
 
 from realuid.errors import ConfigError
 
@@ -12,40 +10,42 @@ class UnwiseSettingWarning(UserWarning):
 
 
 def check_alpha_beta(alpha: float, beta: float) -> None:
-    """Raise ConfigError unless both lie in (0, 1]; warn where they cannot do anything."""
+    """Raise ConfigError unless both lie in (0, 1]."""
     for name, value in (("alpha", alpha), ("beta", beta)):
         if not 0 < value <= 1:
             raise ConfigError(f"{name} = {value} is outside (0, 1]. Published values lie between 0.85 and 1.")
-    if alpha == beta < 1:
-        warnings.warn(
-            f"alpha = beta = {alpha} uses real data but adds nothing over alpha = beta = 1: only beta / alpha != 1 "
-            "brings a signal where the generator has no mass (Table 1, App. A.1.3).",
-            UnwiseSettingWarning,
-            stacklevel=3,
+
+
+def check_alpha_sid(alpha_sid: float) -> None:
+    """Raise ConfigError unless alpha_SiD lies in [0.5, 1.2]."""
+    if not 0.5 <= alpha_sid <= 1.2:
+        raise ConfigError(
+            f"alpha_sid = {alpha_sid} is outside [0.5, 1.2]: 0.5 is the true gradient, SiD used 1.0 and 1.2."
         )
 
 
 def check_realuid(alpha: float, beta: float, alpha_sid: float) -> None:
-    """The checks of RealUID and RealSiD."""
+    """Raise ConfigError where RealUID or RealSiD is not defined."""
     check_alpha_beta(alpha, beta)
+    check_alpha_sid(alpha_sid)
     if alpha == 1 and beta != 1:
         raise ConfigError(
             f"alpha = 1 with beta = {beta}: RealUID divides by 1 - alpha. Use alpha < 1, or the general form with its "
             "own gamma < 1."
         )
-    check_alpha_sid(alpha_sid, real_data=alpha < 1)
 
 
-def check_alpha_sid(alpha_sid: float, real_data: bool) -> None:
-    """alpha_SiD lies in [0.5, 1.2]; above 0.5 it fights with real data (paper), so warn."""
-    if not 0.5 <= alpha_sid <= 1.2:
-        raise ConfigError(
-            f"alpha_sid = {alpha_sid} is outside [0.5, 1.2]. 0.5 is the true gradient, SiD used 1.0 and 1.2."
+def advice(alpha: float, beta: float, alpha_sid: float) -> list[str]:
+    """Why legal coefficients may disappoint, one sentence each; empty where nothing speaks against them."""
+    sentences = []
+    if alpha == beta < 1:
+        sentences.append(
+            f"alpha = beta = {alpha} uses real data but adds nothing over alpha = beta = 1: only beta / alpha != 1 "
+            "brings a signal where the generator has no mass (Table 1, App. A.1.3)."
         )
-    if real_data and alpha_sid > 0.5:
-        warnings.warn(
-            f"alpha_sid = {alpha_sid} together with real data (alpha < 1): the paper found it to degrade or destabilise "
-            "training. 0.5 is the true gradient.",
-            UnwiseSettingWarning,
-            stacklevel=3,
+    if alpha < 1 and alpha_sid > 0.5:
+        sentences.append(
+            f"alpha_sid = {alpha_sid} together with real data (alpha < 1): the paper found it to degrade or "
+            "destabilise training; 0.5 is the true gradient."
         )
+    return sentences

@@ -62,9 +62,10 @@ class RealUID:
         return a * squared_norm(fake) - 2 * b * inner(fake, target) + constant * squared_norm(target)
 
     def generator(self, teacher: Tensor, fake: Tensor, target: Tensor) -> Tensor:
-        """-2 s alpha ||delta||^2 + 2 alpha <delta, f*> - 2 beta <delta, y^g> per sample, delta = f* - f (Lemma 3, App. A.3).
+        """-2 s alpha ||delta||^2 + 2 alpha <delta, f*> - 2 beta <delta, y^g> per sample (Lemma 3, App. A.3).
 
-        At s = alpha_sid = 0.5 this is alpha (||f* - (beta / alpha) y||^2 - ||f - (beta / alpha) y||^2) of Thm. 2.
+        With delta = f* - f. At s = alpha_sid = 0.5 it is alpha (||f* - (beta / alpha) y||^2 - ||f - (beta / alpha) y||^2)
+        of Thm. 2.
 
         Args:
             teacher, fake: f*(x_t^g) and f(x_t^g), shape (b, *d), with the graph through x_t^g.

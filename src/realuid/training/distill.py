@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from realuid.errors import ConfigError
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel
 from realuid.models.saving import build, describe
-from realuid.objectives import RealUID
+from realuid.objectives import RealUID, UnwiseSettingWarning, advice
 from realuid.paths import check_prediction
 from realuid.sampling import balanced_labels, generate
 from realuid.seeds import mix
@@ -38,7 +39,7 @@ class DistillTask(Task):
 
     Args:
         teacher: f*, with its path.
-        data: real data (its labels are used if the teacher is conditional).
+        data: real data (its labels are used if the model is conditional).
         config: settings.
         accelerator: device and processes.
         start: weights the generator starts from; by default the teacher's.
@@ -150,14 +151,15 @@ class DistillTask(Task):
         return generate(model, count, labels=balanced_labels(count, classes) if classes else None, seed=seed)
 
 
-def check_fits(teacher: MatchingModel, data: Dataset) -> None:
-    """Raise ConfigError unless teacher and data have the same shape and, if conditional, enough classes."""
+def check_fits(model: MatchingModel | Generator, data: Dataset) -> None:
+    """Raise ConfigError unless model and data have the same shape and, if conditional, enough classes."""
+    teacher = model.model if isinstance(model, Generator) else model
     if teacher.shape != data.shape:
-        raise ConfigError(f"the teacher makes samples of shape {teacher.shape}, but the data has shape {data.shape}.")
+        raise ConfigError(f"the model makes samples of shape {teacher.shape}, but the data has shape {data.shape}.")
     if teacher.num_classes and data.labels is None:
-        raise ConfigError(f"the teacher is conditional on {teacher.num_classes} classes, but the data has no labels.")
+        raise ConfigError(f"the model is conditional on {teacher.num_classes} classes, but the data has no labels.")
     if teacher.num_classes and data.num_classes > teacher.num_classes:
-        raise ConfigError(f"the data has {data.num_classes} classes, the teacher only {teacher.num_classes}.")
+        raise ConfigError(f"the data has {data.num_classes} classes, the model only {teacher.num_classes}.")
 
 
 def distill_teacher(
@@ -187,6 +189,8 @@ def distill_teacher(
         the averaged generator: the best by quick FD, or the last where none was measured.
     """
     check_fits(teacher, data)
+    for sentence in advice(config.alpha, config.beta, config.alpha_sid):
+        warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
     accelerator = make_accelerator(config, Path(folder))
     task = DistillTask(teacher, data, config, accelerator, start)
     student = Run(task, config, Path(folder), accelerator, evaluator, about).start(resume)

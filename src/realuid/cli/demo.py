@@ -1,0 +1,60 @@
+"""realuid demo RECIPE: the whole story in one command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from realuid.cli.options import console, parse, replace, split_recipe
+from realuid.recipes import DataConfig, EvaluateConfig, dump_recipe
+from realuid.recipes.run import run_demo
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train a teacher, distil every student of a recipe, measure all of them, write a report."""
+
+    data: DataConfig
+    evaluate: EvaluateConfig
+    #: Folder for everything; an earlier demo there is replaced.
+    out: Path = Path("runs/demo")
+    #: Print the resolved configuration and stop.
+    dry_run: bool = False
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Carry out the command."""
+    recipe, rest = split_recipe(arguments, "demo")
+    options = parse(Options, "demo", rest, Options(recipe.data, recipe.evaluate), "RECIPE")
+    recipe = replace(recipe, data=options.data, evaluate=options.evaluate)
+    if options.dry_run:
+        console.print(dump_recipe(recipe), highlight=False, markup=False)
+        return
+    results = run_demo(recipe, options.out, say=console.print)
+    console.print(results_table(results))
+    console.print(f"{results['seconds']:.0f} s in all")
+    console.print(f"figures: {options.out / 'results.json'}\nreport:  {options.out / 'report.html'}", highlight=False)
+
+
+def results_table(results: dict[str, Any]) -> Table:
+    """The figures of results.json as a table for the terminal."""
+    table = Table(title=f"{results['recipe']} on {results['data']}: one step against {results['teacher']['calls']}")
+    for column in ("model", "alpha, beta", "calls", "FD", "x teacher", "KID", "images / s", "faster"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    teacher = results["teacher"]
+    for row in (teacher, *results["students"]):
+        table.add_row(
+            row["name"],
+            f"{row['alpha']:g}, {row['beta']:g}" if "alpha" in row else "",
+            str(row["calls"]),
+            f"{row['fd_mean']:.2f} ± {row['fd_std']:.2f}",
+            f"{row['fd_mean'] / teacher['fd_mean']:.1f}",
+            f"{row['kid']:.4f}",
+            f"{row['images_per_second']:,.0f}",
+            f"{row['images_per_second'] / teacher['images_per_second']:.1f}x",
+        )
+    return table

@@ -1,0 +1,74 @@
+"""The `realuid` command: finds the sub-command, turns users' mistakes into one line and exit code 2."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from realuid._version import __version__
+from realuid.errors import RealUIDError, unknown_name
+
+#: command -> what it does, in one line; each lives in the module of its name.
+COMMANDS = {
+    "demo": "train a teacher, distil it, measure and report, in one go",
+    "train": "train a teacher",
+    "distill": "distil a teacher into a one-step generator",
+    "sample": "draw images from a teacher or a generator",
+    "evaluate": "measure FD, KID, precision and recall of a model",
+    "info": "say what a model, a run, a recipe or a data set is",
+}
+
+
+def overview() -> str:
+    """The text of `realuid --help`."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"realuid {__version__}: distil matching models into one-step generators",
+            "",
+            "usage: realuid COMMAND [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "`realuid COMMAND --help` lists the options of a command.",
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code: 0 done, 2 a mistake in what was asked, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    if arguments[0] == "--version":
+        print(__version__)
+        return 0
+    warnings.showwarning = _one_line_warning
+    try:
+        command = arguments[0]
+        if command not in COMMANDS:
+            raise RealUIDError(unknown_name("command", command, COMMANDS))
+        importlib.import_module(f"realuid.cli.{command}").run(arguments[1:])
+    except (RealUIDError, OSError) as error:
+        print(f"realuid: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("realuid: interrupted; `--resume` continues from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    if issubclass(category, UserWarning) and category.__module__.startswith("realuid"):
+        print(f"realuid: warning: {message}", file=sys.stderr)
+    elif os.environ.get("REALUID_WARNINGS"):
+        print(f"{filename}:{lineno}: {category.__name__}: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""What the commands share: a recipe as the first word, its settings as options, a console."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TypeVar
+
+import tyro
+from rich.console import Console
+
+from realuid.errors import ConfigError
+from realuid.recipes import Recipe, load_recipe, recipe_names
+
+T = TypeVar("T")
+
+console = Console()
+
+
+def split_recipe(arguments: Sequence[str], default: str) -> tuple[Recipe, list[str]]:
+    """The recipe named by the first word (a name, or a YAML file), and the other arguments."""
+    if arguments and not arguments[0].startswith("-"):
+        return load_recipe(arguments[0]), list(arguments[1:])
+    return load_recipe(default), list(arguments)
+
+
+def parse(
+    options: type[T], command: str, arguments: Sequence[str], default: T | None = None, positional: str = ""
+) -> T:
+    """Typed options from the command line; tyro prints help and complaints, and exits with code 2 on the latter.
+
+    Args:
+        options: a dataclass.
+        command: for the usage line.
+        arguments: without the command (and the recipe).
+        default: values where nothing is passed, for instance those of a recipe.
+        positional: what stands before the options in the usage line.
+    """
+    recipes = f"recipes: {', '.join(recipe_names())}, or a .yaml file" if positional else None
+    kwargs = {} if default is None else {"default": default}
+    return tyro.cli(
+        options,
+        prog=f"realuid {command} {positional}".strip(),
+        description=(options.__doc__ or "") + (f"\n\n{recipes}" if recipes else ""),
+        args=list(arguments),
+        **kwargs,
+    )
+
+
+def replace(recipe: Recipe, **sections: object) -> Recipe:
+    """The recipe with some sections replaced."""
+    return dataclasses.replace(recipe, **sections)  # type: ignore[arg-type]
+
+
+def refuse_existing(folder, resume: bool) -> None:
+    """A run never overwrites another one unless told to go on with it."""
+    if not resume and (folder / "checkpoints").is_dir():
+        raise ConfigError(f"'{folder}' already holds a run. Pass --resume to continue it, or another --out.")

@@ -1,0 +1,70 @@
+"""realuid sample MODEL: draw images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+
+from realuid.cli.options import console, parse
+from realuid.data.writers import write_samples
+from realuid.errors import ConfigError
+from realuid.models import Generator
+from realuid.sampling import balanced_labels, generate
+from realuid.teachers import load_model
+
+
+@dataclass(frozen=True)
+class Options:
+    """Draw images from a teacher (many calls) or a one-step generator."""
+
+    #: A model folder or a run folder.
+    model: tyro.conf.Positional[str]
+    #: Where to: one .png (a grid), a .zip (EDM layout) or a folder of PNG files.
+    out: Path = Path("samples.png")
+    #: How many images.
+    count: int = 64
+    #: Classes to draw, in turn; by default all of them (conditional models).
+    classes: tuple[int, ...] = ()
+    #: Steps and sampler of a teacher.
+    steps: int = 50
+    sampler: str = "euler"
+    seed: int = 0
+    batch: int = 256
+    device: str = "cpu"
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Carry out the command."""
+    options = parse(Options, "sample", arguments)
+    if options.count < 1 or options.batch < 1:
+        raise ConfigError(f"count = {options.count}, batch = {options.batch}: both must be at least 1.")
+    model = load_model(options.model).to(options.device)
+    labels = class_labels(options, (model.model if isinstance(model, Generator) else model).num_classes)
+    batches = generate(
+        model,
+        options.count,
+        labels=labels,
+        steps=options.steps,
+        sampler=options.sampler,
+        seed=options.seed,
+        batch=options.batch,
+    )
+    write_samples(batches, options.out, labels)
+    console.print(f"{options.count} images: {options.out}", highlight=False)
+
+
+def class_labels(options: Options, num_classes: int) -> torch.Tensor | None:
+    """The label of every sample, or an error where classes and model do not fit."""
+    if not num_classes:
+        if options.classes:
+            raise ConfigError(f"--classes {' '.join(map(str, options.classes))}: the model is not conditional.")
+        return None
+    for label in options.classes:
+        if not 0 <= label < num_classes:
+            raise ConfigError(f"--classes {label}: allowed are 0 to {num_classes - 1}.")
+    chosen = torch.tensor(options.classes or range(num_classes))
+    return chosen[balanced_labels(options.count, len(chosen))]

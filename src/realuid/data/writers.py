@@ -1,0 +1,64 @@
+"""Write samples: one picture, a zip in the EDM layout, or a folder of PNG files. All of it or nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from realuid.data.dataset import to_uint8
+from realuid.data.grid import save_grid
+from realuid.errors import ConfigError
+from realuid.files import atomic_file, atomic_folder
+
+
+def write_samples(batches: Iterable[Tensor], out: Path, labels: Tensor | None = None) -> None:
+    """Write images as they come.
+
+    Args:
+        batches: float images in [-1, 1], shape (b, c, h, w).
+        out: a .png (one grid), a .zip (EDM layout, labels in dataset.json), or a new folder.
+        labels: class of every image, for the zip.
+
+    Raises:
+        ConfigError: for another ending, or a folder that has something in it.
+    """
+    if out.suffix == ".png":
+        save_grid(torch.cat([batch.cpu() for batch in batches]), out)
+    elif out.suffix == ".zip":
+        _write_zip(batches, out, labels)
+    elif out.suffix:
+        raise ConfigError(f"cannot write '{out}': allowed are a .png, a .zip or a folder.")
+    elif out.is_dir() and any(out.iterdir()):
+        raise ConfigError(f"'{out}' is not empty. Pass a new folder.")
+    else:
+        with atomic_folder(out) as folder:
+            for number, content in enumerate(_pngs(batches)):
+                (folder / f"img{number:08d}.png").write_bytes(content)
+
+
+def _pngs(batches: Iterable[Tensor]) -> Iterator[bytes]:
+    for batch in batches:
+        if batch.dim() != 4:
+            raise ConfigError("only images can be written as files; points of a toy distribution fit a .png grid.")
+        for pixels in to_uint8(batch).permute(0, 2, 3, 1).cpu().numpy():
+            buffer = io.BytesIO()
+            image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+            image.save(buffer, format="PNG", compress_level=1)
+            yield buffer.getvalue()
+
+
+def _write_zip(batches: Iterable[Tensor], out: Path, labels: Tensor | None) -> None:
+    names = []
+    with atomic_file(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for number, content in enumerate(_pngs(batches)):
+            names.append(f"{number // 1000:05d}/img{number:08d}.png")
+            archive.writestr(names[-1], content)
+        pairs = None if labels is None else [[name, int(label)] for name, label in zip(names, labels, strict=True)]
+        archive.writestr("dataset.json", json.dumps({"labels": pairs}))

@@ -1,0 +1,246 @@
+"""Carry out a recipe: data, teacher, students, measurements."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from realuid._version import __version__
+from realuid.data import Dataset, load_dataset
+from realuid.errors import ConfigError
+from realuid.files import atomic_file, write_json
+from realuid.metrics import Evaluator, make_extractor
+from realuid.models import Generator, MatchingModel, build_network, model_device
+from realuid.recipes.config import EvaluateConfig, Recipe, dump_recipe
+from realuid.reports import write_report
+from realuid.sampling import SAMPLERS, balanced_labels, generate
+from realuid.seeds import mix
+from realuid.training import DistillConfig, distill_teacher, train_teacher
+from realuid.training.accelerate import make_accelerator
+from realuid.training.config import LoopConfig, to_dict
+
+
+def recipe_data(recipe: Recipe) -> Dataset:
+    """The recipe's data; labels stay, since measuring uses them even where training does not."""
+    data = load_dataset(recipe.data.source, recipe.data.channels, recipe.data.resolution)
+    if recipe.data.conditional and data.labels is None:
+        raise ConfigError(f"data.conditional = True, but '{recipe.data.source}' has no labels.")
+    return data
+
+
+def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device | str = "cpu") -> Evaluator:
+    """The evaluator for a data set: its feature extractor and the data's statistics, cached."""
+    return Evaluator(data, make_extractor(config.extractor, data, config.inception_weights), device)
+
+
+def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
+    """A teacher with random weights, seeded by the recipe."""
+    classes = data.num_classes if recipe.data.conditional else 0
+    path = recipe.path.build()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mix(recipe.teacher.seed, "teacher start"))
+        network = build_network(recipe.network, data.shape, classes, sees_source=path.coupled)
+    return MatchingModel(network, path, recipe.path.prediction)
+
+
+def _evaluator_if_due(data: Dataset, recipe: Recipe, config: LoopConfig) -> Evaluator | None:
+    if not config.evaluate_every:
+        return None
+    return make_evaluator(data, recipe.evaluate, make_accelerator(config).device)
+
+
+def write_recipe(recipe: Recipe, folder: Path) -> None:
+    """Write the resolved recipe into a run's folder."""
+    with atomic_file(folder / "recipe.yaml") as temporary:
+        temporary.write_text(dump_recipe(recipe))
+
+
+def run_teacher(recipe: Recipe, folder: Path, resume: bool = False) -> MatchingModel:
+    """Train the recipe's teacher; the run is written to `folder`."""
+    data = recipe_data(recipe)
+    model = new_teacher(recipe, data)
+    evaluator = _evaluator_if_due(data, recipe, recipe.teacher)
+    if not resume:
+        write_recipe(recipe, folder)
+    about = {"data": recipe.data.source, "training": to_dict(recipe.teacher)}
+    return train_teacher(model, data, recipe.teacher, folder, evaluator=evaluator, resume=resume, about=about)
+
+
+def run_student(
+    recipe: Recipe,
+    teacher: MatchingModel,
+    folder: Path,
+    *,
+    config: DistillConfig | None = None,
+    resume: bool = False,
+    teacher_name: str = "",
+) -> Generator:
+    """Distil a teacher by the recipe (or by `config` in place of its `distill` section)."""
+    data = recipe_data(recipe)
+    config = config or recipe.distill
+    evaluator = _evaluator_if_due(data, recipe, config)
+    if not resume:
+        write_recipe(recipe, folder)
+    about = {"data": recipe.data.source, "teacher": teacher_name, "distillation": to_dict(config)}
+    return distill_teacher(teacher, data, config, folder, evaluator=evaluator, resume=resume, about=about)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is known about the quality of a model; lists hold one number a seed."""
+
+    fd: list[float]
+    kid: list[float]
+    precision: list[float]
+    recall: list[float]
+    samples: int
+    calls: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers for JSON, with mean and spread (sample standard deviation) of fd."""
+        spread = statistics.stdev(self.fd) if len(self.fd) > 1 else 0.0
+        return {
+            "calls": self.calls,
+            "samples": self.samples,
+            "fd": self.fd,
+            "fd_mean": statistics.mean(self.fd),
+            "fd_std": spread,
+            "kid": statistics.mean(self.kid),
+            "precision": statistics.mean(self.precision),
+            "recall": statistics.mean(self.recall),
+        }
+
+
+def calls_of(model: MatchingModel | Generator, config: EvaluateConfig) -> int:
+    """Network calls a sample."""
+    return 1 if isinstance(model, Generator) else SAMPLERS[config.sampler].calls(config.steps)  # type: ignore[attr-defined]
+
+
+def measure(model: MatchingModel | Generator, evaluator: Evaluator, config: EvaluateConfig) -> Measurement:
+    """FD, KID, precision and recall over several seeds, classes balanced.
+
+    Args:
+        model: teacher or generator.
+        evaluator: data and features to compare with.
+        config: samples, seeds, and how a teacher is sampled.
+    """
+    classes = (model.model if isinstance(model, Generator) else model).num_classes
+    labels = balanced_labels(config.samples, classes) if classes else None
+    scores = [
+        evaluator.score(
+            generate(
+                model, config.samples, labels=labels, steps=config.steps, sampler=config.sampler, seed=mix("fd", seed)
+            )
+        )
+        for seed in range(config.seeds)
+    ]
+    columns = {name: [getattr(s, name) for s in scores] for name in ("fd", "kid", "precision", "recall")}
+    return Measurement(**columns, samples=config.samples, calls=calls_of(model, config))
+
+
+def images_per_second(
+    models: dict[str, MatchingModel | Generator], config: EvaluateConfig, batch: int = 500, rounds: int = 3
+) -> dict[str, float]:
+    """Sampling speed of several models, measured in turns (medians), so that a machine's moods hit all alike."""
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(rounds + 1):  # the first is a warm-up
+        for name, model in models.items():
+            times[name].append(_seconds(model, config, batch))
+    return {name: batch / statistics.median(seconds[1:]) for name, seconds in times.items()}
+
+
+def _seconds(model: MatchingModel | Generator, config: EvaluateConfig, batch: int) -> float:
+    classes = (model.model if isinstance(model, Generator) else model).num_classes
+    labels = balanced_labels(batch, classes) if classes else None
+    synchronise: Callable[[], None] = torch.cuda.synchronize if model_device(model).type == "cuda" else lambda: None
+    synchronise()
+    start = time.perf_counter()
+    for _ in generate(model, batch, labels=labels, steps=config.steps, sampler=config.sampler, batch=batch):
+        pass
+    synchronise()
+    return time.perf_counter() - start
+
+
+def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Train a teacher, distil every student of the recipe, measure all of them.
+
+    Args:
+        recipe: with at least one entry in `students`.
+        folder: gets teacher/, one folder a student, results.json and report.html.
+        say: told what happens.
+
+    Returns:
+        what results.json holds.
+    """
+    if not recipe.students:
+        raise ConfigError(
+            f"recipe '{recipe.name}' has no students: add at least one, for instance {{uid: {{alpha: 1}}}}."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_recipe(recipe, folder)
+    data = recipe_data(recipe)
+    say(f"data: {data.name}, {len(data)} images of shape {data.shape}")
+    start = time.perf_counter()
+    models: dict[str, MatchingModel | Generator] = {}
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, work: Callable[[], MatchingModel | Generator]) -> None:
+        began = time.perf_counter()
+        models[name] = work()
+        seconds[name] = time.perf_counter() - began
+
+    evaluator = make_evaluator(data, recipe.evaluate)
+    timed("teacher", lambda: run_teacher(recipe, folder / "teacher"))
+    teacher = models["teacher"]
+    assert isinstance(teacher, MatchingModel)
+    for name in recipe.students:
+        config = recipe.student(name)
+        timed(
+            name,
+            lambda name=name, config=config: run_student(
+                recipe, teacher, folder / name, config=config, teacher_name=str(folder / "teacher")
+            ),
+        )
+    say("measuring")
+    rates = images_per_second(models, recipe.evaluate)
+    entries = {
+        name: {
+            "name": name,
+            **measure(model, evaluator, recipe.evaluate).to_dict(),
+            "images_per_second": rates[name],
+            "train_seconds": seconds[name],
+        }
+        for name, model in models.items()
+    }
+    for name in recipe.students:
+        config = recipe.student(name)
+        entries[name] |= {"alpha": config.alpha, "beta": config.beta, "alpha_sid": config.alpha_sid}
+    results = {
+        "recipe": recipe.name,
+        "data": data.name,
+        "extractor": evaluator.extractor.key,
+        "fd_between_halves": fd_between_halves(evaluator),
+        "teacher": entries["teacher"],
+        "students": [entries[name] for name in recipe.students],
+        "seconds": time.perf_counter() - start,
+        "threads": torch.get_num_threads(),
+        "device": str(model_device(teacher)),
+        "torch": torch.__version__,
+        "realuid": __version__,
+    }
+    write_json(folder / "results.json", results)
+    write_report(folder, results, models, data, dump_recipe(recipe), recipe.evaluate.steps, recipe.evaluate.sampler)
+    return results
+
+
+def fd_between_halves(evaluator: Evaluator, seed: int = 0) -> float:
+    """FD between two random halves of the real data: what no model can be expected to beat by much."""
+    order = torch.randperm(len(evaluator.data), generator=torch.Generator().manual_seed(seed))
+    halves = order.tensor_split(2)
+    return evaluator.distance(*(evaluator.data.values[half] for half in halves))

@@ -1,0 +1,91 @@
+"""The report of a demo: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import torch
+from PIL import Image
+
+from realuid.data import Dataset, grid_image
+from realuid.files import atomic_file
+from realuid.models import Generator, MatchingModel
+from realuid.reports.plots import fd_curves, figure_svg, gap_by_time
+from realuid.sampling import balanced_labels, generate
+
+#: Images of one grid, and their seed: every model starts from the same noise.
+_SHOWN, _COLUMNS, _SEED = 64, 8, 7
+
+
+def png_uri(image: Image.Image) -> str:
+    """An image as a data: URI."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _grid_of(model: MatchingModel | Generator, steps: int, sampler: str) -> Image.Image:
+    classes = (model.model if isinstance(model, Generator) else model).num_classes
+    labels = balanced_labels(_SHOWN, classes) if classes else None
+    batches = generate(model, _SHOWN, labels=labels, steps=steps, sampler=sampler, seed=_SEED)
+    return grid_image(torch.cat([x.cpu() for x in batches]), _COLUMNS)
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Lines of a metrics.jsonl; an absent file is an empty list."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def write_report(
+    folder: Path,
+    results: dict[str, Any],
+    models: dict[str, MatchingModel | Generator],
+    data: Dataset,
+    recipe_yaml: str,
+    steps: int,
+    sampler: str,
+) -> Path:
+    """Write report.html into the folder of a demo.
+
+    Args:
+        folder: with one run folder a model.
+        results: what results.json holds.
+        models: "teacher" and the students, by name.
+        data: for the grid of real images.
+        recipe_yaml: the settings, shown at the end.
+        steps, sampler: of the teacher.
+    """
+    grids = [
+        {"title": "real data", "note": "for comparison", "uri": png_uri(grid_image(data.values[:_SHOWN], _COLUMNS))}
+    ]
+    for entry in [results["teacher"], *results["students"]]:
+        uri = png_uri(_grid_of(models[entry["name"]], steps, sampler))
+        calls = entry["calls"]
+        note = f"{calls} network call{'s' if calls > 1 else ''} an image, FD {entry['fd_mean']:.1f}"
+        grids.append({"title": entry["name"], "note": note, "uri": uri})
+    histories, plots = {}, []
+    for entry in results["students"]:
+        lines = read_jsonl(folder / entry["name"] / "metrics.jsonl")
+        histories[entry["name"]] = [line for line in lines if "fd" in line]
+        plots.append({"title": f"teacher-fake gap: {entry['name']}", "svg": figure_svg(gap_by_time(lines))})
+    levels = {
+        f"teacher, {results['teacher']['calls']} calls": results["teacher"]["fd_mean"],
+        "two halves of the real data": results["fd_between_halves"],
+    }
+    if any(histories.values()):
+        plots.insert(0, {"title": "FD over updates", "svg": figure_svg(fd_curves(histories, levels))})
+    template = resources.files("realuid.reports").joinpath("template.html").read_text()
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    html = environment.from_string(template).render(
+        results=results, rows=[results["teacher"], *results["students"]], grids=grids, plots=plots, recipe=recipe_yaml
+    )
+    path = folder / "report.html"
+    with atomic_file(path) as temporary:
+        temporary.write_text(html)
+    return path
