@@ -17,9 +17,12 @@ SMALL = {"num_channels": 32, "num_res_blocks": 1, "channel_mult": [1, 2], "num_h
 
 
 def convert(network: nn.Module, path, options: ADMOptions) -> MatchingModel:
-    """Through a file, as a user does it."""
+    """Through a file, as a user does it; the file can be large and does not stay."""
     torch.save({"net_model": network.state_dict()}, path)
-    return load_torchcfm(path, options=options)
+    try:
+        return load_torchcfm(path, options=options)
+    finally:
+        path.unlink()
 
 
 def difference(network: nn.Module, model: MatchingModel) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -27,14 +28,22 @@ def read_torch_file(path: str | Path) -> dict[Any, Any]:
         damaged = _damaged_entry(path)
         content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damage surfaces as nearly any type
-        code = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it asks for {code[1]}, which may run code" if code else str(error).splitlines()[0]
-        raise CheckpointError(f"'{path}' cannot be read as a torch file of plain tensors ({reason}).") from error
+        raise CheckpointError(f"'{path}' cannot be read as a torch file of plain data ({_reason(error)}).") from error
     if damaged:
         raise CheckpointError(f"'{path}' is damaged: '{damaged}' in it does not match its checksum.")
     if not isinstance(content, dict):
         raise CheckpointError(f"'{path}' holds a {type(content).__name__}, not a dictionary.")
     return content
+
+
+def _reason(error: Exception) -> str:
+    """One line of what torch says in many."""
+    code = re.search(r"GLOBAL (\S+)", str(error))
+    if code:
+        return f"it asks for {code[1]}, which may run code"
+    if isinstance(error, UnpicklingError):
+        return "its contents are damaged, or more than plain data"
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _damaged_entry(path: str | Path) -> str | None:
