@@ -24,19 +24,21 @@ class Scales(NamedTuple):
 
 @dataclass(frozen=True)
 class Plain:
-    """No preconditioning: output = F(x_t, time_scale * t).
+    """No preconditioning: output = F(x_t, time_scale t + time_shift).
 
     Args:
         time_scale: sinusoidal embeddings were made for steps 0 to 1000, hence 1000.
+        time_shift: -1 for DDPM checkpoints of time_scale steps, whose step 0 lies at t = 1 / time_scale.
     """
 
     name: ClassVar[str] = "plain"
     time_scale: float = 1000.0
+    time_shift: float = 0.0
 
     def scales(self, k: Coefficients) -> Scales:
         """Scales at the times of k."""
         one = torch.ones_like(k.t)
-        return Scales(skip=torch.zeros_like(one), out=one, into=one, time=self.time_scale * k.t)
+        return Scales(skip=torch.zeros_like(one), out=one, into=one, time=self.time_scale * k.t + self.time_shift)
 
 
 PRECONDITIONINGS: dict[str, type] = {p.name: p for p in (Plain,)}
