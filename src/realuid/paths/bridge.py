@@ -27,7 +27,11 @@ _TINY = 1e-4
 
 
 class _Bridge(Path):
-    """What all bridges share. Times stop 1e-3 short of both ends, where c has an infinite derivative."""
+    """What all bridges share.
+
+    Times stop short of both ends, where c has an infinite derivative: by 1e-3 at data, and by 1e-4 at the source, where
+    sampling begins without a x_0 and the error a / c must be small.
+    """
 
     default_prediction: ClassVar[str] = "data_prediction"
     default_sampler: ClassVar[str] = "ancestral"
@@ -41,7 +45,7 @@ class _Bridge(Path):
 
     @property
     def t_max(self) -> float:
-        return 1 - 1e-3
+        return 1 - 1e-4
 
     @property
     @abstractmethod

@@ -32,7 +32,11 @@ class InterpolantPath(Path):
         noise: s, in data units.
         coupled: whether the source comes in pairs with the data instead of from N(0, I).
 
-    Times stop 1e-3 short of both ends: there gamma is 0, gamma' infinite ('sqrt') and a score would divide by gamma.
+    Times stop short of both ends, where gamma is 0, gamma' infinite ('sqrt') and a score would divide by gamma: by 1e-3
+    at data, and by 1e-4 at the source, where sampling begins without a x_0.
+
+    Coupled with 'sin2', gamma / a falls to 0 at the source: a network that sees x_T can then read x_0 off x_t, and
+    there is nothing to sample from. Such a path is for networks that do not see x_T.
     """
 
     name: ClassVar[str] = "interpolant"
@@ -57,7 +61,7 @@ class InterpolantPath(Path):
 
     @property
     def t_max(self) -> float:
-        return 1 - 1e-3
+        return 1 - 1e-4
 
     def coefficients(self, t: Tensor) -> Coefficients:
         k = _MEANS[self.mean].coefficients(t)

@@ -88,8 +88,9 @@ BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
 class DDPMPath(_VariancePreserving):
     """The discrete grid of a DDPM checkpoint (Ho et al. 2020), with diffusers' names.
 
-    Step i = 0, ..., n - 1 lies at t = (i + 1) / n and t = 0 is clean data. Between the steps the log-SNR is
-    interpolated linearly; before the first one the variance is. The network's time is the fractional step n t - 1.
+    Step i = 0, ..., n - 1 lies at t = (i + 1) / n, and t = 0 is clean data. Between steps the log-SNR follows monotone
+    cubics, so that derivatives are continuous; before the first one the variance grows linearly. The network's time is
+    the fractional step n t - 1.
 
     Args:
         num_train_timesteps: n.
@@ -124,16 +125,15 @@ class DDPMPath(_VariancePreserving):
         return (torch.floor(uniform * self.num_train_timesteps) + 1) / self.num_train_timesteps
 
     def _signal(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        n, log_snr = self.num_train_timesteps, _log_snr(self, t.device)
+        n, table = self.num_train_timesteps, _cubics(self, t.device)
         step = (t * n - 1).clamp(0, n - 1)
         index = step.long().clamp(max=n - 2)
-        low, high = log_snr[index].to(t.dtype), log_snr[index + 1].to(t.dtype)
-        value = low + (step - index) * (high - low)
-        first = torch.sigmoid(-log_snr[0]).to(t.dtype) * (t * n)  # variance before the first step
-        a2 = torch.where(t * n < 1, 1 - first, torch.sigmoid(value))
-        b2 = torch.where(t * n < 1, first, torch.sigmoid(-value))
-        a = a2.sqrt()
-        return a, b2.sqrt(), a * b2 * (high - low) * n / 2
+        u, (p0, p1, p2, p3) = step - index, table[:, index].to(t.dtype)
+        log_snr, slope = p0 + u * (p1 + u * (p2 + u * p3)), p1 + u * (2 * p2 + 3 * u * p3)
+        early = (t * n).clamp(max=1)  # how much of the first step's variance is there
+        b2 = early * torch.sigmoid(-log_snr)
+        a = torch.where(early < 1, 1 - b2, torch.sigmoid(log_snr)).sqrt()
+        return a, b2.sqrt(), a * b2 * slope * n / 2
 
 
 def linear_beta(t: Tensor, beta_min: float, beta_d: float) -> tuple[Tensor, Tensor]:
@@ -142,15 +142,23 @@ def linear_beta(t: Tensor, beta_min: float, beta_d: float) -> tuple[Tensor, Tens
 
 
 @functools.lru_cache(maxsize=32)
-def _log_snr(path: DDPMPath, device: torch.device) -> Tensor:
-    """log(a^2 / b^2) at every step, float64, shape (n,), kept on the device."""
+def _cubics(path: DDPMPath, device: torch.device) -> Tensor:
+    """log(a^2 / b^2) between the steps, as coefficients of u^0, ..., u^3, u in [0, 1]: float64, shape (4, n - 1).
+
+    Fritsch & Carlson 1980: the slope at a step is the harmonic mean of those around it, hence no overshooting.
+    """
     n, kind = path.num_train_timesteps, path.beta_schedule
     if path.alphas_cumprod is not None:
         table = torch.tensor(path.alphas_cumprod, dtype=torch.float64)
     else:
         table = torch.cumprod(1 - _betas(kind, n, path.beta_start, path.beta_end), 0)
     table = table.clamp(min=2.0**-24)  # a schedule of zero terminal SNR: a = 2e-4 instead of 0
-    return (table.log() - torch.log1p(-table)).to(device)
+    log_snr = table.log() - torch.log1p(-table)
+    rise = log_snr.diff()
+    inner = 2 * rise[:-1] * rise[1:] / (rise[:-1] + rise[1:])
+    slope = torch.cat([rise[:1], inner, rise[-1:]])
+    left, right = slope[:-1], slope[1:]
+    return torch.stack([log_snr[:-1], left, 3 * rise - 2 * left - right, left + right - 2 * rise]).to(device)
 
 
 def _betas(kind: BetaSchedule, n: int, start: float, end: float) -> Tensor:

@@ -3,9 +3,9 @@ r"""Samplers that step through q(x_s | x_t, x_0) with x_0 predicted: DDIM and DD
     x_s = K x_t + (a_s - K a_t) x_0 + (b_s - K b_t) x_T + rho xi,        rho^2 = n_s^2 - K^2 n_t^2
 
 keeps the marginals for every K, which decides how much of the noise in x_t stays (n is the path's `noise_std`; only
-coupled paths have the x_T term). The largest K is DDIM (Song et al. 2021): Euler's method in the variables x / a and n / a,
-exact as long as the data prediction does not change; on bridges it is DBIM (Zheng et al. 2025). The Markov K is DDPM's
-ancestral sampling (Ho et al. 2020) and, on bridges, I2SB's. Neither asks for a velocity, which may be infinite at an end.
+coupled paths have the x_T term). The largest K is DDIM (Song et al. 2021): Euler's method in x / a and n / a, exact as
+long as the data prediction does not change; on bridges it is DBIM (Zheng et al. 2025). The Markov K is DDPM's ancestral
+sampling (Ho et al. 2020) and, on bridges, I2SB's. Neither asks for a velocity, which may be infinite at an end.
 """
 
 from __future__ import annotations

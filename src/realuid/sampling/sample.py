@@ -41,7 +41,8 @@ def sample_teacher(
         samples in data units, shape (b, *shape).
 
     Raises:
-        ConfigError: for an unknown sampler or a number of steps below 1.
+        ConfigError: for an unknown sampler, a number of steps below 1, or a path that cannot be started from x_T.
+        PredictionError: if the sampler needs what does not follow from the model's prediction.
     """
     path, sampler = model.path, sampler or model.path.default_sampler
     if isinstance(sampler, str):
@@ -54,11 +55,23 @@ def sample_teacher(
     times = path.grid(steps)
     t = as_batch(times[0], x_T)
     if path.coupled:
+        _check_start(model)
         condition = condition._replace(x_T=x_T)
         x = path.start(t, noise(x_T), x_T)
     else:
         x = path.start(t, x_T)
     return sampler(lambda x, t: model.estimate(x, as_batch(t, x), condition), x.to(x_T.dtype), times, noise)
+
+
+def _check_start(model: MatchingModel) -> None:
+    """Raise ConfigError if the network could read x_0 off the start of a coupled path, where x_0 is left out."""
+    k = model.path.coefficients(torch.tensor([model.path.t_max], dtype=torch.float64))
+    if model.network.sees_source and k.c < k.a:
+        raise ConfigError(
+            f"on path '{model.path.name}' noise fades faster than data near the source (c / a is {float(k.c / k.a):.2g}"
+            f" at t = {model.path.t_max:g}): a network that sees x_T cannot be sampled from x_T alone. Use a path with "
+            "more noise there, or a network that does not see x_T."
+        )
 
 
 @torch.no_grad()

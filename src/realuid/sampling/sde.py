@@ -27,15 +27,18 @@ def noise_diffusion(path: Path, k: Coefficients) -> Tensor:
 def reverse_diffusion(path: Path, k: Coefficients) -> Tensor:
     """e = n^2 d/dt ln(n / a): the path's own process run backwards (Anderson 1982). A Brownian bridge's is s^2 / 2.
 
-    Infinite where a = 0: on such paths start the times below t_max.
+    Infinite where a = 0: on such paths start the times below t_max. 0 where n / a falls, which no diffusion's does.
     """
     growth = k.c * k.c_dot + (0 if path.coupled else k.b * k.b_dot)
-    return growth - path.noise_std(k) ** 2 * k.a_dot / k.a
+    return (growth - path.noise_std(k) ** 2 * k.a_dot / k.a).clamp(min=0)
 
 
 @declares(order=1)
 def sde(field: Field, x: Tensor, times: Tensor, noise: Noise, diffusion: Diffusion = noise_diffusion) -> Tensor:
     """Euler-Maruyama: one call a step. Weak order one.
+
+    From an x_T that the network sees, noise grows like sqrt(1 - t), and the first step overshoots unless it is short
+    against 1 - t. `ancestral` and `ddim` know better.
 
     Args:
         field, x, times, noise: as for every sampler.
