@@ -7,8 +7,8 @@ from realuid.models.condition import Condition
 from realuid.models.generator import SIGMA_INIT, Generator
 from realuid.models.matching import MatchingModel, count_parameters, model_device
 from realuid.models.networks import MLP, NETWORKS, Network, UNet
-from realuid.models.preconditioning import PRECONDITIONINGS, Plain
-from realuid.models.saving import from_pretrained, load_strictly, save_pretrained
+from realuid.models.preconditioning import PRECONDITIONINGS, Plain, Reversed
+from realuid.models.saving import check_weights, from_pretrained, load_strictly, save_pretrained
 
 __all__ = [
     "MLP",
@@ -21,8 +21,10 @@ __all__ = [
     "Network",
     "NetworkConfig",
     "Plain",
+    "Reversed",
     "UNet",
     "build_network",
+    "check_weights",
     "count_parameters",
     "from_pretrained",
     "load_strictly",

@@ -41,7 +41,23 @@ class Plain:
         return Scales(skip=torch.zeros_like(one), out=one, into=one, time=self.time_scale * k.t + self.time_shift)
 
 
-PRECONDITIONINGS: dict[str, type] = {p.name: p for p in (Plain,)}
+@dataclass(frozen=True)
+class Reversed(Plain):
+    """A velocity network of the other convention, time 0 = noise and 1 = data: output = -F(x_t, time_scale * (1 - t)).
+
+    Args:
+        time_scale: torchcfm's networks take the time itself, hence 1.
+    """
+
+    name: ClassVar[str] = "reversed"
+    time_scale: float = 1.0
+
+    def scales(self, k: Coefficients) -> Scales:
+        one = torch.ones_like(k.t)
+        return Scales(skip=torch.zeros_like(one), out=-one, into=one, time=self.time_scale * (1 - k.t))
+
+
+PRECONDITIONINGS: dict[str, type] = {p.name: p for p in (Plain, Reversed)}
 
 
 def make_preconditioning(name: str, **settings: float) -> Plain:

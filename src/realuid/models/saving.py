@@ -1,8 +1,12 @@
-"""realuid's own format: a folder with config.json (what it is) and model.safetensors (its weights)."""
+"""realuid's own format: a folder with config.json (what it is) and model.safetensors (its weights).
+
+Tensors that an import brought along and no network uses are kept beside them in unused.safetensors.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -19,12 +23,16 @@ from realuid.models.networks import make_network, network_config
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
 from realuid.paths import path_from_config
 
-CONFIG, WEIGHTS, FORMAT = "config.json", "model.safetensors", "realuid"
+CONFIG, WEIGHTS, UNUSED, FORMAT = "config.json", "model.safetensors", "unused.safetensors", "realuid"
+
+
+def _matching(model: MatchingModel | Generator) -> MatchingModel:
+    return model.model if isinstance(model, Generator) else model
 
 
 def describe(model: MatchingModel | Generator) -> dict[str, Any]:
     """JSON-ready description of a model, enough to rebuild it without its weights."""
-    matching = model.model if isinstance(model, Generator) else model
+    matching = _matching(model)
     description = {
         "format": FORMAT,
         "version": __version__,
@@ -62,6 +70,8 @@ def save_pretrained(model: MatchingModel | Generator, folder: str | FilePath, **
     with atomic_folder(folder) as temporary:
         (temporary / CONFIG).write_text(json.dumps({**describe(model), **extra}, indent=2) + "\n")
         save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary / WEIGHTS)
+        if unused := _matching(model).network.unused:
+            save_file(unused, temporary / UNUSED)
     return folder
 
 
@@ -94,21 +104,31 @@ def from_pretrained(folder: str | FilePath) -> MatchingModel | Generator:
         model = build(config)
     except KeyError as error:
         raise CheckpointError(f"'{FilePath(folder) / CONFIG}' lacks the entry {error}.") from error
-    try:
-        weights = load_file(FilePath(folder) / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"'{FilePath(folder) / WEIGHTS}' cannot be read ({error}).") from error
-    load_strictly(model, weights, str(folder))
+    load_strictly(model, _read(FilePath(folder) / WEIGHTS), str(folder))
+    if (FilePath(folder) / UNUSED).exists():
+        _matching(model).network.unused = _read(FilePath(folder) / UNUSED)
     return model.eval()
 
 
+def _read(path: FilePath) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"'{path}' cannot be read ({error}).") from error
+
+
 def load_strictly(module: nn.Module, weights: dict[str, Tensor], where: str) -> None:
-    """Load weights that must fit exactly; otherwise say readably how they differ.
+    """Load weights that must fit exactly; `check_weights` says how they differ."""
+    check_weights(module.state_dict(), weights, where)
+    module.load_state_dict(weights)
+
+
+def check_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], where: str) -> None:
+    """Compare the names and shapes of weights with those a network has.
 
     Raises:
         CheckpointError: naming up to three tensors of each kind: missing, unexpected, of another shape.
     """
-    own = module.state_dict()
     shapes = [
         f"{name} is {tuple(weights[name].shape)}, needed {tuple(own[name].shape)}"
         for name in own.keys() & weights.keys()
@@ -125,4 +145,3 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor], where: str) -> 
     ]
     if differences:
         raise CheckpointError(f"weights in '{where}' are of another model ({'; '.join(differences)}).")
-    module.load_state_dict(weights)
