@@ -1,4 +1,4 @@
-"""Networks of several heads and shifted time survive being saved."""
+"""Networks of several heads survive being saved; those of a DDPM grid count steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from realuid.models import (
     Condition,
     MatchingModel,
     NetworkConfig,
-    Plain,
+    Steps,
     build_network,
     from_pretrained,
     save_pretrained,
@@ -33,6 +33,6 @@ def test_two_heads_round_trip(tmp_path, architecture, shape):
 
 
 def test_networks_of_a_ddpm_grid_count_steps_from_zero():
-    path, plain = DDPMPath(num_train_timesteps=100), Plain(time_scale=100.0, time_shift=-1.0)
+    path, steps = DDPMPath(num_train_timesteps=100), Steps(time_scale=100.0)
     t = torch.tensor([0.01, 0.5, 1.0], dtype=torch.float64)
-    torch.testing.assert_close(plain.scales(path.coefficients(t)).time, torch.tensor([0.0, 49.0, 99.0]).double())
+    torch.testing.assert_close(steps.scales(path.coefficients(t)).time, torch.tensor([0.0, 49.0, 99.0]).double())

@@ -57,7 +57,7 @@ class Game:
 
     def points(self, x_T: float | None, shift, stretch):
         """A quadrature of the draws of x_t: (x_t, target, weights), through the library's own path and targets."""
-        axis = torch.linspace(-8, 8, 65, dtype=torch.float64)  # exact to rounding for smooth functions of Gaussians
+        axis = torch.linspace(-8, 8, 49, dtype=torch.float64)  # exact to rounding for smooth functions of Gaussians
         axes = [axis, axis, axis] if x_T is None and self.path.has_eps else [axis, axis]
         z, *rest = (v.reshape(-1, 1) for v in torch.meshgrid(*axes, indexing="ij"))
         weights = torch.exp(-(z**2 + sum(v**2 for v in rest)) / 2)[:, 0]

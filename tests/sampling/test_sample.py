@@ -13,7 +13,7 @@ from realuid.models import MLP, Condition, Generator, MatchingModel
 from realuid.paths import LinearPath, make_path
 from realuid.sampling import SAMPLERS, as_batch, generate, sample_teacher
 
-COUNT = 20_000
+COUNT = 8_000
 
 
 #: Names of families whose path ends in pure noise, or in pairs seen by the network.
@@ -26,7 +26,7 @@ CASES += [(f"interpolant linear {g} coupled", "velocity_and_noise", False, "sde"
 
 @pytest.mark.parametrize(("name", "prediction", "sees_source", "sampler"), CASES)
 def test_teachers_sample_the_data(name, prediction, sees_source, sampler):
-    """Mean, covariance and, if it is seen, coupling with x_T, to the noise of 20,000 samples and the bias of steps."""
+    """Mean, covariance and, if it is seen, coupling with x_T, to the noise of 8,000 samples and the bias of steps."""
     w = world(FAMILIES[name].coupled, d=2)
     model = exact_teacher(name, w, prediction, sees_source)
     random = torch.Generator().manual_seed(0)
@@ -35,15 +35,16 @@ def test_teachers_sample_the_data(name, prediction, sees_source, sampler):
         return torch.randn(x.shape, dtype=x.dtype, generator=random)
 
     x_T = torch.randn(COUNT, 2, dtype=torch.float64, generator=random)
+    x_T = torch.linalg.solve_triangular(torch.linalg.cholesky(torch.cov(x_T.T)), (x_T - x_T.mean(0)).T, upper=False).T
     x_T = x_T @ torch.from_numpy(np.linalg.cholesky(w.cov[2:4, 2:4])).T + torch.from_numpy(w.mean[2:4])
     steps = 400 if sampler == "sde" and sees_source else 100  # its first step overshoots, see its docstring
     x_0 = sample_teacher(model, x_T, steps, sampler=sampler, noise=noise)
     mean, cov = w.moments((1, 0, 0))
-    np.testing.assert_allclose(x_0.mean(0), mean, atol=0.03)
-    np.testing.assert_allclose(np.cov(x_0.numpy().T), cov, atol=0.1 if sampler == "sde" else 0.04)
+    np.testing.assert_allclose(x_0.mean(0), mean, atol=0.04)
+    np.testing.assert_allclose(np.cov(x_0.numpy().T), cov, atol=0.1 if sampler == "sde" else 0.05)
     if sees_source:
         coupling = np.cov(x_0.numpy().T, x_T.numpy().T)[:2, 2:]
-        np.testing.assert_allclose(coupling, w.cov[:2, 2:4], atol=0.04)
+        np.testing.assert_allclose(coupling, w.cov[:2, 2:4], atol=0.05)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

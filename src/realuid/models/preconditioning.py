@@ -24,21 +24,19 @@ class Scales(NamedTuple):
 
 @dataclass(frozen=True)
 class Plain:
-    """No preconditioning: output = F(x_t, time_scale t + time_shift).
+    """No preconditioning: output = F(x_t, time_scale * t).
 
     Args:
         time_scale: sinusoidal embeddings were made for steps 0 to 1000, hence 1000.
-        time_shift: -1 for DDPM checkpoints of time_scale steps, whose step 0 lies at t = 1 / time_scale.
     """
 
     name: ClassVar[str] = "plain"
     time_scale: float = 1000.0
-    time_shift: float = 0.0
 
     def scales(self, k: Coefficients) -> Scales:
         """Scales at the times of k."""
         one = torch.ones_like(k.t)
-        return Scales(skip=torch.zeros_like(one), out=one, into=one, time=self.time_scale * k.t + self.time_shift)
+        return Scales(skip=torch.zeros_like(one), out=one, into=one, time=self.time_scale * k.t)
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,22 @@ class Reversed(Plain):
         return Scales(skip=torch.zeros_like(one), out=-one, into=one, time=self.time_scale * (1 - k.t))
 
 
-PRECONDITIONINGS: dict[str, type] = {p.name: p for p in (Plain, Reversed)}
+@dataclass(frozen=True)
+class Steps(Plain):
+    """A network that counts the steps of a DDPM grid from 0: output = F(x_t, n t - 1).
+
+    Args:
+        time_scale: n, the number of steps; step i lies at t = (i + 1) / n.
+    """
+
+    name: ClassVar[str] = "steps"
+
+    def scales(self, k: Coefficients) -> Scales:
+        one = torch.ones_like(k.t)
+        return Scales(skip=torch.zeros_like(one), out=one, into=one, time=self.time_scale * k.t - 1)
+
+
+PRECONDITIONINGS: dict[str, type] = {p.name: p for p in (Plain, Reversed, Steps)}
 
 
 def make_preconditioning(name: str, **settings: float) -> Plain:

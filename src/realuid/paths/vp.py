@@ -89,8 +89,8 @@ class DDPMPath(_VariancePreserving):
     """The discrete grid of a DDPM checkpoint (Ho et al. 2020), with diffusers' names.
 
     Step i = 0, ..., n - 1 lies at t = (i + 1) / n, and t = 0 is clean data. Between steps the log-SNR follows monotone
-    cubics, so that derivatives are continuous; before the first one the variance grows linearly. The network's time is
-    the fractional step n t - 1.
+    cubics, so that derivatives are continuous; before the first one the variance grows linearly. Its networks read the
+    step n t - 1 (preconditioning `Steps`).
 
     Args:
         num_train_timesteps: n.
