@@ -7,7 +7,7 @@ from realuid.models.condition import Condition
 from realuid.models.generator import SIGMA_INIT, Generator
 from realuid.models.matching import MatchingModel, count_parameters, model_device
 from realuid.models.networks import MLP, NETWORKS, Network, UNet
-from realuid.models.preconditioning import PRECONDITIONINGS, Plain, Reversed
+from realuid.models.preconditioning import PRECONDITIONINGS, Plain, Reversed, Steps
 from realuid.models.saving import check_weights, from_pretrained, load_strictly, save_pretrained
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "NetworkConfig",
     "Plain",
     "Reversed",
+    "Steps",
     "UNet",
     "build_network",
     "check_weights",

@@ -55,7 +55,22 @@ class Reversed(Plain):
         return Scales(skip=torch.zeros_like(one), out=-one, into=one, time=self.time_scale * (1 - k.t))
 
 
-PRECONDITIONINGS: dict[str, type] = {p.name: p for p in (Plain, Reversed)}
+@dataclass(frozen=True)
+class Steps(Plain):
+    """A network that counts the steps of a DDPM grid from 0: output = F(x_t, n t - 1).
+
+    Args:
+        time_scale: n, the number of steps; step i lies at t = (i + 1) / n.
+    """
+
+    name: ClassVar[str] = "steps"
+
+    def scales(self, k: Coefficients) -> Scales:
+        one = torch.ones_like(k.t)
+        return Scales(skip=torch.zeros_like(one), out=one, into=one, time=self.time_scale * k.t - 1)
+
+
+PRECONDITIONINGS: dict[str, type] = {p.name: p for p in (Plain, Reversed, Steps)}
 
 
 def make_preconditioning(name: str, **settings: float) -> Plain:
