@@ -11,8 +11,9 @@ from realuid.errors import ConfigError, unknown_name
 from realuid.paths.base import Coefficients, Path, broadcast
 from realuid.paths.flow import LinearPath, TrigonometricPath
 from realuid.paths.predictions import PREDICTIONS, check_prediction, convert, target
+from realuid.paths.ve import VEPath
 
-PATHS: dict[str, type[Path]] = {path.name: path for path in (LinearPath, TrigonometricPath)}
+PATHS: dict[str, type[Path]] = {path.name: path for path in (LinearPath, TrigonometricPath, VEPath)}
 
 
 def make_path(name: str, **settings: float) -> Path:
@@ -38,6 +39,7 @@ __all__ = [
     "LinearPath",
     "Path",
     "TrigonometricPath",
+    "VEPath",
     "broadcast",
     "check_prediction",
     "convert",

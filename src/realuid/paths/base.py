@@ -55,9 +55,16 @@ class Path(ABC):
     has_eps: ClassVar[bool] = False
     #: Whether the source is drawn together with the data (pairs) rather than independently from N(0, I).
     coupled: ClassVar[bool] = False
-    #: Times at which training and sampling stop short of the ends, where a coefficient is singular.
-    t_min: ClassVar[float] = 0.0
-    t_max: ClassVar[float] = 1.0
+
+    @property
+    def t_min(self) -> float:
+        """Where training and sampling stop, short of data if a coefficient is singular there."""
+        return 0.0
+
+    @property
+    def t_max(self) -> float:
+        """Where sampling starts: the source, or just short of it."""
+        return 1.0
 
     @abstractmethod
     def coefficients(self, t: Tensor) -> Coefficients:
