@@ -7,9 +7,9 @@ name. The Python source stored beside them is ignored.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from realuid.errors import CheckpointError, unknown_name
 from realuid.models import EDM, SIGMA_INIT, VE, VP, Generator, MatchingModel, Preconditioning
@@ -17,6 +17,8 @@ from realuid.models.architectures import make_network
 from realuid.models.saving import check_fit, on_paper
 from realuid.paths import VEPath
 from realuid.teachers.pickles import Module, StoredTensor, damage_as_checkpoint_error, read_pickle, to_tensor
+
+T = TypeVar("T")
 
 #: Class of the network in a pickle -> name in `realuid.models.NETWORKS`.
 _NETWORKS = {"SongUNet": "song_unet", "DhariwalUNet": "adm_unet"}
@@ -72,17 +74,12 @@ def load_edm_student(path: str | Path, key: str = "ema", t_init: float = SIGMA_I
 
 
 def _rebuild(record: Module, where: str, file_size: int) -> MatchingModel:
+    make_preconditioning = _known("preconditioning class", record.class_name, _PRECONDITIONINGS)
     inner = _lookup(record.state["_modules"], "model")
-    for kind, name, allowed in (
-        ("preconditioning class", record.class_name, _PRECONDITIONINGS),
-        ("network class", inner.class_name, _NETWORKS),
-    ):
-        if name not in allowed:
-            raise CheckpointError(unknown_name(kind, name[:100], allowed))
-
+    architecture = _known("network class", inner.class_name, _NETWORKS)
     stored = _weights(inner)
     with on_paper(parameters=len(stored)):
-        network = make_network(_NETWORKS[inner.class_name], _arguments(inner))
+        network = make_network(architecture, _arguments(inner))
     check_fit(network.state_dict(), stored, where)
     if sum(len(tensor.storage.payload) for tensor in stored.values()) > file_size:
         raise CheckpointError("its weights are larger than the file: many share one storage.")
@@ -95,7 +92,13 @@ def _rebuild(record: Module, where: str, file_size: int) -> MatchingModel:
         sigma_max=min(VEPath.sigma_max, float(state["sigma_max"])),
         sigma_data=float(state.get("sigma_data", VEPath.sigma_data)),
     )
-    return MatchingModel(network, path, "data_prediction", _PRECONDITIONINGS[record.class_name](state)).eval()
+    return MatchingModel(network, path, "data_prediction", make_preconditioning(state)).eval()
+
+
+def _known(kind: str, name: str, table: Mapping[str, T]) -> T:
+    if name not in table:
+        raise CheckpointError(unknown_name(kind, name[:100], table))
+    return table[name]
 
 
 def _lookup(modules: dict[str, Any], name: str) -> Module:
