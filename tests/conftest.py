@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Shared fixtures. Tests run on few threads: they are small, and must not fight over cores."""
 
 from __future__ import annotations
 
@@ -8,13 +8,42 @@ from pathlib import Path
 import pytest
 import torch
 
-torch.set_num_threads(1)
+from realuid.data import Dataset, load_dataset
+from realuid.models import MatchingModel, NetworkConfig, build_network
+from realuid.paths import make_path
+
+torch.set_num_threads(2)
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Real data and reference tensors: $REALUID_SHARED, or `shared` beside the checkout."""
-    path = Path(os.environ.get("REALUID_SHARED", Path(__file__).parents[2] / "shared"))
-    if not path.is_dir():
-        pytest.skip(f"no reference data at {path}: set REALUID_SHARED")
-    return path
+    """The folder with real images and reference tensors: $REALUID_SHARED, or `shared` beside the checkout."""
+    folder = Path(os.environ.get("REALUID_SHARED", Path(__file__).parents[2] / "shared"))
+    if not (folder / "reference").is_dir():
+        pytest.skip(f"needs the shared data and reference tensors, not found at '{folder}' (set REALUID_SHARED)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep trained classifiers and statistics of tests out of the user's cache; share them within one test run."""
+    monkeypatch.setenv("REALUID_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    """The bundled digits."""
+    return load_dataset("digits")
+
+
+def small_teacher(shape: tuple[int, ...] = (1, 8, 8), num_classes: int = 0, seed: int = 0) -> MatchingModel:
+    """A tiny flow teacher with random weights."""
+    torch.manual_seed(seed)
+    config = NetworkConfig(channels=(8, 16), blocks=1, attention_at=())
+    return MatchingModel(build_network(config, shape, num_classes), make_path("linear"))
+
+
+@pytest.fixture
+def teacher() -> MatchingModel:
+    """A tiny unconditional teacher for digits."""
+    return small_teacher()

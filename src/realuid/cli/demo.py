@@ -51,9 +51,9 @@ def results_table(results: dict[str, Any]) -> Table:
             row["name"],
             f"{row['alpha']:g}, {row['beta']:g}" if "alpha" in row else "",
             str(row["calls"]),
-            f"{row['fd_mean']:.2f} ± {row['fd_std']:.2f}",
+            f"{row['fd_mean']:.3f} ± {row['fd_std']:.3f}",
             f"{row['fd_mean'] / teacher['fd_mean']:.1f}",
-            f"{row['kid']:.4f}",
+            f"{row['kid']:.1e}",
             f"{row['images_per_second']:,.0f}",
             f"{row['images_per_second'] / teacher['images_per_second']:.1f}x",
         )

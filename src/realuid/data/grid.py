@@ -12,7 +12,7 @@ from torch import Tensor
 from realuid.data.dataset import to_uint8
 from realuid.files import atomic_file
 
-_POINTS_SIDE = 256
+_POINTS_SIDE, _GUTTER = 256, 2
 
 
 def grid_image(x: Tensor, columns: int | None = None, scale: int | None = None) -> Image.Image:
@@ -30,12 +30,14 @@ def grid_image(x: Tensor, columns: int | None = None, scale: int | None = None) 
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     scale = scale or max(1, math.ceil(32 / max(height, width)))
-    canvas = torch.zeros(rows * columns, channels, height, width, dtype=torch.uint8)
-    canvas[:count] = x
-    canvas = canvas.view(rows, columns, channels, height, width).permute(0, 3, 1, 4, 2)
-    pixels = canvas.reshape(rows * height, columns * width, channels).numpy()
-    image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+    x = x.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
+    height, width = height * scale + _GUTTER, width * scale + _GUTTER
+    canvas = torch.full((channels, rows * height + _GUTTER, columns * width + _GUTTER), 255, dtype=torch.uint8)
+    for i, image in enumerate(x):
+        top, left = i // columns * height + _GUTTER, i % columns * width + _GUTTER
+        canvas[:, top : top + image.shape[1], left : left + image.shape[2]] = image
+    pixels = canvas.permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
 
 
 def _scatter(points: Tensor) -> Image.Image:

@@ -16,6 +16,10 @@ from realuid.files import atomic_file
 from realuid.seeds import mix, stream
 
 
+#: Part of the cache's keys; to be raised when the classifier or its training changes.
+_CLASSIFIER_VERSION = 2
+
+
 def cache_folder() -> Path:
     """Where trained extractors and reference statistics are kept: $REALUID_CACHE, or ~/.cache/realuid."""
     return Path(os.environ.get("REALUID_CACHE", Path.home() / ".cache" / "realuid"))
@@ -49,6 +53,9 @@ class Points(FeatureExtractor):
 class Classifier(FeatureExtractor):
     """A small convolutional classifier; its features are the activations before the last layer.
 
+    They are divided by one number, so that their variance on the training data is 1 on average: distances of different
+    classifiers then have a common scale, and the kernel distance's polynomial meets numbers of order one.
+
     Args:
         shape: (c, h, w) of the images.
         num_classes: number of classes.
@@ -69,14 +76,15 @@ class Classifier(FeatureExtractor):
         layers += [nn.Linear(64 * height * width, num_features), nn.ReLU()]
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(num_features, num_classes)
+        self.register_buffer("scale", torch.ones(()))
         self.num_features, self.key = num_features, key
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.body(to_float(x))
+        return self.body(to_float(x)) / self.scale
 
     def logits(self, x: Tensor) -> Tensor:
         """Class scores, shape (b, num_classes)."""
-        return self.head(self(x))
+        return self.head(self.body(to_float(x)))
 
 
 def _four_rotations(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,13 +127,15 @@ def train_classifier(data: Dataset, seed: int = 0, updates: int = 1500, batch: i
             optimizer.step()
             schedule.step()
     model.eval().requires_grad_(False)
+    features = torch.cat([model(part) for part in values[train[:10_000]].split(1000)])
+    model.scale.copy_(features.var(dim=0).mean().sqrt())
     hits = torch.cat([model.logits(values[i]).argmax(1) == labels[i] for i in test.split(1000)])
     return model, hits.float().mean().item()
 
 
 def classifier(data: Dataset, seed: int = 0) -> Classifier:
     """The classifier for a data set: read from the cache, or trained now (about ten seconds for digits) and cached."""
-    key = f"classifier-{data.fingerprint()}-{seed}"
+    key = f"classifier{_CLASSIFIER_VERSION}-{data.fingerprint()}-{seed}"
     path = cache_folder() / f"{key}.safetensors"
     if path.is_file():
         weights = load_file(path)

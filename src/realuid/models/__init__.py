@@ -9,9 +9,10 @@ from realuid.models.condition import Condition
 from realuid.models.generator import SIGMA_INIT, Generator
 from realuid.models.matching import MatchingModel, count_parameters, model_device
 from realuid.models.networks import MLP, Network, UNet
-from realuid.models.preconditioning import EDM, PRECONDITIONINGS, VE, VP, Plain, Preconditioning
-from realuid.models.saving import from_pretrained, load_strictly, save_pretrained
+from realuid.models.preconditioning import EDM, PRECONDITIONINGS, VE, VP, Plain, Preconditioning, Reversed
+from realuid.models.saving import from_pretrained, save_pretrained
 from realuid.models.song_unet import SongUNet
+from realuid.models.weights import check_weights, load_strictly
 
 __all__ = [
     "EDM",
@@ -29,9 +30,11 @@ __all__ = [
     "NetworkConfig",
     "Plain",
     "Preconditioning",
+    "Reversed",
     "SongUNet",
     "UNet",
     "build_network",
+    "check_weights",
     "count_parameters",
     "from_pretrained",
     "load_strictly",

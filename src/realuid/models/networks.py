@@ -27,6 +27,9 @@ class Network(nn.Module):
     def __init__(self, settings: dict[str, Any]):
         super().__init__()
         self.settings = settings
+        #: Tensors that came with imported weights and that the network has no use for, such as a discriminator's head:
+        #: saved and exported with it, otherwise ignored.
+        self.unused: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """Args: x, shape (b, *shape), already scaled; time, shape (b,), already scaled. Returns: like x."""

@@ -59,6 +59,22 @@ class Plain(Preconditioning):
         return Scales(skip=torch.zeros_like(one), out=one, into=one, time=self.time_scale * k.t)
 
 
+@dataclass(frozen=True)
+class Reversed(Plain):
+    """A velocity network of the other convention, time 0 = noise and 1 = data: output = -F(x_t, time_scale * (1 - t)).
+
+    Args:
+        time_scale: torchcfm's networks take the time itself, hence 1.
+    """
+
+    name: ClassVar[str] = "reversed"
+    time_scale: float = 1.0
+
+    def scales(self, k: Coefficients) -> Scales:
+        one = torch.ones_like(k.t)
+        return Scales(skip=torch.zeros_like(one), out=-one, into=one, time=self.time_scale * (1 - k.t))
+
+
 def _noise_level(k: Coefficients) -> Tensor:
     """sigma = b / a, positive and finite."""
     return k.b.clamp(min=_TINY) / k.a.clamp(min=_TINY)
@@ -136,7 +152,7 @@ class VE(Preconditioning):
         return Scales(skip=1 / a, out=sigma, into=1 / a, time=(sigma / 2).log())
 
 
-PRECONDITIONINGS: dict[str, type[Preconditioning]] = {p.name: p for p in (Plain, EDM, VP, VE)}
+PRECONDITIONINGS: dict[str, type[Preconditioning]] = {p.name: p for p in (Plain, Reversed, EDM, VP, VE)}
 
 
 def make_preconditioning(name: str, **settings: float) -> Preconditioning:

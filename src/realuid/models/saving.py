@@ -1,19 +1,15 @@
-"""realuid's own format: a folder with config.json (what it is) and model.safetensors (its weights)."""
+"""realuid's own format: a folder with config.json (what it is) and model.safetensors (its weights).
+
+Tensors that an import brought along and no network uses are kept beside them in unused.safetensors.
+"""
 
 from __future__ import annotations
 
-import itertools
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path as FilePath
-from typing import Any, Protocol
+from typing import Any
 
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from safetensors.torch import save_file
 
 from realuid._version import __version__
 from realuid.errors import CheckpointError, unknown_name
@@ -22,16 +18,19 @@ from realuid.models.architectures import make_network, network_config
 from realuid.models.generator import Generator
 from realuid.models.matching import MatchingModel
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
+from realuid.models.weights import check_weights, load_strictly, on_paper, read_weights
 from realuid.paths import path_from_config
 
-CONFIG, WEIGHTS, FORMAT = "config.json", "model.safetensors", "realuid"
+CONFIG, WEIGHTS, UNUSED, FORMAT = "config.json", "model.safetensors", "unused.safetensors", "realuid"
 
-_NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+def _matching(model: MatchingModel | Generator) -> MatchingModel:
+    return model.model if isinstance(model, Generator) else model
 
 
 def describe(model: MatchingModel | Generator) -> dict[str, Any]:
     """JSON-ready description of a model, enough to rebuild it without its weights."""
-    matching = model.model if isinstance(model, Generator) else model
+    matching = _matching(model)
     description = {
         "format": FORMAT,
         "version": __version__,
@@ -71,6 +70,8 @@ def save_pretrained(model: MatchingModel | Generator, folder: str | FilePath, **
     with atomic_folder(folder) as temporary:
         (temporary / CONFIG).write_text(json.dumps({**describe(model), **extra}, indent=2) + "\n")
         save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary / WEIGHTS)
+        if unused := _matching(model).network.unused:
+            save_file(unused, temporary / UNUSED)
     return folder
 
 
@@ -98,99 +99,20 @@ def from_pretrained(folder: str | FilePath) -> MatchingModel | Generator:
     Raises:
         CheckpointError: where something is missing, damaged or does not fit.
     """
-    config = read_config(folder)
-    weights = _read(FilePath(folder) / WEIGHTS)
+    folder = FilePath(folder)
+    config, weights = read_config(folder), read_weights(folder / WEIGHTS)
     try:
         with on_paper(parameters=len(weights)):
             network = make_network(**config["network"])
         prefix = "model.network." if config["kind"] == "generator" else "network."
-        check_fit({prefix + name: value for name, value in network.state_dict().items()}, weights, str(folder))
+        check_weights({prefix + name: value for name, value in network.state_dict().items()}, weights, str(folder))
         model = build(config)
     except CheckpointError:
         raise
-    except Exception as error:  # the file may say anything: whatever a constructor makes of it is its fault
-        raise CheckpointError(
-            f"'{FilePath(folder) / CONFIG}' does not describe a model ({type(error).__name__}: {str(error)[:500]})."
-        ) from error
+    except Exception as error:  # the file may say anything: whatever a constructor makes of that is the file's fault
+        reason = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)[:500]
+        raise CheckpointError(f"'{folder / CONFIG}' does not describe a model ({reason}).") from error
     load_strictly(model, weights, str(folder))
+    if (folder / UNUSED).exists():
+        _matching(model).network.unused = read_weights(folder / UNUSED)
     return model.eval()
-
-
-def _read(path: FilePath) -> dict[str, Tensor]:
-    try:
-        weights = load_file(path)
-    except Exception as error:  # a damaged header surfaces as SafetensorError, KeyError, ValueError or OSError
-        raise CheckpointError(f"'{path}' cannot be read ({type(error).__name__}: {error}).") from error
-    for name, value in weights.items():
-        if value.dtype not in _NUMBERS:
-            raise CheckpointError(f"'{path}': {name} is {value.dtype}, not one of {', '.join(map(str, _NUMBERS))}.")
-    return weights
-
-
-@contextmanager
-def on_paper(parameters: int) -> Iterator[None]:
-    """Networks made inside have shapes but no memory, and soon stop if they grow beyond what a file can fill.
-
-    For settings that come from a file: a damaged number may ask for a billion blocks.
-
-    Args:
-        parameters: how many the file holds. A few times as many may be made on the way, no more.
-
-    Raises:
-        CheckpointError: when more are.
-    """
-    thread, limit = threading.get_ident(), itertools.count()
-
-    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        if threading.get_ident() == thread and next(limit) > 4 * parameters + 16:
-            raise CheckpointError(
-                f"the settings describe a network far larger than the {parameters} tensors beside them."
-            )
-
-    hook = register_module_parameter_registration_hook(count)
-    try:
-        with torch.device("meta"):
-            yield
-    finally:
-        hook.remove()
-
-
-class Shaped(Protocol):
-    """Anything with a shape."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-
-def check_fit(own: Mapping[str, Shaped], weights: Mapping[str, Shaped], where: str) -> None:
-    """Compare names and shapes of a module's state with those of weights it is to take.
-
-    Raises:
-        CheckpointError: naming up to three tensors of each kind: missing, unexpected, of another shape.
-    """
-    shapes = [
-        f"{name} is {tuple(weights[name].shape)}, needed {tuple(own[name].shape)}"
-        for name in own.keys() & weights.keys()
-        if own[name].shape != weights[name].shape
-    ]
-    differences = [
-        f"{len(names)} {kind}: {', '.join(sorted(names)[:3])}{', ...' if len(names) > 3 else ''}"
-        for kind, names in (
-            ("missing", own.keys() - weights.keys()),
-            ("unexpected", weights.keys() - own.keys()),
-            ("of another shape", shapes),
-        )
-        if names
-    ]
-    if differences:
-        raise CheckpointError(f"weights in '{where}' are of another model ({'; '.join(differences)}).")
-
-
-def load_strictly(module: nn.Module, weights: dict[str, Tensor], where: str) -> None:
-    """Load weights that must fit exactly; otherwise say readably how they differ.
-
-    Raises:
-        CheckpointError: as in `check_fit`.
-    """
-    check_fit(module.state_dict(), weights, where)
-    module.load_state_dict(weights)

@@ -64,8 +64,8 @@ class RealUID:
     def generator(self, teacher: Tensor, fake: Tensor, target: Tensor) -> Tensor:
         """-2 s alpha ||delta||^2 + 2 alpha <delta, f*> - 2 beta <delta, y^g> per sample (Lemma 3, App. A.3).
 
-        With delta = f* - f. At s = alpha_sid = 0.5 it is alpha (||f* - (beta / alpha) y||^2 - ||f - (beta / alpha) y||^2)
-        of Thm. 2.
+        With delta = f* - f. At s = alpha_sid = 0.5 it is Thm. 2's
+        alpha (||f* - (beta / alpha) y||^2 - ||f - (beta / alpha) y||^2).
 
         Args:
             teacher, fake: f*(x_t^g) and f(x_t^g), shape (b, *d), with the graph through x_t^g.

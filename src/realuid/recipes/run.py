@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable
@@ -84,6 +85,7 @@ def run_student(
     """Distil a teacher by the recipe (or by `config` in place of its `distill` section)."""
     data = recipe_data(recipe)
     config = config or recipe.distill
+    recipe = dataclasses.replace(recipe, distill=config)
     evaluator = _evaluator_if_due(data, recipe, config)
     if not resume:
         write_recipe(recipe, folder)

@@ -47,7 +47,7 @@ def gap_by_time(metrics: list[dict[str, Any]]) -> Figure:
     Args:
         metrics: lines of metrics.jsonl.
     """
-    figure, axes = plt.subplots(figsize=(6.4, 3.0))
+    figure, axes = plt.subplots(figsize=(6.4, 3.4))
     rows = [m["gap_by_time"] for m in metrics if "gap_by_time" in m]
     for i, row in enumerate(rows):
         centres = [(j + 0.5) / len(row) for j, value in enumerate(row) if value is not None]

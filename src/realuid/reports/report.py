@@ -20,7 +20,7 @@ from realuid.reports.plots import fd_curves, figure_svg, gap_by_time
 from realuid.sampling import balanced_labels, generate
 
 #: Images of one grid, and their seed: every model starts from the same noise.
-_SHOWN, _COLUMNS, _SEED = 64, 8, 7
+_SHOWN, _COLUMNS, _SEED = 49, 7, 7
 
 
 def png_uri(image: Image.Image) -> str:
@@ -67,7 +67,7 @@ def write_report(
     for entry in [results["teacher"], *results["students"]]:
         uri = png_uri(_grid_of(models[entry["name"]], steps, sampler))
         calls = entry["calls"]
-        note = f"{calls} network call{'s' if calls > 1 else ''} an image, FD {entry['fd_mean']:.1f}"
+        note = f"{calls} network call{'s' if calls > 1 else ''} an image, FD {entry['fd_mean']:.2f}"
         grids.append({"title": entry["name"], "note": note, "uri": uri})
     histories, plots = {}, []
     for entry in results["students"]:

@@ -1,8 +1,29 @@
-"""Loading models: ours, and other people's."""
+"""Loading models: ours, and other people's, one file per family; and writing the layouts their scripts read."""
 
 from __future__ import annotations
 
+from realuid.teachers.adm import ADMOptions
 from realuid.teachers.edm import load_edm_pickle, load_edm_student
 from realuid.teachers.load import load_generator, load_model, load_teacher, model_folder
+from realuid.teachers.torchcfm import (
+    load_torchcfm,
+    load_torchcfm_fake,
+    load_torchcfm_student,
+    save_torchcfm_student,
+    save_torchcfm_teacher,
+)
 
-__all__ = ["load_edm_pickle", "load_edm_student", "load_generator", "load_model", "load_teacher", "model_folder"]
+__all__ = [
+    "ADMOptions",
+    "load_edm_pickle",
+    "load_edm_student",
+    "load_generator",
+    "load_model",
+    "load_teacher",
+    "load_torchcfm",
+    "load_torchcfm_fake",
+    "load_torchcfm_student",
+    "model_folder",
+    "save_torchcfm_student",
+    "save_torchcfm_teacher",
+]

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from realuid.errors import CheckpointError, unknown_name
 from realuid.models import EDM, SIGMA_INIT, VE, VP, Generator, MatchingModel, Preconditioning
 from realuid.models.architectures import make_network
-from realuid.models.saving import check_fit, on_paper
+from realuid.models.weights import check_weights, on_paper
 from realuid.paths import VEPath
 from realuid.teachers.pickles import Module, StoredTensor, damage_as_checkpoint_error, read_pickle, to_tensor
 
@@ -80,7 +80,7 @@ def _rebuild(record: Module, where: str, file_size: int) -> MatchingModel:
     stored = _weights(inner)
     with on_paper(parameters=len(stored)):
         network = make_network(architecture, _arguments(inner))
-    check_fit(network.state_dict(), stored, where)
+    check_weights(network.state_dict(), stored, where)
     if sum(len(tensor.storage.payload) for tensor in stored.values()) > file_size:
         raise CheckpointError("its weights are larger than the file: many share one storage.")
     tensors = {name: to_tensor(tensor).float() for name, tensor in stored.items()}

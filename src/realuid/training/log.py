@@ -97,7 +97,7 @@ class RunLog:
         if self.main:
             with self.path.open("a") as file:
                 file.write(json.dumps({"update": update, **values}) + "\n")
-            self.progress.update(self.bar, note=note or None)
+            self.progress.update(self.bar, note=note)
         scalars = {k: v for k, v in values.items() if isinstance(v, int | float)}
         vectors = {f"{k}/{i}": x for k, v in values.items() if isinstance(v, list) for i, x in enumerate(v)}
         self.accelerator.log(scalars | vectors, step=update)

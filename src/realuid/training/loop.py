@@ -150,7 +150,7 @@ class Run:
 
     def _note(self) -> str:
         fd = next((entry["fd"] for entry in reversed(self.progress.history)), None)
-        return "" if fd is None else f"FD {fd:.1f}"
+        return "" if fd is None else f"FD {fd:.3g}"
 
     def _check_finite(self, values: dict[str, Tensor]) -> None:
         half = self.config.precision == "fp16"  # there the loss scaler skips infinite gradients

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from realuid.data import load_dataset
+from realuid.data.writers import write_samples
+from realuid.errors import ConfigError, DataError
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (6, 5, 7, 3), dtype=np.uint8)
+
+
+def write_zip(path: Path, pixels: np.ndarray, labels: bool = True) -> Path:
+    names = [f"00000/img{i:08d}.png" for i in range(len(pixels))]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, image in zip(reversed(names), reversed(pixels), strict=True):  # the order in the zip does not matter
+            archive.writestr(name, png(image))
+        if labels:
+            archive.writestr("dataset.json", json.dumps({"labels": [[n, i % 3] for i, n in enumerate(names)]}))
+    return path
+
+
+def test_zip_gives_pixels_and_labels_in_the_order_of_names(tmp_path: Path, pixels: np.ndarray) -> None:
+    data = load_dataset(str(write_zip(tmp_path / "a.zip", pixels)))
+    assert np.array_equal(data.values.permute(0, 2, 3, 1).numpy(), pixels)
+    assert data.labels.tolist() == [0, 1, 2, 0, 1, 2] and data.num_classes == 3
+
+
+def test_zip_without_labels_is_unconditional(tmp_path: Path, pixels: np.ndarray) -> None:
+    data = load_dataset(str(write_zip(tmp_path / "a.zip", pixels, labels=False)))
+    assert data.labels is None and data.num_classes == 0
+
+
+def test_folder_takes_labels_from_sub_folders(tmp_path: Path, pixels: np.ndarray) -> None:
+    for i, image in enumerate(pixels):
+        file = tmp_path / ("cat" if i % 2 else "ant") / f"{i}.png"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(png(image))
+    data = load_dataset(str(tmp_path))
+    assert data.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert np.array_equal(data.values.permute(0, 2, 3, 1).numpy(), pixels[[0, 2, 4, 1, 3, 5]])
+
+
+def test_grey_and_colour_are_converted_on_request_only(tmp_path: Path, pixels: np.ndarray) -> None:
+    (tmp_path / "a.png").write_bytes(png(pixels[0, ..., 0]))
+    assert load_dataset(str(tmp_path)).shape == (1, 5, 7)
+    assert load_dataset(str(tmp_path), channels=3).shape == (3, 5, 7)
+    (tmp_path / "b.png").write_bytes(png(pixels[1]))
+    with pytest.raises(DataError, match=r"'b.png' is 7x5 with 3 channels while 'a.png' is 7x5 with 1 channel"):
+        load_dataset(str(tmp_path))
+    assert load_dataset(str(tmp_path), channels=1).shape == (1, 5, 7)
+
+
+def test_resolution_crops_the_centre_square(tmp_path: Path) -> None:
+    wide = np.zeros((4, 8, 3), dtype=np.uint8)
+    wide[:, 2:6] = 255
+    (tmp_path / "a.png").write_bytes(png(wide))
+    data = load_dataset(str(tmp_path), resolution=4)
+    assert data.shape == (3, 4, 4) and data.values.min() == 255
+
+
+def test_mistakes_name_the_file_and_what_to_do(tmp_path: Path, pixels: np.ndarray) -> None:
+    whole = write_zip(tmp_path / "a.zip", pixels).read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"cut.zip' is not a whole zip file"):
+        load_dataset(str(tmp_path / "cut.zip"))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(DataError, match="holds no images"):
+        load_dataset(str(folder))
+    (folder / "notes.txt").write_text("not an image")
+    with pytest.raises(DataError, match=r"'notes.txt' is not an image"):
+        load_dataset(str(folder))
+    with pytest.raises(DataError, match=r"no data at 'nowhere'. Allowed: 'digits'"):
+        load_dataset("nowhere")
+    with pytest.raises(DataError, match="channels = 2: allowed are 1"):
+        load_dataset("digits", channels=2)
+    with pytest.raises(DataError, match="has 1 channel"):
+        load_dataset("digits", channels=3)
+
+
+def test_a_label_for_every_image_or_an_error(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = write_zip(tmp_path / "a.zip", pixels)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("00000/zzz.png", png(pixels[0]))
+    with pytest.raises(DataError, match=r"no label for '00000/zzz.png'"):
+        load_dataset(str(path))
+
+
+def test_samples_written_as_zip_or_folder_read_back(tmp_path: Path) -> None:
+    x = torch.rand(5, 1, 4, 4) * 2 - 1
+    labels = torch.tensor([1, 0, 1, 0, 1])
+    expected = ((x + 1) * 127.5).round().to(torch.uint8)
+    write_samples(iter(x.split(2)), tmp_path / "s.zip", labels)
+    data = load_dataset(str(tmp_path / "s.zip"))
+    assert torch.equal(data.values, expected) and torch.equal(data.labels, labels)
+    write_samples(iter(x.split(2)), tmp_path / "folder")
+    assert torch.equal(load_dataset(str(tmp_path / "folder")).values, expected)
+    with pytest.raises(ConfigError, match="not empty"):
+        write_samples(iter(x.split(2)), tmp_path / "folder")
+    with pytest.raises(ConfigError, match=r"allowed are a \.png"):
+        write_samples(iter(x.split(2)), tmp_path / "s.jpg")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "s.zip"]
+
+
+def test_hugging_face_data_saved_to_disk(tmp_path: Path, pixels: np.ndarray) -> None:
+    datasets = pytest.importorskip("datasets", reason="needs the extra realuid[data]")
+    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    rows = {"img": [{"bytes": png(image), "path": None} for image in pixels], "label": [0, 1, 0, 1, 0, 1]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "hf"))
+    data = load_dataset(f"hf:{tmp_path / 'hf'}")
+    assert np.array_equal(data.values.permute(0, 2, 3, 1).numpy(), pixels)
+    assert data.labels.tolist() == [0, 1, 0, 1, 0, 1] and data.classes == ("a", "b")

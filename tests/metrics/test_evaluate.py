@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from realuid.data import Dataset
+from realuid.errors import ConfigError
+from realuid.metrics import Classifier, Evaluator, classifier, make_extractor, precision_recall, train_classifier
+
+
+def frechet(x: np.ndarray, y: np.ndarray) -> float:
+    """Heusel et al. 2017, with scipy's matrix square root."""
+    cx, cy = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    root = scipy.linalg.sqrtm(cx @ cy).real
+    return float(((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(cx + cy - 2 * root))
+
+
+@pytest.fixture
+def points() -> tuple[torch.Tensor, torch.Tensor]:
+    g = torch.Generator().manual_seed(0)
+    real = torch.randn(1500, 2, generator=g) @ torch.tensor([[1.0, 0.5], [0.0, 0.7]])
+    return real, torch.randn(1200, 2, generator=g) * 0.8 + 0.3
+
+
+def test_fd_of_a_stream_is_the_textbook_distance(points) -> None:
+    real, samples = points
+    evaluator = Evaluator(Dataset(real, name="points"), make_extractor("classifier", Dataset(real)))
+    scores = evaluator.score(iter(samples.split(700)))
+    assert scores.fd == pytest.approx(frechet(real.numpy(), samples.numpy()), rel=1e-4)
+    assert scores.samples == 1200
+
+
+def test_kid_is_unbiased_mmd_of_the_cubic_kernel(points) -> None:
+    real, samples = points
+    data = Dataset(real[:900], name="points")
+    scores = Evaluator(data, make_extractor("classifier", data)).score([samples[:900]])
+    x, y = real[:900].double().numpy(), samples[:900].double().numpy()
+
+    def kernel(a, b):
+        return (a @ b.T / 2 + 1) ** 3
+
+    kxx, kyy = kernel(x, x), kernel(y, y)
+    n = len(x)
+    expected = (kxx.sum() - np.trace(kxx) + kyy.sum() - np.trace(kyy)) / (n * (n - 1)) - 2 * kernel(x, y).mean()
+    assert scores.kid == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_same_samples_twice_give_the_same_scores_and_leave_the_global_stream_alone(points) -> None:
+    real, samples = points
+    evaluator = Evaluator(Dataset(real, name="points"), make_extractor("classifier", Dataset(real)))
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    assert evaluator.score([samples]) == evaluator.score(iter(samples.split(100)))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_precision_and_recall_against_brute_force() -> None:
+    g = torch.Generator().manual_seed(1)
+    real, samples = torch.randn(60, 3, generator=g), torch.randn(50, 3, generator=g) * 1.5
+
+    def radius(points, i):
+        return sorted(float((points[i] - p).norm()) for p in points)[3]
+
+    def covered(queries, points):
+        radii = [radius(points, i) for i in range(len(points))]
+        return sum(any(float((q - p).norm()) <= r for p, r in zip(points, radii, strict=True)) for q in queries) / len(queries)
+
+    precision, recall = precision_recall(real, samples)
+    assert precision == pytest.approx(covered(samples, real)) and recall == pytest.approx(covered(real, samples))
+    assert 0 < precision < 1 and precision != recall
+
+
+def test_identical_sets_are_perfect(points) -> None:
+    assert precision_recall(points[0], points[0]) == (1.0, 1.0)
+
+
+def test_statistics_are_cached_and_read_back(points, monkeypatch) -> None:
+    real, samples = points
+    data = Dataset(real, name="points")
+    first = Evaluator(data, make_extractor("classifier", data)).score([samples])
+    monkeypatch.setattr(Evaluator, "features", None)
+    again = Evaluator(data, make_extractor("classifier", data))
+    monkeypatch.undo()
+    assert again.score([samples]) == first
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 17, 20)])
+def test_classifier_takes_any_shape(shape) -> None:
+    model = Classifier(shape, num_classes=7)
+    x = torch.randint(0, 256, (5, *shape), dtype=torch.uint8)
+    assert model(x).shape == (5, 64) and model.logits(x).shape == (5, 7)
+
+
+def test_classifier_learns_digits_and_its_features_have_unit_scale(digits) -> None:
+    model, accuracy = train_classifier(digits, updates=250)
+    assert accuracy > 0.93
+    assert model(digits.values).var(dim=0).mean().item() == pytest.approx(1, abs=0.1)
+
+
+def test_classifier_without_labels_learns_rotations(digits) -> None:
+    model, accuracy = train_classifier(digits.without_labels(), updates=250)
+    assert model.head.out_features == 4
+    assert accuracy > 0.5  # chance is a quarter
+
+
+def test_classifier_is_trained_once(digits, monkeypatch) -> None:
+    import realuid.metrics.features as features
+
+    small = digits.subset(slice(0, 300))
+    monkeypatch.setattr(features, "train_classifier", lambda data, seed: train_classifier(data, seed, updates=5))
+    first = classifier(small)
+    monkeypatch.setattr(features, "train_classifier", None)
+    again = classifier(small)
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), again.state_dict().values(), strict=True))
+    assert again.key == first.key and small.fingerprint() in again.key
+
+
+def test_inception_says_what_is_missing(digits) -> None:
+    with pytest.raises(ConfigError, match="no Inception weights at 'nowhere.pth'"):
+        make_extractor("inception", digits, "nowhere.pth")
+    with pytest.raises(ConfigError, match="Allowed: classifier, inception"):
+        make_extractor("vgg", digits)
