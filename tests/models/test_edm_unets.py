@@ -181,20 +181,26 @@ def test_saved_models_are_read_back_bit_by_bit(kind, network, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "message"),
     [
-        {"embedding_type": "sinusoidal"},
-        {"encoder_type": 3},
-        {"model_channels": "16"},
-        {"model_channels": 10},
-        {"channel_mult": 2},
-        {"channel_mult": [1, 2.5]},
-        {"channel_mult": [1] * 5},
-        {"num_blocks": 0},
-        {"resample_filter": [[1], [1]]},
+        ({"embedding_type": "sinusoidal"}, "embedding_type is 'sinusoidal', but needed is positional or fourier"),
+        ({"encoder_type": 3}, "encoder_type is a int, but needed is standard or skip or residual"),
+        ({"model_channels": "16"}, "model_channels is '16', but needed is int"),
+        ({"model_channels": True}, "model_channels is a bool"),
+        ({"dropout": [0.1]}, "dropout is a list, but needed is float"),
+        ({"channel_mult": 2}, "channel_mult is a int, but needed is a list of int"),
+        ({"channel_mult": [1, 2.5]}, "channel_mult is a list, but needed is a list of int"),
+        ({"resample_filter": [[1], [1]]}, "resample_filter is a list, but needed is a list of float"),
+        ({"model_channels": 10}, "30 channels cannot be normalised in 7 groups"),
+        ({"channel_mult": [1] * 5}, "5 levels of 1 blocks for images of side 8"),
+        ({"num_blocks": 0}, "2 levels of 0 blocks"),
     ],
-    ids=str,
 )
-def test_settings_that_do_not_fit_are_refused(settings):
-    with pytest.raises(ConfigError):
+def test_settings_that_do_not_fit_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
         SongUNet(**{**SMALL, **settings})
+
+
+def test_heads_must_divide_the_channels():
+    with pytest.raises(ConfigError, match="224 channels cannot be split into 3 attention heads"):
+        ADMUNet(**{**SMALL, "model_channels": 224, "channel_mult": [1]})

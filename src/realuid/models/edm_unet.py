@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from realuid.errors import ConfigError, unknown_name
+from realuid.errors import ConfigError
 from realuid.models.condition import Condition
 from realuid.models.edm_blocks import Change, Conv, UNetBlock
 from realuid.models.networks import Network
@@ -19,18 +19,24 @@ def check_types(settings: dict[str, Any], function: Callable[..., Any]) -> None:
     """Compare the values of settings, which may come from a file, with the annotations of the function that takes them.
 
     Raises:
-        ConfigError: naming the setting, its type and the annotation.
+        ConfigError: naming the setting, what it is and what is needed.
     """
     for name, hint in get_type_hints(function).items():
-        value, parts = settings[name], get_args(hint)
-        if get_origin(hint) is Literal:
-            if not isinstance(value, str) or value not in parts:
-                raise ConfigError(unknown_name(name, value[:100] if isinstance(value, str) else "?", parts))
-            continue
-        items = value if parts and isinstance(value, list | tuple) else [value]
-        allowed = {int, float} if float in (hint, *parts) else {int}
-        if bool(parts) != isinstance(value, list | tuple) or not all(type(item) in allowed for item in items):
-            raise ConfigError(f"{name} is of type {type(value).__name__}, needed is {getattr(hint, '__name__', hint)}.")
+        value, origin, parts = settings[name], get_origin(hint), get_args(hint)
+        if origin is Literal:
+            fits, needed = isinstance(value, str) and value in parts, " or ".join(parts)
+        elif origin is Sequence:
+            fits = isinstance(value, list | tuple) and all(_is_number(item, parts[0]) for item in value)
+            needed = f"a list of {parts[0].__name__}"
+        else:
+            fits, needed = _is_number(value, hint), hint.__name__
+        if not fits:
+            shown = repr(value[:100]) if isinstance(value, str) else f"a {type(value).__name__}"
+            raise ConfigError(f"{name} is {shown}, but needed is {needed}.")
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    return type(value) is int or (kind is float and type(value) is float)
 
 
 class MakeBlock(Protocol):
