@@ -141,9 +141,17 @@ def parse_recipe(text: str, where: str) -> Recipe:
         raise ConfigError(f"'{where}' must hold sections ({', '.join(f.name for f in dataclasses.fields(Recipe))}).")
     _check_keys(values, Recipe, where)
     try:
-        return dacite.from_dict(Recipe, values, dacite.Config(cast=[tuple, float], check_types=True))
+        return dacite.from_dict(Recipe, values, dacite.Config(type_hooks={float: _number}, cast=[tuple]))
     except dacite.DaciteError as error:
         raise ConfigError(f"'{where}': {error}.") from error
+
+
+def _number(value: Any) -> Any:
+    """What YAML reads as a text or an integer but is a number all the same, such as 1e-3; anything else unchanged."""
+    try:
+        return float(value) if isinstance(value, int | str) and not isinstance(value, bool) else value
+    except ValueError:
+        return value
 
 
 def _check_keys(values: dict, cls: type, where: str, prefix: str = "") -> None:
