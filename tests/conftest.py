@@ -1,4 +1,4 @@
-"""Shared fixtures. Tests run on few threads: they are small, and must not fight over cores."""
+"""Shared fixtures. Every test process runs on one thread: tests are small, and run side by side."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from realuid.data import Dataset, load_dataset
 from realuid.models import MatchingModel, NetworkConfig, build_network
 from realuid.paths import make_path
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
