@@ -11,8 +11,13 @@ from realuid.training import DistillConfig, distill_teacher
 
 ARGUMENTS = {
     **edm_layout.DDPMPP_CIFAR,
-    "img_resolution": 8, "in_channels": 1, "out_channels": 1, "model_channels": 8, "channel_mult": [1, 2],
-    "num_blocks": 1, "attn_resolutions": [4],
+    "img_resolution": 8,
+    "in_channels": 1,
+    "out_channels": 1,
+    "model_channels": 8,
+    "channel_mult": [1, 2],
+    "num_blocks": 1,
+    "attn_resolutions": [4],
 }
 
 

@@ -58,6 +58,12 @@ class UNet(Network):
         self.shape = (config.out_channels, *((size, size) if isinstance(size, int) else size))
         self.num_classes = config.num_class_embeds or 0
         self.sees_source = sees_source
+        needed = self.shape[0] * (2 if sees_source else 1)
+        if config.in_channels != needed:
+            raise ConfigError(
+                f"in_channels = {config.in_channels} for samples of shape {self.shape} and sees_source = {sees_source}: "
+                f"{needed} are needed."
+            )
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         if self.sees_source:
