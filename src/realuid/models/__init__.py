@@ -9,7 +9,7 @@ from realuid.models.condition import Condition
 from realuid.models.generator import SIGMA_INIT, Generator
 from realuid.models.matching import MatchingModel, count_parameters, model_device
 from realuid.models.networks import MLP, Network, UNet
-from realuid.models.preconditioning import EDM, PRECONDITIONINGS, VE, VP, Plain, Preconditioning, Reversed
+from realuid.models.preconditioning import EDM, PRECONDITIONINGS, VE, VP, Plain, Preconditioning, Reversed, Steps
 from realuid.models.saving import from_pretrained, save_pretrained
 from realuid.models.song_unet import SongUNet
 from realuid.models.weights import check_weights, load_strictly
@@ -32,6 +32,7 @@ __all__ = [
     "Preconditioning",
     "Reversed",
     "SongUNet",
+    "Steps",
     "UNet",
     "build_network",
     "check_weights",

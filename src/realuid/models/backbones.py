@@ -35,7 +35,7 @@ class NetworkConfig:
 
 
 def build_network(
-    config: NetworkConfig, shape: tuple[int, ...], num_classes: int = 0, sees_source: bool = False
+    config: NetworkConfig, shape: tuple[int, ...], num_classes: int = 0, sees_source: bool = False, heads: int = 1
 ) -> Network:
     """A network with random weights for samples of a shape.
 
@@ -44,6 +44,7 @@ def build_network(
         shape: (c, h, w) for a unet, (d,) for an mlp.
         num_classes: 0 for unconditional.
         sees_source: whether x_T is an input (conditional bridges).
+        heads: how many predictions are made at once: `realuid.paths.heads(prediction)`.
 
     Raises:
         ConfigError: where architecture and shape do not fit.
@@ -51,13 +52,16 @@ def build_network(
     if config.architecture == "mlp":
         if len(shape) != 1:
             raise ConfigError(f"architecture 'mlp' is for points, but the data has shape {shape}. Use 'unet'.")
-        return MLP(shape[0], config.channels[0], config.blocks, num_classes, sees_source)
+        return MLP(shape[0], config.channels[0], config.blocks, num_classes, sees_source, heads)
     if len(shape) != 3:
         raise ConfigError(f"architecture 'unet' is for images, but the data has shape {shape}. Use 'mlp'.")
-    return UNet(sees_source=sees_source, **_unet_settings(config, shape, num_classes, sees_source))
+    settings = _unet_settings(config, shape, num_classes, sees_source, heads)
+    return UNet(sees_source=sees_source, heads=heads, **settings)
 
 
-def _unet_settings(config: NetworkConfig, shape: tuple[int, ...], num_classes: int, sees_source: bool) -> dict:
+def _unet_settings(
+    config: NetworkConfig, shape: tuple[int, ...], num_classes: int, sees_source: bool, heads: int
+) -> dict:
     channels, height, width = shape
     halvings = len(config.channels) - 1
     if height % 2**halvings or width % 2**halvings:
@@ -70,7 +74,7 @@ def _unet_settings(config: NetworkConfig, shape: tuple[int, ...], num_classes: i
     return {
         "sample_size": height if height == width else (height, width),
         "in_channels": channels * (2 if sees_source else 1),
-        "out_channels": channels,
+        "out_channels": channels * heads,
         "block_out_channels": list(config.channels),
         "layers_per_block": config.blocks,
         "down_block_types": ["AttnDownBlock2D" if a else "DownBlock2D" for a in attention],

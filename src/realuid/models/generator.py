@@ -16,6 +16,8 @@ SIGMA_INIT = 2.5
 class Generator(nn.Module):
     """G(z) = the model's data prediction at x_t = b(t_init) z, t = t_init (sec. 3 and App. B).
 
+    In general x_t is the path's start: all of its noise and, where coupled, its source images; nothing of x_0.
+
     Args:
         model: the matching model that becomes the generator; distillation starts from the teacher's weights.
         t_init: start time in (0, t_max]. t_max is the paper's form (for flow G(z) = z - f(z, 1)). Below it is SiD's
@@ -34,6 +36,7 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         """One network call: standard normal z, shape (b, *shape), to samples of the same shape in data units."""
-        t = torch.full((z.shape[0],), self.t_init, device=z.device, dtype=torch.float32)
-        k = self.model.path.coefficients(t).expand(z)
-        return self.model((k.b * z).to(z.dtype), t, condition, space="data_prediction")
+        dtype = torch.promote_types(z.dtype, torch.float32)
+        t = torch.full((z.shape[0],), self.t_init, device=z.device, dtype=dtype)
+        x_t = self.model.path.start(t, z, condition.x_T if condition else None)
+        return self.model(x_t.to(z.dtype), t, condition, space="data_prediction")

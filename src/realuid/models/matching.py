@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from realuid.errors import ConfigError
 from realuid.models.condition import Condition
 from realuid.models.networks import Network
 from realuid.models.preconditioning import Plain, Preconditioning
-from realuid.paths import Path, check_prediction, convert
+from realuid.paths import Estimate, Path, check_prediction, heads
 
 
 class MatchingModel(nn.Module):
@@ -33,6 +34,11 @@ class MatchingModel(nn.Module):
         self.path = path
         self.prediction = check_prediction(prediction or path.default_prediction, path)
         self.preconditioning = preconditioning or Plain()
+        self.heads = heads(self.prediction)
+        if network.heads != self.heads:
+            raise ConfigError(
+                f"prediction '{self.prediction}' needs a network of {self.heads} heads, this one has {network.heads}."
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -59,15 +65,17 @@ class MatchingModel(nn.Module):
         Raises:
             PredictionError: if the wanted prediction does not follow from the model's own.
         """
+        return self.estimate(x_t, t, condition)[space or self.prediction]
+
+    def estimate(self, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Estimate:
+        """One network call and every prediction that follows from it; arguments as in `forward`."""
         condition = condition or Condition()
         k = self.path.coefficients(t).expand(x_t)
         scales = self.preconditioning.scales(k)
         raw = self.network(scales.into * x_t, scales.time.flatten(), condition).to(x_t.dtype)
-        value = scales.skip * x_t + scales.out * raw
-        if space is None or space == self.prediction:
-            return value
+        skipped = x_t if self.heads == 1 else torch.cat([x_t] * self.heads, dim=1)
         x_T = condition.x_T if self.network.sees_source else None
-        return convert(value, self.prediction, space, self.path, k, x_t, x_T)
+        return Estimate(scales.skip * skipped + scales.out * raw, self.prediction, self.path, k, x_t, x_T)
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -19,10 +19,12 @@ class Network(nn.Module):
     Subclasses take their settings as keyword arguments and pass them on to `__init__` here.
     """
 
-    #: Shape of one sample (c, h, w) or (d,), number of classes (0: unconditional), and whether it reads x_T.
+    #: Shape of one sample (c, h, w) or (d,), number of classes (0: unconditional), whether it reads x_T, and how many
+    #: predictions it makes at once, stacked along the first axis of a sample (`velocity_and_noise`: two).
     shape: tuple[int, ...]
     num_classes: int = 0
     sees_source: bool = False
+    heads: int = 1
 
     def __init__(self, settings: dict[str, Any]):
         super().__init__()
@@ -32,7 +34,7 @@ class Network(nn.Module):
         self.unused: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
-        """Args: x, shape (b, *shape), already scaled; time, shape (b,), already scaled. Returns: like x."""
+        """Args: x, shape (b, *shape), already scaled; time, shape (b,), already scaled. Returns: `heads` like x."""
         raise NotImplementedError
 
     def labels(self, condition: Condition) -> Tensor | None:
@@ -47,17 +49,18 @@ class UNet(Network):
 
     Args:
         sees_source: whether x_T is read (conditional bridges).
+        heads: predictions made at once; out_channels is that many times a sample's.
         **unet: `UNet2DModel`'s own settings, as in its config.json.
     """
 
-    def __init__(self, sees_source: bool = False, **unet: Any):
-        super().__init__({"sees_source": sees_source, **unet})
+    def __init__(self, sees_source: bool = False, heads: int = 1, **unet: Any):
+        super().__init__({"sees_source": sees_source, "heads": heads, **unet})
         self.unet = UNet2DModel(**unet)
         config = self.unet.config
         size = config.sample_size
-        self.shape = (config.out_channels, *((size, size) if isinstance(size, int) else size))
+        self.shape = (config.out_channels // heads, *((size, size) if isinstance(size, int) else size))
         self.num_classes = config.num_class_embeds or 0
-        self.sees_source = sees_source
+        self.sees_source, self.heads = sees_source, heads
         needed = self.shape[0] * (2 if sees_source else 1)
         if config.in_channels != needed:
             raise ConfigError(
@@ -82,10 +85,17 @@ class MLP(Network):
         depth: number of residual blocks.
         num_classes: 0 for unconditional.
         sees_source: whether x_T is read.
+        heads: predictions made at once.
     """
 
     def __init__(
-        self, features: int, width: int = 256, depth: int = 4, num_classes: int = 0, sees_source: bool = False
+        self,
+        features: int,
+        width: int = 256,
+        depth: int = 4,
+        num_classes: int = 0,
+        sees_source: bool = False,
+        heads: int = 1,
     ):
         super().__init__(
             {
@@ -94,9 +104,10 @@ class MLP(Network):
                 "depth": depth,
                 "num_classes": num_classes,
                 "sees_source": sees_source,
+                "heads": heads,
             }
         )
-        self.shape, self.num_classes, self.sees_source = (features,), num_classes, sees_source
+        self.shape, self.num_classes, self.sees_source, self.heads = (features,), num_classes, sees_source, heads
         self.inlet = nn.Linear(features * (2 if sees_source else 1), width)
         self.register_buffer("frequencies", torch.exp(torch.linspace(0, math.log(1000), 32)), persistent=False)
         self.time = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
@@ -105,7 +116,7 @@ class MLP(Network):
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)) for _ in range(depth)
         )
-        self.outlet = nn.Linear(width, features)
+        self.outlet = nn.Linear(width, features * heads)
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         if self.sees_source:

@@ -75,6 +75,21 @@ class Reversed(Plain):
         return Scales(skip=torch.zeros_like(one), out=-one, into=one, time=self.time_scale * (1 - k.t))
 
 
+@dataclass(frozen=True)
+class Steps(Plain):
+    """A network that counts the steps of a DDPM grid from 0: output = F(x_t, n t - 1).
+
+    Args:
+        time_scale: n, the number of steps; step i lies at t = (i + 1) / n.
+    """
+
+    name: ClassVar[str] = "steps"
+
+    def scales(self, k: Coefficients) -> Scales:
+        one = torch.ones_like(k.t)
+        return Scales(skip=torch.zeros_like(one), out=one, into=one, time=self.time_scale * k.t - 1)
+
+
 def _noise_level(k: Coefficients) -> Tensor:
     """sigma = b / a, positive and finite."""
     return k.b.clamp(min=_TINY) / k.a.clamp(min=_TINY)
@@ -152,7 +167,7 @@ class VE(Preconditioning):
         return Scales(skip=1 / a, out=sigma, into=1 / a, time=(sigma / 2).log())
 
 
-PRECONDITIONINGS: dict[str, type[Preconditioning]] = {p.name: p for p in (Plain, Reversed, EDM, VP, VE)}
+PRECONDITIONINGS: dict[str, type[Preconditioning]] = {p.name: p for p in (Plain, Reversed, Steps, EDM, VP, VE)}
 
 
 def make_preconditioning(name: str, **settings: float) -> Preconditioning:

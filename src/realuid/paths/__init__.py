@@ -6,17 +6,26 @@ A new matching model is one file here and one line in `PATHS`.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from realuid.errors import ConfigError, unknown_name
 from realuid.paths.base import Coefficients, Path, broadcast
+from realuid.paths.bridge import BrownianBridge, I2SBBridge, VEBridge, VPBridge
+from realuid.paths.conversions import Estimate, convert
 from realuid.paths.flow import LinearPath, TrigonometricPath
-from realuid.paths.predictions import PREDICTIONS, check_prediction, convert, target
+from realuid.paths.interpolant import InterpolantPath
+from realuid.paths.predictions import PREDICTIONS, STACKED, check_prediction, heads, target
 from realuid.paths.ve import VEPath
+from realuid.paths.vp import CosinePath, DDPMPath, VPPath
 
-PATHS: dict[str, type[Path]] = {path.name: path for path in (LinearPath, TrigonometricPath, VEPath)}
+_FLOWS = (LinearPath, TrigonometricPath)
+_DIFFUSIONS = (VPPath, CosinePath, DDPMPath, VEPath)
+_BRIDGES = (BrownianBridge, I2SBBridge, VPBridge, VEBridge)
+
+PATHS: dict[str, type[Path]] = {path.name: path for path in (*_FLOWS, *_DIFFUSIONS, *_BRIDGES, InterpolantPath)}
 
 
-def make_path(name: str, **settings: float) -> Path:
+def make_path(name: str, **settings: Any) -> Path:
     """The path called `name`, with its own settings (for instance a bridge's noise level)."""
     if name not in PATHS:
         raise ConfigError(unknown_name("path", name, PATHS))
@@ -35,14 +44,25 @@ def path_from_config(config: dict) -> Path:
 __all__ = [
     "PATHS",
     "PREDICTIONS",
+    "STACKED",
+    "BrownianBridge",
     "Coefficients",
+    "CosinePath",
+    "DDPMPath",
+    "Estimate",
+    "I2SBBridge",
+    "InterpolantPath",
     "LinearPath",
     "Path",
     "TrigonometricPath",
+    "VEBridge",
     "VEPath",
+    "VPBridge",
+    "VPPath",
     "broadcast",
     "check_prediction",
     "convert",
+    "heads",
     "make_path",
     "path_from_config",
     "target",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -45,16 +46,24 @@ class Path(ABC):
 
     A subclass states its coefficients with their derivatives, the prediction its networks usually make and the times
     between which they are well defined. Nothing else in the library asks which family a path belongs to.
+
+    Values are exact on all of [0, 1]. A derivative that is infinite at an end is finite there too: beyond `t_min` and
+    `t_max` it may be held back, between them it is exact.
     """
 
     #: Name in `realuid.paths.PATHS` and in saved configurations.
     name: ClassVar[str]
     #: What networks on this path usually predict, and the space in which losses are taken unless told otherwise.
     default_prediction: ClassVar[str]
+    #: How teachers on this path are sampled unless told otherwise: a name in `realuid.sampling.SAMPLERS`.
+    default_sampler: ClassVar[str] = "ddim"
     #: Whether a third, fresh Gaussian enters (c > 0): bridges and stochastic interpolants.
     has_eps: ClassVar[bool] = False
     #: Whether the source is drawn together with the data (pairs) rather than independently from N(0, I).
     coupled: ClassVar[bool] = False
+    #: Whether it is the bridge of a Markov process (c^2 proportional to a b), so that the way from x_t towards data
+    #: depends on x_t and x_0 only: then a network that never sees x_T can still be sampled.
+    markov: ClassVar[bool] = False
 
     @property
     def t_min(self) -> float:
@@ -90,17 +99,38 @@ class Path(ABC):
             x_t = x_t + k.c * eps
         return x_t, k
 
-    def time_at_noise_ratio(self, sigma: float) -> float:
-        """The time at which b(t) / a(t) = sigma: EDM's noise level, the common clock of all Gaussian paths.
+    def noise_std(self, k: Coefficients) -> Tensor:
+        """Standard deviation of the noise in x_t, given x_0 and, where coupled, x_T; the shape of the coefficients."""
+        if self.coupled:
+            return k.c
+        return (k.b**2 + k.c**2).sqrt() if self.has_eps else k.b
 
-        Found by bisection, since the ratio grows with t on every path.
+    def start(self, t: Tensor, z: Tensor, x_T: Tensor | None = None) -> Tensor:
+        """x_t without its data part: where generators and samplers begin, since near t_max x_0 has faded away.
+
+        Args:
+            t: times, shape (b,).
+            z: standard normal, shape (b, *d).
+            x_T: the source images of a coupled path, shape (b, *d).
         """
-        low = torch.tensor([self.t_min], dtype=torch.float64)
-        high = torch.tensor([self.t_max], dtype=torch.float64)
+        k = self.coefficients(t).expand(z)
+        noise = self.noise_std(k) * z
+        if not self.coupled:
+            return noise
+        if x_T is None:
+            raise ValueError(f"path '{self.name}' is coupled: it starts from source images, but x_T is None")
+        return k.b * x_T + noise
+
+    def time_at_noise_ratio(self, sigma: float) -> float:
+        """The time at which sqrt(b^2 + c^2) / a = sigma: EDM's noise level, the common clock of all Gaussian paths.
+
+        Found by bisection, since what is not data grows with t on every path; t_max where it never reaches sigma.
+        """
+        low, high = (torch.tensor([t], dtype=torch.float64) for t in (self.t_min, self.t_max))
         for _ in range(80):
             middle = (low + high) / 2
             k = self.coefficients(middle)
-            low, high = (middle, high) if k.b < sigma * k.a else (low, middle)
+            low, high = (middle, high) if torch.hypot(k.b, k.c) < sigma * k.a else (low, middle)
         return float(high)
 
     def sample_time(self, uniform: Tensor) -> Tensor:
@@ -112,9 +142,21 @@ class Path(ABC):
         return torch.ones_like(t)
 
     def grid(self, steps: int, device: torch.device | str = "cpu") -> Tensor:
-        """Sampling times from source to data, shape (steps + 1,), float64: by default equally spaced."""
-        return torch.linspace(self.t_max, self.t_min, steps + 1, dtype=torch.float64, device=device)
+        """Sampling times from source to data, shape (steps + 1,), float64: by default equally spaced.
+
+        The last one is 0 even where t_min is not: no sampler asks a network there.
+        """
+        return torch.linspace(self.t_max, 0.0, steps + 1, dtype=torch.float64, device=device)
 
     def to_config(self) -> dict:
         """A JSON-ready description; `realuid.paths.path_from_config` reads it back."""
         return {"name": self.name, **dataclasses.asdict(self)}
+
+
+def sine_grid(t_max: float, steps: int, device: torch.device | str = "cpu") -> Tensor:
+    """Times t = sin^2(pi u / 2) from t_max to 0, equally spaced in u, shape (steps + 1,), float64.
+
+    For paths whose noise is like sqrt(t (1 - t)): it is smooth in u, so samplers keep their order up to the ends.
+    """
+    first = math.asin(math.sqrt(t_max))
+    return torch.sin(torch.linspace(first, 0.0, steps + 1, dtype=torch.float64, device=device)) ** 2

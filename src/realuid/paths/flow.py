@@ -18,6 +18,7 @@ class LinearPath(Path):
 
     name: ClassVar[str] = "linear"
     default_prediction: ClassVar[str] = "velocity"
+    default_sampler: ClassVar[str] = "euler"
 
     def coefficients(self, t: Tensor) -> Coefficients:
         zero, one = torch.zeros_like(t), torch.ones_like(t)
@@ -30,6 +31,7 @@ class TrigonometricPath(Path):
 
     name: ClassVar[str] = "trigonometric"
     default_prediction: ClassVar[str] = "velocity"
+    default_sampler: ClassVar[str] = "euler"
 
     def coefficients(self, t: Tensor) -> Coefficients:
         half_pi = math.pi / 2

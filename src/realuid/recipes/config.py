@@ -66,10 +66,11 @@ class EvaluateConfig:
     seeds: int = 3
     #: Steps of the teacher's sampler.
     steps: int = 50
-    sampler: str = "euler"
+    #: How a teacher is sampled. None: the path's own way.
+    sampler: str | None = None
 
     def __post_init__(self) -> None:
-        if self.sampler not in SAMPLERS:
+        if self.sampler is not None and self.sampler not in SAMPLERS:
             raise ConfigError(unknown_name("sampler", self.sampler, SAMPLERS))
         for name in ("samples", "seeds", "steps"):
             if getattr(self, name) < 1:

@@ -133,7 +133,9 @@ class Measurement:
 
 def calls_of(model: MatchingModel | Generator, config: EvaluateConfig) -> int:
     """Network calls a sample."""
-    return 1 if isinstance(model, Generator) else SAMPLERS[config.sampler].calls(config.steps)  # type: ignore[attr-defined]
+    if isinstance(model, Generator):
+        return 1
+    return SAMPLERS[config.sampler or model.path.default_sampler].calls(config.steps)
 
 
 def measure(model: MatchingModel | Generator, evaluator: Evaluator, config: EvaluateConfig) -> Measurement:

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from realuid.sampling.ode import SAMPLERS, euler, heun
-from realuid.sampling.sample import balanced_labels, generate, sample_teacher
+from realuid.sampling.base import Sampler, as_batch
+from realuid.sampling.ode import euler, heun
+from realuid.sampling.posterior import ancestral, ddim
+from realuid.sampling.sample import SAMPLERS, balanced_labels, generate, sample_teacher
+from realuid.sampling.sde import noise_diffusion, reverse_diffusion, sde
 
-__all__ = ["SAMPLERS", "balanced_labels", "euler", "generate", "heun", "sample_teacher"]
+__all__ = [
+    "SAMPLERS",
+    "Sampler",
+    "ancestral",
+    "as_batch",
+    "balanced_labels",
+    "ddim",
+    "euler",
+    "generate",
+    "heun",
+    "noise_diffusion",
+    "reverse_diffusion",
+    "sample_teacher",
+    "sde",
+]

@@ -9,35 +9,69 @@ from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
 from realuid.models import Condition, Generator, MatchingModel, model_device
-from realuid.sampling.ode import SAMPLERS, as_batch
+from realuid.sampling.base import Noise, Sampler, as_batch
+from realuid.sampling.ode import euler, heun
+from realuid.sampling.posterior import ancestral, ddim
+from realuid.sampling.sde import sde
+from realuid.seeds import stream
+
+SAMPLERS: dict[str, Sampler] = {"euler": euler, "heun": heun, "ddim": ddim, "ancestral": ancestral, "sde": sde}  # type: ignore[dict-item]
 
 
 @torch.no_grad()
 def sample_teacher(
-    model: MatchingModel, x_T: Tensor, steps: int, condition: Condition | None = None, sampler: str = "euler"
+    model: MatchingModel,
+    x_T: Tensor,
+    steps: int,
+    condition: Condition | None = None,
+    sampler: str | Sampler | None = None,
+    noise: Noise = torch.randn_like,
 ) -> Tensor:
-    """Integrate a teacher's ODE from the source to data.
+    """Take a teacher's samples from the source to data.
 
     Args:
         model: the teacher.
         x_T: standard normal noise (or the corrupted images of a bridge), shape (b, *shape).
         steps: number of steps, at least 1.
-        condition: labels and / or x_T where the teacher reads them.
-        sampler: a name in `SAMPLERS`.
+        condition: labels, where the teacher reads them.
+        sampler: a name in `SAMPLERS`, or a function like them; by default the path's own.
+        noise: where fresh standard normal numbers come from, for samplers of SDEs and paths that start from images.
 
     Returns:
         samples in data units, shape (b, *shape).
 
     Raises:
-        ConfigError: for an unknown sampler or a number of steps below 1.
+        ConfigError: for an unknown sampler, a number of steps below 1, or a path that cannot be started from x_T.
+        PredictionError: if the sampler needs what does not follow from the model's prediction.
     """
-    if sampler not in SAMPLERS:
-        raise ConfigError(unknown_name("sampler", sampler, SAMPLERS))
+    path, sampler = model.path, sampler or model.path.default_sampler
+    if isinstance(sampler, str):
+        if sampler not in SAMPLERS:
+            raise ConfigError(unknown_name("sampler", sampler, SAMPLERS))
+        sampler = SAMPLERS[sampler]
     if steps < 1:
         raise ConfigError(f"steps = {steps}: at least one step is needed.")
-    times = model.path.grid(steps)
-    start = model.path.coefficients(times[:1].to(x_T.dtype)).b.to(x_T)
-    return SAMPLERS[sampler](lambda x, t: model(x, as_batch(t, x), condition, space="velocity"), start * x_T, times)
+    condition = condition or Condition()
+    times = path.grid(steps)
+    t = as_batch(times[0], x_T)
+    if path.coupled:
+        _check_start(model)
+        condition = condition._replace(x_T=x_T)
+        x = path.start(t, noise(x_T), x_T)
+    else:
+        x = path.start(t, x_T)
+    return sampler(lambda x, t: model.estimate(x, as_batch(t, x), condition), x.to(x_T.dtype), times, noise)
+
+
+def _check_start(model: MatchingModel) -> None:
+    """Raise ConfigError if the network could read x_0 off the start of a coupled path, where x_0 is left out."""
+    k = model.path.coefficients(torch.tensor([model.path.t_max], dtype=torch.float64))
+    if model.network.sees_source and k.c < k.a:
+        raise ConfigError(
+            f"on path '{model.path.name}' noise fades faster than data near the source (c / a is {float(k.c / k.a):.2g}"
+            f" at t = {model.path.t_max:g}): a network that sees x_T cannot be sampled from x_T alone. Use a path with "
+            "more noise there, or a network that does not see x_T."
+        )
 
 
 @torch.no_grad()
@@ -47,7 +81,7 @@ def generate(
     *,
     labels: Tensor | None = None,
     steps: int = 50,
-    sampler: str = "euler",
+    sampler: str | None = None,
     seed: int = 0,
     batch: int = 500,
 ) -> Iterator[Tensor]:
@@ -57,8 +91,8 @@ def generate(
         model: a generator (one call) or a teacher (`steps` steps of `sampler`).
         count: how many samples in all.
         labels: class of every sample, shape (count,), for a conditional model.
-        steps, sampler: how a teacher is integrated; not read for a generator.
-        seed: of the noise; its stream is the samples' own.
+        steps, sampler: how a teacher is sampled, by default with its path's own sampler; not read for a generator.
+        seed: of the noise. A sample's noise on the way is a stream of its own.
         batch: samples at a time.
 
     Yields:
@@ -76,7 +110,19 @@ def generate(
         if isinstance(model, Generator):
             yield model(z, condition)
         else:
-            yield sample_teacher(model, z, steps, condition, sampler)
+            yield sample_teacher(model, z, steps, condition, sampler, _noise_of(seed, range(first, first + size)))
+
+
+def _noise_of(seed: int, samples: range) -> Noise:
+    """Noise for some of the samples of a run, each from its own stream."""
+    streams: list[torch.Generator] = []
+
+    def noise(x: Tensor) -> Tensor:
+        if not streams:
+            streams.extend(stream(seed, "sampler", i) for i in samples)
+        return torch.stack([torch.randn(x.shape[1:], generator=own) for own in streams]).to(x)
+
+    return noise
 
 
 def balanced_labels(count: int, num_classes: int) -> Tensor:

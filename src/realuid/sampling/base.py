@@ -1,0 +1,54 @@
+"""What all samplers share: `sampler(field, x, times, noise) -> x`, from source to data, with a declared order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from realuid.paths import Coefficients, Estimate
+
+#: field(x, t): one network call at one scalar time -> what it says about x, shape (b, *d), and every prediction of it.
+Field = Callable[[Tensor, Tensor], Estimate]
+
+#: noise(x): fresh standard normal numbers of the shape of x.
+Noise = Callable[[Tensor], Tensor]
+
+
+class Sampler(Protocol):
+    """A sampler: a function that declares its order and its cost."""
+
+    #: Its error falls like steps^-order: of every sample for ODEs, of moments (weak order) for SDEs.
+    order: int
+    #: Network calls for a number of steps.
+    calls: Callable[[int], int]
+
+    def __call__(self, field: Field, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
+        """Args: field; x, state at times[0], shape (b, *d); times from source to data, shape (steps + 1,); noise."""
+        ...
+
+
+_F = TypeVar("_F", bound=Callable[..., Tensor])
+
+
+def declares(order: int, calls: Callable[[int], int] = lambda steps: steps) -> Callable[[_F], _F]:
+    """Attach a sampler's order and number of network calls to its function."""
+
+    def mark(function: _F) -> _F:
+        sampler = cast(Sampler, function)
+        sampler.order, sampler.calls = order, calls
+        return function
+
+    return mark
+
+
+def as_batch(t: Tensor, x: Tensor) -> Tensor:
+    """One scalar time for a whole batch: shape (b,), float32 at least."""
+    return torch.full((x.shape[0],), float(t), device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
+
+
+def coefficients_at(t: Tensor, here: Estimate) -> Coefficients:
+    """The path's coefficients at another time, expanded to the point of an estimate."""
+    return here.path.coefficients(as_batch(t, here.x_t)).expand(here.x_t)

@@ -1,0 +1,53 @@
+r"""SDEs with the marginals of the path, for any diffusion e(t) >= 0 (Albergo et al. 2023, cor. 2.18; Song et al. 2021).
+
+    dx = (velocity - e score) dt + sqrt(2 e) dw,        time running from source to data
+
+e = 0 is the probability-flow ODE. More of it forgets more of the past, and with it the errors made there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from torch import Tensor
+
+from realuid.paths import Coefficients, Path
+from realuid.sampling.base import Field, Noise, coefficients_at, declares
+
+#: diffusion(path, k) -> e at the times of k, in the shape of its coefficients.
+Diffusion = Callable[[Path, Coefficients], Tensor]
+
+
+def noise_diffusion(path: Path, k: Coefficients) -> Tensor:
+    """e = n, the noise in x_t: the score's 1 / n cancels, so the drift stays bounded (SiT, Ma et al. 2024)."""
+    return path.noise_std(k)
+
+
+def reverse_diffusion(path: Path, k: Coefficients) -> Tensor:
+    """e = n^2 d/dt ln(n / a): the path's own process run backwards (Anderson 1982). A Brownian bridge's is s^2 / 2.
+
+    Infinite where a = 0: on such paths start the times below t_max. 0 where n / a falls, which no diffusion's does.
+    """
+    growth = k.c * k.c_dot + (0 if path.coupled else k.b * k.b_dot)
+    return (growth - path.noise_std(k) ** 2 * k.a_dot / k.a).clamp(min=0)
+
+
+@declares(order=1)
+def sde(field: Field, x: Tensor, times: Tensor, noise: Noise, diffusion: Diffusion = noise_diffusion) -> Tensor:
+    """Euler-Maruyama: one call a step. Weak order one.
+
+    From an x_T that the network sees, noise grows like sqrt(1 - t), and the first step overshoots unless it is short
+    against 1 - t. `ancestral` and `ddim` know better.
+
+    Args:
+        field, x, times, noise: as for every sampler.
+        diffusion: e(t). The noise of a step takes e at its end, so that none is left where e falls to 0 with n.
+    """
+    for t, t_next in itertools.pairwise(times):
+        here = field(x, t)
+        step = (t - t_next).to(x.dtype)
+        drift = here["velocity"] - diffusion(here.path, here.k) * here["score"]
+        spread = (2 * step * diffusion(here.path, coefficients_at(t_next, here))).sqrt()
+        x = x - step * drift + spread * noise(x)
+    return x
