@@ -64,8 +64,8 @@ class UNet(Network):
         needed = self.shape[0] * (2 if sees_source else 1)
         if config.in_channels != needed:
             raise ConfigError(
-                f"in_channels = {config.in_channels} for samples of shape {self.shape} and sees_source = {sees_source}: "
-                f"{needed} are needed."
+                f"in_channels = {config.in_channels} for samples of shape {self.shape} and sees_source = "
+                f"{sees_source}: {needed} are needed."
             )
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
