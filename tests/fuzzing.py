@@ -173,8 +173,9 @@ def outcome(load: Callable[[], Model]) -> str:
         finally:
             assert not _seen, f"loading did {_seen}"
         matching = model.model if isinstance(model, Generator) else model
-        condition = Condition(labels=torch.zeros(1, dtype=torch.int64) if matching.num_classes else None)
         x = torch.zeros(1, *matching.shape)
+        labels = torch.zeros(1, dtype=torch.int64) if matching.num_classes else None
+        condition = Condition(labels, x if matching.network.sees_source else None)
         y = model(x, condition) if isinstance(model, Generator) else model(x, torch.full((1,), 0.5), condition)
         assert y.shape == x.shape
         return "loaded"

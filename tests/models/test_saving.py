@@ -83,3 +83,44 @@ def test_labels_are_asked_for() -> None:
     model = small_teacher(num_classes=10)
     with pytest.raises(ConfigError, match="conditional on 10 classes, but no labels"):
         model(torch.randn(2, 1, 8, 8), torch.rand(2))
+
+
+def test_source_images_need_channels_of_their_own(tmp_path: Path, teacher) -> None:
+    folder = save_pretrained(teacher, tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    config["network"]["settings"]["sees_source"] = True
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"in_channels = 1 .* 2 are needed"):
+        from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("network", "settings", "layers_per_block"), 10**9, "far larger than the .* tensors beside them"),
+        (("network", "settings", "block_out_channels"), [2**20, 2**20], "of another shape"),
+        (("network", "architecture"), "vit", "unknown network architecture 'vit'"),
+        (("network",), [1], "does not describe a model"),
+        (("path", "name"), "straight", "unknown path 'straight'"),
+        (("prediction",), "image", "unknown prediction 'image'"),
+        (("preconditioning", "name"), "none", "unknown preconditioning 'none'"),
+        (("kind",), "gan", "unknown kind of model 'gan'"),
+    ],
+)
+def test_damaged_settings_are_named_and_cost_nothing(tmp_path: Path, teacher, path, value, message) -> None:
+    folder = save_pretrained(teacher, tmp_path / "m")
+    config = part = json.loads((folder / "config.json").read_text())
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=message):
+        from_pretrained(folder)
+
+
+def test_weights_of_another_kind_of_number_are_refused(tmp_path: Path, teacher) -> None:
+    folder = save_pretrained(teacher, tmp_path / "m")
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights.replace(b'"F32"', b'"I32"', 1))
+    with pytest.raises(CheckpointError, match=r"is torch.int32, not torch.float32"):
+        from_pretrained(folder)

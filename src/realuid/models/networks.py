@@ -61,6 +61,12 @@ class UNet(Network):
         self.shape = (config.out_channels // heads, *((size, size) if isinstance(size, int) else size))
         self.num_classes = config.num_class_embeds or 0
         self.sees_source, self.heads = sees_source, heads
+        needed = self.shape[0] * (2 if sees_source else 1)
+        if config.in_channels != needed:
+            raise ConfigError(
+                f"in_channels = {config.in_channels} for samples of shape {self.shape} and sees_source = "
+                f"{sees_source}: {needed} are needed."
+            )
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         if self.sees_source:
