@@ -50,8 +50,8 @@ def gap_by_time(metrics: list[dict[str, Any]]) -> Figure:
     figure, axes = plt.subplots(figsize=(6.4, 3.4))
     rows = [m["gap_by_time"] for m in metrics if "gap_by_time" in m]
     for i, row in enumerate(rows):
-        centres = [(j + 0.5) / len(row) for j, value in enumerate(row) if value is not None]
+        centres = [j + 0.5 for j, value in enumerate(row) if value is not None]
         axes.plot(centres, [v for v in row if v is not None], color=plt.cm.viridis_r((i + 1) / len(rows)), lw=1)
-    axes.set(xlabel="time (0 data, 1 source)", ylabel="||f* - f||² per element", yscale="log")
+    axes.set(xlabel="step of a sampling grid, from data to source", ylabel="||f* - f||² per element", yscale="log")
     axes.grid(alpha=0.25)
     return figure

@@ -30,7 +30,7 @@ from realuid.training.player import Player
 from realuid.training.teacher import check_batch, parts_of
 from realuid.training.updates import fake_loss, generator_loss
 
-#: Equal time bins in which the distance between teacher and fake model is logged.
+#: Time bins in which the distance between teacher and fake model is logged: the steps of a sampling grid so long.
 TIME_BINS = 8
 
 
@@ -128,9 +128,9 @@ class DistillTask(Task):
         return values | self._gap_by_time(gap, t)
 
     def _gap_by_time(self, gap: Tensor, t: Tensor) -> dict[str, Tensor]:
-        """Sums and counts of ||f* - f||^2 in equal time bins; `summary` divides them."""
-        span = self.path.t_max - self.path.t_min
-        index = ((t - self.path.t_min) / span * TIME_BINS).long().clamp(0, TIME_BINS - 1)
+        """Sums and counts of ||f* - f||^2 in the steps of a sampling grid, data first; `summary` divides them."""
+        inner_edges = self.path.grid(TIME_BINS, t.device).flip(0)[1:-1].to(t.dtype)
+        index = torch.bucketize(t, inner_edges)
         zeros = torch.zeros(TIME_BINS, device=gap.device, dtype=gap.dtype)
         return {
             "gap/sum": zeros.index_add(0, index, gap),
