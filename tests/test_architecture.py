@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "realuid"
-FLOORS = "paths objectives models sampling data metrics teachers training reports recipes cli".split()
+FLOORS = [
+    *("paths", "objectives", "models", "sampling", "data", "metrics"),
+    *("teachers", "training", "reports", "recipes", "cli"),
+]
 FAMILIES = ("flow", "diffusion", "bridge", "interpolant", "ddpm", "edm", "vp", "ve")
 
 

@@ -84,7 +84,7 @@ def sample(
     *,
     labels: Tensor | None = None,
     steps: int = 50,
-    sampler: str = "euler",
+    sampler: str | None = None,
     seed: int = 0,
 ) -> Tensor:
     """Draw samples, shape (count, *shape), in data units ([-1, 1] for images).
@@ -93,7 +93,7 @@ def sample(
         model: a teacher, a generator, or the folder of one.
         count: how many.
         labels: classes, int64, shape (count,), for a conditional model.
-        steps, sampler: for a teacher.
+        steps, sampler: for a teacher; by default its path's own sampler.
         seed: of the noise.
     """
     loaded = load_model(model) if isinstance(model, str | Path) else model

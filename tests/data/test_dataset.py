@@ -51,7 +51,9 @@ def test_digits_are_those_of_scikit_learn() -> None:
     assert data.values.shape == (1797, 1, 8, 8) and data.num_classes == 10
     sixteenths = (data.values.float() * 16 / 255).round()[:, 0]
     ours = sorted((tuple(x.flatten().int().tolist()), int(y)) for x, y in zip(sixteenths, data.labels, strict=True))
-    theirs = sorted((tuple(x.astype(int).ravel().tolist()), int(y)) for x, y in zip(bunch.images, bunch.target, strict=True))
+    theirs = sorted(
+        (tuple(x.astype(int).ravel().tolist()), int(y)) for x, y in zip(bunch.images, bunch.target, strict=True)
+    )
     assert ours == theirs
 
 

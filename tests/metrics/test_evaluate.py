@@ -65,7 +65,9 @@ def test_precision_and_recall_against_brute_force() -> None:
 
     def covered(queries, points):
         radii = [radius(points, i) for i in range(len(points))]
-        return sum(any(float((q - p).norm()) <= r for p, r in zip(points, radii, strict=True)) for q in queries) / len(queries)
+        return sum(any(float((q - p).norm()) <= r for p, r in zip(points, radii, strict=True)) for q in queries) / len(
+            queries
+        )
 
     precision, recall = precision_recall(real, samples)
     assert precision == pytest.approx(covered(samples, real)) and recall == pytest.approx(covered(real, samples))
@@ -118,7 +120,7 @@ def test_classifier_is_trained_once(digits, monkeypatch) -> None:
 
 
 def test_inception_says_what_is_missing(digits) -> None:
-    with pytest.raises(ConfigError, match="no Inception weights at 'nowhere.pth'"):
+    with pytest.raises(ConfigError, match=r"no Inception weights at 'nowhere.pth'"):
         make_extractor("inception", digits, "nowhere.pth")
     with pytest.raises(ConfigError, match="Allowed: classifier, inception"):
         make_extractor("vgg", digits)

@@ -26,7 +26,9 @@ def test_teacher_and_generator_come_back_the_same(tmp_path: Path, num_classes: i
 
 
 def test_mlp_comes_back_the_same(tmp_path: Path) -> None:
-    model = MatchingModel(MLP(2, width=16, depth=2, num_classes=4), make_path("trigonometric"), "data_prediction").eval()
+    model = MatchingModel(
+        MLP(2, width=16, depth=2, num_classes=4), make_path("trigonometric"), "data_prediction"
+    ).eval()
     x, t, c = torch.randn(5, 2), torch.rand(5), Condition(labels=torch.arange(5) % 4)
     loaded = from_pretrained(save_pretrained(model, tmp_path / "m"))
     assert torch.equal(loaded(x, t, c), model(x, t, c))
@@ -59,7 +61,9 @@ def test_errors_say_what_is_wrong(tmp_path: Path, teacher) -> None:
         from_pretrained(folder)
     other = save_pretrained(small_teacher((3, 8, 8)), tmp_path / "other")
     (folder / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
-    with pytest.raises(CheckpointError, match=r"of another model \(.*unet.conv_in.weight is \(8, 3, 3, 3\), needed \(8, 1, 3, 3\)"):
+    with pytest.raises(
+        CheckpointError, match=r"of another model \(.*unet.conv_in.weight is \(8, 3, 3, 3\), needed \(8, 1, 3, 3\)"
+    ):
         from_pretrained(folder)
     (folder / "config.json").write_text('{"format": "something"}')
     with pytest.raises(CheckpointError, match="was not written by realuid"):

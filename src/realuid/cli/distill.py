@@ -12,7 +12,7 @@ import tyro
 from realuid.cli.options import console, parse, refuse_existing, replace, split_recipe
 from realuid.recipes import DataConfig, load_recipe
 from realuid.recipes.estimate import describe_student_run
-from realuid.recipes.run import run_student
+from realuid.recipes.run import RECIPE, run_student
 from realuid.teachers import load_teacher
 from realuid.training import DistillConfig
 
@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> None:
     recipe, rest = split_recipe(arguments, "demo")
     options = parse(Options, "distill", rest, Options(recipe.data, recipe.distill), "RECIPE")
     if options.resume:
-        recipe = load_recipe(str(options.out / "recipe.yaml"))
+        recipe = load_recipe(str(options.out / RECIPE))
     else:
         recipe = replace(recipe, data=options.data, distill=options.distill)
     teacher = load_teacher(options.teacher)

@@ -29,9 +29,10 @@ class Options:
     count: int = 64
     #: Classes to draw, in turn; by default all of them (conditional models).
     classes: tuple[int, ...] = ()
-    #: Steps and sampler of a teacher.
+    #: Steps of a teacher.
     steps: int = 50
-    sampler: str = "euler"
+    #: How a teacher is sampled. None: its path's own way.
+    sampler: str | None = None
     seed: int = 0
     batch: int = 256
     device: str = "cpu"

@@ -15,7 +15,6 @@ from realuid.errors import ConfigError
 from realuid.files import atomic_file
 from realuid.seeds import mix, stream
 
-
 #: Part of the cache's keys; to be raised when the classifier or its training changes.
 _CLASSIFIER_VERSION = 2
 

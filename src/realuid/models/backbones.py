@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from realuid.errors import ConfigError
-from realuid.models.networks import MLP, NETWORKS, Network, UNet
+from realuid.models.architectures import NETWORKS
+from realuid.models.networks import MLP, Network, UNet
 
 
 @dataclass(frozen=True)

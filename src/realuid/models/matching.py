@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from realuid.errors import ConfigError
 from realuid.models.condition import Condition
 from realuid.models.networks import Network
-from realuid.models.preconditioning import Plain
+from realuid.models.preconditioning import Plain, Preconditioning
 from realuid.paths import Estimate, Path, check_prediction, heads
 
 
@@ -23,7 +23,11 @@ class MatchingModel(nn.Module):
     """
 
     def __init__(
-        self, network: Network, path: Path, prediction: str | None = None, preconditioning: Plain | None = None
+        self,
+        network: Network,
+        path: Path,
+        prediction: str | None = None,
+        preconditioning: Preconditioning | None = None,
     ):
         super().__init__()
         self.network = network

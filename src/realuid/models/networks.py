@@ -1,4 +1,4 @@
-"""Networks under one call, `network(x, time, condition)`, and the table saved models name them by."""
+"""Networks under one call, `network(x, time, condition)`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
-from realuid.errors import ConfigError, unknown_name
+from realuid.errors import ConfigError
 from realuid.models.condition import Condition
 
 
@@ -126,27 +126,3 @@ class MLP(Network):
             scale, shift = modulation(nn.functional.silu(embedding)).chunk(2, dim=1)
             h = h + block(nn.functional.layer_norm(h, h.shape[1:]) * (1 + scale) + shift)
         return self.outlet(h)
-
-
-NETWORKS: dict[str, type[Network]] = {"unet": UNet, "mlp": MLP}
-
-
-def make_network(architecture: str, settings: dict[str, Any]) -> Network:
-    """The network called `architecture` with its own settings (what `network_config` wrote)."""
-    if architecture not in NETWORKS:
-        raise ConfigError(unknown_name("network architecture", architecture, NETWORKS))
-    try:
-        return NETWORKS[architecture](**settings)
-    except TypeError as error:
-        raise ConfigError(f"settings of network '{architecture}' do not fit: {error}.") from error
-
-
-def network_config(network: Network) -> dict[str, Any]:
-    """JSON-ready description of a network: its name in `NETWORKS` and its settings."""
-    names = {cls: name for name, cls in NETWORKS.items()}
-    if type(network) not in names:
-        raise ConfigError(
-            f"a {type(network).__name__} cannot be saved: only networks of the table can be rebuilt from a file "
-            f"({', '.join(NETWORKS)}). Save its weights yourself, or register it in realuid.models.networks.NETWORKS."
-        )
-    return {"architecture": names[type(network)], "settings": network.settings}

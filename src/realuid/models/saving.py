@@ -6,21 +6,19 @@ Tensors that an import brought along and no network uses are kept beside them in
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import save_file
 
 from realuid._version import __version__
-from realuid.errors import CheckpointError
+from realuid.errors import CheckpointError, unknown_name
 from realuid.files import atomic_folder
+from realuid.models.architectures import make_network, network_config
 from realuid.models.generator import Generator
 from realuid.models.matching import MatchingModel
-from realuid.models.networks import make_network, network_config
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
+from realuid.models.weights import check_weights, load_strictly, on_paper, read_weights
 from realuid.paths import path_from_config
 
 CONFIG, WEIGHTS, UNUSED, FORMAT = "config.json", "model.safetensors", "unused.safetensors", "realuid"
@@ -49,6 +47,8 @@ def describe(model: MatchingModel | Generator) -> dict[str, Any]:
 
 def build(description: dict[str, Any]) -> MatchingModel | Generator:
     """The model a description stands for, with fresh random weights."""
+    if description["kind"] not in (kinds := ("matching_model", "generator")):
+        raise CheckpointError(unknown_name("kind of model", str(description["kind"]), kinds))
     matching = MatchingModel(
         network=make_network(**description["network"]),
         path=path_from_config(description["path"]),
@@ -86,7 +86,7 @@ def read_config(folder: str | FilePath) -> dict[str, Any]:
         raise CheckpointError(f"no model in '{folder}': {CONFIG} is missing. Pass a folder that realuid wrote.")
     try:
         config = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise CheckpointError(f"'{path}' is not valid JSON ({error}).") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise CheckpointError(f'\'{path}\' was not written by realuid (no "format": "{FORMAT}").')
@@ -99,49 +99,20 @@ def from_pretrained(folder: str | FilePath) -> MatchingModel | Generator:
     Raises:
         CheckpointError: where something is missing, damaged or does not fit.
     """
-    config = read_config(folder)
+    folder = FilePath(folder)
+    config, weights = read_config(folder), read_weights(folder / WEIGHTS)
     try:
+        with on_paper(parameters=len(weights)):
+            network = make_network(**config["network"])
+        prefix = "model.network." if config["kind"] == "generator" else "network."
+        check_weights({prefix + name: value for name, value in network.state_dict().items()}, weights, str(folder))
         model = build(config)
-    except KeyError as error:
-        raise CheckpointError(f"'{FilePath(folder) / CONFIG}' lacks the entry {error}.") from error
-    load_strictly(model, _read(FilePath(folder) / WEIGHTS), str(folder))
-    if (FilePath(folder) / UNUSED).exists():
-        _matching(model).network.unused = _read(FilePath(folder) / UNUSED)
+    except CheckpointError:
+        raise
+    except Exception as error:  # the file may say anything: whatever a constructor makes of that is the file's fault
+        reason = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)[:500]
+        raise CheckpointError(f"'{folder / CONFIG}' does not describe a model ({reason}).") from error
+    load_strictly(model, weights, str(folder))
+    if (folder / UNUSED).exists():
+        _matching(model).network.unused = read_weights(folder / UNUSED)
     return model.eval()
-
-
-def _read(path: FilePath) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"'{path}' cannot be read ({error}).") from error
-
-
-def load_strictly(module: nn.Module, weights: dict[str, Tensor], where: str) -> None:
-    """Load weights that must fit exactly; `check_weights` says how they differ."""
-    check_weights(module.state_dict(), weights, where)
-    module.load_state_dict(weights)
-
-
-def check_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor], where: str) -> None:
-    """Compare the names and shapes of weights with those a network has.
-
-    Raises:
-        CheckpointError: naming up to three tensors of each kind: missing, unexpected, of another shape.
-    """
-    shapes = [
-        f"{name} is {tuple(weights[name].shape)}, needed {tuple(own[name].shape)}"
-        for name in own.keys() & weights.keys()
-        if own[name].shape != weights[name].shape
-    ]
-    differences = [
-        f"{len(names)} {kind}: {', '.join(sorted(names)[:3])}{', ...' if len(names) > 3 else ''}"
-        for kind, names in (
-            ("missing", own.keys() - weights.keys()),
-            ("unexpected", weights.keys() - own.keys()),
-            ("of another shape", shapes),
-        )
-        if names
-    ]
-    if differences:
-        raise CheckpointError(f"weights in '{where}' are of another model ({'; '.join(differences)}).")

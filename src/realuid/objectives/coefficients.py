@@ -24,14 +24,23 @@ def check_alpha_sid(alpha_sid: float) -> None:
         )
 
 
-def check_realuid(alpha: float, beta: float, alpha_sid: float) -> None:
-    """Raise ConfigError where RealUID or RealSiD is not defined."""
-    check_alpha_beta(alpha, beta)
-    check_alpha_sid(alpha_sid)
+def check_ratio(alpha: float, beta: float) -> None:
+    """Raise ConfigError where RealUM would divide by 1 - alpha = 0."""
     if alpha == 1 and beta != 1:
         raise ConfigError(
-            f"alpha = 1 with beta = {beta}: RealUID divides by 1 - alpha. Use alpha < 1, or the general form with its "
-            "own gamma < 1."
+            f"alpha = 1 with beta = {beta}: RealUID divides by 1 - alpha. Use alpha < 1, or the general objective with "
+            "gamma < 1."
+        )
+
+
+def check_gamma(alpha: float, beta: float, gamma: float) -> None:
+    """Raise ConfigError unless the general form has a maximum in f: gamma in (0, 1], below 1 with real data."""
+    if not 0 < gamma <= 1:
+        raise ConfigError(f"gamma = {gamma} is outside (0, 1].")
+    if gamma == 1 and not alpha == beta == 1:
+        raise ConfigError(
+            f"gamma = 1 with alpha = {alpha}, beta = {beta}: on real data nothing would hold the fake model back "
+            "(weight 1 - gamma = 0). Use gamma < 1, as in gamma = alpha."
         )
 
 

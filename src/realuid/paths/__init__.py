@@ -15,10 +15,11 @@ from realuid.paths.conversions import Estimate, convert
 from realuid.paths.flow import LinearPath, TrigonometricPath
 from realuid.paths.interpolant import InterpolantPath
 from realuid.paths.predictions import PREDICTIONS, STACKED, check_prediction, heads, target
+from realuid.paths.ve import VEPath
 from realuid.paths.vp import CosinePath, DDPMPath, VPPath
 
 _FLOWS = (LinearPath, TrigonometricPath)
-_DIFFUSIONS = (VPPath, CosinePath, DDPMPath)
+_DIFFUSIONS = (VPPath, CosinePath, DDPMPath, VEPath)
 _BRIDGES = (BrownianBridge, I2SBBridge, VPBridge, VEBridge)
 
 PATHS: dict[str, type[Path]] = {path.name: path for path in (*_FLOWS, *_DIFFUSIONS, *_BRIDGES, InterpolantPath)}
@@ -55,6 +56,7 @@ __all__ = [
     "Path",
     "TrigonometricPath",
     "VEBridge",
+    "VEPath",
     "VPBridge",
     "VPPath",
     "broadcast",

@@ -66,10 +66,11 @@ class EvaluateConfig:
     seeds: int = 3
     #: Steps of the teacher's sampler.
     steps: int = 50
-    sampler: str = "euler"
+    #: How a teacher is sampled. None: the path's own way.
+    sampler: str | None = None
 
     def __post_init__(self) -> None:
-        if self.sampler not in SAMPLERS:
+        if self.sampler is not None and self.sampler not in SAMPLERS:
             raise ConfigError(unknown_name("sampler", self.sampler, SAMPLERS))
         for name in ("samples", "seeds", "steps"):
             if getattr(self, name) < 1:
@@ -141,9 +142,17 @@ def parse_recipe(text: str, where: str) -> Recipe:
         raise ConfigError(f"'{where}' must hold sections ({', '.join(f.name for f in dataclasses.fields(Recipe))}).")
     _check_keys(values, Recipe, where)
     try:
-        return dacite.from_dict(Recipe, values, dacite.Config(cast=[tuple, float], check_types=True))
+        return dacite.from_dict(Recipe, values, dacite.Config(type_hooks={float: _number}, cast=[tuple]))
     except dacite.DaciteError as error:
         raise ConfigError(f"'{where}': {error}.") from error
+
+
+def _number(value: Any) -> Any:
+    """What YAML reads as a text or an integer but is a number all the same, such as 1e-3; anything else unchanged."""
+    try:
+        return float(value) if isinstance(value, int | str) and not isinstance(value, bool) else value
+    except ValueError:
+        return value
 
 
 def _check_keys(values: dict, cls: type, where: str, prefix: str = "") -> None:

@@ -15,7 +15,7 @@ import torch
 from realuid._version import __version__
 from realuid.data import Dataset, load_dataset
 from realuid.errors import ConfigError
-from realuid.files import atomic_file, write_json
+from realuid.files import write_json
 from realuid.metrics import Evaluator, make_extractor
 from realuid.models import Generator, MatchingModel, build_network, model_device
 from realuid.recipes.config import EvaluateConfig, Recipe, dump_recipe
@@ -25,6 +25,11 @@ from realuid.seeds import mix
 from realuid.training import DistillConfig, distill_teacher, train_teacher
 from realuid.training.accelerate import make_accelerator
 from realuid.training.config import LoopConfig, to_dict
+from realuid.training.distill import check_fits
+from realuid.training.teacher import check_batch
+
+#: The file of a run's folder that holds its resolved recipe.
+RECIPE = "recipe.yaml"
 
 
 def recipe_data(recipe: Recipe) -> Dataset:
@@ -56,21 +61,22 @@ def _evaluator_if_due(data: Dataset, recipe: Recipe, config: LoopConfig) -> Eval
     return make_evaluator(data, recipe.evaluate, make_accelerator(config).device)
 
 
-def write_recipe(recipe: Recipe, folder: Path) -> None:
-    """Write the resolved recipe into a run's folder."""
-    with atomic_file(folder / "recipe.yaml") as temporary:
-        temporary.write_text(dump_recipe(recipe))
-
-
 def run_teacher(recipe: Recipe, folder: Path, resume: bool = False) -> MatchingModel:
     """Train the recipe's teacher; the run is written to `folder`."""
     data = recipe_data(recipe)
+    check_batch(recipe.teacher.batch, data)
     model = new_teacher(recipe, data)
     evaluator = _evaluator_if_due(data, recipe, recipe.teacher)
-    if not resume:
-        write_recipe(recipe, folder)
-    about = {"data": recipe.data.source, "training": to_dict(recipe.teacher)}
-    return train_teacher(model, data, recipe.teacher, folder, evaluator=evaluator, resume=resume, about=about)
+    return train_teacher(
+        model,
+        data,
+        recipe.teacher,
+        folder,
+        evaluator=evaluator,
+        resume=resume,
+        about={"data": recipe.data.source, "training": to_dict(recipe.teacher)},
+        files={RECIPE: dump_recipe(recipe)},
+    )
 
 
 def run_student(
@@ -85,12 +91,18 @@ def run_student(
     """Distil a teacher by the recipe (or by `config` in place of its `distill` section)."""
     data = recipe_data(recipe)
     config = config or recipe.distill
-    recipe = dataclasses.replace(recipe, distill=config)
+    check_fits(teacher, data)
     evaluator = _evaluator_if_due(data, recipe, config)
-    if not resume:
-        write_recipe(recipe, folder)
-    about = {"data": recipe.data.source, "teacher": teacher_name, "distillation": to_dict(config)}
-    return distill_teacher(teacher, data, config, folder, evaluator=evaluator, resume=resume, about=about)
+    return distill_teacher(
+        teacher,
+        data,
+        config,
+        folder,
+        evaluator=evaluator,
+        resume=resume,
+        about={"data": recipe.data.source, "teacher": teacher_name, "distillation": to_dict(config)},
+        files={RECIPE: dump_recipe(dataclasses.replace(recipe, distill=config))},
+    )
 
 
 @dataclass(frozen=True)
@@ -121,7 +133,9 @@ class Measurement:
 
 def calls_of(model: MatchingModel | Generator, config: EvaluateConfig) -> int:
     """Network calls a sample."""
-    return 1 if isinstance(model, Generator) else SAMPLERS[config.sampler].calls(config.steps)  # type: ignore[attr-defined]
+    if isinstance(model, Generator):
+        return 1
+    return SAMPLERS[config.sampler or model.path.default_sampler].calls(config.steps)
 
 
 def measure(model: MatchingModel | Generator, evaluator: Evaluator, config: EvaluateConfig) -> Measurement:
@@ -184,8 +198,6 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -
         raise ConfigError(
             f"recipe '{recipe.name}' has no students: add at least one, for instance {{uid: {{alpha: 1}}}}."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_recipe(recipe, folder)
     data = recipe_data(recipe)
     say(f"data: {data.name}, {len(data)} images of shape {data.shape}")
     start = time.perf_counter()

@@ -30,7 +30,7 @@ def png_uri(image: Image.Image) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _grid_of(model: MatchingModel | Generator, steps: int, sampler: str) -> Image.Image:
+def _grid_of(model: MatchingModel | Generator, steps: int, sampler: str | None) -> Image.Image:
     classes = (model.model if isinstance(model, Generator) else model).num_classes
     labels = balanced_labels(_SHOWN, classes) if classes else None
     batches = generate(model, _SHOWN, labels=labels, steps=steps, sampler=sampler, seed=_SEED)
@@ -49,7 +49,7 @@ def write_report(
     data: Dataset,
     recipe_yaml: str,
     steps: int,
-    sampler: str,
+    sampler: str | None,
 ) -> Path:
     """Write report.html into the folder of a demo.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from realuid.teachers.adm import ADMOptions
+from realuid.teachers.edm import load_edm_pickle, load_edm_student
 from realuid.teachers.load import load_generator, load_model, load_teacher, model_folder
 from realuid.teachers.torchcfm import (
     load_torchcfm,
@@ -14,6 +15,8 @@ from realuid.teachers.torchcfm import (
 
 __all__ = [
     "ADMOptions",
+    "load_edm_pickle",
+    "load_edm_student",
     "load_generator",
     "load_model",
     "load_teacher",

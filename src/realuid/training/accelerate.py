@@ -20,7 +20,7 @@ def make_accelerator(config: LoopConfig, folder: Path | None = None) -> Accelera
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device = cuda, but torch sees no CUDA device. Use device = cpu or auto.")
     AcceleratorState._reset_state()  # a process may make several runs; the process group itself stays
-    trackers = [] if folder is None else ["wandb" if config.wandb else "tensorboard"]
+    trackers = None if folder is None else ["wandb" if config.wandb else "tensorboard"]
     return Accelerator(
         mixed_precision="no",
         cpu=config.device == "cpu",

@@ -27,7 +27,7 @@ from realuid.training.config import DistillConfig
 from realuid.training.ema import EMA
 from realuid.training.loop import Run, Task
 from realuid.training.player import Player
-from realuid.training.teacher import parts_of
+from realuid.training.teacher import check_batch, parts_of
 from realuid.training.updates import fake_loss, generator_loss
 
 #: Equal time bins in which the distance between teacher and fake model is logged.
@@ -53,6 +53,7 @@ class DistillTask(Task):
         accelerator: Accelerator,
         start: MatchingModel | None = None,
     ):
+        check_batch(config.real_batch, data)
         self.config, self.path = config, teacher.path
         self.title = f"student ({config.alpha:g}, {config.beta:g})"
         self.space = check_prediction(config.space or teacher.path.default_prediction, teacher.path)
@@ -130,10 +131,10 @@ class DistillTask(Task):
         """Sums and counts of ||f* - f||^2 in equal time bins; `summary` divides them."""
         span = self.path.t_max - self.path.t_min
         index = ((t - self.path.t_min) / span * TIME_BINS).long().clamp(0, TIME_BINS - 1)
-        zeros = torch.zeros(TIME_BINS, device=gap.device)
+        zeros = torch.zeros(TIME_BINS, device=gap.device, dtype=gap.dtype)
         return {
-            "gap/sum": zeros.index_add(0, index, gap.float()),
-            "gap/count": zeros.index_add(0, index, torch.ones_like(gap, dtype=torch.float32)),
+            "gap/sum": zeros.index_add(0, index, gap),
+            "gap/count": zeros.index_add(0, index, torch.ones_like(gap)),
         }
 
     def summary(self, means: dict[str, Any]) -> dict[str, Any]:
@@ -172,6 +173,7 @@ def distill_teacher(
     evaluator: Evaluator | None = None,
     resume: bool = False,
     about: dict[str, Any] | None = None,
+    files: dict[str, str] | None = None,
 ) -> Generator:
     """Distil a teacher into a one-step generator and write the run to a folder.
 
@@ -184,6 +186,7 @@ def distill_teacher(
         evaluator: for quick FDs on the way (with `config.evaluate_every`).
         resume: continue the run in `folder`.
         about: sections to add to the saved model's config.json.
+        files: name -> text of further files to write into the folder.
 
     Returns:
         the averaged generator: the best by quick FD, or the last where none was measured.
@@ -193,6 +196,6 @@ def distill_teacher(
         warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
     accelerator = make_accelerator(config, Path(folder))
     task = DistillTask(teacher, data, config, accelerator, start)
-    student = Run(task, config, Path(folder), accelerator, evaluator, about).start(resume)
+    student = Run(task, config, Path(folder), accelerator, evaluator, about, files).start(resume)
     assert isinstance(student, Generator)
     return student

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from realuid.data import save_grid
 from realuid.errors import CheckpointError, NonFiniteError
-from realuid.files import write_json
+from realuid.files import atomic_file, write_json
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, from_pretrained, load_strictly, save_pretrained
 from realuid.training.checkpoints import Checkpoints
@@ -75,6 +75,7 @@ class Run:
         accelerator: device and processes.
         evaluator: for quick FDs; None evaluates nothing.
         about: sections for the config.json of saved models (settings, teacher, data).
+        files: name -> text of further files of the folder, for instance the recipe that resuming reads.
     """
 
     def __init__(
@@ -85,9 +86,10 @@ class Run:
         accelerator: Accelerator,
         evaluator: Evaluator | None = None,
         about: dict[str, Any] | None = None,
+        files: dict[str, str] | None = None,
     ):
         self.task, self.config, self.folder, self.accelerator = task, config, folder, accelerator
-        self.evaluator, self.about = evaluator, about or {}
+        self.evaluator, self.about, self.files = evaluator, about or {}, files or {}
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
         self.progress = Progress()
         self.means, self.throughput = Means(), Throughput()
@@ -215,6 +217,9 @@ class Run:
         for name in ("metrics.jsonl", "history.json"):
             (self.folder / name).unlink(missing_ok=True)
         self.folder.mkdir(parents=True, exist_ok=True)
+        for name, text in self.files.items():
+            with atomic_file(self.folder / name) as temporary:
+                temporary.write_text(text)
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:

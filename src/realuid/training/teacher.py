@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from realuid.data import Dataset
+from realuid.errors import DataError
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel
 from realuid.sampling import balanced_labels, generate
@@ -39,6 +40,7 @@ class TeacherTask(Task):
     def __init__(self, model: MatchingModel, data: Dataset, config: TeacherConfig, accelerator: Accelerator):
         self.model, self.config = model, config
         data = data if model.num_classes else data.without_labels()
+        check_batch(config.batch, data)
         self.learner = Player("teacher", model.train(), config.lr, config.betas, config, accelerator)
         self.players = (self.learner,)
         self.ema = EMA(model, config.ema)
@@ -71,6 +73,12 @@ class TeacherTask(Task):
         return generate(model, count, labels=labels, steps=self.config.steps, seed=seed)
 
 
+def check_batch(batch: int, data: Dataset) -> None:
+    """Raise DataError if a batch of real data is larger than the data."""
+    if batch > len(data):
+        raise DataError(f"a batch of {batch} is larger than the data ({len(data)} samples). Lower the batch size.")
+
+
 def parts_of(count: int, micro_batch: int) -> int:
     """In how many parts a batch goes through the network."""
     return max(1, -(-count // micro_batch)) if micro_batch else 1
@@ -85,6 +93,7 @@ def train_teacher(
     evaluator: Evaluator | None = None,
     resume: bool = False,
     about: dict[str, Any] | None = None,
+    files: dict[str, str] | None = None,
 ) -> MatchingModel:
     """Train a teacher and write its run to a folder.
 
@@ -96,12 +105,13 @@ def train_teacher(
         evaluator: for quick FDs on the way (with `config.evaluate_every`).
         resume: continue the run in `folder`.
         about: sections to add to the saved model's config.json.
+        files: name -> text of further files to write into the folder.
 
     Returns:
         the averaged model: the best by quick FD, or the last where none was measured.
     """
     accelerator = make_accelerator(config, Path(folder))
     task = TeacherTask(model, data, config, accelerator)
-    trained = Run(task, config, Path(folder), accelerator, evaluator, about).start(resume)
+    trained = Run(task, config, Path(folder), accelerator, evaluator, about, files).start(resume)
     assert isinstance(trained, MatchingModel)
     return trained

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from realuid.models import Condition, MatchingModel
-from realuid.objectives import RealUID, matching_loss, squared_norm
+from realuid.objectives import Objective, matching_loss, squared_norm
 from realuid.paths import Path, target
 from realuid.training.batches import Draw
 
@@ -49,7 +49,7 @@ def teacher_loss(model: MatchingModel, path: Path, space: str, draw: Draw, batch
 def fake_loss(
     fake: MatchingModel,
     generator: GeneratorCall,
-    objective: RealUID,
+    objective: Objective,
     path: Path,
     space: str,
     generated: Draw,
@@ -102,7 +102,7 @@ def generator_loss(
     generator: GeneratorCall,
     teacher: MatchingModel,
     fake: MatchingModel,
-    objective: RealUID,
+    objective: Objective,
     path: Path,
     space: str,
     draw: Draw,
@@ -121,6 +121,6 @@ def generator_loss(
     y = target(space, path, k, x_0, draw.x_T, draw.eps)
     f_star = teacher(x_t, draw.t, draw.condition, space)
     f = fake(x_t, draw.t, draw.condition, space)
-    loss = (path.weight(draw.t) * objective.generator(f_star, f, y)).sum() / batch
+    loss = (path.weight(draw.t) * objective.generator(f_star, f, y, x_t)).sum() / batch
     gap = squared_norm((f_star - f).detach()) / x_0[0].numel()
     return GeneratorLoss(loss, gap, draw.t)

@@ -1,0 +1,106 @@
+"""ADM (Dhariwal & Nichol 2021) as EDM trains it for ImageNet (Karras et al. 2022, Table 1 and Appendix F)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from realuid.models.condition import Condition
+from realuid.models.edm_blocks import Change, Conv, PositionalEmbedding, UNetBlock, group_norm
+from realuid.models.edm_unet import EDMUNet
+
+HEAD_CHANNELS = 64
+
+
+class ADMUNet(EDMUNet):
+    """ADM: adaptive normalisation, attention at several levels with 64 channels a head.
+
+    Arguments have the names that EDM's pickles store.
+
+    Args:
+        img_resolution: height and width of the images.
+        in_channels, out_channels: of the images.
+        label_dim: number of classes, 0 for none.
+        augment_dim: size of EDM's augmentation label, 0 for none. It is zero here: no augmentation.
+        model_channels: channels of the first convolution.
+        channel_mult: channels of each level, in units of model_channels, finest level first.
+        channel_mult_emb: channels of the embedding, in units of model_channels.
+        num_blocks: encoder blocks a level.
+        attn_resolutions: sides of the levels with self-attention.
+        dropout: in the residual blocks.
+        label_dropout: fraction of labels replaced by zeros while training.
+
+    Raises:
+        ConfigError: for sizes that do not fit.
+    """
+
+    def __init__(
+        self,
+        img_resolution: int,
+        in_channels: int,
+        out_channels: int,
+        label_dim: int = 0,
+        augment_dim: int = 0,
+        model_channels: int = 192,
+        channel_mult: Sequence[int] = (1, 2, 3, 4),
+        channel_mult_emb: int = 4,
+        num_blocks: int = 3,
+        attn_resolutions: Sequence[int] = (32, 16, 8),
+        dropout: float = 0.1,
+        label_dropout: float = 0.0,
+    ):
+        settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        super().__init__(settings, img_resolution, in_channels, out_channels, label_dim, label_dropout)
+        self.augment_dim = augment_dim
+        emb_channels = model_channels * channel_mult_emb
+        widths = [model_channels * m for m in channel_mult]
+
+        self.map_noise = PositionalEmbedding(model_channels, endpoint=False, cosine_first=True)
+        self.map_augment = nn.Linear(augment_dim, model_channels, bias=False) if augment_dim else None
+        self.map_layer0 = nn.Linear(model_channels, emb_channels)
+        self.map_layer1 = nn.Linear(emb_channels, emb_channels)
+        self.map_label = nn.Linear(label_dim, emb_channels, bias=False) if label_dim else None
+
+        block = functools.partial(UNetBlock, emb_channels=emb_channels, dropout=dropout, project_skip=False)
+
+        def make_block(
+            in_channels: int, out_channels: int, *, attention: bool = False, change: Change | None = None
+        ) -> UNetBlock:
+            heads = out_channels // HEAD_CHANNELS if attention else 0
+            return block(in_channels, out_channels, heads=heads, change=change)
+
+        self.add_levels(
+            widths,
+            model_channels,
+            num_blocks,
+            make_block,
+            encoder_attends=attn_resolutions,
+            decoder_attends=attn_resolutions,
+        )
+        self.out_norm = group_norm(widths[0], 1e-5)
+        self.out_conv = Conv(widths[0], out_channels, 3)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """PyTorch's defaults, but unit-normal class embeddings, and zero where a branch ends."""
+        for name, module in self.named_modules():
+            if name.rsplit(".", 1)[-1] in ("conv1", "proj", "out_conv"):
+                nn.init.zeros_(module.weight)
+                nn.init.zeros_(module.bias)
+        if self.map_label is not None:
+            nn.init.normal_(self.map_label.weight)
+
+    def embed(self, time: Tensor, condition: Condition) -> Tensor:
+        emb = self.map_noise(time).to(self.map_layer0.weight.dtype)
+        if self.map_augment is not None:
+            emb = emb + self.map_augment(emb.new_zeros(len(emb), self.augment_dim))
+        emb = self.map_layer1(F.silu(self.map_layer0(emb)))
+        if self.map_label is not None:
+            emb = emb + self.map_label(self.one_hot(condition).to(emb.dtype))
+        return F.silu(emb)
+
+    def read_image(self, name: str, x: Tensor, output: Tensor | None) -> Tensor | None:
+        return self.out_conv(F.silu(self.out_norm(x))) if name == self.levels[0] else None

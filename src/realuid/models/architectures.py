@@ -1,0 +1,33 @@
+"""The table of networks: how saved models name them, and how they are rebuilt from their settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from realuid.errors import ConfigError, unknown_name
+from realuid.models.adm_unet import ADMUNet
+from realuid.models.networks import MLP, Network, UNet
+from realuid.models.song_unet import SongUNet
+
+NETWORKS: dict[str, type[Network]] = {"unet": UNet, "mlp": MLP, "song_unet": SongUNet, "adm_unet": ADMUNet}
+
+
+def make_network(architecture: str, settings: dict[str, Any]) -> Network:
+    """The network called `architecture` with its own settings (what `network_config` wrote)."""
+    if architecture not in NETWORKS:
+        raise ConfigError(unknown_name("network architecture", architecture, NETWORKS))
+    try:
+        return NETWORKS[architecture](**settings)
+    except TypeError as error:
+        raise ConfigError(f"settings of network '{architecture}' do not fit: {error}.") from error
+
+
+def network_config(network: Network) -> dict[str, Any]:
+    """JSON-ready description of a network: its name in `NETWORKS` and its settings."""
+    names = {cls: name for name, cls in NETWORKS.items()}
+    if type(network) not in names:
+        raise ConfigError(
+            f"a {type(network).__name__} cannot be saved: only networks of the table can be rebuilt from a file "
+            f"({', '.join(NETWORKS)}). Save its weights yourself, or add it to realuid.models.architectures.NETWORKS."
+        )
+    return {"architecture": names[type(network)], "settings": network.settings}

@@ -1,0 +1,105 @@
+"""Weights from files that may be damaged: read, compared with the network they are for, and loaded exactly."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from realuid.errors import CheckpointError
+
+
+class Shaped(Protocol):
+    """Anything with a shape: a tensor, or the record of one that is not read yet."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: where it is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except Exception as error:  # damage surfaces as SafetensorError, KeyError, ValueError, OSError, ...
+        raise CheckpointError(f"'{path}' cannot be read ({type(error).__name__}: {error}).") from error
+
+
+@contextmanager
+def on_paper(parameters: int) -> Iterator[None]:
+    """Networks made inside have shapes but no memory, and are stopped if they grow beyond what a file can fill.
+
+    For settings that come from a file: a damaged number may ask for a billion blocks.
+
+    Args:
+        parameters: how many tensors the file holds. A few times as many may be made on the way, no more.
+
+    Raises:
+        CheckpointError: when more are.
+    """
+    thread, made = threading.get_ident(), itertools.count()
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        if threading.get_ident() == thread and next(made) > 4 * parameters + 16:
+            raise CheckpointError(
+                f"the settings ask for a network far larger than the {parameters} tensors beside them."
+            )
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        hook.remove()
+
+
+def check_weights(own: Mapping[str, Shaped], weights: Mapping[str, Shaped], where: str) -> None:
+    """Compare the names and shapes of weights with those a network has.
+
+    Raises:
+        CheckpointError: naming up to three tensors of each kind: missing, unexpected, of another shape.
+    """
+    shapes = [
+        f"{name} is {tuple(weights[name].shape)}, needed {tuple(own[name].shape)}"
+        for name in own.keys() & weights.keys()
+        if own[name].shape != weights[name].shape
+    ]
+    differences = [
+        f"{len(names)} {kind}: {', '.join(sorted(names)[:3])}{', ...' if len(names) > 3 else ''}"
+        for kind, names in (
+            ("missing", own.keys() - weights.keys()),
+            ("unexpected", weights.keys() - own.keys()),
+            ("of another shape", shapes),
+        )
+        if names
+    ]
+    if differences:
+        raise CheckpointError(f"weights in '{where}' are of another model ({'; '.join(differences)}).")
+
+
+def load_strictly(module: nn.Module, weights: dict[str, Tensor], where: str) -> None:
+    """Load weights that must fit exactly; `check_weights` says how they differ.
+
+    Raises:
+        CheckpointError: where names, shapes or kinds of numbers differ.
+    """
+    own = module.state_dict()
+    check_weights(own, weights, where)
+    for name, value in weights.items():
+        if value.is_floating_point() != own[name].is_floating_point():
+            raise CheckpointError(f"weights in '{where}' are damaged: {name} is {value.dtype}, not {own[name].dtype}.")
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:  # a number format that torch knows but cannot convert
+        raise CheckpointError(f"weights in '{where}' cannot be used ({error}).") from error

@@ -1,0 +1,175 @@
+"""Every mistake: one line, exit code 2, no traceback, nothing half-written."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import small_teacher
+from PIL import Image
+
+from realuid.cli.main import main
+from realuid.models import Generator, save_pretrained
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return save_pretrained(small_teacher(), tmp_path / "teacher-model")
+
+
+def images(folder: Path, channels: int = 3, count: int = 4) -> Path:
+    folder.mkdir()
+    for i in range(count):
+        Image.new("RGB" if channels == 3 else "L", (8, 8), i).save(folder / f"{i}.png")
+    return folder
+
+
+def check(capsys: pytest.CaptureFixture, out: Path | None, *arguments: object, says: tuple[str, ...]) -> None:
+    code = main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert code == 2
+    assert len(lines) == 1 and lines[0].startswith("realuid: error: ")
+    for part in says:
+        assert part in lines[0]
+    assert "Traceback" not in captured.out + captured.err
+    assert out is None or not out.exists()
+
+
+def test_unknown_command(capsys) -> None:
+    check(capsys, None, "distil", says=("unknown command 'distil'", "Did you mean 'distill'?", "sample"))
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("nowhere.zip", ("no data at 'nowhere.zip'", "Allowed: 'digits'")),
+        ("toy:rings", ("unknown toy distribution 'rings'", "moons")),
+    ],
+)
+def test_missing_data(capsys, tmp_path, source, says) -> None:
+    check(capsys, tmp_path / "run", "train", "demo", "--data.source", source, "--out", tmp_path / "run", says=says)
+
+
+def test_wrong_channel_count(capsys, tmp_path, model) -> None:
+    folder = images(tmp_path / "rgb")
+    out = tmp_path / "run"
+    arguments = ("distill", "demo", "--teacher", model, "--data.source", folder, "--out", out)
+    check(capsys, out, *arguments, says=("shape (1, 8, 8)", "shape (3, 8, 8)"))
+
+
+@pytest.mark.parametrize("alpha", ["0", "1.2", "-1"])
+def test_alpha_outside_its_range(capsys, tmp_path, model, alpha) -> None:
+    out = tmp_path / "run"
+    arguments = ("distill", "demo", "--teacher", model, "--alpha", alpha, "--out", out)
+    check(capsys, out, *arguments, says=(f"alpha = {float(alpha)}", "(0, 1]"))
+
+
+def test_a_batch_larger_than_the_data(capsys, tmp_path) -> None:
+    folder, out = images(tmp_path / "few", channels=1), tmp_path / "run"
+    arguments = ("train", "demo", "--data.source", folder, "--out", out)
+    check(capsys, out, *arguments, says=("batch of 128", "4 samples"))
+
+
+def test_an_unknown_key_in_a_recipe(capsys, tmp_path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("teacher: {learning_rate: 0.1}\n")
+    check(
+        capsys,
+        tmp_path / "run",
+        "train",
+        recipe,
+        "--out",
+        tmp_path / "run",
+        says=("teacher.learning_rate", "mine.yaml"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("teacher: {lr: fast}", ("mine.yaml", "lr")),
+        ("teacher: [1, 2", ("not valid YAML",)),
+        ("students: {a: {alpa: 0.9}}", ("students.a", "unknown setting 'alpa'", "Did you mean 'alpha'?")),
+        ("distill: {alpha: 2}", ("alpha = 2", "(0, 1]")),
+        ("path: {name: lineal}", ("unknown path 'lineal'", "Did you mean 'linear'?")),
+    ],
+)
+def test_a_bad_recipe(capsys, tmp_path, text, says) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(text)
+    check(capsys, tmp_path / "run", "train", recipe, "--out", tmp_path / "run", says=says)
+
+
+def test_a_truncated_zip(capsys, tmp_path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for file in images(tmp_path / "i").iterdir():
+            archive.write(file, file.name)
+    whole = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(whole[: len(whole) // 2])
+    arguments = ("train", "demo", "--data.source", tmp_path / "a.zip", "--out", tmp_path / "run")
+    check(capsys, tmp_path / "run", *arguments, says=("a.zip' is not a whole zip file",))
+
+
+def test_a_file_in_the_folder_that_is_no_image(capsys, tmp_path) -> None:
+    folder = images(tmp_path / "i")
+    (folder / "readme.txt").write_text("hello")
+    arguments = ("train", "demo", "--data.source", folder, "--out", tmp_path / "run")
+    check(capsys, tmp_path / "run", *arguments, says=("'readme.txt' is not an image",))
+
+
+def test_a_checkpoint_of_another_model(capsys, tmp_path, model) -> None:
+    other = save_pretrained(small_teacher((3, 8, 8)), tmp_path / "other")
+    (model / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
+    arguments = ("distill", "demo", "--teacher", model, "--out", tmp_path / "run")
+    check(capsys, tmp_path / "run", *arguments, says=("weights in", "of another model", "needed (8, 1, 3, 3)"))
+
+
+def test_a_generator_is_no_teacher(capsys, tmp_path) -> None:
+    model = save_pretrained(Generator(small_teacher()), tmp_path / "g")
+    arguments = ("distill", "demo", "--teacher", model, "--out", tmp_path / "run")
+    check(capsys, tmp_path / "run", *arguments, says=("is a one-step generator, not a teacher",))
+
+
+def test_no_model_there(capsys, tmp_path) -> None:
+    check(capsys, None, "sample", tmp_path / "no", "--out", tmp_path / "x.png", says=("no model at", "no such file"))
+    check(capsys, None, "sample", tmp_path, "--out", tmp_path / "x.png", says=("no model in", "config.json"))
+
+
+def test_resuming_nothing(capsys, tmp_path) -> None:
+    check(
+        capsys, tmp_path / "run", "train", "--resume", "--out", tmp_path / "run", says=("no recipe file", "recipe.yaml")
+    )
+
+
+def test_a_run_is_not_overwritten(capsys, tmp_path) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    check(capsys, None, "train", "--out", tmp_path / "run", says=("already holds a run", "--resume"))
+
+
+def test_bad_numbers(capsys, tmp_path, model) -> None:
+    check(capsys, None, "sample", model, "--count", "0", says=("count = 0", "at least 1"))
+    check(capsys, None, "sample", model, "--steps", "0", says=("steps = 0",))
+    check(capsys, None, "sample", model, "--sampler", "eulr", says=("Did you mean 'euler'?",))
+    check(capsys, None, "sample", model, "--classes", "3", says=("not conditional",))
+
+
+def test_an_unknown_option_exits_with_2(capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "demo", "--learning-rate", "1"])
+    assert stop.value.code == 2
+
+
+def test_damaged_weights(capsys, tmp_path, model) -> None:
+    content = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(content[:50])
+    check(capsys, tmp_path / "x.png", "sample", model, "--out", tmp_path / "x.png", says=("cannot be read",))
+
+
+def test_settings_of_dataclasses_are_checked_on_the_command_line(capsys, tmp_path) -> None:
+    check(capsys, tmp_path / "r", "train", "--lr", "-1", "--out", tmp_path / "r", says=("lr = -1.0", "positive"))
+    check(capsys, tmp_path / "r", "train", "--updates", "0", "--out", tmp_path / "r", says=("updates = 0",))
+    if not torch.cuda.is_available():
+        check(capsys, tmp_path / "r", "train", "--device", "cuda", "--out", tmp_path / "r", says=("no CUDA device",))

@@ -1,0 +1,183 @@
+"""Who learns on whose turn, and that strata, micro-batches and processes add up to the loss of one big batch."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from conftest import small_teacher
+
+from realuid.data import Dataset
+from realuid.objectives import RealUID
+from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
+from realuid.training.accelerate import make_accelerator
+from realuid.training.batches import Batches, micro_batches
+from realuid.training.updates import fake_loss, generator_loss, teacher_loss
+
+
+@pytest.fixture
+def data() -> Dataset:
+    g = torch.Generator().manual_seed(0)
+    values = torch.randint(0, 256, (50, 1, 8, 8), generator=g, dtype=torch.uint8)
+    return Dataset(values, torch.arange(50) % 5, "noise", tuple("01234"))
+
+
+def distill_task(data: Dataset, classes: int = 0, **settings) -> DistillTask:
+    config = DistillConfig(**{"batch": 16, "fake_updates": 2, "device": "cpu", **settings})
+    return DistillTask(small_teacher(num_classes=classes), data, config, make_accelerator(config))
+
+
+def weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in module.state_dict().items()}
+
+
+def changed(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
+    return any(not torch.equal(v, before[k]) for k, v in module.state_dict().items())
+
+
+@pytest.mark.parametrize("classes", [0, 5])
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (0.92, 0.94)])
+def test_on_each_turn_only_that_player_moves(data, alpha: float, beta: float, classes: int) -> None:
+    task = distill_task(data, classes, alpha=alpha, beta=beta)
+    for turn, mover in ((lambda: task._fake_step(0, 0), task.fake), (lambda: task._generator_step(0), task.generator)):
+        before = {m: weights(m) for m in (task.teacher, task.fake, task.generator)}
+        turn()
+        assert [m for m in before if changed(m, before[m])] == [mover]
+        assert all(p.grad is None for p in task.teacher.parameters())
+
+
+def test_frozen_networks_get_no_parameter_gradients(data) -> None:
+    task = distill_task(data, alpha=0.92, beta=0.94)
+    task._generator_step(0)
+    assert all(p.grad is None for p in task.fake.parameters())
+    assert all(p.requires_grad for p in task.fake.parameters())
+    assert not any(p.requires_grad for p in task.teacher.parameters())
+
+
+def test_the_fake_model_starts_at_random_or_from_the_teacher(data) -> None:
+    own = small_teacher().state_dict()
+    random, teacher = (distill_task(data, fake_start=start).fake.state_dict() for start in ("random", "teacher"))
+    assert all(torch.equal(teacher[k], own[k]) for k in own)
+    assert not any(torch.equal(random[k], own[k]) for k in own if k.endswith("conv1.weight"))
+    again = distill_task(data, fake_start="random").fake.state_dict()
+    assert all(torch.equal(random[k], again[k]) for k in own)
+
+
+def test_real_data_is_read_only_where_it_has_weight(data) -> None:
+    assert distill_task(data, alpha=1.0, beta=1.0).config.real_batch == 0
+    assert distill_task(data, alpha=0.9, beta=0.95, real_share=0.25).config.real_batch == 4
+
+
+def brute_force_realum(task: DistillTask, generated, real) -> torch.Tensor:
+    """Def. 2, sample by sample, with the divisions written out."""
+    a, b = task.objective.alpha, task.objective.beta
+    total = torch.zeros(())
+    for i in range(len(generated)):
+        x_0 = task.generator(generated.z[i : i + 1])
+        t, noise = generated.t[i], generated.x_T[i : i + 1]
+        f = task.fake((1 - t) * x_0 + t * noise, generated.t[i : i + 1])
+        total = total + a * ((f - b / a * (noise - x_0)) ** 2).sum() / len(generated)
+    for i in range(len(real)):
+        x_0, t, noise = real.x_0[i : i + 1], real.t[i], real.x_T[i : i + 1]
+        f = task.fake((1 - t) * x_0 + t * noise, real.t[i : i + 1])
+        total = total + (1 - a) * ((f - (1 - b) / (1 - a) * (noise - x_0)) ** 2).sum() / len(real)
+    return total
+
+
+def test_stratified_fake_loss_is_realum_by_brute_force(data) -> None:
+    task = distill_task(data, alpha=0.92, beta=0.86)
+    generated, real = task.batches.generated("g", 0, 8), task.batches.real("r", 0, 3)
+    loss = fake_loss(task.fake, task.generator, task.objective, task.path, "velocity", generated, real, 8, 3)
+    assert loss.item() == pytest.approx(brute_force_realum(task, generated, real).item(), rel=1e-5)
+
+
+def test_generator_loss_is_theorem_2_by_brute_force(data) -> None:
+    task = distill_task(data, alpha=0.92, beta=0.86)
+    draw = task.batches.generated("g", 0, 8)  # the batch size equals the side of an image
+    a, b, total = 0.92, 0.86, 0.0
+    for i in range(8):
+        x_0, t, noise = task.generator(draw.z[i : i + 1]), draw.t[i], draw.x_T[i : i + 1]
+        x_t, y = (1 - t) * x_0 + t * noise, noise - x_0
+        star, f = task.teacher(x_t, draw.t[i : i + 1]), task.fake(x_t, draw.t[i : i + 1])
+        total += a * (((star - b / a * y) ** 2).sum() - ((f - b / a * y) ** 2).sum()).item() / 8
+    loss = generator_loss(task.generator, task.teacher, task.fake, task.objective, task.path, "velocity", draw, 8)
+    assert loss.loss.item() == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.parametrize("turn", ["fake", "generator"])
+def test_micro_batches_give_the_gradient_of_the_whole_batch(data, turn: str) -> None:
+    gradients = []
+    for micro_batch in (0, 5):
+        task = distill_task(data, alpha=0.92, beta=0.94, micro_batch=micro_batch)
+        task._fake_step(0, 0) if turn == "fake" else task._generator_step(0)
+        gradients.append(torch.cat([p.grad.flatten() for p in getattr(task, turn).parameters()]))
+    assert gradients[0].abs().max() > 1e-3
+    assert (gradients[0] - gradients[1]).abs().max() < 1e-5 * gradients[0].abs().max()
+
+
+def test_processes_share_one_batch(data) -> None:
+    path = small_teacher().path
+    whole = Batches(data, path, seed=1, flip=True)
+    parts = [Batches(data, path, seed=1, flip=True, rank=r, world=3) for r in range(3)]
+    for role in ("real", "generated"):
+        full = getattr(whole, role)("x", 4, 10)
+        split = [getattr(p, role)("x", 4, 10) for p in parts]
+        assert [len(s) for s in split] == [3, 3, 4]
+        for name in ("t", "x_T", "x_0", "z"):
+            if getattr(full, name) is not None:
+                assert torch.equal(torch.cat([getattr(s, name) for s in split]), getattr(full, name))
+        assert torch.equal(torch.cat([s.condition.labels for s in split]), full.condition.labels)
+
+
+def test_micro_batches_cover_a_draw_once(data) -> None:
+    draw = Batches(data, small_teacher().path, seed=1).real("x", 0, 11)
+    assert torch.equal(torch.cat([p.t for p in micro_batches(draw, 3)]), draw.t)
+    assert micro_batches(None, 2) == [None, None]
+
+
+def test_draws_depend_on_seed_role_and_step_alone(data) -> None:
+    path = small_teacher().path
+    first = Batches(data, path, seed=1).generated("a", 3, 6)
+    torch.randn(7)
+    again = Batches(data, path, seed=1).generated("a", 3, 6)
+    assert torch.equal(first.z, again.z) and torch.equal(first.t, again.t)
+    for other in (Batches(data, path, seed=2).generated("a", 3, 6), Batches(data, path, seed=1).generated("b", 3, 6)):
+        assert not torch.equal(first.z, other.z)
+
+
+def test_teacher_loss_is_the_mean_squared_velocity_error(data) -> None:
+    teacher = small_teacher()
+    draw = Batches(data, teacher.path, seed=1).real("x", 0, 8)
+    expected = 0.0
+    for i in range(8):
+        x_0, x_T, t = draw.x_0[i : i + 1], draw.x_T[i : i + 1], draw.t[i]
+        expected += ((teacher((1 - t) * x_0 + t * x_T, draw.t[i : i + 1]) - (x_T - x_0)) ** 2).sum().item() / 8
+    assert teacher_loss(teacher, teacher.path, "velocity", draw, 8).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_teacher_learns(digits) -> None:
+    config = TeacherConfig(batch=32, lr=3e-3, device="cpu", updates=60)
+    task = TeacherTask(small_teacher(), digits, config, make_accelerator(config))
+    losses = [task.update(i)["teacher/loss"].item() for i in range(60)]
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+
+
+def test_the_gap_by_time_averages_each_bin(data) -> None:
+    task = distill_task(data)
+    gap, t = torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0.01, 0.02, 0.99])
+    means = task.summary({k: v.tolist() for k, v in task._gap_by_time(gap, t).items()})
+    assert means["gap"] == pytest.approx(3.0)
+    assert means["gap_by_time"] == [2.0, None, None, None, None, None, None, 5.0]
+
+
+def test_objective_without_real_data_equals_uid(data) -> None:
+    task = distill_task(data)
+    assert task.objective == RealUID(1.0, 1.0, 0.5)
+    fake = copy.deepcopy(task.fake)
+    draw = task.batches.generated("g", 0, 8)
+    loss = fake_loss(fake, task.generator, task.objective, task.path, "velocity", draw, None, 8, 0)
+    x_0 = task.generator(draw.z)
+    t = draw.t.view(-1, 1, 1, 1)
+    expected = ((fake((1 - t) * x_0 + t * draw.x_T, draw.t) - (draw.x_T - x_0)) ** 2).sum() / 8
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
