@@ -115,7 +115,7 @@ class Game:
             f_star, fake = self.networks(x_T, shift, stretch)
             knobs = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (shift, stretch)]
             x_t, y, w = self.points(x_T, *knobs)
-            loss = (w * self.objective.generator(f_star(x_t), fake(x_t), y)).sum()
+            loss = (w * self.objective.generator(f_star(x_t), fake(x_t), y, x_t)).sum()
             total += [float(g) for g in torch.autograd.grad(loss, knobs)]
         return total / len(self.sources)
 
