@@ -13,9 +13,6 @@ from realuid.paths import PATHS, convert, make_path, target
 
 B = 5
 
-#: In place of x_t, which these objectives do not read.
-UNREAD = torch.empty(0)
-
 
 def draw(*names, seed: int = 0, shape=(B, B, 2)):
     random = torch.Generator().manual_seed(seed)
@@ -36,12 +33,12 @@ def test_norms_are_per_sample():
 
 @pytest.mark.parametrize(("alpha", "beta"), [(0.92, 0.94), (0.98, 0.96), (0.92, 0.86), (1.0, 1.0)])
 def test_losses_are_the_ratio_form_of_the_paper(alpha, beta):
-    f_star, f, y = draw("f*", "f", "y")
+    f_star, f, y, x_t = draw("f*", "f", "y", "x_t")
     loss = RealUID(alpha, beta)
     ratio = beta / alpha * y
     np.testing.assert_allclose(loss.fake_on_generated(f, y), alpha * brute(f - ratio, f - ratio), rtol=1e-12)
     expected = alpha * (brute(f_star - ratio, f_star - ratio) - brute(f - ratio, f - ratio))
-    np.testing.assert_allclose(loss.generator(f_star, f, y, UNREAD), expected, rtol=1e-9)
+    np.testing.assert_allclose(loss.generator(f_star, f, y, x_t), expected, rtol=1e-9)
     if alpha < 1:
         ratio = (1 - beta) / (1 - alpha) * y
         np.testing.assert_allclose(loss.fake_on_real(f, y), (1 - alpha) * brute(f - ratio, f - ratio), rtol=1e-12)
@@ -56,12 +53,12 @@ def test_uid_has_no_real_term():
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_continuity_as_alpha_approaches_one(factor):
     """With 1 - beta = factor (1 - alpha) every loss tends to UID's, at the rate of 1 - alpha."""
-    f_star, f, y = draw("f*", "f", "y")
+    f_star, f, y, x_t = draw("f*", "f", "y", "x_t")
     uid, gaps = RealUID(), []
     for distance in (1e-3, 1e-4, 1e-5):
         near = RealUID(1 - distance, 1 - factor * distance)
         pairs = [
-            (near.generator(f_star, f, y, UNREAD), uid.generator(f_star, f, y, UNREAD)),
+            (near.generator(f_star, f, y, x_t), uid.generator(f_star, f, y, x_t)),
             (near.fake_on_generated(f, y), uid.fake_on_generated(f, y)),
             (near.fake_on_real(f, y), uid.fake_on_real(f, y)),
         ]
@@ -71,18 +68,18 @@ def test_continuity_as_alpha_approaches_one(factor):
 
 def test_uid_is_fgm():
     """Huang et al. 2024 (flow generator matching): L1 + L2, with v the fake and u the teacher's velocity."""
-    u, v, y = draw("teacher", "fake", "x_T - x_0")
+    u, v, y, x_t = draw("teacher", "fake", "x_T - x_0", "x_t")
     first = brute(u - v, u - v)
     second = 2 * brute(u - v, v - y)
-    np.testing.assert_allclose(RealUID().generator(u, v, y, UNREAD), first + second, rtol=1e-9)
+    np.testing.assert_allclose(RealUID().generator(u, v, y, x_t), first + second, rtol=1e-9)
 
 
 @pytest.mark.parametrize("s", [0.5, 1.0, 1.2])
 def test_sid_is_half_of_uid_at_one_half(s):
     """Zhou et al. 2024, eq. 23, without its weight: -s ||D* - D||^2 + <D* - D, D* - x_g>."""
-    teacher, fake, x_g = draw("D*", "D", "x_g")
+    teacher, fake, x_g, x_t = draw("D*", "D", "x_g", "x_t")
     sid = -s * brute(teacher - fake, teacher - fake) + brute(teacher - fake, teacher - x_g)
-    np.testing.assert_allclose(RealUID(alpha_sid=s).generator(teacher, fake, x_g, UNREAD), 2 * sid, rtol=1e-9)
+    np.testing.assert_allclose(RealUID(alpha_sid=s).generator(teacher, fake, x_g, x_t), 2 * sid, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", [name for name, path in PATHS.items() if not path.has_eps])
@@ -101,7 +98,7 @@ def test_uid_is_the_same_game_in_every_space_up_to_a_weight(name):
 
     def losses(objective, space):
         f_star, f = (convert(v, "data_prediction", space, path, k, x_t) for v in (teacher, fake))
-        return objective.generator(f_star, f, target(space, path, k, x_0, x_T, None), UNREAD)
+        return objective.generator(f_star, f, target(space, path, k, x_0, x_T, None), x_t)
 
     for space, k_space in factor.items():
         weight = k_space.flatten() ** 2
