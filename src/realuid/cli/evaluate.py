@@ -11,13 +11,11 @@ from typing import Annotated
 
 import tyro
 
-from realuid.cli.options import console, parse
-from realuid.data import load_dataset
+from realuid.cli.options import console, parse, trained_on
 from realuid.files import write_json
-from realuid.models.saving import read_config
 from realuid.recipes import DataConfig, EvaluateConfig
 from realuid.recipes.run import images_per_second, make_evaluator, measure
-from realuid.teachers import load_model, model_folder
+from realuid.teachers import load_model
 from realuid.training.distill import check_fits
 
 
@@ -39,16 +37,16 @@ def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     options = parse(Options, "evaluate", arguments)
     model = load_model(options.model).to(options.device)
-    source = options.data.source or read_config(model_folder(options.model)).get("data", "digits")
-    data = load_dataset(source, options.data.channels, options.data.resolution)
+    chosen = options.data if options.data.source else trained_on(options.model)
+    data = chosen.load()
     check_fits(model, data)
     evaluator = make_evaluator(data, options.evaluate, options.device)
     figures = {
         "model": options.model,
-        "data": source,
+        "data": chosen.source,
         "extractor": evaluator.extractor.key,
         **measure(model, evaluator, options.evaluate).to_dict(),
-        "images_per_second": images_per_second({"model": model}, options.evaluate)["model"],
+        "images_per_second": images_per_second({"model": model}, data, options.evaluate)["model"],
         "settings": dataclasses.asdict(options.evaluate),
     }
     console.print_json(json.dumps(figures))

@@ -9,8 +9,10 @@ from typing import TypeVar
 import tyro
 from rich.console import Console
 
-from realuid.errors import ConfigError
-from realuid.recipes import Recipe, load_recipe, recipe_names
+from realuid.errors import CheckpointError, ConfigError
+from realuid.models.saving import read_config
+from realuid.recipes import DataConfig, Recipe, load_recipe, recipe_names
+from realuid.teachers import model_folder
 
 T = TypeVar("T")
 
@@ -50,6 +52,17 @@ def parse(
 def replace(recipe: Recipe, **sections: object) -> Recipe:
     """The recipe with some sections replaced."""
     return dataclasses.replace(recipe, **sections)  # type: ignore[arg-type]
+
+
+def trained_on(model: str) -> DataConfig:
+    """The data a model was trained on, as its folder says; digits where it says nothing."""
+    said = read_config(model_folder(model)).get("data", {})
+    try:
+        return DataConfig(**said)
+    except TypeError as error:
+        raise CheckpointError(
+            f"'{model}' does not say what data it was trained on ({error}). Pass --data.source."
+        ) from error
 
 
 def refuse_existing(folder, resume: bool) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 import tyro
 
-from realuid.cli.options import console, parse
+from realuid.cli.options import console, parse, trained_on
+from realuid.data import Dataset, conditions, sample_image, save_image
 from realuid.data.writers import write_samples
 from realuid.errors import ConfigError
-from realuid.models import Generator
+from realuid.models import Condition, Generator
+from realuid.recipes import DataConfig
 from realuid.sampling import balanced_labels, generate
 from realuid.teachers import load_model
 
@@ -29,10 +31,14 @@ class Options:
     count: int = 64
     #: Classes to draw, in turn; by default all of them (conditional models).
     classes: tuple[int, ...] = ()
+    #: Where source images come from, for coupled paths; by default the data the model was trained on.
+    data: DataConfig = field(default_factory=lambda: DataConfig(source=""))
     #: Steps of a teacher.
     steps: int = 50
-    #: How a teacher is sampled. None: its path's own way.
+    #: How a teacher is sampled. None: its own way.
     sampler: str | None = None
+    #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1 is none.
+    guidance: float = 1.0
     seed: int = 0
     batch: int = 256
     device: str = "cpu"
@@ -44,18 +50,36 @@ def run(arguments: Sequence[str]) -> None:
     if options.count < 1 or options.batch < 1:
         raise ConfigError(f"count = {options.count}, batch = {options.batch}: both must be at least 1.")
     model = load_model(options.model).to(options.device)
-    labels = class_labels(options, (model.model if isinstance(model, Generator) else model).num_classes)
+    matching = model.model if isinstance(model, Generator) else model
+    classes = class_labels(options, matching.num_classes)
+    if matching.path.coupled:
+        data = pairs_of_classes((options.data if options.data.source else trained_on(options.model)).load(), options)
+        given = conditions(model, data, options.count)
+    else:
+        given = Condition(classes)
     batches = generate(
         model,
         options.count,
-        labels=labels,
+        labels=given.labels,
+        sources=given.x_T,
         steps=options.steps,
         sampler=options.sampler,
+        guidance=options.guidance,
         seed=options.seed,
         batch=options.batch,
     )
-    write_samples(batches, options.out, labels)
+    if matching.path.coupled and options.out.suffix == ".png":
+        save_image(sample_image(model, data, torch.cat(list(batches))), options.out)
+    else:
+        write_samples(batches, options.out, given.labels)
     console.print(f"{options.count} images: {options.out}", highlight=False)
+
+
+def pairs_of_classes(data: Dataset, options: Options) -> Dataset:
+    """The data, or only its pairs of the wanted classes."""
+    if not options.classes or data.labels is None:
+        return data
+    return data.subset(torch.isin(data.labels, torch.tensor(options.classes)))
 
 
 def class_labels(options: Options, num_classes: int) -> torch.Tensor | None:

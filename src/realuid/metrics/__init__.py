@@ -13,12 +13,14 @@ from realuid.metrics.features import (
     train_classifier,
 )
 from realuid.metrics.manifold import precision_recall
+from realuid.metrics.restoration import Restoration
 
 __all__ = [
     "Classifier",
     "Evaluator",
     "FeatureExtractor",
     "Inception",
+    "Restoration",
     "Scores",
     "cache_folder",
     "classifier",

@@ -7,9 +7,20 @@ from realuid.models.architectures import NETWORKS
 from realuid.models.backbones import NetworkConfig, build_network
 from realuid.models.condition import Condition
 from realuid.models.generator import SIGMA_INIT, Generator
+from realuid.models.guidance import Guided, guided
 from realuid.models.matching import MatchingModel, count_parameters, model_device
 from realuid.models.networks import MLP, Network, UNet
-from realuid.models.preconditioning import EDM, PRECONDITIONINGS, VE, VP, Plain, Preconditioning, Reversed, Steps
+from realuid.models.preconditioning import (
+    EDM,
+    PRECONDITIONINGS,
+    VE,
+    VP,
+    Plain,
+    Preconditioning,
+    Reversed,
+    Steps,
+    make_preconditioning,
+)
 from realuid.models.saving import from_pretrained, save_pretrained
 from realuid.models.song_unet import SongUNet
 from realuid.models.weights import check_weights, load_strictly
@@ -25,6 +36,7 @@ __all__ = [
     "ADMUNet",
     "Condition",
     "Generator",
+    "Guided",
     "MatchingModel",
     "Network",
     "NetworkConfig",
@@ -38,7 +50,9 @@ __all__ = [
     "check_weights",
     "count_parameters",
     "from_pretrained",
+    "guided",
     "load_strictly",
+    "make_preconditioning",
     "model_device",
     "save_pretrained",
 ]

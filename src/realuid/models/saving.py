@@ -31,7 +31,7 @@ def _matching(model: MatchingModel | Generator) -> MatchingModel:
 def describe(model: MatchingModel | Generator) -> dict[str, Any]:
     """JSON-ready description of a model, enough to rebuild it without its weights."""
     matching = _matching(model)
-    description = {
+    description: dict[str, Any] = {
         "format": FORMAT,
         "version": __version__,
         "kind": "generator" if isinstance(model, Generator) else "matching_model",
@@ -39,9 +39,10 @@ def describe(model: MatchingModel | Generator) -> dict[str, Any]:
         "prediction": matching.prediction,
         "preconditioning": preconditioning_config(matching.preconditioning),
         "network": network_config(matching.network),
+        "null_class": matching.null_class,
     }
     if isinstance(model, Generator):
-        description["t_init"] = model.t_init
+        description |= {"t_init": model.t_init, "noise": model.noise}
     return description
 
 
@@ -54,8 +55,11 @@ def build(description: dict[str, Any]) -> MatchingModel | Generator:
         path=path_from_config(description["path"]),
         prediction=description["prediction"],
         preconditioning=make_preconditioning(**description["preconditioning"]),
+        null_class=description.get("null_class", False),
     )
-    return Generator(matching, description["t_init"]) if description["kind"] == "generator" else matching
+    if description["kind"] == "generator":
+        return Generator(matching, description["t_init"], description.get("noise", True))
+    return matching
 
 
 def save_pretrained(model: MatchingModel | Generator, folder: str | FilePath, **extra: Any) -> FilePath:

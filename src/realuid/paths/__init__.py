@@ -15,6 +15,7 @@ from realuid.paths.conversions import Estimate, convert
 from realuid.paths.flow import LinearPath, TrigonometricPath
 from realuid.paths.interpolant import InterpolantPath
 from realuid.paths.predictions import PREDICTIONS, STACKED, check_prediction, heads, target
+from realuid.paths.times import TIMES, check_times, sample_times
 from realuid.paths.ve import VEPath
 from realuid.paths.vp import CosinePath, DDPMPath, VPPath
 
@@ -45,6 +46,7 @@ __all__ = [
     "PATHS",
     "PREDICTIONS",
     "STACKED",
+    "TIMES",
     "BrownianBridge",
     "Coefficients",
     "CosinePath",
@@ -61,9 +63,11 @@ __all__ = [
     "VPPath",
     "broadcast",
     "check_prediction",
+    "check_times",
     "convert",
     "heads",
     "make_path",
     "path_from_config",
+    "sample_times",
     "target",
 ]

@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 
 from realuid.errors import ConfigError
-from realuid.paths.base import Coefficients, Path
-
-#: Half the step between two float32 random numbers: what stands in for a uniform 0, whose normal quantile is infinite.
-_HALF_STEP = 2.0**-25
+from realuid.paths.base import Coefficients, Path, normal_quantile
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class VEPath(Path):
 
     def sample_time(self, uniform: Tensor) -> Tensor:
         """EDM's training noise, sigma = exp(p_mean + p_std Phi^-1(uniform)), Phi the normal distribution function."""
-        return torch.exp(self.p_mean + self.p_std * torch.special.ndtri(uniform.clamp(min=_HALF_STEP)))
+        return torch.exp(self.p_mean + self.p_std * normal_quantile(uniform))
 
     def weight(self, t: Tensor) -> Tensor:
         """(sigma^2 + sigma_data^2) / (sigma sigma_data)^2: EDM's weight of the squared error of the data prediction."""

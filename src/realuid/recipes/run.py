@@ -5,22 +5,24 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from realuid._version import __version__
-from realuid.data import Dataset, load_dataset
+from realuid.data import Dataset, check_pairs, sample_image, samples
 from realuid.errors import ConfigError
 from realuid.files import write_json
-from realuid.metrics import Evaluator, make_extractor
-from realuid.models import Generator, MatchingModel, build_network, model_device
+from realuid.metrics import Classifier, Evaluator, Restoration, make_extractor
+from realuid.models import Generator, MatchingModel, build_network, make_preconditioning, model_device
+from realuid.paths import heads
 from realuid.recipes.config import EvaluateConfig, Recipe, dump_recipe
-from realuid.reports import write_report
-from realuid.sampling import SAMPLERS, balanced_labels, generate
+from realuid.reports import SHOWN, write_report
+from realuid.sampling import SAMPLERS
 from realuid.seeds import mix
 from realuid.training import DistillConfig, distill_teacher, train_teacher
 from realuid.training.accelerate import make_accelerator
@@ -34,7 +36,8 @@ RECIPE = "recipe.yaml"
 
 def recipe_data(recipe: Recipe) -> Dataset:
     """The recipe's data; labels stay, since measuring uses them even where training does not."""
-    data = load_dataset(recipe.data.source, recipe.data.channels, recipe.data.resolution)
+    data = recipe.data.load()
+    check_pairs(recipe.path.build(), data)
     if recipe.data.conditional and data.labels is None:
         raise ConfigError(f"data.conditional = True, but '{recipe.data.source}' has no labels.")
     return data
@@ -47,12 +50,21 @@ def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device |
 
 def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     """A teacher with random weights, seeded by the recipe."""
-    classes = data.num_classes if recipe.data.conditional else 0
+    classes, null_class = data.num_classes if recipe.data.conditional else 0, recipe.teacher.label_dropout > 0
+    if null_class and not classes:
+        raise ConfigError(f"teacher.label_dropout = {recipe.teacher.label_dropout} needs data.conditional = True.")
     path = recipe.path.build()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(recipe.teacher.seed, "teacher start"))
-        network = build_network(recipe.network, data.shape, classes, sees_source=path.coupled)
-    return MatchingModel(network, path, recipe.path.prediction)
+        network = build_network(
+            recipe.network,
+            data.shape,
+            classes + null_class,
+            sees_source=path.coupled and recipe.path.sees_source,
+            heads=heads(recipe.path.prediction or path.default_prediction),
+        )
+    preconditioning = make_preconditioning(recipe.path.preconditioning)
+    return MatchingModel(network, path, recipe.path.prediction, preconditioning, null_class)
 
 
 def _evaluator_if_due(data: Dataset, recipe: Recipe, config: LoopConfig) -> Evaluator | None:
@@ -74,7 +86,7 @@ def run_teacher(recipe: Recipe, folder: Path, resume: bool = False) -> MatchingM
         folder,
         evaluator=evaluator,
         resume=resume,
-        about={"data": recipe.data.source, "training": to_dict(recipe.teacher)},
+        about={"data": to_dict(recipe.data), "training": to_dict(recipe.teacher)},
         files={RECIPE: dump_recipe(recipe)},
     )
 
@@ -100,7 +112,7 @@ def run_student(
         folder,
         evaluator=evaluator,
         resume=resume,
-        about={"data": recipe.data.source, "teacher": teacher_name, "distillation": to_dict(config)},
+        about={"data": to_dict(recipe.data), "teacher": teacher_name, "distillation": to_dict(config)},
         files={RECIPE: dump_recipe(dataclasses.replace(recipe, distill=config))},
     )
 
@@ -115,6 +127,8 @@ class Measurement:
     recall: list[float]
     samples: int
     calls: int
+    #: How well pairs are restored, see `realuid.metrics.Restoration`; empty where samples do not come in pairs.
+    restoration: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON, with mean and spread (sample standard deviation) of fd."""
@@ -128,6 +142,7 @@ class Measurement:
             "kid": statistics.mean(self.kid),
             "precision": statistics.mean(self.precision),
             "recall": statistics.mean(self.recall),
+            **self.restoration,
         }
 
 
@@ -135,49 +150,61 @@ def calls_of(model: MatchingModel | Generator, config: EvaluateConfig) -> int:
     """Network calls a sample."""
     if isinstance(model, Generator):
         return 1
-    return SAMPLERS[config.sampler or model.path.default_sampler].calls(config.steps)
+    calls = SAMPLERS[config.sampler or model.default_sampler].calls(config.steps)
+    return calls if config.guidance == 1 else 2 * calls
 
 
 def measure(model: MatchingModel | Generator, evaluator: Evaluator, config: EvaluateConfig) -> Measurement:
-    """FD, KID, precision and recall over several seeds, classes balanced.
+    """FD, KID, precision and recall over several seeds, and how well pairs are restored where there are any.
 
     Args:
         model: teacher or generator.
         evaluator: data and features to compare with.
         config: samples, seeds, and how a teacher is sampled.
     """
-    classes = (model.model if isinstance(model, Generator) else model).num_classes
-    labels = balanced_labels(config.samples, classes) if classes else None
-    scores = [
-        evaluator.score(
-            generate(
-                model, config.samples, labels=labels, steps=config.steps, sampler=config.sampler, seed=mix("fd", seed)
-            )
-        )
-        for seed in range(config.seeds)
-    ]
+    data, path = evaluator.data, (model.model if isinstance(model, Generator) else model).path
+    restoration = Restoration(data, label_classifier(evaluator)) if path.coupled and data.is_image else None
+    scores = []
+    for seed in range(config.seeds):
+        batches = _samples(model, data, config.samples, config, seed=mix("fd", seed))
+        scores.append(evaluator.score(batches if restoration is None else restoration.watch(batches)))
     columns = {name: [getattr(s, name) for s in scores] for name in ("fd", "kid", "precision", "recall")}
-    return Measurement(**columns, samples=config.samples, calls=calls_of(model, config))
+    restored = {} if restoration is None else restoration.figures()
+    return Measurement(**columns, samples=config.samples, calls=calls_of(model, config), restoration=restored)
+
+
+def label_classifier(evaluator: Evaluator) -> Classifier | None:
+    """The evaluator's feature extractor, where it is a classifier of the data's labels."""
+    extractor = evaluator.extractor
+    return extractor if isinstance(extractor, Classifier) and evaluator.data.labels is not None else None
+
+
+def _samples(
+    model: MatchingModel | Generator, data: Dataset, count: int, config: EvaluateConfig, seed: int = 0
+) -> Iterator[Tensor]:
+    return samples(model, data, count, steps=config.steps, sampler=config.sampler, guidance=config.guidance, seed=seed)
 
 
 def images_per_second(
-    models: dict[str, MatchingModel | Generator], config: EvaluateConfig, batch: int = 500, rounds: int = 3
+    models: dict[str, MatchingModel | Generator],
+    data: Dataset,
+    config: EvaluateConfig,
+    batch: int = 500,
+    rounds: int = 3,
 ) -> dict[str, float]:
     """Sampling speed of several models, measured in turns (medians), so that a machine's moods hit all alike."""
     times: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(rounds + 1):  # the first is a warm-up
         for name, model in models.items():
-            times[name].append(_seconds(model, config, batch))
+            times[name].append(_seconds(model, data, config, batch))
     return {name: batch / statistics.median(seconds[1:]) for name, seconds in times.items()}
 
 
-def _seconds(model: MatchingModel | Generator, config: EvaluateConfig, batch: int) -> float:
-    classes = (model.model if isinstance(model, Generator) else model).num_classes
-    labels = balanced_labels(batch, classes) if classes else None
+def _seconds(model: MatchingModel | Generator, data: Dataset, config: EvaluateConfig, batch: int) -> float:
     synchronise: Callable[[], None] = torch.cuda.synchronize if model_device(model).type == "cuda" else lambda: None
     synchronise()
     start = time.perf_counter()
-    for _ in generate(model, batch, labels=labels, steps=config.steps, sampler=config.sampler, batch=batch):
+    for _ in _samples(model, data, batch, config):
         pass
     synchronise()
     return time.perf_counter() - start
@@ -222,7 +249,7 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -
             ),
         )
     say("measuring")
-    rates = images_per_second(models, recipe.evaluate)
+    rates = images_per_second(models, data, recipe.evaluate)
     entries = {
         name: {
             "name": name,
@@ -249,8 +276,14 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -
         "realuid": __version__,
     }
     write_json(folder / "results.json", results)
-    write_report(folder, results, models, data, dump_recipe(recipe), recipe.evaluate.steps, recipe.evaluate.sampler)
+    grids = {name: sample_image(model, data, _shown(model, data, recipe.evaluate)) for name, model in models.items()}
+    write_report(folder, results, grids, data, dump_recipe(recipe))
     return results
+
+
+def _shown(model: MatchingModel | Generator, data: Dataset, config: EvaluateConfig) -> Tensor:
+    """Samples for the report; every model starts from the same noise."""
+    return torch.cat(list(_samples(model, data, SHOWN, config, seed=7)))
 
 
 def fd_between_halves(evaluator: Evaluator, seed: int = 0) -> float:

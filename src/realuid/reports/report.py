@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import torch
 from PIL import Image
 
 from realuid.data import Dataset, grid_image
 from realuid.files import atomic_file
-from realuid.models import Generator, MatchingModel
 from realuid.reports.plots import fd_curves, figure_svg, gap_by_time
-from realuid.sampling import balanced_labels, generate
 
-#: Images of one grid, and their seed: every model starts from the same noise.
-_SHOWN, _COLUMNS, _SEED = 49, 7, 7
+#: Images of one grid.
+SHOWN = 48
 
 
 def png_uri(image: Image.Image) -> str:
@@ -28,13 +25,6 @@ def png_uri(image: Image.Image) -> str:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _grid_of(model: MatchingModel | Generator, steps: int, sampler: str | None) -> Image.Image:
-    classes = (model.model if isinstance(model, Generator) else model).num_classes
-    labels = balanced_labels(_SHOWN, classes) if classes else None
-    batches = generate(model, _SHOWN, labels=labels, steps=steps, sampler=sampler, seed=_SEED)
-    return grid_image(torch.cat([x.cpu() for x in batches]), _COLUMNS)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -45,27 +35,22 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def write_report(
     folder: Path,
     results: dict[str, Any],
-    models: dict[str, MatchingModel | Generator],
+    pictures: dict[str, Image.Image],
     data: Dataset,
     recipe_yaml: str,
-    steps: int,
-    sampler: str | None,
 ) -> Path:
     """Write report.html into the folder of a demo.
 
     Args:
         folder: with one run folder a model.
         results: what results.json holds.
-        models: "teacher" and the students, by name.
+        pictures: samples of "teacher" and the students, by name.
         data: for the grid of real images.
         recipe_yaml: the settings, shown at the end.
-        steps, sampler: of the teacher.
     """
-    grids = [
-        {"title": "real data", "note": "for comparison", "uri": png_uri(grid_image(data.values[:_SHOWN], _COLUMNS))}
-    ]
+    grids = [{"title": "real data", "note": "for comparison", "uri": png_uri(grid_image(data.values[:SHOWN]))}]
     for entry in [results["teacher"], *results["students"]]:
-        uri = png_uri(_grid_of(models[entry["name"]], steps, sampler))
+        uri = png_uri(pictures[entry["name"]])
         calls = entry["calls"]
         note = f"{calls} network call{'s' if calls > 1 else ''} an image, FD {entry['fd_mean']:.2f}"
         grids.append({"title": entry["name"], "note": note, "uri": uri})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from realuid.sampling.base import Sampler, as_batch
+from realuid.sampling.dpm_solver import dpm_solver
 from realuid.sampling.ode import euler, heun
 from realuid.sampling.posterior import ancestral, ddim
 from realuid.sampling.sample import SAMPLERS, balanced_labels, generate, sample_teacher
@@ -15,6 +16,7 @@ __all__ = [
     "as_batch",
     "balanced_labels",
     "ddim",
+    "dpm_solver",
     "euler",
     "generate",
     "heun",

@@ -8,6 +8,7 @@ from typing import Literal
 
 from realuid.errors import ConfigError
 from realuid.objectives import RealUID
+from realuid.paths import check_times
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class TeacherConfig(LoopConfig):
 
     lr: float = 2e-4
     betas: tuple[float, float] = (0.9, 0.999)
+    #: Share of samples trained without their label, so that the teacher can be guided (conditional teachers only).
+    label_dropout: float = 0.0
     #: Calls of the sampler for grids and quick FDs.
     steps: int = 50
 
@@ -78,6 +81,8 @@ class TeacherConfig(LoopConfig):
         super().__post_init__()
         _positive("lr", self.lr)
         _at_least("steps", self.steps, 1)
+        if not 0 <= self.label_dropout < 1:
+            raise ConfigError(f"label_dropout = {self.label_dropout} is outside [0, 1). Usual is 0.1.")
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,8 @@ class DistillConfig(LoopConfig):
     fake_updates: int = 5
     #: Start time of the generator. None: where noise / signal = 2.5 (SiD's sigma_init); 1 is the paper's form.
     t_init: float | None = None
+    #: Whether the generator is given fresh noise; without it, its samples are a function of x_T (coupled paths only).
+    noise: bool = True
     #: Weights the fake model starts from: random when distilling from scratch, teacher when fine-tuning.
     fake_start: Literal["random", "teacher"] = "random"
     generator_lr: float = 3e-5
@@ -100,12 +107,18 @@ class DistillConfig(LoopConfig):
     betas: tuple[float, float] = (0.0, 0.999)
     #: Real images per generated one in the fake model's batch; the real term's weight is only 1 - alpha.
     real_share: float = 0.125
-    #: Prediction in which the losses are taken. None: the path's own (velocity for flow matching).
+    #: Scale of classifier-free guidance of the teacher (trained with label_dropout); 1 is none.
+    guidance: float = 1.0
+    #: Times of the generator's step: the path's own, uniform, SiD's grid, or EDM's log-normal noise levels.
+    generator_times: Literal["path", "uniform", "grid", "log-normal"] = "path"
+    #: Prediction in which the losses are taken. None: the path's own (velocity for flow matching), or all that a
+    #: teacher of several heads predicts.
     space: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         RealUID(self.alpha, self.beta, self.alpha_sid)
+        check_times(self.generator_times)
         _at_least("fake_updates", self.fake_updates, 1)
         _positive("generator_lr", self.generator_lr)
         _positive("fake_lr", self.fake_lr)

@@ -12,14 +12,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from realuid.data import Dataset
+from realuid.data import Dataset, check_pairs, samples
 from realuid.errors import ConfigError
 from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel
+from realuid.models import Generator, MatchingModel, guided
 from realuid.models.saving import build, describe
 from realuid.objectives import RealUID, UnwiseSettingWarning, advice
-from realuid.paths import check_prediction
-from realuid.sampling import balanced_labels, generate
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches, micro_batches
@@ -56,10 +54,13 @@ class DistillTask(Task):
         check_batch(config.real_batch, data)
         self.config, self.path = config, teacher.path
         self.title = f"student ({config.alpha:g}, {config.beta:g})"
-        self.space = check_prediction(config.space or teacher.path.default_prediction, teacher.path)
+        self.space = config.space or (teacher.prediction if teacher.heads > 1 else teacher.path.default_prediction)
+        teacher.check_space(self.space)
         self.objective = RealUID(config.alpha, config.beta, config.alpha_sid)
-        self.teacher = copy.deepcopy(teacher).to(accelerator.device).eval().requires_grad_(False)
-        self.generator = Generator(copy.deepcopy(start or teacher), config.t_init).eval().requires_grad_(True)
+        frozen = guided(copy.deepcopy(teacher), config.guidance)
+        self.teacher = frozen.to(accelerator.device).eval().requires_grad_(False)
+        student = Generator(copy.deepcopy(start or teacher), config.t_init, config.noise)
+        self.generator = student.eval().requires_grad_(True)
         self.fake = self._fake_start(teacher, config).eval().requires_grad_(True)
         self.learner = Player("generator", self.generator, config.generator_lr, config.betas, config, accelerator)
         self.opponent = Player("fake", self.fake, config.fake_lr, config.betas, config, accelerator)
@@ -110,7 +111,7 @@ class DistillTask(Task):
 
     def _generator_step(self, number: int) -> dict[str, Tensor]:
         c = self.config
-        draw = self.batches.generated("generator", number, c.batch)
+        draw = self.batches.generated("generator", number, c.batch, c.generator_times)
         gaps: list[tuple[Tensor, Tensor]] = []
 
         def loss_of(generator: nn.Module, part) -> Tensor:
@@ -146,15 +147,19 @@ class DistillTask(Task):
         return means
 
     def sample(self, model: nn.Module, count: int, seed: int) -> Iterator[Tensor]:
-        """One-step samples, class-balanced."""
+        """One-step samples under the conditions of the data."""
         assert isinstance(model, Generator)
-        classes = model.model.num_classes
-        return generate(model, count, labels=balanced_labels(count, classes) if classes else None, seed=seed)
+        return samples(model, self.batches.data, count, seed=seed)
 
 
 def check_fits(model: MatchingModel | Generator, data: Dataset) -> None:
-    """Raise ConfigError unless model and data have the same shape and, if conditional, enough classes."""
+    """Raise ConfigError unless model and data have the same shape and, if conditional, enough classes.
+
+    Raises:
+        DataError: for a coupled path without pairs.
+    """
     teacher = model.model if isinstance(model, Generator) else model
+    check_pairs(teacher.path, data)
     if teacher.shape != data.shape:
         raise ConfigError(f"the model makes samples of shape {teacher.shape}, but the data has shape {data.shape}.")
     if teacher.num_classes and data.labels is None:
