@@ -17,7 +17,8 @@ from realuid.training.checkpoints import Checkpoints
 
 T = TypeVar("T")
 
-console = Console()
+#: Text is not folded, so that paths and YAML can be copied; tables are printed with soft_wrap = False.
+console = Console(soft_wrap=True)
 
 
 def split_recipe(arguments: Sequence[str], default: str) -> tuple[Recipe, list[str]]:
