@@ -37,10 +37,7 @@ TEACHER = "teacher.txt"
 
 def recipe_data(recipe: Recipe) -> Dataset:
     """The recipe's data; labels stay, since measuring uses them even where training does not."""
-    data = load_dataset(recipe.data.source, recipe.data.channels, recipe.data.resolution)
-    if recipe.data.conditional and data.labels is None:
-        raise ConfigError(f"data.conditional = True, but '{recipe.data.source}' has no labels.")
-    return data
+    return load_dataset(recipe.data.source, recipe.data.channels, recipe.data.resolution)
 
 
 def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device | str = "cpu") -> Evaluator:
@@ -50,6 +47,10 @@ def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device |
 
 def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     """A teacher with random weights, seeded by the recipe."""
+    if recipe.data.conditional and data.labels is None:
+        raise ConfigError(
+            f"data.conditional = true, but '{recipe.data.source}' has no labels. Add them, or pass --data.no-conditional."
+        )
     classes = data.num_classes if recipe.data.conditional else 0
     path = recipe.path.build()
     with torch.random.fork_rng(devices=[]):
