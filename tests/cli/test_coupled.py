@@ -55,3 +55,19 @@ def test_pairs_that_are_missing_are_asked_for(runs: Path, capsys, tmp_path: Path
     assert main(arguments) == 2
     assert "'interpolant' is coupled: it needs pairs" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "run").exists()
+
+
+def test_settings_of_paths_are_options(runs: Path, capsys) -> None:
+    def said(*arguments: str) -> str:
+        assert main([*arguments, "--dry-run"]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    recipe, teacher = str(runs / "bridge.yaml"), str(runs / "teacher")
+    changed = ("--path.settings.gamma", "sin2", "--path.settings.noise", "0.25")
+    shown = said("train", recipe, *changed, "--path.no-sees-source", "--path.prediction", "velocity_and_noise")
+    assert "settings: {coupled: true, gamma: sin2, noise: 0.25}" in shown and "sees_source: false" in shown
+    added = ("--path.name", "interpolant", "--path.settings", "coupled", "True", "mean", "linear", "noise", "0.5")
+    shown = said("train", "demo", *added, "--data.pairs", "sr-box-2")
+    assert "settings: {coupled: true, mean: linear, noise: 0.5}" in shown
+    shown = said("distill", recipe, "--teacher", teacher, "--no-noise", "--generator-times", "grid")
+    assert "noise: false" in shown and "generator_times: grid" in shown

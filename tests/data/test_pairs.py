@@ -103,6 +103,7 @@ def test_pairs_stay_together(digits) -> None:
     assert torch.equal(part.sources, data.sources[[4, 2]]) and torch.equal(part.values, data.values[[4, 2]])
     assert data.without_labels().sources is data.sources and data.without_labels().num_classes == 0
     assert data.fingerprint() == digits.fingerprint()  # classifiers and statistics of the values serve all pairs
+    assert data.fingerprint(pairs=True) != digits.fingerprint(pairs=True) == digits.fingerprint()
 
 
 def test_sources_must_be_like_the_values() -> None:

@@ -38,7 +38,8 @@ def run(arguments: Sequence[str]) -> None:
     else:
         data = load_dataset(what)
         classes = f", {data.num_classes} classes" if data.num_classes else ""
-        console.print(f"{data.name}: {len(data)} samples of shape {data.shape}{classes}", highlight=False)
+        pairs = ", in pairs with their sources" if data.sources is not None else ""
+        console.print(f"{data.name}: {len(data)} samples of shape {data.shape}{classes}{pairs}", highlight=False)
 
 
 def _model(path: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import tyro
@@ -12,11 +13,14 @@ from rich.console import Console
 from realuid.errors import CheckpointError, ConfigError
 from realuid.models.saving import read_config
 from realuid.recipes import DataConfig, Recipe, load_recipe, recipe_names
+from realuid.recipes.run import RECIPE
 from realuid.teachers import model_folder
+from realuid.training.checkpoints import Checkpoints
 
 T = TypeVar("T")
 
-console = Console()
+#: Text is not folded, so that paths and YAML can be copied; tables are printed with soft_wrap = False.
+console = Console(soft_wrap=True)
 
 
 def split_recipe(arguments: Sequence[str], default: str) -> tuple[Recipe, list[str]]:
@@ -39,13 +43,12 @@ def parse(
         positional: what stands before the options in the usage line.
     """
     recipes = f"recipes: {', '.join(recipe_names())}, or a .yaml file" if positional else None
-    kwargs = {} if default is None else {"default": default}
     return tyro.cli(
         options,
         prog=f"realuid {command} {positional}".strip(),
         description=(options.__doc__ or "") + (f"\n\n{recipes}" if recipes else ""),
         args=list(arguments),
-        **kwargs,
+        default=tyro.MISSING_NONPROP if default is None else default,
     )
 
 
@@ -55,17 +58,26 @@ def replace(recipe: Recipe, **sections: object) -> Recipe:
 
 
 def trained_on(model: str) -> DataConfig:
-    """The data a model was trained on, as its folder says; digits where it says nothing."""
+    """The data a model was trained on, as its folder says (settings, or a source alone); digits where it says nothing."""
     said = read_config(model_folder(model)).get("data", {})
     try:
-        return DataConfig(**said)
+        return DataConfig(**({"source": said} if isinstance(said, str) else said))
     except TypeError as error:
-        raise CheckpointError(
-            f"'{model}' does not say what data it was trained on ({error}). Pass --data.source."
-        ) from error
+        raise CheckpointError(f"'{model}' does not say what its data was ({error}). Pass --data.source.") from error
 
 
-def refuse_existing(folder, resume: bool) -> None:
+def recipe_of_run(folder: Path) -> Recipe:
+    """The recipe a run was started with.
+
+    Raises:
+        CheckpointError: where none was started.
+    """
+    if not (folder / RECIPE).is_file():
+        raise CheckpointError(f"nothing to resume: no run was started in '{folder}' ({RECIPE} is missing).")
+    return load_recipe(str(folder / RECIPE))
+
+
+def refuse_existing(folder: Path, resume: bool) -> None:
     """A run never overwrites another one unless told to go on with it."""
-    if not resume and (folder / "checkpoints").is_dir():
+    if not resume and Checkpoints(folder / "checkpoints").steps():
         raise ConfigError(f"'{folder}' already holds a run. Pass --resume to continue it, or another --out.")

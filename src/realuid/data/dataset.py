@@ -80,12 +80,14 @@ class Dataset:
         """The same samples, unconditional."""
         return dataclasses.replace(self, labels=None, classes=())
 
-    def fingerprint(self) -> str:
-        """SHA-256 over values and labels: the key of what is cached about this data (nothing cached reads sources)."""
+    def fingerprint(self, pairs: bool = False) -> str:
+        """SHA-256 over values and labels: the key of what is cached about them. With `pairs` over sources, too."""
         digest = hashlib.sha256(str((self.shape, self.num_classes)).encode())
         digest.update(self.values.cpu().contiguous().numpy().tobytes())
         if self.labels is not None:
             digest.update(self.labels.cpu().contiguous().numpy().tobytes())
+        if pairs and self.sources is not None:
+            digest.update(self.sources.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
 

@@ -8,7 +8,7 @@ from realuid.models.backbones import NetworkConfig, build_network
 from realuid.models.condition import Condition
 from realuid.models.generator import SIGMA_INIT, Generator
 from realuid.models.guidance import Guided, guided
-from realuid.models.matching import MatchingModel, count_parameters, model_device
+from realuid.models.matching import MatchingModel, count_parameters, fingerprint, model_device
 from realuid.models.networks import MLP, Network, UNet
 from realuid.models.preconditioning import (
     EDM,
@@ -49,6 +49,7 @@ __all__ = [
     "build_network",
     "check_weights",
     "count_parameters",
+    "fingerprint",
     "from_pretrained",
     "guided",
     "load_strictly",

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ import torch
 from torch import Tensor
 
 from realuid._version import __version__
-from realuid.data import Dataset, check_pairs, sample_image, samples
-from realuid.errors import ConfigError
+from realuid.data import Dataset, check_pairs, samples
+from realuid.errors import CheckpointError, ConfigError
 from realuid.files import write_json
 from realuid.metrics import Classifier, Evaluator, Restoration, make_extractor
 from realuid.models import Generator, MatchingModel, build_network, make_preconditioning, model_device
 from realuid.paths import heads
 from realuid.recipes.config import EvaluateConfig, Recipe, dump_recipe
-from realuid.reports import SHOWN, write_report
+from realuid.reports import write_report
 from realuid.sampling import SAMPLERS
 from realuid.seeds import mix
 from realuid.training import DistillConfig, distill_teacher, train_teacher
@@ -32,14 +33,14 @@ from realuid.training.teacher import check_batch
 
 #: The file of a run's folder that holds its resolved recipe.
 RECIPE = "recipe.yaml"
+#: The file of a student's run folder that says where its teacher lies.
+TEACHER = "teacher.txt"
 
 
 def recipe_data(recipe: Recipe) -> Dataset:
     """The recipe's data; labels stay, since measuring uses them even where training does not."""
     data = recipe.data.load()
     check_pairs(recipe.path.build(), data)
-    if recipe.data.conditional and data.labels is None:
-        raise ConfigError(f"data.conditional = True, but '{recipe.data.source}' has no labels.")
     return data
 
 
@@ -50,6 +51,11 @@ def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device |
 
 def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     """A teacher with random weights, seeded by the recipe."""
+    if recipe.data.conditional and data.labels is None:
+        raise ConfigError(
+            f"data.conditional = true, but '{recipe.data.source}' has no labels. Add them, or pass "
+            "--data.no-conditional."
+        )
     classes, null_class = data.num_classes if recipe.data.conditional else 0, recipe.teacher.label_dropout > 0
     if null_class and not classes:
         raise ConfigError(f"teacher.label_dropout = {recipe.teacher.label_dropout} needs data.conditional = True.")
@@ -100,7 +106,16 @@ def run_student(
     resume: bool = False,
     teacher_name: str = "",
 ) -> Generator:
-    """Distil a teacher by the recipe (or by `config` in place of its `distill` section)."""
+    """Distil a teacher by the recipe (or by `config` in place of its `distill` section).
+
+    Args:
+        recipe: data, distillation and evaluation.
+        teacher: the model to distil.
+        folder: of the run.
+        config: what differs from `recipe.distill`, complete.
+        resume: continue the run in `folder`.
+        teacher_name: where the teacher lies, for the record and for resuming.
+    """
     data = recipe_data(recipe)
     config = config or recipe.distill
     check_fits(teacher, data)
@@ -113,8 +128,19 @@ def run_student(
         evaluator=evaluator,
         resume=resume,
         about={"data": to_dict(recipe.data), "teacher": teacher_name, "distillation": to_dict(config)},
-        files={RECIPE: dump_recipe(dataclasses.replace(recipe, distill=config))},
+        files={RECIPE: dump_recipe(dataclasses.replace(recipe, distill=config)), TEACHER: f"{teacher_name}\n"},
     )
+
+
+def teacher_of_run(folder: Path) -> str:
+    """Where the teacher of a student's run lies.
+
+    Raises:
+        CheckpointError: where the folder is no student's run.
+    """
+    if not (folder / TEACHER).is_file():
+        raise CheckpointError(f"nothing to resume: no distillation was started in '{folder}' ({TEACHER} is missing).")
+    return (folder / TEACHER).read_text().strip()
 
 
 @dataclass(frozen=True)
@@ -242,12 +268,8 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -
     assert isinstance(teacher, MatchingModel)
     for name in recipe.students:
         config = recipe.student(name)
-        timed(
-            name,
-            lambda name=name, config=config: run_student(
-                recipe, teacher, folder / name, config=config, teacher_name=str(folder / "teacher")
-            ),
-        )
+        student = partial(run_student, recipe, teacher, folder / name, config=config)
+        timed(name, partial(student, teacher_name=str(folder / "teacher")))
     say("measuring")
     rates = images_per_second(models, data, recipe.evaluate)
     entries = {
@@ -276,18 +298,15 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -
         "realuid": __version__,
     }
     write_json(folder / "results.json", results)
-    grids = {name: sample_image(model, data, _shown(model, data, recipe.evaluate)) for name, model in models.items()}
-    write_report(folder, results, grids, data, dump_recipe(recipe))
+    how = recipe.evaluate
+    write_report(folder, results, models, data, dump_recipe(recipe), how.steps, how.sampler, how.guidance)
     return results
 
 
-def _shown(model: MatchingModel | Generator, data: Dataset, config: EvaluateConfig) -> Tensor:
-    """Samples for the report; every model starts from the same noise."""
-    return torch.cat(list(_samples(model, data, SHOWN, config, seed=7)))
-
-
-def fd_between_halves(evaluator: Evaluator, seed: int = 0) -> float:
-    """FD between two random halves of the real data: what no model can be expected to beat by much."""
-    order = torch.randperm(len(evaluator.data), generator=torch.Generator().manual_seed(seed))
-    halves = order.tensor_split(2)
-    return evaluator.distance(*(evaluator.data.values[half] for half in halves))
+def fd_between_halves(evaluator: Evaluator, splits: int = 10) -> float:
+    """FD between two random halves of the real data, mean over several splits: a yardstick for the FD of models."""
+    distances = []
+    for seed in range(splits):
+        order = torch.randperm(len(evaluator.data), generator=torch.Generator().manual_seed(seed))
+        distances.append(evaluator.distance(*(evaluator.data.values[half] for half in order.tensor_split(2))))
+    return statistics.mean(distances)

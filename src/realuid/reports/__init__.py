@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from realuid.reports.report import SHOWN, write_report
+from realuid.reports.report import write_report
 
-__all__ = ["SHOWN", "write_report"]
+__all__ = ["write_report"]

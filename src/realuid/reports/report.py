@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import torch
 from PIL import Image
 
-from realuid.data import Dataset, grid_image
+from realuid.data import Dataset, grid_image, sample_image, samples
 from realuid.files import atomic_file
+from realuid.models import Generator, MatchingModel
 from realuid.reports.plots import fd_curves, figure_svg, gap_by_time
 
-#: Images of one grid.
-SHOWN = 48
+#: Rows and columns of a grid, and its seed: every model starts from the same noise. Up to so many classes get a column
+#: each.
+_ROWS, _COLUMNS, _MOST_COLUMNS, _SEED = 7, 7, 12, 7
 
 
 def png_uri(image: Image.Image) -> str:
@@ -25,6 +28,27 @@ def png_uri(image: Image.Image) -> str:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _columns(classes: int) -> int:
+    return classes if 1 < classes <= _MOST_COLUMNS else _COLUMNS
+
+
+def _grid_of_data(data: Dataset, classes: int) -> Image.Image:
+    columns = _columns(classes)
+    if columns != classes or data.labels is None:
+        return grid_image(data.values[: _ROWS * columns], columns)
+    by_class = [data.values[data.labels == label][:_ROWS] for label in range(classes)]
+    rows = min(len(images) for images in by_class)
+    return grid_image(torch.stack([images[:rows] for images in by_class], dim=1).flatten(0, 1), columns)
+
+
+def _grid_of(
+    model: MatchingModel | Generator, data: Dataset, steps: int, sampler: str | None, guidance: float
+) -> Image.Image:
+    columns = _columns((model.model if isinstance(model, Generator) else model).num_classes)
+    batches = samples(model, data, _ROWS * columns, steps=steps, sampler=sampler, guidance=guidance, seed=_SEED)
+    return sample_image(model, data, torch.cat([x.cpu() for x in batches]), columns)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -35,22 +59,29 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def write_report(
     folder: Path,
     results: dict[str, Any],
-    pictures: dict[str, Image.Image],
+    models: dict[str, MatchingModel | Generator],
     data: Dataset,
     recipe_yaml: str,
+    steps: int,
+    sampler: str | None,
+    guidance: float = 1.0,
 ) -> Path:
     """Write report.html into the folder of a demo.
 
     Args:
         folder: with one run folder a model.
         results: what results.json holds.
-        pictures: samples of "teacher" and the students, by name.
+        models: "teacher" and the students, by name.
         data: for the grid of real images.
         recipe_yaml: the settings, shown at the end.
+        steps, sampler, guidance: of the teacher.
     """
-    grids = [{"title": "real data", "note": "for comparison", "uri": png_uri(grid_image(data.values[:SHOWN]))}]
+    teacher = models["teacher"]
+    assert isinstance(teacher, MatchingModel)
+    real = png_uri(_grid_of_data(data, teacher.num_classes))
+    grids = [{"title": "real data", "note": "for comparison", "uri": real}]
     for entry in [results["teacher"], *results["students"]]:
-        uri = png_uri(pictures[entry["name"]])
+        uri = png_uri(_grid_of(models[entry["name"]], data, steps, sampler, guidance))
         calls = entry["calls"]
         note = f"{calls} network call{'s' if calls > 1 else ''} an image, FD {entry['fd_mean']:.2f}"
         grids.append({"title": entry["name"], "note": note, "uri": uri})

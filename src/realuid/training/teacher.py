@@ -59,6 +59,7 @@ class TeacherTask(Task):
             null_label=model.num_classes,
         )
         self.images_per_update, self.calls = config.batch, config.steps
+        self.inputs = {"data": data.fingerprint(pairs=True)}
 
     def update(self, number: int) -> dict[str, Tensor]:
         """One step of the teacher."""
