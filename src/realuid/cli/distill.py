@@ -12,9 +12,11 @@ import tyro
 from realuid.cli.options import console, parse, refuse_existing, replace, split_recipe
 from realuid.recipes import DataConfig, load_recipe
 from realuid.recipes.estimate import describe_student_run
-from realuid.recipes.run import RECIPE, run_student
+from realuid.recipes.run import RECIPE, recipe_data, run_student
 from realuid.teachers import load_teacher
+from realuid.teachers.check import require_sound
 from realuid.training import DistillConfig
+from realuid.training.distill import check_fits
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,14 @@ class Options:
 
     data: DataConfig
     distill: Annotated[DistillConfig, tyro.conf.arg(name="")]
-    #: The teacher: a model folder or a run folder.
-    teacher: Path = Path("runs/teacher")
+    #: The teacher: a folder of realuid or diffusers, a file of EDM, torchcfm or the RealUID authors, or a hub id.
+    teacher: str = "runs/teacher"
+    #: Which of the teacher's weights, where a file holds several: the decay of an average, or 'raw'.
+    key: str | None = None
     #: Folder of the run.
     out: Path = Path("runs/student")
+    #: Go on even if the teacher denoises the data worse than trivially (see `realuid check-teacher`).
+    trust_teacher: bool = False
     #: Continue the run in --out from its last checkpoint, with the settings it was started with.
     resume: bool = False
     #: Print the resolved configuration, parameter count and estimates, and stop.
@@ -41,10 +47,14 @@ def run(arguments: Sequence[str]) -> None:
         recipe = load_recipe(str(options.out / RECIPE))
     else:
         recipe = replace(recipe, data=options.data, distill=options.distill)
-    teacher = load_teacher(options.teacher)
+    teacher = load_teacher(options.teacher, key=options.key)
     if options.dry_run:
         console.print(describe_student_run(recipe, teacher), highlight=False, markup=False)
         return
     refuse_existing(options.out, options.resume)
-    run_student(recipe, teacher, options.out, resume=options.resume, teacher_name=str(options.teacher))
+    if not (options.trust_teacher or options.resume):
+        data = recipe_data(recipe)
+        check_fits(teacher, data)
+        require_sound(teacher, data)
+    run_student(recipe, teacher, options.out, resume=options.resume, teacher_name=options.teacher)
     console.print(f"student: {options.out}", highlight=False)

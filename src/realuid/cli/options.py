@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 import tyro
 from rich.console import Console
@@ -15,6 +16,16 @@ from realuid.recipes import Recipe, load_recipe, recipe_names
 T = TypeVar("T")
 
 console = Console()
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What the files of a model may leave open."""
+
+    #: Which weights, where a file holds several: the decay of an average, or 'raw'; for diffusers 'unet' or 'unet_ema'.
+    key: str | None = None
+    #: Which of the two it is, where the files do not tell (pickles of EDM and SiD).
+    kind: Literal["teacher", "generator"] | None = None
 
 
 def split_recipe(arguments: Sequence[str], default: str) -> tuple[Recipe, list[str]]:
