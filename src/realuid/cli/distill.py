@@ -9,10 +9,10 @@ from typing import Annotated
 
 import tyro
 
-from realuid.cli.options import console, parse, refuse_existing, replace, split_recipe
-from realuid.recipes import DataConfig, load_recipe
+from realuid.cli.options import console, parse, recipe_of_run, refuse_existing, replace, split_recipe
+from realuid.recipes import DataConfig
 from realuid.recipes.estimate import describe_student_run
-from realuid.recipes.run import RECIPE, recipe_data, run_student
+from realuid.recipes.run import recipe_data, run_student, teacher_of_run
 from realuid.teachers import load_teacher
 from realuid.teachers.check import require_sound
 from realuid.training import DistillConfig
@@ -25,7 +25,8 @@ class Options:
 
     data: DataConfig
     distill: Annotated[DistillConfig, tyro.conf.arg(name="")]
-    #: The teacher: a folder of realuid or diffusers, a file of EDM, torchcfm or the RealUID authors, or a hub id.
+    #: The teacher: a folder of realuid or diffusers, a file of EDM, torchcfm or the RealUID authors, or a hub id;
+    #: --resume takes the one the run was started with.
     teacher: str = "runs/teacher"
     #: Which of the teacher's weights, where a file holds several: the decay of an average, or 'raw'.
     key: str | None = None
@@ -44,10 +45,10 @@ def run(arguments: Sequence[str]) -> None:
     recipe, rest = split_recipe(arguments, "demo")
     options = parse(Options, "distill", rest, Options(recipe.data, recipe.distill), "RECIPE")
     if options.resume:
-        recipe = load_recipe(str(options.out / RECIPE))
+        recipe, source = recipe_of_run(options.out), teacher_of_run(options.out)
     else:
-        recipe = replace(recipe, data=options.data, distill=options.distill)
-    teacher = load_teacher(options.teacher, key=options.key)
+        recipe, source = replace(recipe, data=options.data, distill=options.distill), options.teacher
+    teacher = load_teacher(source, key=options.key)
     if options.dry_run:
         console.print(describe_student_run(recipe, teacher), highlight=False, markup=False)
         return
@@ -56,5 +57,5 @@ def run(arguments: Sequence[str]) -> None:
         data = recipe_data(recipe)
         check_fits(teacher, data)
         require_sound(teacher, data)
-    run_student(recipe, teacher, options.out, resume=options.resume, teacher_name=options.teacher)
+    run_student(recipe, teacher, options.out, resume=options.resume, teacher_name=source)
     console.print(f"student: {options.out}", highlight=False)

@@ -9,7 +9,7 @@ from realuid.models.codec import Codec
 from realuid.models.condition import Condition
 from realuid.models.fresh import fresh
 from realuid.models.generator import SIGMA_INIT, Generator
-from realuid.models.matching import MatchingModel, count_parameters, model_device
+from realuid.models.matching import MatchingModel, count_parameters, fingerprint, model_device
 from realuid.models.networks import MLP, DiT, Network, UNet
 from realuid.models.own import OwnNetwork
 from realuid.models.preconditioning import (
@@ -56,6 +56,7 @@ __all__ = [
     "build_network",
     "check_weights",
     "count_parameters",
+    "fingerprint",
     "fresh",
     "from_pretrained",
     "load_strictly",

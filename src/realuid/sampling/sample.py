@@ -106,7 +106,8 @@ def generate(
     for first in range(0, count, batch):
         size = min(batch, count - first)
         z = torch.stack([torch.randn(matching.shape, generator=noise) for _ in range(size)]).to(device)
-        condition = Condition(labels=labels[first : first + size].to(device)) if matching.num_classes else Condition()
+        part = None if labels is None or not matching.num_classes else labels[first : first + size].to(device)
+        condition = Condition(labels=part)
         if isinstance(model, Generator):
             x = model(z, condition)
         else:
