@@ -15,7 +15,7 @@ import realuid
 from realuid.cli.main import main
 from realuid.data import Dataset, to_float
 from realuid.errors import CheckpointError, ConfigError
-from realuid.models import EDM, MatchingModel, Plain, Reversed, Steps, Teacher, save_pretrained
+from realuid.models import EDM, Steps, Teacher, save_pretrained
 from realuid.paths import Path, make_path, target
 from realuid.sampling import sample_teacher
 from realuid.teachers.check import AS_GIVEN, LEVELS, RANGES, check_teacher
@@ -220,8 +220,3 @@ def test_the_command_says_what_is_wrong_and_draws(tmp_path, capsys):
     assert "(declared)" in printed.out and picture.is_file()
     assert main(["distill", "demo", "--teacher", str(folder), "--out", str(tmp_path / "run")]) == 2
     assert "trust_teacher" in capsys.readouterr().err and not (tmp_path / "run").exists()
-
-
-def test_readings_are_told_in_words():
-    model = MatchingModel(small_teacher().network, make_path("linear"), "velocity", Reversed())
-    assert isinstance(model.preconditioning, Plain)

@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 
 import torch
 from diffusers import ModelMixin
+from safetensors import safe_open
 
 from realuid.errors import CheckpointError
+from realuid.models.weights import on_paper
 
 M = TypeVar("M", bound=ModelMixin)
 
@@ -36,9 +38,13 @@ def load_diffusers_model(kind: type[M], folder: Path) -> M:
         CheckpointError: where config or weights are missing, damaged or do not fit.
     """
     try:
+        with on_paper(parameters=_tensors(folder)):
+            kind.from_config(read_diffusers_config(folder / "config.json"))
         model, report = kind.from_pretrained(
             folder, local_files_only=True, output_loading_info=True, torch_dtype=torch.float32
         )
+    except CheckpointError:
+        raise
     except Exception as error:  # files may say anything; diffusers raises nearly every type
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"no {kind.__name__} can be loaded from '{folder}' ({reason}).") from error
@@ -47,3 +53,14 @@ def load_diffusers_model(kind: type[M], folder: Path) -> M:
         found = "; ".join(f"{len(v)} {k.removesuffix('_keys')}: {', '.join(map(str, v[:3]))}" for k, v in wrong.items())
         raise CheckpointError(f"weights in '{folder}' are of another model ({found}).")
     return model.eval()
+
+
+def _tensors(folder: Path) -> int:
+    """How many tensors the weights hold, of which the settings beside them may not ask for many more."""
+    counts = []
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as weights:
+            counts.append(len(weights.keys()))
+    for file in folder.glob("*.bin"):
+        counts.append(len(torch.load(file, map_location="cpu", weights_only=True, mmap=True)))
+    return sum(counts)

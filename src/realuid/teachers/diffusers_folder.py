@@ -7,6 +7,7 @@ training:  unet/, unet_ema/ and scheduler/, without an index; `key` says which
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,9 @@ def _class_of(folder: Path) -> str:
 
 
 def _settings(model: Any) -> dict[str, Any]:
-    return {name: value for name, value in model.config.items() if not name.startswith("_")}
+    """What a model was built with: diffusers keeps, but does not read, settings of other versions."""
+    known = inspect.signature(type(model).__init__).parameters
+    return {name: value for name, value in model.config.items() if name in known}
 
 
 def _unet(folder: Path) -> Network:

@@ -29,6 +29,10 @@ class Matching(NamedTuple):
 _PREDICTIONS = {"epsilon": "noise_prediction", "v_prediction": "v_prediction", "sample": "data_prediction"}
 
 
+#: Far above the published 1000: a damaged number may ask for a table of billions.
+MAX_STEPS = 100_000
+
+
 def read_scheduler(config: dict[str, Any]) -> Matching:
     """The matching model that a scheduler's settings describe.
 
@@ -41,13 +45,18 @@ def read_scheduler(config: dict[str, Any]) -> Matching:
     name = str(config.get("_class_name"))
     if name not in SCHEDULERS:
         raise CheckpointError(unknown_name("scheduler", name[:100], SCHEDULERS))
+    steps = config.get("num_train_timesteps", 1000)
+    if not isinstance(steps, int) or not 2 <= steps <= MAX_STEPS:
+        raise CheckpointError(f"num_train_timesteps = {str(steps)[:30]}: needed is a number from 2 to {MAX_STEPS:,}.")
     try:
         scheduler = getattr(diffusers, name).from_config(config)
+        return SCHEDULERS[name](scheduler)
+    except CheckpointError:
+        raise
     except Exception as error:  # the file may say anything
         raise CheckpointError(
             f"the settings of {name} cannot be used ({' '.join(str(error).split())[:300]})."
         ) from error
-    return SCHEDULERS[name](scheduler)
 
 
 def _discrete(scheduler: Any) -> Matching:
