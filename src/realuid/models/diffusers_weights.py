@@ -63,4 +63,6 @@ def _tensors(folder: Path) -> int:
             counts.append(len(weights.keys()))
     for file in folder.glob("*.bin"):
         counts.append(len(torch.load(file, map_location="cpu", weights_only=True, mmap=True)))
+    if not counts:
+        raise CheckpointError(f"no weights in '{folder}': expected a .safetensors or a .bin file.")
     return sum(counts)

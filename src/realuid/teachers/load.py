@@ -103,13 +103,13 @@ def _diffusers(path: Path, request: Request) -> MatchingModel:
 
 
 def _edm(path: Path, request: Request) -> MatchingModel | Generator:
-    load = {"teacher": load_edm_pickle, "generator": load_edm_student}
     if request.kind is None:
         raise CheckpointError(
             f"'{path}' may be a teacher (EDM) or a one-step generator (SiD): their files look alike. Say which: kind = "
             "'teacher' or 'generator'."
         )
-    return load[request.kind](path, request.key or "ema")
+    key = request.key or "ema"
+    return load_edm_pickle(path, key) if request.kind == "teacher" else load_edm_student(path, key)
 
 
 def _torchcfm(path: Path, request: Request) -> MatchingModel | Generator:
