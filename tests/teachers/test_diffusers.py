@@ -242,3 +242,16 @@ def test_distillation_on_latents(tmp_path):
     assert torch.cat(list(generate(student, 3, labels=torch.tensor([0, 1, 2])))).shape == (3, 3, 16, 16)
     with pytest.raises(ConfigError, match="mirrored latents"):
         distill_teacher(teacher, data, dataclasses.replace(config, flip=True), tmp_path / "other")
+
+
+@pytest.mark.parametrize("scheduler", [DDPMScheduler(), EDMEulerScheduler(), FlowMatchEulerDiscreteScheduler()])
+def test_students_of_every_scheduler(scheduler, tmp_path):
+    teacher = load_teacher(folders.save_ddpm(tmp_path / "teacher", folders.unet(), scheduler))
+    data = Dataset(torch.randint(0, 256, (16, 3, 8, 8), dtype=torch.uint8))
+    config = DistillConfig(updates=2, batch=4, fake_updates=2, alpha=0.9, beta=0.95, generator_lr=1e-3, device="cpu")
+    student = distill_teacher(teacher, data, config, tmp_path / "run")
+    start = Generator(teacher)
+    z = torch.randn(3, 3, 8, 8)
+    with torch.no_grad():
+        assert student.t_init == start.t_init and not torch.equal(student(z), start(z))
+        assert torch.equal(from_pretrained(tmp_path / "run" / "model")(z), student(z))
