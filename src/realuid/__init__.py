@@ -15,14 +15,34 @@ from typing import TYPE_CHECKING, Any
 from realuid._version import __version__
 
 if TYPE_CHECKING:
-    from realuid.api import distill, evaluate, load_dataset, load_generator, load_model, load_teacher, sample, train
+    from realuid.api import (
+        distill,
+        evaluate,
+        export,
+        load_dataset,
+        load_generator,
+        load_model,
+        load_teacher,
+        sample,
+        train,
+    )
     from realuid.models import Condition, Generator, MatchingModel, NetworkConfig
     from realuid.training import DistillConfig, TeacherConfig
 
 #: Public name -> module; imported on first use, so that `realuid --help` is quick.
 _HOMES = {
     **dict.fromkeys(
-        ("distill", "evaluate", "load_dataset", "load_generator", "load_model", "load_teacher", "sample", "train"),
+        (
+            "distill",
+            "evaluate",
+            "export",
+            "load_dataset",
+            "load_generator",
+            "load_model",
+            "load_teacher",
+            "sample",
+            "train",
+        ),
         "realuid.api",
     ),
     **dict.fromkeys(("Condition", "Generator", "MatchingModel", "NetworkConfig"), "realuid.models"),
@@ -50,6 +70,7 @@ __all__ = [
     "__version__",
     "distill",
     "evaluate",
+    "export",
     "load_dataset",
     "load_generator",
     "load_model",

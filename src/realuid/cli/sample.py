@@ -12,16 +12,16 @@ import tyro
 from realuid.cli.options import console, parse
 from realuid.data.writers import write_samples
 from realuid.errors import ConfigError
-from realuid.models import Generator
+from realuid.exports import load_any
 from realuid.sampling import balanced_labels, generate
-from realuid.teachers import load_model
 
 
 @dataclass(frozen=True)
 class Options:
     """Draw images from a teacher (many calls) or a one-step generator."""
 
-    #: A model folder or a run folder.
+    #: A model folder, a run folder, or what `realuid export` writes: .onnx, .pt2, .safetensors, a diffusers folder, the
+    #: authors' checkpoint.
     model: tyro.conf.Positional[str]
     #: Where to: one .png (a grid), a .zip (EDM layout) or a folder of PNG files.
     out: Path = Path("samples.png")
@@ -43,8 +43,8 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(Options, "sample", arguments)
     if options.count < 1 or options.batch < 1:
         raise ConfigError(f"count = {options.count}, batch = {options.batch}: both must be at least 1.")
-    model = load_model(options.model).to(options.device)
-    labels = class_labels(options, (model.model if isinstance(model, Generator) else model).num_classes)
+    model = load_any(options.model).to(options.device)
+    labels = class_labels(options, model.num_classes)
     batches = generate(
         model,
         options.count,

@@ -10,7 +10,7 @@ from realuid.models.generator import SIGMA_INIT, Generator
 from realuid.models.matching import MatchingModel, count_parameters, model_device
 from realuid.models.networks import MLP, Network, UNet
 from realuid.models.preconditioning import EDM, PRECONDITIONINGS, VE, VP, Plain, Preconditioning, Reversed, Steps
-from realuid.models.saving import from_pretrained, save_pretrained
+from realuid.models.saving import from_pretrained, load_single_file, save_pretrained, save_single_file
 from realuid.models.song_unet import SongUNet
 from realuid.models.weights import check_weights, load_strictly
 
@@ -38,7 +38,9 @@ __all__ = [
     "check_weights",
     "count_parameters",
     "from_pretrained",
+    "load_single_file",
     "load_strictly",
     "model_device",
     "save_pretrained",
+    "save_single_file",
 ]

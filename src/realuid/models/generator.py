@@ -34,6 +34,21 @@ class Generator(nn.Module):
                 f"t_init = {t_init} is outside ({path.t_min:g}, {path.t_max:g}], the times of path '{path.name}'."
             )
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return self.model.shape
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, 0 where unconditional."""
+        return self.model.num_classes
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the parameters."""
+        return self.model.device
+
     def forward(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         """One network call: standard normal z, shape (b, *shape), to samples of the same shape in data units."""
         dtype = torch.promote_types(z.dtype, torch.float32)

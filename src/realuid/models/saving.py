@@ -1,6 +1,7 @@
 """realuid's own format: a folder with config.json (what it is) and model.safetensors (its weights).
 
-Tensors that an import brought along and no network uses are kept beside them in unused.safetensors.
+Tensors that an import brought along and no network uses are kept beside them in unused.safetensors. The same as one
+file: the weights with the description in their header.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ import json
 from pathlib import Path as FilePath
 from typing import Any
 
+from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from realuid._version import __version__
 from realuid.errors import CheckpointError, unknown_name
-from realuid.files import atomic_folder
+from realuid.files import atomic_file, atomic_folder
 from realuid.models.architectures import make_network, network_config
 from realuid.models.generator import Generator
 from realuid.models.matching import MatchingModel
@@ -100,19 +103,57 @@ def from_pretrained(folder: str | FilePath) -> MatchingModel | Generator:
         CheckpointError: where something is missing, damaged or does not fit.
     """
     folder = FilePath(folder)
-    config, weights = read_config(folder), read_weights(folder / WEIGHTS)
+    model = _rebuild(read_config(folder), read_weights(folder / WEIGHTS), str(folder))
+    if (folder / UNUSED).exists():
+        _matching(model).network.unused = read_weights(folder / UNUSED)
+    return model
+
+
+def _rebuild(config: dict[str, Any], weights: dict[str, Tensor], where: str) -> MatchingModel | Generator:
+    """The model of a description and its weights, in evaluation mode."""
     try:
         with on_paper(parameters=len(weights)):
             network = make_network(**config["network"])
         prefix = "model.network." if config["kind"] == "generator" else "network."
-        check_weights({prefix + name: value for name, value in network.state_dict().items()}, weights, str(folder))
+        check_weights({prefix + name: value for name, value in network.state_dict().items()}, weights, where)
         model = build(config)
     except CheckpointError:
         raise
     except Exception as error:  # the file may say anything: whatever a constructor makes of that is the file's fault
         reason = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)[:500]
-        raise CheckpointError(f"'{folder / CONFIG}' does not describe a model ({reason}).") from error
-    load_strictly(model, weights, str(folder))
-    if (folder / UNUSED).exists():
-        _matching(model).network.unused = read_weights(folder / UNUSED)
+        raise CheckpointError(f"'{where}' does not describe a model ({reason}).") from error
+    load_strictly(model, weights, where)
     return model.eval()
+
+
+def save_single_file(model: MatchingModel | Generator, path: str | FilePath, /, **extra: Any) -> FilePath:
+    """Write a model as one safetensors file, all of it or nothing; its description is in the header.
+
+    Arguments as in `save_pretrained`. Tensors that no network uses are left out.
+    """
+    path = FilePath(path)
+    header = {"format": "pt", FORMAT: json.dumps({**extra, **describe(model)})}
+    with atomic_file(path) as temporary:
+        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary, header)
+    return path
+
+
+def load_single_file(path: str | FilePath) -> MatchingModel | Generator:
+    """Read a model from a file that `save_single_file` wrote, in evaluation mode on the CPU.
+
+    Raises:
+        CheckpointError: where it is missing, damaged, or not a whole model.
+    """
+    path = FilePath(path)
+    weights = read_weights(path)
+    with safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get(FORMAT)
+    if text is None:
+        raise CheckpointError(f"'{path}' holds weights only: its header does not say of what model. Pass a folder.")
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"the header of '{path}' is damaged ({error}).") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"the header of '{path}' is damaged: it holds a {type(config).__name__}.")
+    return _rebuild(config, weights, str(path))

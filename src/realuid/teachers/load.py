@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from realuid.errors import CheckpointError
-from realuid.models import Generator, MatchingModel, from_pretrained
+from realuid.models import Generator, MatchingModel, from_pretrained, load_single_file
 from realuid.models.saving import CONFIG
 
 
@@ -25,7 +25,9 @@ def model_folder(path: str | Path) -> Path:
 
 
 def load_model(path: str | Path) -> MatchingModel | Generator:
-    """A teacher or a generator from a model folder or a run folder."""
+    """A teacher or a generator from a model folder, a run folder or a single safetensors file."""
+    if Path(path).suffix == ".safetensors":
+        return load_single_file(path)
     return from_pretrained(model_folder(path))
 
 
