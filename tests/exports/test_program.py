@@ -45,7 +45,7 @@ def test_a_program_makes_the_same_images(kind, tmp_path):
 
 def test_torch_alone_runs_it(tmp_path):
     generator = students.unet(classes=3)
-    write_program(generator, tmp_path / "s.pt2", Contract.of(generator, uint8=True))
+    write_program(generator, tmp_path / "s.pt2", Contract.of(generator, True))
     z, labels = torch.randn(2, 3, 8, 8), torch.tensor([2, 0])
     torch.save((z, labels), tmp_path / "in.pt")
     code = """

@@ -40,7 +40,7 @@ class Contract:
     about: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, generator: Generator, uint8: bool = False, **about: Any) -> Contract:
+    def of(cls, generator: Generator, uint8: bool = False, /, **about: Any) -> Contract:
         """The contract of a generator; `about` adds to its description."""
         model = generator.model
         described = {**about, **describe(generator)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from realuid.models import Condition, Generator, load_single_file, save_single_f
 from realuid.recipes import EvaluateConfig
 from realuid.recipes.run import make_evaluator, measure
 from realuid.sampling import OneStep
+from realuid.training.distill import check_fits
 
 FormatName = Literal["diffusers", "onnx", "torch", "safetensors", "authors"]
 
@@ -50,7 +53,8 @@ class ExportOptions:
 
     def check(self, to: str) -> None:
         """Raise ConfigError for options that the format does not have."""
-        for name, formats in (("uint8", ("onnx", "torch")), ("precision", ("onnx",)), ("licence", ("diffusers",))):
+        homes = {"uint8": ("onnx", "torch"), "precision": ("onnx",), "licence": ("diffusers",), "ema_key": ("authors",)}
+        for name, formats in homes.items():
             value = getattr(self, name)
             if value != getattr(ExportOptions(), name) and to not in formats:
                 raise ConfigError(f"{name} = {value}: only for {' and '.join(formats)}, not for {to}.")
@@ -127,48 +131,28 @@ def export_student(
     """
     options, out = options or ExportOptions(), Path(out)
     _check_request(to, options, out, push_to_hub)
-    about: dict[str, Any] = {}
-    if not isinstance(generator, Generator):
-        generator, about = load_student(generator), description(generator)
-    generator = generator.cpu().eval()
+    about = {} if isinstance(generator, Generator) else description(generator)
+    generator = copy.deepcopy(generator).cpu() if isinstance(generator, Generator) else load_student(generator)
+    generator.eval()
     evaluate = evaluate or EvaluateConfig()
-    evaluator = None if data is None else make_evaluator(data, evaluate)
+    evaluator = None if data is None else _evaluator(generator, data, evaluate)
     if evaluator is not None:
-        about = {**about, "measurement": _measure(generator, evaluator, evaluate)}
+        about["measurement"] = _measure(generator, evaluator, evaluate)
     contract = Contract.of(generator, options.uint8, **about)
-    card = Card(out.name, push_to_hub or str(out), options.licence)
-    difference, reduced = _write(generator, out, to, options, contract, card, evaluator, evaluate)
     own_code = needs_own_code(generator) if to == "diffusers" else None
-    address = upload(out, push_to_hub, private) if push_to_hub else None
-    return Export(out, difference, about.get("measurement"), reduced, own_code, address)
-
-
-def _write(
-    generator: Generator,
-    out: Path,
-    to: str,
-    options: ExportOptions,
-    contract: Contract,
-    card: Card,
-    evaluator: Evaluator | None,
-    evaluate: EvaluateConfig,
-) -> tuple[float, dict[str, Any] | None]:
-    """Write under a temporary name, read back, compare: the difference, and the figures of a reduced precision."""
-    form = FORMATS[to]
+    form, reduced = FORMATS[to], None
     with (atomic_folder if form.folder else atomic_file)(out) as temporary:
         form.write(generator, temporary, contract, options)
         student = form.read(temporary)
         difference = compare(generator, student, contract)
-        if options.precision == "fp32" and not difference <= TOLERANCE:
-            raise ExportError(
-                f"the exported {to} is off by {difference:.2g}, allowed is {TOLERANCE:g}: nothing was written."
-            )
+        _check_difference(difference, to, options.precision)
         if form.folder:
-            (temporary / "README.md").write_text(model_card(contract, card, needs_own_code(generator)))
-        reduced = None
+            card = Card(out.name, push_to_hub or str(out), options.licence)
+            (temporary / "README.md").write_text(model_card(contract, card, own_code))
         if evaluator is not None and options.precision != "fp32":
             reduced = _measure(student, evaluator, evaluate)
-    return difference, reduced
+    address = upload(out, push_to_hub, private) if push_to_hub else None
+    return Export(out, difference, about.get("measurement"), reduced, own_code, address)
 
 
 def _check_request(to: str, options: ExportOptions, out: Path, push_to_hub: str) -> None:
@@ -208,6 +192,22 @@ def _difference(ours: Tensor, theirs: Tensor, uint8: bool) -> float:
     if uint8:
         return max(0.0, float((ours.clamp(-1, 1) - theirs).abs().max()) - _HALF_LEVEL)
     return float((ours - theirs).abs().max())
+
+
+def _check_difference(difference: float, to: str, precision: Precision) -> None:
+    """Refuse a file that computes something else; a reduced precision only has to be finite."""
+    if not math.isfinite(difference) or (precision == "fp32" and difference > TOLERANCE):
+        raise ExportError(
+            f"the exported {to} is off by {difference:.2g}, allowed is {TOLERANCE:g}: nothing was written."
+        )
+
+
+def _evaluator(generator: Generator, data: Dataset, config: EvaluateConfig) -> Evaluator:
+    """What measures, or an error where generator and data do not fit."""
+    if generator.model.path.coupled:
+        raise ConfigError("a generator that starts from source images cannot be measured while it is exported.")
+    check_fits(generator, data)
+    return make_evaluator(data, config)
 
 
 def _measure(model: OneStep, evaluator: Evaluator, config: EvaluateConfig) -> dict[str, Any]:

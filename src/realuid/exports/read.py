@@ -12,7 +12,7 @@ from realuid.exports.onnx import OnnxStudent
 from realuid.exports.program import ProgramStudent
 from realuid.exports.student import Student
 from realuid.models import Generator, MatchingModel
-from realuid.models.saving import read_config
+from realuid.models.saving import read_config, read_header
 from realuid.teachers import load_model, model_folder
 from realuid.teachers.torch_file import read_torch_file
 from realuid.teachers.torchcfm import looks_like_student
@@ -60,6 +60,8 @@ def load_student(path: str | Path) -> Generator:
 
 
 def description(path: str | Path) -> dict[str, Any]:
-    """What a saved model says of how it was made: the sections of its config.json; empty for other formats."""
+    """What a saved model says of how it was made: config.json or its like; empty for other people's formats."""
     path = Path(path)
+    if path.suffix == ".safetensors":
+        return read_header(path)
     return read_config(model_folder(path)) if path.is_dir() else {}

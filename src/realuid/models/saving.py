@@ -144,16 +144,24 @@ def load_single_file(path: str | FilePath) -> MatchingModel | Generator:
     Raises:
         CheckpointError: where it is missing, damaged, or not a whole model.
     """
-    path = FilePath(path)
-    weights = read_weights(path)
-    with safe_open(path, framework="pt") as file:
-        text = (file.metadata() or {}).get(FORMAT)
+    weights = read_weights(FilePath(path))
+    return _rebuild(read_header(path), weights, str(path))
+
+
+def read_header(path: str | FilePath) -> dict[str, Any]:
+    """The description in the header of a file that `save_single_file` wrote: what config.json is to a folder.
+
+    Raises:
+        CheckpointError: where the file is missing or damaged, or holds weights only.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(FORMAT)
+        config = None if text is None else json.loads(text)
+    except Exception as error:  # damage surfaces as SafetensorError, ValueError, OSError, ...
+        raise CheckpointError(f"the header of '{path}' cannot be read ({type(error).__name__}: {error}).") from error
     if text is None:
         raise CheckpointError(f"'{path}' holds weights only: its header does not say of what model. Pass a folder.")
-    try:
-        config = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"the header of '{path}' is damaged ({error}).") from error
     if not isinstance(config, dict):
-        raise CheckpointError(f"the header of '{path}' is damaged: it holds a {type(config).__name__}.")
-    return _rebuild(config, weights, str(path))
+        raise CheckpointError(f"the header of '{path}' cannot be read: it holds a {type(config).__name__}.")
+    return config
