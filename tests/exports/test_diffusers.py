@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -60,7 +61,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         inputs[name] |= {} if given.labels is None else {"class_labels": given.labels.tolist()}
         inputs[name] |= {} if given.x_T is None else {"source": given.x_T}
     torch.save(inputs, folder / "in.pt")
-    subprocess.run([sys.executable, "-c", _CODE], cwd=folder, check=True)
+    modules = {"HF_MODULES_CACHE": str(folder / "modules")}  # where diffusers copies the pipelines' own code
+    subprocess.run([sys.executable, "-c", _CODE], cwd=folder, check=True, env=os.environ | modules)
     return folder
 
 
