@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import students
+from cli.test_mistakes import check
 from conftest import small_teacher
 from PIL import Image
-from test_mistakes import check
 
 from realuid.cli.main import main
 from realuid.models import save_pretrained

@@ -73,7 +73,7 @@ def test_diffusers_alone_makes_the_same_images(folder, name):
     given = students.condition(generator, 4)
     z = torch.randn(4, *generator.shape, generator=torch.manual_seed(7))
     expected = (students.images(generator, z, given) / 2 + 0.5).clamp(0, 1)
-    assert 0.05 < expected.std() < 0.45, "clamped away, images would all be equal"
+    assert ((expected > 0) & (expected < 1)).float().mean() > 0.25, "clamped away, images would all be equal"
     torch.testing.assert_close(torch.load(folder / f"{name}.pt"), expected, atol=1e-5, rtol=0)
 
 
