@@ -9,10 +9,10 @@ from typing import Annotated
 
 import tyro
 
-from realuid.cli.options import console, parse, refuse_existing, replace, split_recipe
-from realuid.recipes import DataConfig, load_recipe
+from realuid.cli.options import console, parse, recipe_of_run, refuse_existing, replace, split_recipe
+from realuid.recipes import DataConfig
 from realuid.recipes.estimate import describe_student_run
-from realuid.recipes.run import RECIPE, run_student
+from realuid.recipes.run import run_student, teacher_of_run
 from realuid.teachers import load_teacher
 from realuid.training import DistillConfig
 
@@ -23,7 +23,7 @@ class Options:
 
     data: DataConfig
     distill: Annotated[DistillConfig, tyro.conf.arg(name="")]
-    #: The teacher: a model folder or a run folder.
+    #: The teacher: a model folder or a run folder. --resume takes the one the run was started with.
     teacher: Path = Path("runs/teacher")
     #: Folder of the run.
     out: Path = Path("runs/student")
@@ -38,13 +38,13 @@ def run(arguments: Sequence[str]) -> None:
     recipe, rest = split_recipe(arguments, "demo")
     options = parse(Options, "distill", rest, Options(recipe.data, recipe.distill), "RECIPE")
     if options.resume:
-        recipe = load_recipe(str(options.out / RECIPE))
+        recipe, folder = recipe_of_run(options.out), teacher_of_run(options.out)
     else:
-        recipe = replace(recipe, data=options.data, distill=options.distill)
-    teacher = load_teacher(options.teacher)
+        recipe, folder = replace(recipe, data=options.data, distill=options.distill), str(options.teacher)
+    teacher = load_teacher(folder)
     if options.dry_run:
         console.print(describe_student_run(recipe, teacher), highlight=False, markup=False)
         return
     refuse_existing(options.out, options.resume)
-    run_student(recipe, teacher, options.out, resume=options.resume, teacher_name=str(options.teacher))
+    run_student(recipe, teacher, options.out, resume=options.resume, teacher_name=folder)
     console.print(f"student: {options.out}", highlight=False)

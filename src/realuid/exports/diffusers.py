@@ -131,7 +131,7 @@ class PipelineStudent(Student):
         folder: of the pipeline.
 
     Raises:
-        CheckpointError: where it is damaged, or another pipeline.
+        CheckpointError: where it is damaged.
     """
 
     def __init__(self, folder: Path):
@@ -158,22 +158,21 @@ class PipelineStudent(Student):
         return self
 
 
-def read_diffusers(folder: Path) -> Student:
-    """The student of a pipeline folder: a consistency model, or one that `write_diffusers` gave its own pipeline.
+def is_one_step(folder: Path) -> bool:
+    """Whether a folder is a pipeline that takes one step: a consistency model, or one that `write_diffusers` wrote."""
+    if (folder / _PROGRAM).is_file():
+        return True
+    try:
+        index = json.loads((folder / INDEX).read_text())
+    except (ValueError, OSError):
+        return False
+    return isinstance(index, dict) and index.get("_class_name") == ConsistencyModelPipeline.__name__
 
-    None of the code in the folder runs.
+
+def read_diffusers(folder: Path) -> Student:
+    """The student of a folder that `is_one_step`. None of the code in the folder runs.
 
     Raises:
-        CheckpointError: for another pipeline, or a damaged one.
+        CheckpointError: where it is damaged.
     """
-    if (folder / _PROGRAM).is_file():
-        return ProgramStudent(folder / _PROGRAM)
-    try:
-        name = json.loads((folder / INDEX).read_text())["_class_name"]
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise CheckpointError(f"'{folder / INDEX}' cannot be read ({type(error).__name__}: {error}).") from error
-    if name != ConsistencyModelPipeline.__name__:
-        raise CheckpointError(
-            f"'{folder}' is a {name}: of diffusers' pipelines, only ConsistencyModelPipeline is one-step."
-        )
-    return PipelineStudent(folder)
+    return ProgramStudent(folder / _PROGRAM) if (folder / _PROGRAM).is_file() else PipelineStudent(folder)

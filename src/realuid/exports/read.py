@@ -7,7 +7,7 @@ from typing import Any
 
 from realuid.errors import CheckpointError, ExportError
 from realuid.exports.authors import read_authors
-from realuid.exports.diffusers import INDEX, read_diffusers
+from realuid.exports.diffusers import is_one_step, read_diffusers
 from realuid.exports.onnx import OnnxStudent
 from realuid.exports.program import ProgramStudent
 from realuid.exports.student import Student
@@ -31,13 +31,11 @@ def load_any(path: str | Path) -> MatchingModel | Generator | Student:
         ConfigError: where a format needs an extra that is not installed.
     """
     path = Path(path)
-    if not path.exists():
-        raise CheckpointError(f"no model at '{path}': there is no such file or folder.")
     if path.suffix == ".onnx":
         return OnnxStudent(path)
     if path.suffix == ".pt2":
         return ProgramStudent(path)
-    if (path / INDEX).is_file():
+    if is_one_step(path):
         return read_diffusers(path)
     if path.suffix in _TORCH_FILES and path.is_file() and looks_like_student(read_torch_file(path)):
         return read_authors(path)

@@ -7,7 +7,7 @@ from realuid.models.architectures import NETWORKS
 from realuid.models.backbones import NetworkConfig, build_network
 from realuid.models.condition import Condition
 from realuid.models.generator import SIGMA_INIT, Generator
-from realuid.models.matching import MatchingModel, count_parameters, model_device
+from realuid.models.matching import MatchingModel, count_parameters, fingerprint, model_device
 from realuid.models.networks import MLP, Network, UNet
 from realuid.models.preconditioning import EDM, PRECONDITIONINGS, VE, VP, Plain, Preconditioning, Reversed, Steps
 from realuid.models.saving import from_pretrained, load_single_file, save_pretrained, save_single_file
@@ -37,6 +37,7 @@ __all__ = [
     "build_network",
     "check_weights",
     "count_parameters",
+    "fingerprint",
     "from_pretrained",
     "load_single_file",
     "load_strictly",

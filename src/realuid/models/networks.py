@@ -88,6 +88,8 @@ class MLP(Network):
         heads: predictions made at once.
     """
 
+    frequencies: Tensor
+
     def __init__(
         self,
         features: int,

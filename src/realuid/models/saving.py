@@ -34,7 +34,7 @@ def _matching(model: MatchingModel | Generator) -> MatchingModel:
 def describe(model: MatchingModel | Generator) -> dict[str, Any]:
     """JSON-ready description of a model, enough to rebuild it without its weights."""
     matching = _matching(model)
-    description = {
+    description: dict[str, Any] = {
         "format": FORMAT,
         "version": __version__,
         "kind": "generator" if isinstance(model, Generator) else "matching_model",

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from realuid._version import __version__
 from realuid.data import Dataset, load_dataset
-from realuid.errors import ConfigError
+from realuid.errors import CheckpointError, ConfigError
 from realuid.files import write_json
 from realuid.metrics import Evaluator, make_extractor
 from realuid.models import Generator, MatchingModel, build_network, model_device
@@ -30,14 +31,13 @@ from realuid.training.teacher import check_batch
 
 #: The file of a run's folder that holds its resolved recipe.
 RECIPE = "recipe.yaml"
+#: The file of a student's run folder that says where its teacher lies.
+TEACHER = "teacher.txt"
 
 
 def recipe_data(recipe: Recipe) -> Dataset:
     """The recipe's data; labels stay, since measuring uses them even where training does not."""
-    data = load_dataset(recipe.data.source, recipe.data.channels, recipe.data.resolution)
-    if recipe.data.conditional and data.labels is None:
-        raise ConfigError(f"data.conditional = True, but '{recipe.data.source}' has no labels.")
-    return data
+    return load_dataset(recipe.data.source, recipe.data.channels, recipe.data.resolution)
 
 
 def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device | str = "cpu") -> Evaluator:
@@ -47,6 +47,10 @@ def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device |
 
 def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     """A teacher with random weights, seeded by the recipe."""
+    if recipe.data.conditional and data.labels is None:
+        raise ConfigError(
+            f"data.conditional = true, but '{recipe.data.source}' has no labels. Add them, or pass --data.no-conditional."
+        )
     classes = data.num_classes if recipe.data.conditional else 0
     path = recipe.path.build()
     with torch.random.fork_rng(devices=[]):
@@ -88,7 +92,16 @@ def run_student(
     resume: bool = False,
     teacher_name: str = "",
 ) -> Generator:
-    """Distil a teacher by the recipe (or by `config` in place of its `distill` section)."""
+    """Distil a teacher by the recipe (or by `config` in place of its `distill` section).
+
+    Args:
+        recipe: data, distillation and evaluation.
+        teacher: the model to distil.
+        folder: of the run.
+        config: what differs from `recipe.distill`, complete.
+        resume: continue the run in `folder`.
+        teacher_name: where the teacher lies, for the record and for resuming.
+    """
     data = recipe_data(recipe)
     config = config or recipe.distill
     check_fits(teacher, data)
@@ -101,8 +114,19 @@ def run_student(
         evaluator=evaluator,
         resume=resume,
         about={"data": recipe.data.source, "teacher": teacher_name, "distillation": to_dict(config)},
-        files={RECIPE: dump_recipe(dataclasses.replace(recipe, distill=config))},
+        files={RECIPE: dump_recipe(dataclasses.replace(recipe, distill=config)), TEACHER: f"{teacher_name}\n"},
     )
+
+
+def teacher_of_run(folder: Path) -> str:
+    """Where the teacher of a student's run lies.
+
+    Raises:
+        CheckpointError: where the folder is no student's run.
+    """
+    if not (folder / TEACHER).is_file():
+        raise CheckpointError(f"nothing to resume: no distillation was started in '{folder}' ({TEACHER} is missing).")
+    return (folder / TEACHER).read_text().strip()
 
 
 @dataclass(frozen=True)
@@ -214,12 +238,8 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -
     assert isinstance(teacher, MatchingModel)
     for name in recipe.students:
         config = recipe.student(name)
-        timed(
-            name,
-            lambda name=name, config=config: run_student(
-                recipe, teacher, folder / name, config=config, teacher_name=str(folder / "teacher")
-            ),
-        )
+        student = partial(run_student, recipe, teacher, folder / name, config=config)
+        timed(name, partial(student, teacher_name=str(folder / "teacher")))
     say("measuring")
     rates = images_per_second(models, recipe.evaluate)
     entries = {
@@ -252,8 +272,10 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -
     return results
 
 
-def fd_between_halves(evaluator: Evaluator, seed: int = 0) -> float:
-    """FD between two random halves of the real data: what no model can be expected to beat by much."""
-    order = torch.randperm(len(evaluator.data), generator=torch.Generator().manual_seed(seed))
-    halves = order.tensor_split(2)
-    return evaluator.distance(*(evaluator.data.values[half] for half in halves))
+def fd_between_halves(evaluator: Evaluator, splits: int = 10) -> float:
+    """FD between two random halves of the real data, mean over several splits: a yardstick for the FD of models."""
+    distances = []
+    for seed in range(splits):
+        order = torch.randperm(len(evaluator.data), generator=torch.Generator().manual_seed(seed))
+        distances.append(evaluator.distance(*(evaluator.data.values[half] for half in order.tensor_split(2))))
+    return statistics.mean(distances)

@@ -121,7 +121,8 @@ def generate(
     for first in range(0, count, batch):
         size = min(batch, count - first)
         z = torch.stack([torch.randn(model.shape, generator=noise) for _ in range(size)]).to(device)
-        condition = Condition(labels=labels[first : first + size].to(device)) if model.num_classes else Condition()
+        part = None if labels is None or not model.num_classes else labels[first : first + size].to(device)
+        condition = Condition(labels=part)
         if isinstance(model, MatchingModel):
             yield sample_teacher(model, z, steps, condition, sampler, _noise_of(seed, range(first, first + size)))
         else:

@@ -67,7 +67,7 @@ class Checkpoints:
         Raises:
             CheckpointError: where there is none.
         """
-        damaged = []
+        damaged: list[str] = []
         for step in reversed(self.steps()):
             reason = damage(self._at(step))
             if reason is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ from torch import Tensor, nn
 from realuid.data import Dataset
 from realuid.errors import ConfigError
 from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel
+from realuid.models import Generator, MatchingModel, fingerprint
 from realuid.models.saving import build, describe
 from realuid.objectives import RealUID, UnwiseSettingWarning, advice
 from realuid.paths import check_prediction
 from realuid.sampling import balanced_labels, generate
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
-from realuid.training.batches import Batches, micro_batches
+from realuid.training.batches import Batches, Draw, micro_batches
 from realuid.training.config import DistillConfig
 from realuid.training.ema import EMA
 from realuid.training.loop import Run, Task
@@ -76,6 +77,7 @@ class DistillTask(Task):
         )
         self.images_per_update = config.fake_updates * (config.batch + config.real_batch) + config.batch
         self.calls = 1
+        self.inputs = {"data": data.fingerprint(), "teacher": fingerprint(teacher)}
 
     @staticmethod
     def _fake_start(teacher: MatchingModel, config: DistillConfig) -> MatchingModel:
@@ -113,7 +115,8 @@ class DistillTask(Task):
         draw = self.batches.generated("generator", number, c.batch)
         gaps: list[tuple[Tensor, Tensor]] = []
 
-        def loss_of(generator: nn.Module, part) -> Tensor:
+        def loss_of(generator: nn.Module, part: Draw | None) -> Tensor:
+            assert part is not None, "the generator's own draw"
             loss, gap, t = generator_loss(
                 generator, self.teacher, self.fake, self.objective, self.path, self.space, part, c.batch
             )
@@ -122,7 +125,7 @@ class DistillTask(Task):
 
         self.fake.requires_grad_(False)
         parts = micro_batches(draw, parts_of(len(draw), c.micro_batch))
-        values = self.learner.step(number, [lambda generator, part=part: loss_of(generator, part) for part in parts])
+        values = self.learner.step(number, [partial(loss_of, part=part) for part in parts])
         self.fake.requires_grad_(True)
         gap, t = (torch.cat(column) for column in zip(*gaps, strict=True))
         return values | self._gap_by_time(gap, t)
