@@ -17,7 +17,9 @@ from realuid.recipes.run import Measurement, make_evaluator, measure
 from realuid.sampling import OneStep, generate
 from realuid.seeds import mix
 from realuid.teachers import load_generator, load_model, load_teacher
+from realuid.teachers.check import check_teacher, require_sound
 from realuid.training import DistillConfig, TeacherConfig, distill_teacher, train_teacher
+from realuid.training.distill import check_fits
 
 
 def _data(data: Dataset | str) -> Dataset:
@@ -61,22 +63,36 @@ def distill(
     beta: float = 1.0,
     out: str | Path = "runs/student",
     config: DistillConfig | None = None,
+    start: MatchingModel | None = None,
+    fake: MatchingModel | None = None,
+    trust_teacher: bool = False,
 ) -> Generator:
     """Distil a teacher into a one-step generator by RealUID.
 
     Args:
-        teacher: a model, or the folder of one.
+        teacher: a model, or what `load_teacher` takes.
         data: real data, or what `load_dataset` takes.
         alpha, beta: the loss's coefficients; 1, 1 uses no real data.
         out: folder of the run.
         config: all other settings (its alpha and beta are replaced).
+        start: weights the generator starts from; by default the teacher's.
+        fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
+        trust_teacher: go on even if the teacher denoises the data worse than trivially (see `check_teacher`).
+
+    Raises:
+        CheckpointError: for such a teacher, with the likely cause.
 
     Returns:
-        the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1].
+        the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
+        which `sample` decodes).
     """
     model = teacher if isinstance(teacher, MatchingModel) else load_teacher(teacher)
     config = dataclasses.replace(config or DistillConfig(), alpha=alpha, beta=beta)
-    return distill_teacher(model, _data(data), config, out)
+    data = _data(data)
+    check_fits(model, data)
+    if not trust_teacher:
+        require_sound(model, data)
+    return distill_teacher(model, data, config, out, start=start, fake=fake)
 
 
 def sample(
@@ -88,10 +104,10 @@ def sample(
     sampler: str | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """Draw samples, shape (count, *shape), in data units ([-1, 1] for images).
+    """Draw samples, shape (count, *image_shape), in data units ([-1, 1] for images).
 
     Args:
-        model: a teacher, a generator, or where one is: its folder, or what `export` wrote.
+        model: a teacher, a generator, what `load_model` takes, or what `export` wrote.
         count: how many.
         labels: classes, int64, shape (count,), for a conditional model.
         steps, sampler: for a teacher; by default its path's own sampler.
@@ -107,7 +123,7 @@ def evaluate(
     """FD, KID, precision and recall of a model against data, one number a seed.
 
     Args:
-        model: a teacher, a generator, or the folder of one.
+        model: a teacher, a generator, or what `load_model` takes.
         data: real data, or what `load_dataset` takes.
         config: samples, seeds, feature extractor, and how a teacher is sampled.
     """
@@ -158,6 +174,7 @@ def export(
 
 
 __all__ = [
+    "check_teacher",
     "distill",
     "evaluate",
     "export",

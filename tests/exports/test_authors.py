@@ -72,6 +72,6 @@ def test_networks_that_are_not_torchcfms_are_refused(tmp_path):
 def test_a_damaged_note_is_named(tmp_path):
     export_student(student(), tmp_path / "s.pt", "authors")
     checkpoint = torch.load(tmp_path / "s.pt", weights_only=True)
-    torch.save({**checkpoint, ABOUT: '{"shape": [3, 16, 16]}'}, tmp_path / "s.pt")
+    torch.save({**checkpoint, ABOUT: '{"shape": [3, 16, 16], "image_shape": [3, 16, 16]}'}, tmp_path / "s.pt")
     with pytest.raises(CheckpointError, match="is damaged"):
         load_any(tmp_path / "s.pt")

@@ -87,7 +87,7 @@ def test_damaged_and_foreign_programs_are_refused(tmp_path):
 
 
 def test_a_contract_survives_its_text():
-    contract = Contract((3, 8, 8), 10, coupled=True, uint8=True, about={"alpha": 0.9})
+    contract = Contract((3, 8, 8), (3, 16, 16), 10, coupled=True, uint8=True, about={"alpha": 0.9})
     assert Contract.from_json(contract.to_json(), "here") == contract
     assert contract.inputs == ("noise", "labels", "x_T")
     assert dataclasses.replace(contract, num_classes=0).inputs == ("noise", "x_T")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import tyro
 from rich.console import Console
@@ -19,6 +20,16 @@ T = TypeVar("T")
 
 #: Text is not folded, so that paths and YAML can be copied; tables are printed with soft_wrap = False.
 console = Console(soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What the files of a model may leave open."""
+
+    #: Which weights, where a file holds several: the decay of an average, or 'raw'; for diffusers 'unet' or 'unet_ema'.
+    key: str | None = None
+    #: Which of the two it is, where the files do not tell (pickles of EDM and SiD).
+    kind: Literal["teacher", "generator"] | None = None
 
 
 def split_recipe(arguments: Sequence[str], default: str) -> tuple[Recipe, list[str]]:

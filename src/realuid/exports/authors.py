@@ -35,17 +35,23 @@ def write_authors(generator: Generator, out: Path, contract: Contract, ema_key: 
     save_torchcfm_student(_as_theirs(generator), out, ema_key=ema_key, about={ABOUT: contract.to_json()})
 
 
-def read_authors(path: Path) -> Generator:
-    """The generator of a distilled checkpoint: theirs, or one that `write_authors` wrote."""
-    about = read_torch_file(path).get(ABOUT)
-    if not isinstance(about, str):
-        return load_torchcfm_student(path)
+def is_noted(path: Path) -> bool:
+    """Whether a checkpoint is one that `write_authors` wrote."""
+    return isinstance(read_torch_file(path).get(ABOUT), str)
+
+
+def read_authors(path: Path, key: str | None = None) -> Generator:
+    """The generator of a checkpoint that `write_authors` wrote; `key` as in `load_torchcfm_student`.
+
+    Raises:
+        CheckpointError: where it is damaged.
+    """
     try:
-        settings = Contract.from_json(about, str(path)).about["network"]["settings"]
+        settings = Contract.from_json(read_torch_file(path).get(ABOUT), str(path)).about["network"]["settings"]
         options = ADMOptions(image_side=settings["sample_size"], head_channels=settings["attention_head_dim"])
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"'{path}' is damaged: what it says of its network cannot be read ({error}).") from error
-    return load_torchcfm_student(path, options=options)
+    return load_torchcfm_student(path, key, options=options)
 
 
 def _as_theirs(generator: Generator) -> Generator:

@@ -22,11 +22,12 @@ class Contract:
     """Inputs and output of an exported generator.
 
     `noise`: standard normal, float32, shape (b, *shape). `labels`: int64, shape (b,), where there are classes. `x_T`:
-    source images in data units, float32, shape (b, *shape), on coupled paths. `images`: shape (b, *shape), float32 in
-    data units ([-1, 1] for images, not clamped), or uint8.
+    source images in data units, float32, shape (b, *shape), on coupled paths. `images`: shape (b, *image_shape),
+    float32 in data units ([-1, 1] for images, not clamped), or uint8.
 
     Attributes:
-        shape: of one sample.
+        shape: of one sample's noise.
+        image_shape: of one image; another one where the network makes latents, which the file decodes itself.
         num_classes: 0 where unconditional.
         coupled: whether it takes x_T.
         uint8: whether images leave as uint8.
@@ -34,6 +35,7 @@ class Contract:
     """
 
     shape: tuple[int, ...]
+    image_shape: tuple[int, ...]
     num_classes: int = 0
     coupled: bool = False
     uint8: bool = False
@@ -44,7 +46,7 @@ class Contract:
         """The contract of a generator; `about` adds to its description."""
         model = generator.model
         described = {**about, **describe(generator)}
-        return cls(model.shape, model.num_classes, model.path.coupled, uint8, described)
+        return cls(model.shape, model.image_shape, model.num_classes, model.path.coupled, uint8, described)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -76,6 +78,7 @@ class Contract:
             raise CheckpointError(f"'{where}' was not written by `realuid export`: it does not say what it takes.")
         try:
             values = json.loads(text)
-            return cls(**{**values, "shape": tuple(int(n) for n in values["shape"])})
+            shapes = {name: tuple(int(n) for n in values[name]) for name in ("shape", "image_shape")}
+            return cls(**{**values, **shapes})
         except (ValueError, TypeError, KeyError) as error:
             raise CheckpointError(f"'{where}' is damaged: what it says of itself cannot be read ({error}).") from error

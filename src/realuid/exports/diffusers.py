@@ -143,7 +143,7 @@ class PipelineStudent(Student):
             raise CheckpointError(f"'{folder}' cannot be read as a one-step pipeline ({reason}).") from error
         config = self.unet.config
         shape = (config.out_channels, config.sample_size, config.sample_size)
-        super().__init__(Contract(shape, config.num_class_embeds or 0))
+        super().__init__(Contract(shape, shape, config.num_class_embeds or 0))
 
     def run(self, inputs: tuple[Tensor, ...]) -> Tensor:
         noise, labels = (*inputs, None)[:2]

@@ -131,9 +131,10 @@ def export_student(
     """
     options, out = options or ExportOptions(), Path(out)
     _check_request(to, options, out, push_to_hub)
-    about = {} if isinstance(generator, Generator) else description(generator)
-    generator = copy.deepcopy(generator).cpu() if isinstance(generator, Generator) else load_student(generator)
-    generator.eval()
+    if isinstance(generator, Generator):
+        generator, about = copy.deepcopy(generator).cpu().eval(), {}
+    else:
+        generator, about = load_student(generator), description(generator)
     evaluate = evaluate or EvaluateConfig()
     evaluator = None if data is None else _evaluator(generator, data, evaluate)
     if evaluator is not None:
@@ -181,7 +182,9 @@ def compare(generator: Generator, student: Generator | Student, contract: Contra
     for batch in (1, 3):
         given = dict(zip(contract.inputs, contract.example(batch, seed=batch), strict=True))
         condition = Condition(labels=given.get("labels"), x_T=given.get("x_T"))
-        ours, theirs = generator(given["noise"], condition), student(given["noise"], condition)
+        ours, theirs = (model(given["noise"], condition) for model in (generator, student))
+        if generator.codec:
+            ours = generator.codec.decode(ours)
         worst = max(worst, _difference(ours, theirs, contract.uint8))
     return worst
 

@@ -27,6 +27,8 @@ def foldable(generator: Generator) -> str | None:
         return "it starts from source images"
     if network.heads > 1:
         return f"its network makes {network.heads} predictions"
+    if generator.codec:
+        return "its images are decoded from latents"
     config = network.unet.config
     if config.time_embedding_type != "positional" or config.center_input_sample:
         return f"time_embedding_type = {config.time_embedding_type}, center_input_sample = {config.center_input_sample}"

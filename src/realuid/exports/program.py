@@ -33,8 +33,13 @@ class OneStep(nn.Module):
         super().__init__()
         self.contract, self.form = contract, form_of(generator)
         self.network = _for_any_batch(copy.deepcopy(generator.model.network)).eval().requires_grad_(False)
+        codec = generator.codec
+        self.autoencoder = _for_any_batch(copy.deepcopy(codec.autoencoder)) if codec else None
+        self.scale = codec.scale if codec else 1.0
         self.dtype = torch.float16 if half else torch.float32
         self.network.to(self.dtype)
+        if self.autoencoder is not None:
+            self.autoencoder.to(self.dtype)
         self.register_buffer("time", torch.tensor([self.form.time], dtype=torch.float32), persistent=False)
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -48,6 +53,8 @@ class OneStep(nn.Module):
         raw = self.network(x.to(self.dtype), self.time.expand(noise.shape[0]), condition).to(noise.dtype)
         for part, factor in zip(raw.chunk(len(self.form.out), dim=1), self.form.out, strict=True):
             image = image + factor * part
+        if self.autoencoder is not None:
+            image = self.autoencoder.decode((image / self.scale).to(self.dtype)).sample.to(noise.dtype)
         return to_uint8(image) if self.contract.uint8 else image
 
 
@@ -80,11 +87,21 @@ def _for_any_batch(network: nn.Module) -> nn.Module:
 
 
 def trace(step: OneStep) -> torch.export.ExportedProgram:
-    """A program for any batch size from 1."""
+    """A program for any batch size from 1.
+
+    Raises:
+        ExportError: where the network cannot be traced.
+    """
     example = step.contract.example(2)
     batch = torch.export.Dim("batch", min=1)
-    with torch.no_grad():
-        return torch.export.export(step, example, dynamic_shapes=(tuple({0: batch} for _ in example),), strict=False)
+    shapes = (tuple({0: batch} for _ in example),)
+    try:
+        with torch.no_grad():
+            return torch.export.export(step, example, dynamic_shapes=shapes, strict=False)
+    except Exception as error:  # a network of the user's own may do anything
+        reason = " ".join(str(error).split())[:300]
+        name = type(step.network).__name__
+        raise ExportError(f"the network, a {name}, cannot be traced for any batch size ({reason}).") from error
 
 
 def write_program(generator: Generator, out: Path, contract: Contract) -> None:

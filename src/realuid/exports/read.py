@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from realuid.errors import CheckpointError, ExportError
-from realuid.exports.authors import read_authors
+from realuid.errors import ExportError
+from realuid.exports.authors import is_noted, read_authors
 from realuid.exports.diffusers import is_one_step, read_diffusers
 from realuid.exports.onnx import OnnxStudent
 from realuid.exports.program import ProgramStudent
@@ -14,32 +14,33 @@ from realuid.exports.student import Student
 from realuid.models import Generator, MatchingModel
 from realuid.models.saving import read_config, read_header
 from realuid.teachers import load_model, model_folder
-from realuid.teachers.torch_file import read_torch_file
-from realuid.teachers.torchcfm import looks_like_student
-
-_TORCH_FILES = (".pt", ".pth", ".ckpt", ".bin")
+from realuid.teachers.load import Kind
 
 
-def load_any(path: str | Path) -> MatchingModel | Generator | Student:
-    """A model in any format that can be sampled: ours, or one that `realuid export` writes.
+def load_any(
+    path: str | Path, *, kind: Kind | None = None, key: str | None = None
+) -> MatchingModel | Generator | Student:
+    """A model in any format that can be sampled: what `load_model` takes, or what `realuid export` wrote.
 
-    .onnx, .pt2, a one-step pipeline folder of diffusers, a distilled checkpoint of the RealUID authors; everything else
-    is `load_model`'s.
+    Args:
+        path: .onnx, .pt2, a one-step pipeline folder of diffusers, an authors' checkpoint by `realuid export`; all else
+            is `load_model`'s.
+        kind, key: as in `load_model`.
 
     Raises:
         CheckpointError: where there is none, or it is damaged.
         ConfigError: where a format needs an extra that is not installed.
     """
-    path = Path(path)
-    if path.suffix == ".onnx":
-        return OnnxStudent(path)
-    if path.suffix == ".pt2":
-        return ProgramStudent(path)
-    if is_one_step(path):
-        return read_diffusers(path)
-    if path.suffix in _TORCH_FILES and path.is_file() and looks_like_student(read_torch_file(path)):
-        return read_authors(path)
-    return load_model(path)
+    local = Path(path)
+    if local.suffix == ".onnx":
+        return OnnxStudent(local)
+    if local.suffix == ".pt2":
+        return ProgramStudent(local)
+    if is_one_step(local):
+        return read_diffusers(local)
+    if local.suffix == ".pt" and local.is_file() and is_noted(local):
+        return read_authors(local, key)
+    return load_model(path, kind=kind, key=key)
 
 
 def load_student(path: str | Path) -> Generator:
@@ -49,11 +50,10 @@ def load_student(path: str | Path) -> Generator:
         CheckpointError: where there is none, or it is a teacher.
         ExportError: for a program, which has weights no longer.
     """
-    model = load_any(path)
+    model = load_any(path, kind="generator")
     if isinstance(model, Student):
         raise ExportError(f"'{path}' is exported already. Export again from the generator's own folder or weights.")
-    if not isinstance(model, Generator):
-        raise CheckpointError(f"'{path}' is a teacher, not a one-step generator: distil it first.")
+    assert isinstance(model, Generator)
     return model
 
 

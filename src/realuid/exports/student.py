@@ -23,6 +23,8 @@ class Student(ABC):
     def __init__(self, contract: Contract):
         self.contract = contract
         self.device = torch.device("cpu")
+        #: Images are images already: where the network makes latents, the exported file decodes them itself.
+        self.codec = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -44,7 +46,7 @@ class Student(ABC):
 
     @torch.no_grad()
     def __call__(self, z: Tensor, condition: Condition | None = None) -> Tensor:
-        """Standard normal z, shape (b, *shape), to samples of the same shape in data units, float32.
+        """Standard normal z, shape (b, *shape), to samples in data units, float32, shape (b, *image_shape).
 
         Raises:
             ConfigError: where labels or source images are missing.

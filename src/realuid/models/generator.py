@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from realuid.errors import ConfigError
+from realuid.models.codec import Codec
 from realuid.models.condition import Condition
 from realuid.models.matching import MatchingModel
 
@@ -43,6 +44,11 @@ class Generator(nn.Module):
     def num_classes(self) -> int:
         """Number of classes, 0 where unconditional."""
         return self.model.num_classes
+
+    @property
+    def codec(self) -> Codec | None:
+        """Where samples are latents: what turns them into images."""
+        return self.model.codec
 
     @property
     def device(self) -> torch.device:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
-from realuid.models import Condition, MatchingModel
+from realuid.models import Codec, Condition, MatchingModel
 from realuid.sampling.base import Noise, Sampler, as_batch
 from realuid.sampling.ode import euler, heun
 from realuid.sampling.posterior import ancestral, ddim
@@ -85,6 +85,9 @@ class OneStep(Protocol):
     def num_classes(self) -> int: ...
 
     @property
+    def codec(self) -> Codec | None: ...
+
+    @property
     def device(self) -> torch.device: ...
 
     def __call__(self, z: Tensor, condition: Condition | None = None, /) -> Tensor: ...
@@ -112,7 +115,7 @@ def generate(
         batch: samples at a time.
 
     Yields:
-        samples in data units, shape (<= batch, *shape), on the model's device.
+        samples in data units, shape (<= batch, *image_shape), on the model's device; latents are decoded.
     """
     if model.num_classes and labels is None:
         raise ConfigError(f"the model is conditional on {model.num_classes} classes: pass labels, one per sample.")
@@ -124,9 +127,10 @@ def generate(
         part = None if labels is None or not model.num_classes else labels[first : first + size].to(device)
         condition = Condition(labels=part)
         if isinstance(model, MatchingModel):
-            yield sample_teacher(model, z, steps, condition, sampler, _noise_of(seed, range(first, first + size)))
+            x = sample_teacher(model, z, steps, condition, sampler, _noise_of(seed, range(first, first + size)))
         else:
-            yield model(z, condition)
+            x = model(z, condition)
+        yield model.codec.decode(x) if model.codec else x
 
 
 def _noise_of(seed: int, samples: range) -> Noise:

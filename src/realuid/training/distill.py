@@ -13,11 +13,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from realuid.data import Dataset
+from realuid.data import Dataset, encode_dataset
 from realuid.errors import ConfigError
 from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel, fingerprint
-from realuid.models.saving import build, describe
+from realuid.models import Generator, MatchingModel, fingerprint, fresh
 from realuid.objectives import RealUID, UnwiseSettingWarning, advice
 from realuid.paths import check_prediction
 from realuid.sampling import balanced_labels, generate
@@ -44,6 +43,7 @@ class DistillTask(Task):
         config: settings.
         accelerator: device and processes.
         start: weights the generator starts from; by default the teacher's.
+        fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
     """
 
     def __init__(
@@ -53,7 +53,9 @@ class DistillTask(Task):
         config: DistillConfig,
         accelerator: Accelerator,
         start: MatchingModel | None = None,
+        fake: MatchingModel | None = None,
     ):
+        check_start(teacher, start, fake)
         check_batch(config.real_batch, data)
         self.config, self.path = config, teacher.path
         self.title = f"student ({config.alpha:g}, {config.beta:g})"
@@ -61,7 +63,7 @@ class DistillTask(Task):
         self.objective = RealUID(config.alpha, config.beta, config.alpha_sid)
         self.teacher = copy.deepcopy(teacher).to(accelerator.device).eval().requires_grad_(False)
         self.generator = Generator(copy.deepcopy(start or teacher), config.t_init).eval().requires_grad_(True)
-        self.fake = self._fake_start(teacher, config).eval().requires_grad_(True)
+        self.fake = self._fake_start(teacher, config, fake).eval().requires_grad_(True)
         self.learner = Player("generator", self.generator, config.generator_lr, config.betas, config, accelerator)
         self.opponent = Player("fake", self.fake, config.fake_lr, config.betas, config, accelerator)
         self.players = (self.learner, self.opponent)
@@ -80,14 +82,10 @@ class DistillTask(Task):
         self.inputs = {"data": data.fingerprint(), "teacher": fingerprint(teacher)}
 
     @staticmethod
-    def _fake_start(teacher: MatchingModel, config: DistillConfig) -> MatchingModel:
-        if config.fake_start == "teacher":
-            return copy.deepcopy(teacher)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(mix(config.seed, "fake start"))
-            fake = build(describe(teacher))
-        assert isinstance(fake, MatchingModel)
-        return fake
+    def _fake_start(teacher: MatchingModel, config: DistillConfig, fake: MatchingModel | None) -> MatchingModel:
+        if fake is not None or config.fake_start == "teacher":
+            return copy.deepcopy(fake or teacher)
+        return fresh(teacher, mix(config.seed, "fake start"))
 
     def update(self, number: int) -> dict[str, Tensor]:
         """K steps of the fake model, then one of the generator."""
@@ -155,11 +153,30 @@ class DistillTask(Task):
         return generate(model, count, labels=balanced_labels(count, classes) if classes else None, seed=seed)
 
 
+def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: MatchingModel | None) -> None:
+    """Raise ConfigError unless generator and fake model have weights to start from, and both fit the teacher."""
+    for name, model in (("start", start), ("fake", fake)):
+        if next((model or teacher).parameters(), None) is None:
+            raise ConfigError(
+                f"the {'teacher' if model is None else name} has no parameters, so nothing could learn: pass {name} = "
+                "a model of the same samples whose network has some."
+            )
+        if model is not None and (model.shape, model.num_classes) != (teacher.shape, teacher.num_classes):
+            raise ConfigError(
+                f"{name} is for samples of shape {model.shape} and {model.num_classes} classes, the teacher for "
+                f"{teacher.shape} and {teacher.num_classes}."
+            )
+    if fake is not None and fake.path != teacher.path:
+        raise ConfigError(f"fake is on path {fake.path}, the teacher on {teacher.path}: they have to be the same.")
+
+
 def check_fits(model: MatchingModel | Generator, data: Dataset) -> None:
     """Raise ConfigError unless model and data have the same shape and, if conditional, enough classes."""
     teacher = model.model if isinstance(model, Generator) else model
-    if teacher.shape != data.shape:
-        raise ConfigError(f"the model makes samples of shape {teacher.shape}, but the data has shape {data.shape}.")
+    if teacher.image_shape != data.shape:
+        raise ConfigError(
+            f"the model makes samples of shape {teacher.image_shape}, but the data has shape {data.shape}."
+        )
     if teacher.num_classes and data.labels is None:
         raise ConfigError(f"the model is conditional on {teacher.num_classes} classes, but the data has no labels.")
     if teacher.num_classes and data.num_classes > teacher.num_classes:
@@ -173,6 +190,7 @@ def distill_teacher(
     folder: str | Path,
     *,
     start: MatchingModel | None = None,
+    fake: MatchingModel | None = None,
     evaluator: Evaluator | None = None,
     resume: bool = False,
     about: dict[str, Any] | None = None,
@@ -182,10 +200,12 @@ def distill_teacher(
 
     Args:
         teacher: the model to distil.
-        data: real data; read where alpha, beta give it weight, and for class labels.
+        data: real data; read where alpha, beta give it weight, and for class labels. A teacher on latents encodes it
+            once, at the start.
         config: settings; everything random follows from `config.seed`.
         folder: of the run; what an earlier run left there is replaced.
         start: weights the generator starts from; by default the teacher's.
+        fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
         evaluator: for quick FDs on the way (with `config.evaluate_every`).
         resume: continue the run in `folder`.
         about: sections to add to the saved model's config.json.
@@ -198,7 +218,13 @@ def distill_teacher(
     for sentence in advice(config.alpha, config.beta, config.alpha_sid):
         warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
     accelerator = make_accelerator(config, Path(folder))
-    task = DistillTask(teacher, data, config, accelerator, start)
+    if teacher.codec:
+        if config.flip:
+            raise ConfigError(
+                "flip = True: the data is encoded once, and mirrored latents are not those of mirrored images."
+            )
+        data = encode_dataset(data, teacher.codec, accelerator.device)
+    task = DistillTask(teacher, data, config, accelerator, start, fake)
     student = Run(task, config, Path(folder), accelerator, evaluator, about, files).start(resume)
     assert isinstance(student, Generator)
     return student

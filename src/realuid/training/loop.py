@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from realuid.data import save_grid
 from realuid.errors import CheckpointError, NonFiniteError
 from realuid.files import atomic_file, repair, write_json
 from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel, from_pretrained, load_strictly, save_pretrained
+from realuid.models import Generator, MatchingModel, OwnNetwork, from_pretrained, load_strictly, save_pretrained
 from realuid.training.checkpoints import Checkpoints
 from realuid.training.config import LoopConfig, to_dict
 from realuid.training.ema import EMA
@@ -211,7 +212,9 @@ class Run:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             write_json(self.folder / "history.json", self.progress.history)
-        return from_pretrained(self.folder / ("best" if self.progress.best else "model"))
+        own = next((m for m in self.task.learner.module.modules() if isinstance(m, OwnNetwork)), None)
+        function = copy.deepcopy(own.function) if own else None
+        return from_pretrained(self.folder / ("best" if self.progress.best else "model"), function)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
