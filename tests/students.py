@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
+from pathlib import Path
+
+import diffusers_folders
 import torch
+from diffusers import DDIMScheduler, DDPMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
+from realuid.data import Dataset
 from realuid.models import (
     EDM,
     MLP,
@@ -18,6 +25,8 @@ from realuid.models import (
     build_network,
 )
 from realuid.paths import heads, make_path
+from realuid.teachers import load_teacher
+from realuid.training import DistillConfig, distill_teacher
 
 _EDM_SIZE = {"img_resolution": 8, "in_channels": 3, "out_channels": 3, "model_channels": 32, "channel_mult": [1, 2]}
 _EDM_SIZE |= {"num_blocks": 1, "attn_resolutions": [4]}
@@ -85,6 +94,29 @@ def interpolant() -> Generator:
     return unet("interpolant", "velocity_and_noise")
 
 
+@functools.cache
+def distilled(kind: str) -> Generator:
+    """Two updates from a teacher in a folder of diffusers: 'ddpm', 'edm', 'flow', or 'dit' on latents."""
+    schedulers = {
+        "ddpm": DDPMScheduler,
+        "edm": EDMEulerScheduler,
+        "flow": FlowMatchEulerDiscreteScheduler,
+        "dit": DDIMScheduler,
+    }
+    scheduler, latent = schedulers[kind](), kind == "dit"
+    side, labels = (16, torch.arange(8) % 5) if latent else (8, None)
+    images = torch.randint(256, (8, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    data = Dataset(images, labels, "noise", tuple("abcde") if latent else ())
+    config = DistillConfig(updates=2, batch=4, fake_updates=1, device="cpu")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if latent:
+            diffusers_folders.save_dit(folder / "teacher", diffusers_folders.dit(), scheduler)
+        else:
+            diffusers_folders.save_ddpm(folder / "teacher", diffusers_folders.unet(), scheduler)
+        return distill_teacher(load_teacher(folder / "teacher"), data, config, folder / "run")
+
+
 def condition(generator: Generator, batch: int) -> Condition:
     """Labels and source images, where the generator takes them."""
     labels = torch.arange(batch) % generator.num_classes if generator.num_classes else None
@@ -94,5 +126,6 @@ def condition(generator: Generator, batch: int) -> Condition:
 
 @torch.no_grad()
 def images(generator: Generator, z: Tensor, given: Condition) -> Tensor:
-    """What the generator itself makes."""
-    return generator(z, given)
+    """What the generator itself makes, decoded where it makes latents."""
+    made = generator(z, given)
+    return generator.codec.decode(made) if generator.codec else made

@@ -29,10 +29,14 @@ PLAIN = {
     "ddpm grid, noise, classes": lambda: students.unet("ddpm", classes=3),
     "ddpm grid, data": lambda: students.unet("ddpm", "data_prediction"),
     "ve, data": lambda: students.unet("ve"),
+    "distilled from a ddpm folder": lambda: students.distilled("ddpm"),
+    "distilled from an edm folder": lambda: students.distilled("edm"),
+    "distilled from a flow folder": lambda: students.distilled("flow"),
     "one channel": lambda: students.unet(shape=(1, 8, 8)),
 }
 #: With a short pipeline of our own in the folder.
 OWN = {"edm, classes": lambda: students.edm(classes=3), "bridge": students.bridge}
+OWN |= {"distilled from a dit folder": lambda: students.distilled("dit")}
 
 _CODE = """
 import sys, torch

@@ -28,6 +28,7 @@ KINDS = {
     "points": students.points,
     "bridge": students.bridge,
     "interpolant": students.interpolant,
+    "latents": lambda: students.distilled("dit"),
 }
 
 

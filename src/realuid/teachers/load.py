@@ -42,8 +42,8 @@ def load_model(
 
     Args:
         source: a model or run folder of realuid, or its one safetensors file; a folder of diffusers; a network pickle
-            in EDM's layout; a checkpoint of torchcfm or of the RealUID authors; or the id of a model on the Hugging Face
-            hub, 'org/name' or 'org/name@revision'.
+            in EDM's layout; a checkpoint of torchcfm or of the RealUID authors; or the id of a model on the Hugging
+            Face hub, 'org/name' or 'org/name@revision'.
         kind: which of the two it is, where the files do not tell: EDM's teachers and SiD's students look alike.
         key: which weights, where there are several: the decay of an average in a checkpoint ('raw' for the weights as
             trained), the entry of a pickle ('ema'), the folder of a network ('unet_ema').
