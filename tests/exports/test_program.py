@@ -12,7 +12,7 @@ import torch
 
 from realuid.errors import CheckpointError, ConfigError, ExportError
 from realuid.exports.contract import Contract
-from realuid.exports.program import ProgramStudent, write_program
+from realuid.exports.program import OneStep, ProgramStudent, write_program
 from realuid.models import Condition, Generator, MatchingModel, UNet
 from realuid.paths import LinearPath
 
@@ -42,6 +42,19 @@ def test_a_program_makes_the_same_images(kind, tmp_path):
     for batch in (1, 5, 70):
         z, given = torch.randn(batch, *generator.shape), students.condition(generator, batch)
         torch.testing.assert_close(student(z, given), students.images(generator, z, given), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["ncsn++", "points", "adm", "bridge"])
+def test_half_precision_keeps_times_and_frequencies_whole(kind):
+    generator = KINDS[kind]()
+    contract = Contract.of(generator)
+    inputs = contract.example(8)
+    given = dict(zip(contract.inputs, inputs, strict=True))
+    exact = students.images(generator, given["noise"], Condition(given.get("labels"), given.get("x_T")))
+    with torch.no_grad():
+        images = OneStep(generator, contract, half=True)(*inputs)
+    assert images.dtype == torch.float32
+    assert 1e-6 < float((images - exact).pow(2).mean().sqrt() / exact.std()) < 5e-3
 
 
 def test_torch_alone_runs_it(tmp_path):

@@ -37,9 +37,9 @@ class OneStep(nn.Module):
         self.autoencoder = _for_any_batch(copy.deepcopy(codec.autoencoder)) if codec else None
         self.scale = codec.scale if codec else 1.0
         self.dtype = torch.float16 if half else torch.float32
-        if half:
-            self.half()
-        #: Float32 whatever the network computes in: half precision cannot tell one step of a thousand from the next.
+        for parameter in self.parameters() if half else ():
+            parameter.data = parameter.data.half()
+        # Buffers stay float32, as does the time: half precision cannot tell one step of a thousand from the next.
         self.register_buffer("time", torch.tensor([self.form.time], dtype=torch.float32), persistent=False)
 
     def forward(self, *inputs: Tensor) -> Tensor:
