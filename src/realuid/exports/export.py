@@ -131,10 +131,7 @@ def export_student(
     """
     options, out = options or ExportOptions(), Path(out)
     _check_request(to, options, out, push_to_hub)
-    if isinstance(generator, Generator):
-        generator, about = copy.deepcopy(generator).cpu().eval(), {}
-    else:
-        generator, about = load_student(generator), description(generator)
+    generator, about = _with_description(generator)
     evaluate = evaluate or EvaluateConfig()
     evaluator = None if data is None else _evaluator(generator, data, evaluate)
     if evaluator is not None:
@@ -154,6 +151,13 @@ def export_student(
             reduced = _measure(student, evaluator, evaluate)
     address = upload(out, push_to_hub, private) if push_to_hub else None
     return Export(out, difference, about.get("measurement"), reduced, own_code, address)
+
+
+def _with_description(source: Generator | str | Path) -> tuple[Generator, dict[str, Any]]:
+    """A generator on the CPU, the user's own left where it is, and what its files say of how it was made."""
+    if isinstance(source, Generator):
+        return copy.deepcopy(source).cpu().eval(), {}
+    return load_student(source), description(source)
 
 
 def _check_request(to: str, options: ExportOptions, out: Path, push_to_hub: str) -> None:

@@ -9,6 +9,7 @@ time, up to rounding; what passes the network by (A z) is not the network's and 
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from diffusers import UNet2DModel
@@ -48,7 +49,7 @@ def refit(generator: Generator, form: Form, *, into: float, out: float, time: fl
     """
     if (reason := foldable(generator)) is not None:
         raise ExportError(f"the network cannot be refitted: {reason}.")
-    unet = copy.deepcopy(generator.model.network.unet)  # type: ignore[union-attr]
+    unet: Any = copy.deepcopy(generator.model.network).unet
     unet.conv_in.weight.copy_(unet.conv_in.weight.double() * (form.into / into))
     for parameter in (unet.conv_out.weight, unet.conv_out.bias):
         parameter.copy_(parameter.double() * (form.out[0] / out))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.models.resnet import ResnetBlock2D
@@ -29,12 +30,14 @@ class OneStep(nn.Module):
         half: compute in float16; noise and float images stay float32.
     """
 
+    time: Tensor
+
     def __init__(self, generator: Generator, contract: Contract, half: bool = False):
         super().__init__()
         self.contract, self.form = contract, form_of(generator)
         self.network = _for_any_batch(copy.deepcopy(generator.model.network)).eval().requires_grad_(False)
         codec = generator.codec
-        self.autoencoder = _for_any_batch(copy.deepcopy(codec.autoencoder)) if codec else None
+        self.autoencoder: Any = _for_any_batch(copy.deepcopy(codec.autoencoder)) if codec else None
         self.scale = codec.scale if codec else 1.0
         self.dtype = torch.float16 if half else torch.float32
         for parameter in self.parameters() if half else ():
