@@ -37,12 +37,18 @@ def run(arguments: Sequence[str]) -> None:
             console.print(f"{name:<16} {load_recipe(name).description}", highlight=False)
     elif what in recipe_names() or Path(what).suffix in (".yaml", ".yml"):
         console.print(dump_recipe(load_recipe(what)), highlight=False, markup=False)
+        if what == "digits":  # the one name that is both
+            _data(what)
     elif is_model(what):
         _model(what, options.loading)
     else:
-        data = load_dataset(what)
-        classes = f", {data.num_classes} classes" if data.num_classes else ""
-        console.print(f"{data.name}: {len(data)} samples of shape {data.shape}{classes}", highlight=False)
+        _data(what)
+
+
+def _data(what: str) -> None:
+    data = load_dataset(what)
+    classes = f", {data.num_classes} classes" if data.num_classes else ""
+    console.print(f"{data.name}: {len(data)} samples of shape {data.shape}{classes}", highlight=False)
 
 
 def _model(what: str, loading: ModelOptions) -> None:
