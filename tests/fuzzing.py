@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import diffusers_folders
 import edm_layout
 import torch
+from diffusers import DDPMScheduler
 
 from realuid.errors import RealUIDError
 from realuid.models import (
@@ -26,7 +28,7 @@ from realuid.models import (
     save_pretrained,
 )
 from realuid.paths import VEPath, make_path
-from realuid.teachers import load_edm_pickle
+from realuid.teachers import load_edm_pickle, load_teacher
 
 Model = MatchingModel | Generator
 
@@ -34,6 +36,8 @@ SONG = {**edm_layout.DDPMPP_CIFAR, "img_resolution": 8, "model_channels": 8, "ch
 SONG |= {"attn_resolutions": [4], "label_dim": 3}
 ADM = {**edm_layout.ADM_IMAGENET, "img_resolution": 8, "model_channels": 8, "channel_mult": [1, 2], "num_blocks": 1}
 ADM |= {"attn_resolutions": [4], "label_dim": 0}
+
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 #: Longer than any file here takes by far.
 SECONDS = 20
@@ -187,6 +191,28 @@ def fuzz_pickles(folder: Path, count: int, seed: int) -> Iterator[str]:
     for i in range(count):
         path.write_bytes(mutate(*files[i % len(files)], chance))
         yield outcome(lambda: load_edm_pickle(path))
+
+
+def diffusers_cases(parent: Path) -> list[tuple[Path, str, bytes, list[int]]]:
+    """A whole pipeline of diffusers, and each of its files."""
+    scheduler = DDPMScheduler(num_train_timesteps=20)
+    folder = diffusers_folders.save_ddpm(parent / "pipeline", diffusers_folders.unet(), scheduler)
+    files = ["unet/config.json", "scheduler/scheduler_config.json", "model_index.json"]
+    cases = [(folder, name, data := (folder / name).read_bytes(), list(range(len(data)))) for name in files]
+    weights = (folder / WEIGHTS).read_bytes()
+    return [*cases, (folder, WEIGHTS, weights, list(range(8 + int.from_bytes(weights[:8], "little"))))]
+
+
+def fuzz_diffusers(folder: Path, count: int, seed: int) -> Iterator[str]:
+    """Outcomes of loading `count` pipelines of diffusers with a damaged file."""
+    chance, cases = random.Random(seed), diffusers_cases(folder)
+    for i in range(count):
+        model, file, data, hot = cases[i % len(cases)]
+        (model / file).write_bytes(mutate(data, hot, chance))
+        try:
+            yield outcome(lambda model=model: load_teacher(model))
+        finally:
+            (model / file).write_bytes(data)
 
 
 def fuzz_folders(folder: Path, count: int, seed: int) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The Python interface in a few functions: load data and models, train, distil, sample, evaluate."""
+"""The Python interface in a few functions: load data and models, train, distil, sample, evaluate, export."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from realuid.data import Dataset, load_dataset
+from realuid.exports import Export, ExportOptions, FormatName, export_student, load_any
 from realuid.models import Generator, MatchingModel, NetworkConfig
 from realuid.recipes import DataConfig, EvaluateConfig, PathConfig, Recipe
 from realuid.recipes.run import Measurement, make_evaluator, measure, new_teacher
-from realuid.sampling import generate
+from realuid.sampling import OneStep, generate
 from realuid.teachers import load_generator, load_model, load_teacher
+from realuid.teachers.check import check_teacher, require_sound
 from realuid.training import DistillConfig, TeacherConfig, distill_teacher, train_teacher
+from realuid.training.distill import check_fits
 
 
 def _data(data: Dataset | str) -> Dataset:
@@ -61,27 +64,40 @@ def distill(
     beta: float = 1.0,
     out: str | Path = "runs/student",
     config: DistillConfig | None = None,
+    start: MatchingModel | None = None,
+    fake: MatchingModel | None = None,
+    trust_teacher: bool = False,
 ) -> Generator:
     """Distil a teacher into a one-step generator by RealUID.
 
     Args:
-        teacher: a model, or the folder of one.
+        teacher: a model, or what `load_teacher` takes.
         data: real data, or what `load_dataset` takes.
         alpha, beta: the loss's coefficients; 1, 1 uses no real data.
         out: folder of the run.
         config: all other settings (its alpha and beta are replaced).
+        start: weights the generator starts from; by default the teacher's.
+        fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
+        trust_teacher: go on even if the teacher denoises the data worse than trivially (see `check_teacher`).
+
+    Raises:
+        CheckpointError: for such a teacher, with the likely cause.
 
     Returns:
-        the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1];
-        `generator(z, Condition(x_T=...))` on a coupled path.
+        the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
+        which `sample` decodes); `generator(z, Condition(x_T=...))` on a coupled path.
     """
     model = teacher if isinstance(teacher, MatchingModel) else load_teacher(teacher)
     config = dataclasses.replace(config or DistillConfig(), alpha=alpha, beta=beta)
-    return distill_teacher(model, _data(data), config, out)
+    data = _data(data)
+    check_fits(model, data)
+    if not trust_teacher:
+        require_sound(model, data)
+    return distill_teacher(model, data, config, out, start=start, fake=fake)
 
 
 def sample(
-    model: MatchingModel | Generator | str | Path,
+    model: MatchingModel | OneStep | str | Path,
     count: int,
     *,
     labels: Tensor | None = None,
@@ -90,20 +106,19 @@ def sample(
     sampler: str | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """Draw samples, shape (count, *shape), in data units ([-1, 1] for images).
+    """Draw samples, shape (count, *image_shape), in data units ([-1, 1] for images).
 
     Args:
-        model: a teacher, a generator, or the folder of one.
+        model: a teacher, a generator, what `load_model` takes, or what `export` wrote.
         count: how many.
         labels: classes, int64, shape (count,), for a conditional model.
         sources: x_T in data units, shape (count, *shape), for a coupled path.
         steps, sampler: for a teacher; by default its path's own sampler.
         seed: of the noise.
     """
-    loaded = load_model(model) if isinstance(model, str | Path) else model
-    return torch.cat(
-        list(generate(loaded, count, labels=labels, sources=sources, steps=steps, sampler=sampler, seed=seed))
-    )
+    loaded = load_any(model) if isinstance(model, str | Path) else model
+    batches = generate(loaded, count, labels=labels, sources=sources, steps=steps, sampler=sampler, seed=seed)
+    return torch.cat(list(batches))
 
 
 def evaluate(
@@ -112,7 +127,7 @@ def evaluate(
     """FD, KID, precision and recall of a model against data, one number a seed.
 
     Args:
-        model: a teacher, a generator, or the folder of one.
+        model: a teacher, a generator, or what `load_model` takes.
         data: real data, or what `load_dataset` takes.
         config: samples, seeds, feature extractor, and how a teacher is sampled.
     """
@@ -121,4 +136,56 @@ def evaluate(
     return measure(loaded, make_evaluator(_data(data), config), config)
 
 
-__all__ = ["distill", "evaluate", "load_dataset", "load_generator", "load_model", "load_teacher", "sample", "train"]
+def export(
+    generator: Generator | str | Path,
+    out: str | Path,
+    to: FormatName,
+    *,
+    options: ExportOptions | None = None,
+    data: Dataset | str | None = None,
+    evaluate: EvaluateConfig | None = None,
+    push_to_hub: str = "",
+    private: bool = False,
+) -> Export:
+    """Write a one-step generator in another format, read it back and compare; nothing is written where they differ.
+
+    Args:
+        generator: a generator, or where one is; of a run folder, the averaged weights.
+        out: a new folder (diffusers) or a file: .onnx, .pt2 (torch), .safetensors, .pt (authors).
+        to: 'diffusers', 'onnx', 'torch', 'safetensors' or 'authors'.
+        options: uint8 images, reduced precision, licence, ...
+        data: measure the FD against it, for the model card and for a reduced precision.
+        evaluate: how that is measured.
+        push_to_hub: upload the folder to this repository, owner/name (diffusers).
+        private: of a repository that is created.
+
+    Returns:
+        where it is, how far its images are from the generator's, and what was measured.
+
+    Raises:
+        ExportError: where the format has no room for the model, the result differs, or the upload fails.
+    """
+    return export_student(
+        generator,
+        out,
+        to,
+        options,
+        data=None if data is None else _data(data),
+        evaluate=evaluate,
+        push_to_hub=push_to_hub,
+        private=private,
+    )
+
+
+__all__ = [
+    "check_teacher",
+    "distill",
+    "evaluate",
+    "export",
+    "load_dataset",
+    "load_generator",
+    "load_model",
+    "load_teacher",
+    "sample",
+    "train",
+]

@@ -53,7 +53,7 @@ def test_samples_come_from_the_data_the_model_was_trained_on(runs: Path, model: 
 def test_pairs_that_are_missing_are_asked_for(runs: Path, capsys, tmp_path: Path) -> None:
     arguments = ["train", str(runs / "bridge.yaml"), "--data.pairs", "None", "--out", str(tmp_path / "run")]
     assert main(arguments) == 2
-    assert "'interpolant' is coupled: it needs pairs" in " ".join(capsys.readouterr().err.split())
+    assert "a coupled path needs pairs" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "run").exists()
 
 

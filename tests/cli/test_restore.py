@@ -94,7 +94,7 @@ def test_mistakes(images: Path, tmp_path: Path, capsys) -> None:
         assert not (tmp_path / out).exists() or any((tmp_path / out).iterdir())
         return said(capsys)
 
-    assert "starts from noise (path 'linear'), not from images. Use `realuid sample`" in restore("flow", images, "x")
+    assert "starts from noise, not from images. Use `realuid sample`" in restore("flow", images, "x")
     assert "there is no folder or zip at" in restore("model", tmp_path / "no", "x")
     assert "cannot write" in restore("model", images, "x.png")
     assert "is not empty" in restore("model", images, "in")

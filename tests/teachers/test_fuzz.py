@@ -13,6 +13,12 @@ def test_damaged_checkpoints_load_or_raise_the_librarys_errors(fuzz, tmp_path):
     assert 5 < outcomes.count("loaded") < 200  # the mutations neither do nothing nor destroy everything
 
 
+def test_damaged_pipelines_load_or_raise_the_librarys_errors(tmp_path):
+    outcomes = list(fuzzing.fuzz_diffusers(tmp_path, 80, seed=0))
+    assert len(outcomes) == 80 and "loaded" in outcomes
+    assert set(outcomes) <= {"loaded", "CheckpointError", "ConfigError"}
+
+
 def test_the_watch_sees_what_it_should(tmp_path):
     def load():
         os.system("true")

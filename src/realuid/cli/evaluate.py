@@ -11,7 +11,7 @@ from typing import Annotated
 
 import tyro
 
-from realuid.cli.options import console, parse, trained_on
+from realuid.cli.options import ModelOptions, console, parse, trained_on
 from realuid.files import write_json
 from realuid.recipes import DataConfig, EvaluateConfig
 from realuid.recipes.run import images_per_second, make_evaluator, measure
@@ -23,7 +23,7 @@ from realuid.training.distill import check_fits
 class Options:
     """Measure FD, KID, precision and recall over several seeds, and images per second."""
 
-    #: A model folder or a run folder.
+    #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, or a hub id.
     model: tyro.conf.Positional[str]
     #: What to compare with; by default the data the model was trained on.
     data: DataConfig = field(default_factory=lambda: DataConfig(source=""))
@@ -31,12 +31,13 @@ class Options:
     #: Also write the figures to this JSON file.
     out: Path | None = None
     device: str = "cpu"
+    loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
 
 def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     options = parse(Options, "evaluate", arguments)
-    model = load_model(options.model).to(options.device)
+    model = load_model(options.model, kind=options.loading.kind, key=options.loading.key).to(options.device)
     chosen = options.data if options.data.source else trained_on(options.model)
     data = chosen.load()
     check_fits(model, data)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import tyro
 from rich.console import Console
@@ -14,13 +16,23 @@ from realuid.errors import CheckpointError, ConfigError
 from realuid.models.saving import read_config
 from realuid.recipes import DataConfig, Recipe, load_recipe, recipe_names
 from realuid.recipes.run import RECIPE
-from realuid.teachers import model_folder
+from realuid.teachers import local_path, model_folder, recognise
 from realuid.training.checkpoints import Checkpoints
 
 T = TypeVar("T")
 
 #: Text is not folded, so that paths and YAML can be copied; tables are printed with soft_wrap = False.
 console = Console(soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What the files of a model may leave open."""
+
+    #: Which weights, where a file holds several: the decay of an average, or 'raw'; for diffusers 'unet' or 'unet_ema'.
+    key: str | None = None
+    #: Which of the two it is, where the files do not tell (pickles of EDM and SiD).
+    kind: Literal["teacher", "generator"] | None = None
 
 
 def split_recipe(arguments: Sequence[str], default: str) -> tuple[Recipe, list[str]]:
@@ -58,12 +70,17 @@ def replace(recipe: Recipe, **sections: object) -> Recipe:
 
 
 def trained_on(model: str) -> DataConfig:
-    """The data a model was trained on, as its folder says (settings, or a source alone); digits where it says nothing."""
-    said = read_config(model_folder(model)).get("data", {})
-    try:
-        return DataConfig(**({"source": said} if isinstance(said, str) else said))
-    except TypeError as error:
-        raise CheckpointError(f"'{model}' does not say what its data was ({error}). Pass --data.source.") from error
+    """The data that realuid trained a model on: its settings, or a source alone; digits where its folder says nothing.
+
+    Raises:
+        ConfigError: where its files do not say.
+    """
+    path = local_path(model)
+    if recognise(path) == "realuid":
+        said = read_config(model_folder(path)).get("data", {})
+        with contextlib.suppress(TypeError):
+            return DataConfig(**({"source": said} if isinstance(said, str) else said))
+    raise ConfigError(f"'{model}' does not say what it was trained on: pass --data.source, the data to compare with.")
 
 
 def recipe_of_run(folder: Path) -> Recipe:

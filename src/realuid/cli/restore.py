@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import tyro
 
-from realuid.cli.options import console, parse
+from realuid.cli.options import ModelOptions, console, parse
 from realuid.data import to_float
 from realuid.data.pairs import read_inputs
 from realuid.data.writers import write_named
 from realuid.errors import ConfigError
-from realuid.models import Generator
+from realuid.exports import load_any
 from realuid.sampling import generate
-from realuid.teachers import load_model
 
 
 @dataclass(frozen=True)
 class Options:
     """Restore degraded images, with a one-step generator in one call or with a teacher in many."""
 
-    #: A model folder or a run folder.
+    #: A model, as for `realuid sample`, or what `realuid export` wrote.
     model: tyro.conf.Positional[str]
     #: Folder or zip of degraded images, of the model's size or a whole fraction of it.
     images: tyro.conf.Positional[Path]
@@ -40,6 +40,7 @@ class Options:
     seed: int = 0
     batch: int = 256
     device: str = "cpu"
+    loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -47,18 +48,16 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(Options, "restore", arguments)
     if options.batch < 1:
         raise ConfigError(f"batch = {options.batch}: must be at least 1.")
-    model = load_model(options.model).to(options.device)
-    matching = model.model if isinstance(model, Generator) else model
-    if not matching.path.coupled:
+    model = load_any(options.model, kind=options.loading.kind, key=options.loading.key).to(options.device)
+    if not model.coupled:
         raise ConfigError(
-            f"'{options.model}' starts from noise (path '{matching.path.name}'), not from images. Use `realuid sample` "
-            "or a model of a coupled path."
+            f"'{options.model}' starts from noise, not from images. Use `realuid sample`, or a model of a coupled path."
         )
-    names, sources = read_inputs(options.images, matching.shape)
+    names, sources = read_inputs(options.images, model.shape)
     batches = generate(
         model,
         len(names),
-        labels=_labels(options, matching.num_classes, len(names)),
+        labels=_labels(options, model.num_classes, len(names)),
         sources=to_float(sources),
         steps=options.steps,
         sampler=options.sampler,

@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import tyro
 
-from realuid.cli.options import console, parse, trained_on
+from realuid.cli.options import ModelOptions, console, parse, trained_on
 from realuid.data import Dataset, conditions, sample_image, save_image
 from realuid.data.writers import write_samples
 from realuid.errors import ConfigError
-from realuid.models import Condition, Generator
+from realuid.exports import load_any
+from realuid.models import Condition
 from realuid.recipes import DataConfig
 from realuid.sampling import balanced_labels, generate
-from realuid.teachers import load_model
 
 
 @dataclass(frozen=True)
 class Options:
     """Draw images from a teacher (many calls) or a one-step generator."""
 
-    #: A model folder or a run folder.
+    #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, a hub id;
+    #: or what `realuid export` wrote.
     model: tyro.conf.Positional[str]
     #: Where to: one .png (a grid), a .zip (EDM layout) or a folder of PNG files.
     out: Path = Path("samples.png")
@@ -42,6 +44,7 @@ class Options:
     seed: int = 0
     batch: int = 256
     device: str = "cpu"
+    loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -49,10 +52,9 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(Options, "sample", arguments)
     if options.count < 1 or options.batch < 1:
         raise ConfigError(f"count = {options.count}, batch = {options.batch}: both must be at least 1.")
-    model = load_model(options.model).to(options.device)
-    matching = model.model if isinstance(model, Generator) else model
-    classes = class_labels(options, matching.num_classes)
-    if matching.path.coupled:
+    model = load_any(options.model, kind=options.loading.kind, key=options.loading.key).to(options.device)
+    classes = class_labels(options, model.num_classes)
+    if model.coupled:
         data = pairs_of_classes((options.data if options.data.source else trained_on(options.model)).load(), options)
         given = conditions(model, data, options.count)
     else:
@@ -68,7 +70,7 @@ def run(arguments: Sequence[str]) -> None:
         seed=options.seed,
         batch=options.batch,
     )
-    if matching.path.coupled and options.out.suffix == ".png":
+    if model.coupled and options.out.suffix == ".png":
         save_image(sample_image(model, data, torch.cat(list(batches))), options.out)
     else:
         write_samples(batches, options.out, given.labels)

@@ -6,6 +6,7 @@ from realuid.data.conditions import check_pairs, conditions, sample_image, sampl
 from realuid.data.dataset import Dataset, Order, random_flip, to_float, to_uint8
 from realuid.data.degradations import DEGRADATIONS, degrade
 from realuid.data.grid import grid_image, save_grid, save_image
+from realuid.data.latents import encode_dataset
 from realuid.data.sources import load_dataset
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "check_pairs",
     "conditions",
     "degrade",
+    "encode_dataset",
     "grid_image",
     "load_dataset",
     "random_flip",

@@ -11,20 +11,20 @@ from torch import Tensor
 from realuid.data.dataset import Dataset, to_float
 from realuid.data.grid import grid_image
 from realuid.errors import DataError
-from realuid.models import Condition, Generator, MatchingModel
+from realuid.models import Condition, MatchingModel
 from realuid.paths import Path
-from realuid.sampling import balanced_labels, generate
+from realuid.sampling import OneStep, balanced_labels, generate
 
 #: Columns of a picture of samples; one of pairs holds this many triples a row.
 _COLUMNS, _TRIPLES = 8, 4
 
 
-def check_pairs(path: Path, data: Dataset) -> None:
-    """Raise DataError if a coupled path is to be trained or sampled without pairs."""
-    if path.coupled and data.sources is None:
+def check_pairs(needs: Path | MatchingModel | OneStep, data: Dataset) -> None:
+    """Raise DataError if a coupled path, or a model on one, is to be trained or sampled without pairs."""
+    if needs.coupled and data.sources is None:
         raise DataError(
-            f"path '{path.name}' is coupled: it needs pairs, but '{data.name}' has none. Set data.pairs (a degradation "
-            "or a folder of source images), or use a folder with input/ and target/."
+            f"a coupled path needs pairs, but '{data.name}' has none. Set data.pairs (a degradation, or a folder of "
+            "source images), or use a folder with input/ and target/."
         )
 
 
@@ -33,7 +33,7 @@ def pair_index(data: Dataset, count: int) -> Tensor:
     return torch.arange(count) % len(data)
 
 
-def conditions(model: MatchingModel | Generator, data: Dataset, count: int) -> Condition:
+def conditions(model: MatchingModel | OneStep, data: Dataset, count: int) -> Condition:
     """What `count` samples of a model are conditioned on.
 
     On a coupled path: x_T (and, where the model is conditional, the classes) of the pairs `pair_index`. Elsewhere
@@ -42,17 +42,16 @@ def conditions(model: MatchingModel | Generator, data: Dataset, count: int) -> C
     Raises:
         DataError: for a coupled path without pairs.
     """
-    matching = model.model if isinstance(model, Generator) else model
-    check_pairs(matching.path, data)
-    if not matching.path.coupled:
-        return Condition(balanced_labels(count, matching.num_classes) if matching.num_classes else None)
+    check_pairs(model, data)
+    if not model.coupled:
+        return Condition(balanced_labels(count, model.num_classes) if model.num_classes else None)
     index = pair_index(data, count).to(data.values.device)
-    labels = data.labels[index] if matching.num_classes and data.labels is not None else None
+    labels = data.labels[index] if model.num_classes and data.labels is not None else None
     return Condition(labels, to_float(data.sources[index]))  # type: ignore[index]
 
 
 def samples(
-    model: MatchingModel | Generator,
+    model: MatchingModel | OneStep,
     data: Dataset,
     count: int,
     *,
@@ -75,7 +74,7 @@ def samples(
     )
 
 
-def sample_image(model: MatchingModel | Generator, data: Dataset, x: Tensor, columns: int = _COLUMNS) -> Image.Image:
+def sample_image(model: MatchingModel | OneStep, data: Dataset, x: Tensor, columns: int = _COLUMNS) -> Image.Image:
     """Samples made under `conditions(model, data, len(x))` as one picture.
 
     On a coupled path of images: triples of input, sample and truth.
@@ -86,8 +85,7 @@ def sample_image(model: MatchingModel | Generator, data: Dataset, x: Tensor, col
         x: samples in data units, shape (n, *shape).
         columns: samples a row where they do not come in triples.
     """
-    path = (model.model if isinstance(model, Generator) else model).path
-    if not path.coupled or not data.is_image:
+    if not model.coupled or not data.is_image:
         return grid_image(x, columns)
     shown = data.subset(pair_index(data, len(x)).to(data.values.device)).to("cpu")
     source, truth = to_float(shown.sources), to_float(shown.values)  # type: ignore[arg-type]

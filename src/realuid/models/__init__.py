@@ -5,13 +5,17 @@ from __future__ import annotations
 from realuid.models.adm_unet import ADMUNet
 from realuid.models.architectures import NETWORKS
 from realuid.models.backbones import NetworkConfig, build_network
+from realuid.models.codec import Codec
 from realuid.models.condition import Condition
+from realuid.models.fresh import fresh
 from realuid.models.generator import SIGMA_INIT, Generator
 from realuid.models.guidance import Guided, guided
 from realuid.models.matching import MatchingModel, count_parameters, fingerprint, model_device
-from realuid.models.networks import MLP, Network, UNet
+from realuid.models.networks import MLP, DiT, Network, UNet
+from realuid.models.own import OwnNetwork
 from realuid.models.preconditioning import (
     EDM,
+    IDDPM,
     PRECONDITIONINGS,
     VE,
     VP,
@@ -21,12 +25,14 @@ from realuid.models.preconditioning import (
     Steps,
     make_preconditioning,
 )
-from realuid.models.saving import from_pretrained, save_pretrained
+from realuid.models.saving import from_pretrained, load_single_file, save_pretrained, save_single_file
 from realuid.models.song_unet import SongUNet
+from realuid.models.teacher import Teacher
 from realuid.models.weights import check_weights, load_strictly
 
 __all__ = [
     "EDM",
+    "IDDPM",
     "MLP",
     "NETWORKS",
     "PRECONDITIONINGS",
@@ -34,26 +40,33 @@ __all__ = [
     "VE",
     "VP",
     "ADMUNet",
+    "Codec",
     "Condition",
+    "DiT",
     "Generator",
     "Guided",
     "MatchingModel",
     "Network",
     "NetworkConfig",
+    "OwnNetwork",
     "Plain",
     "Preconditioning",
     "Reversed",
     "SongUNet",
     "Steps",
+    "Teacher",
     "UNet",
     "build_network",
     "check_weights",
     "count_parameters",
     "fingerprint",
+    "fresh",
     "from_pretrained",
     "guided",
+    "load_single_file",
     "load_strictly",
     "make_preconditioning",
     "model_device",
     "save_pretrained",
+    "save_single_file",
 ]

@@ -33,7 +33,9 @@ class Guided(MatchingModel):
                 f"guidance = {scale:g}: the model never learned to do without labels. Train the teacher with "
                 "conditional data and label_dropout > 0, or use guidance = 1."
             )
-        super().__init__(model.network, model.path, model.prediction, model.preconditioning, null_class=True)
+        super().__init__(
+            model.network, model.path, model.prediction, model.preconditioning, model.codec, null_class=True
+        )
         self.scale = scale
 
     def estimate(self, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Estimate:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from realuid.errors import ConfigError
+from realuid.models.codec import Codec
 from realuid.models.condition import Condition
 from realuid.models.networks import Network
 from realuid.models.preconditioning import Plain, Preconditioning
@@ -22,6 +23,7 @@ class MatchingModel(nn.Module):
         path: the conditional path.
         prediction: what the (preconditioned) network predicts; by default the path's own.
         preconditioning: scales of input, output and time; `Plain` passes x_t and 1000 t.
+        codec: where samples are latents: what turns them into images.
         null_class: whether the network's last class stands for "no label" (classifier-free guidance).
     """
 
@@ -31,6 +33,7 @@ class MatchingModel(nn.Module):
         path: Path,
         prediction: str | None = None,
         preconditioning: Preconditioning | None = None,
+        codec: Codec | None = None,
         null_class: bool = False,
     ):
         super().__init__()
@@ -38,6 +41,7 @@ class MatchingModel(nn.Module):
         self.path, self.null_class = path, null_class
         self.prediction = check_prediction(prediction or path.default_prediction, path)
         self.preconditioning = preconditioning or Plain()
+        self.codec = codec
         self.heads = heads(self.prediction)
         if network.heads != self.heads:
             raise ConfigError(
@@ -52,15 +56,30 @@ class MatchingModel(nn.Module):
         return self.network.shape
 
     @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of one sample as people see it: decoded, where the model lives on latents."""
+        return self.codec.image_shape(self.shape) if self.codec else self.shape
+
+    @property
     def num_classes(self) -> int:
         """Number of classes, 0 where unconditional; the null class is the one after them."""
         return self.network.num_classes - self.null_class
+
+    @property
+    def coupled(self) -> bool:
+        """Whether it starts from source images x_T."""
+        return self.path.coupled
 
     @property
     def default_sampler(self) -> str:
         """How it is sampled unless told otherwise: the path's way, or along the velocity where that way needs x_T."""
         needs_source = self.path.coupled and not self.path.markov
         return "euler" if needs_source and not self.network.sees_source else self.path.default_sampler
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the parameters."""
+        return model_device(self)
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition | None = None, space: str | None = None) -> Tensor:
         """The model's prediction at x_t, converted to `space`.
@@ -112,5 +131,5 @@ def fingerprint(module: nn.Module) -> str:
 
 
 def model_device(module: nn.Module) -> torch.device:
-    """The device of a module's parameters."""
-    return next(module.parameters()).device
+    """The device of a module's parameters; the CPU where it has none."""
+    return next((p.device for p in module.parameters()), torch.device("cpu"))

@@ -23,7 +23,7 @@ from realuid.models import Generator, MatchingModel, build_network, make_precond
 from realuid.paths import heads
 from realuid.recipes.config import EvaluateConfig, Recipe, dump_recipe
 from realuid.reports import write_report
-from realuid.sampling import SAMPLERS
+from realuid.sampling import SAMPLERS, OneStep
 from realuid.seeds import mix
 from realuid.training import DistillConfig, distill_teacher, train_teacher
 from realuid.training.accelerate import make_accelerator
@@ -70,7 +70,7 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
             heads=heads(recipe.path.prediction or path.default_prediction),
         )
     preconditioning = make_preconditioning(recipe.path.preconditioning)
-    return MatchingModel(network, path, recipe.path.prediction, preconditioning, null_class)
+    return MatchingModel(network, path, recipe.path.prediction, preconditioning, null_class=null_class)
 
 
 def _evaluator_if_due(data: Dataset, recipe: Recipe, config: LoopConfig) -> Evaluator | None:
@@ -172,15 +172,15 @@ class Measurement:
         }
 
 
-def calls_of(model: MatchingModel | Generator, config: EvaluateConfig) -> int:
+def calls_of(model: MatchingModel | OneStep, config: EvaluateConfig) -> int:
     """Network calls a sample."""
-    if isinstance(model, Generator):
+    if not isinstance(model, MatchingModel):
         return 1
     calls = SAMPLERS[config.sampler or model.default_sampler].calls(config.steps)
     return calls if config.guidance == 1 else 2 * calls
 
 
-def measure(model: MatchingModel | Generator, evaluator: Evaluator, config: EvaluateConfig) -> Measurement:
+def measure(model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig) -> Measurement:
     """FD, KID, precision and recall over several seeds, and how well pairs are restored where there are any.
 
     Args:
@@ -188,8 +188,8 @@ def measure(model: MatchingModel | Generator, evaluator: Evaluator, config: Eval
         evaluator: data and features to compare with.
         config: samples, seeds, and how a teacher is sampled.
     """
-    data, path = evaluator.data, (model.model if isinstance(model, Generator) else model).path
-    restoration = Restoration(data, label_classifier(evaluator)) if path.coupled and data.is_image else None
+    data = evaluator.data
+    restoration = Restoration(data, label_classifier(evaluator)) if model.coupled and data.is_image else None
     scores = []
     for seed in range(config.seeds):
         batches = _samples(model, data, config.samples, config, seed=mix("fd", seed))
@@ -206,7 +206,7 @@ def label_classifier(evaluator: Evaluator) -> Classifier | None:
 
 
 def _samples(
-    model: MatchingModel | Generator, data: Dataset, count: int, config: EvaluateConfig, seed: int = 0
+    model: MatchingModel | OneStep, data: Dataset, count: int, config: EvaluateConfig, seed: int = 0
 ) -> Iterator[Tensor]:
     return samples(model, data, count, steps=config.steps, sampler=config.sampler, guidance=config.guidance, seed=seed)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
-from realuid.models import Condition, Generator, MatchingModel, guided, model_device
+from realuid.models import Codec, Condition, MatchingModel, guided
 from realuid.sampling.base import Noise, Sampler, as_batch
 from realuid.sampling.dpm_solver import dpm_solver
 from realuid.sampling.ode import euler, heun
@@ -16,14 +17,10 @@ from realuid.sampling.posterior import ancestral, ddim
 from realuid.sampling.sde import sde
 from realuid.seeds import stream
 
-SAMPLERS: dict[str, Sampler] = {
-    "euler": euler,
-    "heun": heun,
-    "ddim": ddim,
-    "ancestral": ancestral,
-    "sde": sde,
-    "dpm_solver": dpm_solver,
-}  # type: ignore[dict-item]
+SAMPLERS = cast(
+    dict[str, Sampler],
+    {"euler": euler, "heun": heun, "ddim": ddim, "ancestral": ancestral, "sde": sde, "dpm_solver": dpm_solver},
+)
 
 
 @torch.no_grad()
@@ -82,9 +79,30 @@ def _check_start(model: MatchingModel) -> None:
         )
 
 
+class OneStep(Protocol):
+    """A one-step generator, ours or one that another library computes."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def num_classes(self) -> int: ...
+
+    @property
+    def coupled(self) -> bool: ...
+
+    @property
+    def codec(self) -> Codec | None: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __call__(self, z: Tensor, condition: Condition | None = None, /) -> Tensor: ...
+
+
 @torch.no_grad()
 def generate(
-    model: MatchingModel | Generator,
+    model: MatchingModel | OneStep,
     count: int,
     *,
     labels: Tensor | None = None,
@@ -108,27 +126,27 @@ def generate(
         batch: samples at a time.
 
     Yields:
-        samples in data units, shape (<= batch, *shape), on the model's device.
+        samples in data units, shape (<= batch, *image_shape), on the model's device; latents are decoded.
     """
-    model = model if isinstance(model, Generator) else guided(model, guidance)
-    matching = model.model if isinstance(model, Generator) else model
-    if matching.num_classes and labels is None:
-        raise ConfigError(f"the model is conditional on {matching.num_classes} classes: pass labels, one per sample.")
-    if matching.path.coupled and sources is None:
-        raise ConfigError(f"path '{matching.path.name}' starts from source images: pass sources, one per sample.")
-    device = model_device(model)
+    model = guided(model, guidance) if isinstance(model, MatchingModel) else model
+    if model.num_classes and labels is None:
+        raise ConfigError(f"the model is conditional on {model.num_classes} classes: pass labels, one per sample.")
+    if model.coupled and sources is None:
+        raise ConfigError("the model starts from source images: pass sources, one per sample.")
+    device = model.device
     noise = torch.Generator().manual_seed(seed)
     for first in range(0, count, batch):
         size = min(batch, count - first)
         part = slice(first, first + size)
-        z = torch.stack([torch.randn(matching.shape, generator=noise) for _ in range(size)]).to(device)
-        label = labels[part].to(device) if matching.num_classes and labels is not None else None
-        x_T = sources[part].to(device) if matching.path.coupled and sources is not None else None
-        if isinstance(model, Generator):
-            yield model(z, Condition(label, x_T))
-        else:
+        z = torch.stack([torch.randn(model.shape, generator=noise) for _ in range(size)]).to(device)
+        label = labels[part].to(device) if model.num_classes and labels is not None else None
+        x_T = sources[part].to(device) if model.coupled and sources is not None else None
+        if isinstance(model, MatchingModel):
             on_the_way = _noise_of(seed, range(first, first + size))
-            yield sample_teacher(model, z if x_T is None else x_T, steps, Condition(label), sampler, on_the_way)
+            x = sample_teacher(model, z if x_T is None else x_T, steps, Condition(label), sampler, on_the_way)
+        else:
+            x = model(z, Condition(label, x_T))
+        yield model.codec.decode(x) if model.codec else x
 
 
 def _noise_of(seed: int, samples: range) -> Noise:

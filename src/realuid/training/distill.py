@@ -13,11 +13,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from realuid.data import Dataset, check_pairs, samples
+from realuid.data import Dataset, check_pairs, encode_dataset, samples
 from realuid.errors import ConfigError
 from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel, fingerprint, guided
-from realuid.models.saving import build, describe
+from realuid.models import Generator, MatchingModel, fingerprint, fresh, guided
 from realuid.objectives import RealUID, UnwiseSettingWarning, advice
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
@@ -25,7 +24,7 @@ from realuid.training.batches import Batches, Draw, micro_batches
 from realuid.training.config import DistillConfig
 from realuid.training.ema import EMA
 from realuid.training.loop import Run, Task
-from realuid.training.player import Player
+from realuid.training.player import Player, able_to_learn
 from realuid.training.teacher import check_batch, parts_of
 from realuid.training.updates import fake_loss, generator_loss
 
@@ -42,6 +41,7 @@ class DistillTask(Task):
         config: settings.
         accelerator: device and processes.
         start: weights the generator starts from; by default the teacher's.
+        fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
     """
 
     def __init__(
@@ -51,7 +51,9 @@ class DistillTask(Task):
         config: DistillConfig,
         accelerator: Accelerator,
         start: MatchingModel | None = None,
+        fake: MatchingModel | None = None,
     ):
+        check_start(teacher, start, fake)
         check_batch(config.real_batch, data)
         self.config, self.path = config, teacher.path
         self.title = f"student ({config.alpha:g}, {config.beta:g})"
@@ -61,8 +63,8 @@ class DistillTask(Task):
         frozen = guided(copy.deepcopy(teacher), config.guidance)
         self.teacher = frozen.to(accelerator.device).eval().requires_grad_(False)
         student = Generator(copy.deepcopy(start or teacher), config.t_init, config.noise)
-        self.generator = student.eval().requires_grad_(True)
-        self.fake = self._fake_start(teacher, config).eval().requires_grad_(True)
+        self.generator = able_to_learn(student.eval())
+        self.fake = able_to_learn(self._fake_start(teacher, config, fake).eval())
         self.learner = Player("generator", self.generator, config.generator_lr, config.betas, config, accelerator)
         self.opponent = Player("fake", self.fake, config.fake_lr, config.betas, config, accelerator)
         self.players = (self.learner, self.opponent)
@@ -81,14 +83,10 @@ class DistillTask(Task):
         self.inputs = {"data": data.fingerprint(pairs=True), "teacher": fingerprint(teacher)}
 
     @staticmethod
-    def _fake_start(teacher: MatchingModel, config: DistillConfig) -> MatchingModel:
-        if config.fake_start == "teacher":
-            return copy.deepcopy(teacher)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(mix(config.seed, "fake start"))
-            fake = build(describe(teacher))
-        assert isinstance(fake, MatchingModel)
-        return fake
+    def _fake_start(teacher: MatchingModel, config: DistillConfig, fake: MatchingModel | None) -> MatchingModel:
+        if fake is not None or config.fake_start == "teacher":
+            return copy.deepcopy(fake or teacher)
+        return fresh(teacher, mix(config.seed, "fake start"))
 
     def update(self, number: int) -> dict[str, Tensor]:
         """K steps of the fake model, then one of the generator."""
@@ -124,10 +122,9 @@ class DistillTask(Task):
             gaps.append((gap, t))
             return loss
 
-        self.fake.requires_grad_(False)
         parts = micro_batches(draw, parts_of(len(draw), c.micro_batch))
-        values = self.learner.step(number, [partial(loss_of, part=part) for part in parts])
-        self.fake.requires_grad_(True)
+        with self.opponent.frozen():
+            values = self.learner.step(number, [partial(loss_of, part=part) for part in parts])
         gap, t = (torch.cat(column) for column in zip(*gaps, strict=True))
         return values | self._gap_by_time(gap, t)
 
@@ -155,6 +152,23 @@ class DistillTask(Task):
         return samples(model, self.batches.data, count, seed=seed)
 
 
+def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: MatchingModel | None) -> None:
+    """Raise ConfigError unless generator and fake model have weights to start from, and both fit the teacher."""
+    for name, model in (("start", start), ("fake", fake)):
+        if next((model or teacher).parameters(), None) is None:
+            raise ConfigError(
+                f"the {'teacher' if model is None else name} has no parameters, so nothing could learn: pass {name} = "
+                "a model of the same samples whose network has some."
+            )
+        if model is not None and (model.shape, model.num_classes) != (teacher.shape, teacher.num_classes):
+            raise ConfigError(
+                f"{name} is for samples of shape {model.shape} and {model.num_classes} classes, the teacher for "
+                f"{teacher.shape} and {teacher.num_classes}."
+            )
+    if fake is not None and fake.path != teacher.path:
+        raise ConfigError(f"fake is on path {fake.path}, the teacher on {teacher.path}: they have to be the same.")
+
+
 def check_fits(model: MatchingModel | Generator, data: Dataset) -> None:
     """Raise ConfigError unless model and data have the same shape and, if conditional, enough classes.
 
@@ -162,9 +176,13 @@ def check_fits(model: MatchingModel | Generator, data: Dataset) -> None:
         DataError: for a coupled path without pairs.
     """
     teacher = model.model if isinstance(model, Generator) else model
-    check_pairs(teacher.path, data)
-    if teacher.shape != data.shape:
-        raise ConfigError(f"the model makes samples of shape {teacher.shape}, but the data has shape {data.shape}.")
+    check_pairs(teacher, data)
+    if teacher.codec and teacher.coupled:
+        raise ConfigError("the model starts from source images, and those cannot be latents yet: use one on pixels.")
+    if teacher.image_shape != data.shape:
+        raise ConfigError(
+            f"the model makes samples of shape {teacher.image_shape}, but the data has shape {data.shape}."
+        )
     if teacher.num_classes and data.labels is None:
         raise ConfigError(f"the model is conditional on {teacher.num_classes} classes, but the data has no labels.")
     if teacher.num_classes and data.num_classes > teacher.num_classes:
@@ -178,6 +196,7 @@ def distill_teacher(
     folder: str | Path,
     *,
     start: MatchingModel | None = None,
+    fake: MatchingModel | None = None,
     evaluator: Evaluator | None = None,
     resume: bool = False,
     about: dict[str, Any] | None = None,
@@ -187,10 +206,12 @@ def distill_teacher(
 
     Args:
         teacher: the model to distil.
-        data: real data; read where alpha, beta give it weight, and for class labels.
+        data: real data; read where alpha, beta give it weight, and for class labels. A teacher on latents encodes it
+            once, at the start.
         config: settings; everything random follows from `config.seed`.
         folder: of the run; what an earlier run left there is replaced.
         start: weights the generator starts from; by default the teacher's.
+        fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
         evaluator: for quick FDs on the way (with `config.evaluate_every`).
         resume: continue the run in `folder`.
         about: sections to add to the saved model's config.json.
@@ -203,7 +224,13 @@ def distill_teacher(
     for sentence in advice(config.alpha, config.beta, config.alpha_sid):
         warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
     accelerator = make_accelerator(config, Path(folder))
-    task = DistillTask(teacher, data, config, accelerator, start)
+    if teacher.codec:
+        if config.flip:
+            raise ConfigError(
+                "flip = True: the data is encoded once, and mirrored latents are not those of mirrored images."
+            )
+        data = encode_dataset(data, teacher.codec, accelerator.device)
+    task = DistillTask(teacher, data, config, accelerator, start, fake)
     student = Run(task, config, Path(folder), accelerator, evaluator, about, files).start(resume)
     assert isinstance(student, Generator)
     return student

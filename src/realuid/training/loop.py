@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from realuid.data import sample_image, save_image
 from realuid.errors import CheckpointError, NonFiniteError
 from realuid.files import atomic_file, repair, write_json
 from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel, from_pretrained, load_strictly, save_pretrained
+from realuid.models import Generator, MatchingModel, OwnNetwork, from_pretrained, load_strictly, save_pretrained
 from realuid.training.batches import Batches
 from realuid.training.checkpoints import Checkpoints
 from realuid.training.config import LoopConfig, to_dict
@@ -148,7 +150,10 @@ class Run:
         def due(every: int) -> bool:
             return bool(every) and (done % every == 0 or last)
 
-        if self.accelerator.device.type == "cpu" or due(self.config.log_every) or due(self.config.save_every) or last:
+        c = self.config
+        if self.accelerator.device.type == "cpu" or any(
+            due(every) for every in (1 if last else 0, c.log_every, c.save_every, c.evaluate_every, c.sample_every)
+        ):
             self._check_finite(values)
         log.advance(done)
         if due(self.config.log_every):
@@ -192,6 +197,11 @@ class Run:
             with self.task.ema.applied(decay) as model:
                 samples = self.task.sample(model, self.config.quick_samples, SAMPLE_SEED)
                 fd = self.evaluator.score(samples, full=False).fd  # type: ignore[union-attr]
+                if not math.isfinite(fd):
+                    raise NonFiniteError(
+                        f"the FD of samples is {fd} at update {self.progress.update} of {self.folder}. The last good "
+                        f"checkpoint is untouched: {self._last_good()}. Try a lower learning rate or precision fp32."
+                    )
                 entry[f"fd/ema_{decay}"] = fd
                 if self.progress.best is None or fd < self.progress.best["fd"]:
                     self.progress.best = {"fd": fd, "update": self.progress.update, "ema": decay}
@@ -219,7 +229,9 @@ class Run:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             write_json(self.folder / "history.json", self.progress.history)
-        return from_pretrained(self.folder / ("best" if self.progress.best else "model"))
+        own = next((m for m in self.task.learner.module.modules() if isinstance(m, OwnNetwork)), None)
+        function = copy.deepcopy(own.function) if own else None
+        return from_pretrained(self.folder / ("best" if self.progress.best else "model"), function)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
