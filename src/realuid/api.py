@@ -16,7 +16,7 @@ from realuid.recipes.run import Measurement, make_evaluator, measure
 from realuid.sampling import generate
 from realuid.seeds import mix
 from realuid.teachers import load_generator, load_model, load_teacher
-from realuid.training import DistillConfig, TeacherConfig, distill_teacher, train_teacher
+from realuid.training import DistillConfig, TeacherConfig, distill_teacher, fine_tuning, load_start, train_teacher
 
 
 def _data(data: Dataset | str) -> Dataset:
@@ -60,6 +60,8 @@ def distill(
     beta: float = 1.0,
     out: str | Path = "runs/student",
     config: DistillConfig | None = None,
+    start: Generator | str | Path | None = None,
+    start_ema: float | None = None,
 ) -> Generator:
     """Distil a teacher into a one-step generator by RealUID.
 
@@ -69,13 +71,17 @@ def distill(
         alpha, beta: the loss's coefficients; 1, 1 uses no real data.
         out: folder of the run.
         config: all other settings (its alpha and beta are replaced).
+        start: fine-tune this distilled generator instead of distilling from scratch.
+        start_ema: which average of its weights, where `start` is a run's folder; None takes the best.
 
     Returns:
         the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1].
     """
     model = teacher if isinstance(teacher, MatchingModel) else load_teacher(teacher)
-    config = dataclasses.replace(config or DistillConfig(), alpha=alpha, beta=beta)
-    return distill_teacher(model, _data(data), config, out)
+    config = config or (DistillConfig() if start is None else fine_tuning(DistillConfig()))
+    config = dataclasses.replace(config, alpha=alpha, beta=beta)
+    begin = load_start(start, start_ema) if isinstance(start, str | Path) else start
+    return distill_teacher(model, _data(data), config, out, start=begin)
 
 
 def sample(

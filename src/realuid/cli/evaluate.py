@@ -51,6 +51,8 @@ def run(arguments: Sequence[str]) -> None:
         "images_per_second": images_per_second({"model": model}, options.evaluate)["model"],
         "settings": dataclasses.asdict(options.evaluate),
     }
+    if (published := read_config(model_folder(options.model)).get("published_fid")) is not None:
+        figures["published_fid"] = published
     console.print_json(json.dumps(figures))
     if options.out:
         write_json(options.out, figures)

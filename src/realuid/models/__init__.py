@@ -6,6 +6,7 @@ from realuid.models.adm_unet import ADMUNet
 from realuid.models.architectures import NETWORKS
 from realuid.models.backbones import NetworkConfig, build_network
 from realuid.models.condition import Condition
+from realuid.models.discriminator import Discriminator
 from realuid.models.generator import SIGMA_INIT, Generator
 from realuid.models.matching import MatchingModel, count_parameters, model_device
 from realuid.models.networks import MLP, Network, UNet
@@ -24,6 +25,7 @@ __all__ = [
     "VP",
     "ADMUNet",
     "Condition",
+    "Discriminator",
     "Generator",
     "MatchingModel",
     "Network",

@@ -37,6 +37,10 @@ class Network(nn.Module):
         """Args: x, shape (b, *shape), already scaled; time, shape (b,), already scaled. Returns: `heads` like x."""
         raise NotImplementedError
 
+    def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
+        """The module whose output is the deepest features, and the shape of those of one sample: (c, h, w) or (c,)."""
+        raise NotImplementedError
+
     def labels(self, condition: Condition) -> Tensor | None:
         """The labels this network needs, or an error naming what is missing."""
         if self.num_classes and condition.labels is None:
@@ -74,6 +78,11 @@ class UNet(Network):
                 raise ConfigError("the model is conditional on the source image x_T, but none was passed.")
             x = torch.cat([x, condition.x_T.to(x.dtype)], dim=1)
         return self.unet(x, time, class_labels=self.labels(condition), return_dict=False)[0]
+
+    def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
+        channels = self.unet.config.block_out_channels
+        height, width = (side >> (len(channels) - 1) for side in self.shape[1:])
+        return self.unet.mid_block, (channels[-1], height, width)
 
 
 class MLP(Network):
@@ -116,6 +125,7 @@ class MLP(Network):
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)) for _ in range(depth)
         )
+        self.middle = nn.Identity()
         self.outlet = nn.Linear(width, features * heads)
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
@@ -128,7 +138,12 @@ class MLP(Network):
         if self.classes is not None:
             embedding = embedding + self.classes(self.labels(condition))
         h = self.inlet(x)
-        for modulation, block in zip(self.modulations, self.blocks, strict=True):
+        for i, (modulation, block) in enumerate(zip(self.modulations, self.blocks, strict=True)):
             scale, shift = modulation(nn.functional.silu(embedding)).chunk(2, dim=1)
             h = h + block(nn.functional.layer_norm(h, h.shape[1:]) * (1 + scale) + shift)
+            if i == len(self.blocks) // 2:
+                h = self.middle(h)
         return self.outlet(h)
+
+    def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
+        return self.middle, (self.inlet.out_features,)

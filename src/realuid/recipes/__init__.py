@@ -5,6 +5,7 @@ from __future__ import annotations
 from realuid.recipes.config import (
     DataConfig,
     EvaluateConfig,
+    Origin,
     PathConfig,
     Recipe,
     dump_recipe,
@@ -16,6 +17,7 @@ from realuid.recipes.config import (
 __all__ = [
     "DataConfig",
     "EvaluateConfig",
+    "Origin",
     "PathConfig",
     "Recipe",
     "dump_recipe",

@@ -18,14 +18,18 @@ from realuid.errors import ConfigError
 from realuid.files import write_json
 from realuid.metrics import Evaluator, make_extractor
 from realuid.models import Generator, MatchingModel, build_network, model_device
+from realuid.models.saving import CONFIG
 from realuid.recipes.config import EvaluateConfig, Recipe, dump_recipe
 from realuid.reports import write_report
 from realuid.sampling import SAMPLERS, balanced_labels, generate
 from realuid.seeds import mix
-from realuid.training import DistillConfig, distill_teacher, train_teacher
+from realuid.teachers import load_generator
+from realuid.training import DistillConfig, distill_teacher, load_start, train_teacher
 from realuid.training.accelerate import make_accelerator
+from realuid.training.checkpoints import Checkpoints
 from realuid.training.config import LoopConfig, to_dict
 from realuid.training.distill import check_fits
+from realuid.training.loop import Hopeless
 from realuid.training.teacher import check_batch
 
 #: The file of a run's folder that holds its resolved recipe.
@@ -74,7 +78,11 @@ def run_teacher(recipe: Recipe, folder: Path, resume: bool = False) -> MatchingM
         folder,
         evaluator=evaluator,
         resume=resume,
-        about={"data": recipe.data.source, "training": to_dict(recipe.teacher)},
+        about={
+            "data": recipe.data.source,
+            "training": to_dict(recipe.teacher),
+            **({"published_fid": recipe.published["teacher"]} if "teacher" in recipe.published else {}),
+        },
         files={RECIPE: dump_recipe(recipe)},
     )
 
@@ -85,24 +93,86 @@ def run_student(
     folder: Path,
     *,
     config: DistillConfig | None = None,
+    start: Generator | None = None,
     resume: bool = False,
-    teacher_name: str = "",
+    about: dict[str, Any] | None = None,
+    data: Dataset | None = None,
+    evaluator: Evaluator | None = None,
+    hopeless: Hopeless | None = None,
 ) -> Generator:
-    """Distil a teacher by the recipe (or by `config` in place of its `distill` section)."""
-    data = recipe_data(recipe)
+    """Distil a teacher by the recipe (or by `config` in place of its `distill` section).
+
+    Args:
+        recipe, teacher, folder: what, from what, and where to.
+        config: settings of this student.
+        start: a distilled generator to go on from.
+        resume: continue the run in `folder`.
+        about: sections to add to the saved model's config.json.
+        data, evaluator: where they are at hand; otherwise they are read and made.
+        hopeless: see `Run`.
+    """
+    data = data or recipe_data(recipe)
     config = config or recipe.distill
+    if start is not None and config.t_init is None:  # so that the saved settings are enough to resume
+        config = dataclasses.replace(config, t_init=start.t_init)
     check_fits(teacher, data)
-    evaluator = _evaluator_if_due(data, recipe, config)
+    evaluator = evaluator if evaluator and config.evaluate_every else _evaluator_if_due(data, recipe, config)
     return distill_teacher(
         teacher,
         data,
         config,
         folder,
+        start=start,
         evaluator=evaluator,
         resume=resume,
-        about={"data": recipe.data.source, "teacher": teacher_name, "distillation": to_dict(config)},
+        about={"data": recipe.data.source, "distillation": to_dict(config), **(about or {})},
         files={RECIPE: dump_recipe(dataclasses.replace(recipe, distill=config))},
+        hopeless=hopeless,
     )
+
+
+def run_named_student(
+    recipe: Recipe, name: str, teacher: MatchingModel, folder: Path, *, teacher_name: str = "", chain: bool = False
+) -> Generator:
+    """Make one of the recipe's students, in `folder / name`.
+
+    Args:
+        recipe, name: which student.
+        teacher: what is distilled.
+        folder: of all students of the recipe. A fine-tuned one starts from its origin's run there.
+        teacher_name: for the saved model.
+        chain: go on from what an earlier call left: finished runs are read, unfinished ones resumed, and the students
+            that this one starts from are made first.
+    """
+    origin, run = recipe.origin(name), folder / name
+    if chain and is_finished(run):
+        return load_generator(run)
+    if chain and origin:
+        run_named_student(recipe, origin.student, teacher, folder, teacher_name=teacher_name, chain=True)
+    about: dict[str, Any] = {"teacher": teacher_name}
+    if origin:
+        about["start"] = {"student": str(folder / origin.student), "ema": origin.ema or "best"}
+    if name in recipe.published:
+        about["published_fid"] = recipe.published[name]
+    return run_student(
+        recipe,
+        teacher,
+        run,
+        config=recipe.student(name),
+        start=load_start(folder / origin.student, origin.ema) if origin else None,
+        resume=chain and has_checkpoint(run),
+        about=about,
+    )
+
+
+def is_finished(run: Path) -> bool:
+    """Whether a run's folder holds its result."""
+    return (run / "model" / CONFIG).is_file()
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Whether a run's folder holds something to resume from."""
+    return bool(Checkpoints(run / "checkpoints").steps())
 
 
 @dataclass(frozen=True)
@@ -214,12 +284,9 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -
     teacher = models["teacher"]
     assert isinstance(teacher, MatchingModel)
     for name in recipe.students:
-        config = recipe.student(name)
         timed(
             name,
-            lambda name=name, config=config: run_student(
-                recipe, teacher, folder / name, config=config, teacher_name=str(folder / "teacher")
-            ),
+            lambda name=name: run_named_student(recipe, name, teacher, folder, teacher_name=str(folder / "teacher")),
         )
     say("measuring")
     rates = images_per_second(models, recipe.evaluate)
@@ -235,6 +302,11 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -
     for name in recipe.students:
         config = recipe.student(name)
         entries[name] |= {"alpha": config.alpha, "beta": config.beta, "alpha_sid": config.alpha_sid}
+        entries[name] |= {"objective": config.objective, "lambda_g": config.lambda_g}
+        if origin := recipe.origin(name):
+            entries[name]["start"] = origin.student
+    for name in recipe.published.keys() & entries.keys():
+        entries[name]["published_fid"] = recipe.published[name]
     results = {
         "recipe": recipe.name,
         "data": data.name,
