@@ -16,7 +16,7 @@ from realuid.data import load_dataset
 from realuid.files import write_json
 from realuid.models.saving import read_config
 from realuid.recipes import DataConfig, EvaluateConfig
-from realuid.recipes.run import images_per_second, make_evaluator, measure
+from realuid.recipes.run import images_per_second, make_evaluator, measure, measure_classes
 from realuid.teachers import load_model, model_folder
 from realuid.training.distill import check_fits
 
@@ -51,6 +51,8 @@ def run(arguments: Sequence[str]) -> None:
         "images_per_second": images_per_second({"model": model}, options.evaluate)["model"],
         "settings": dataclasses.asdict(options.evaluate),
     }
+    if scores := measure_classes(model, evaluator, options.evaluate):
+        figures["classes"] = scores.to_dict()
     if (published := read_config(model_folder(options.model)).get("published_fid")) is not None:
         figures["published_fid"] = published
     console.print_json(json.dumps(figures))

@@ -18,6 +18,7 @@ COMMANDS = {
     "distill": "distil a teacher into a one-step generator",
     "sample": "draw images from a teacher or a generator",
     "evaluate": "measure FD, KID, precision and recall of a model",
+    "sweep": "try many (alpha, beta) with one teacher and compare",
     "analyze": "draw where the coefficients act, from closed forms",
     "info": "say what a model, a run, a recipe or a data set is",
 }

@@ -79,6 +79,44 @@ class EvaluateConfig:
 
 T = TypeVar("T")
 
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """Which settings a sweep tries."""
+
+    #: Values of alpha; of a random search: its ends.
+    alpha: tuple[float, ...] = (0.92, 0.96, 1.0)
+    #: Values of beta / alpha; of a random search: its ends.
+    ratio: tuple[float, ...] = (0.96, 0.98, 1.0, 1.02, 1.04)
+    #: Values of further settings of `distill`, by name.
+    others: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    #: Runs of every setting, each with a seed of its own.
+    seeds: int = 1
+    search: Literal["grid", "random"] = "grid"
+    #: Settings that a random search tries.
+    trials: int = 20
+    #: A trial is stopped whose best quick FD so far is this many times the median of the others at the same update; 0:
+    #: none is.
+    hopeless: float = 2.0
+    #: Share of a trial's updates before which it is never stopped.
+    patience: float = 0.25
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "trials"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"sweep.{name} = {getattr(self, name)}: must be at least 1.")
+        if self.hopeless and self.hopeless < 1:
+            raise ConfigError(f"sweep.hopeless = {self.hopeless}: must be at least 1, or 0 for never.")
+        if not 0 <= self.patience <= 1:
+            raise ConfigError(f"sweep.patience = {self.patience} is outside [0, 1].")
+        if not self.alpha or not self.ratio:
+            raise ConfigError("sweep.alpha and sweep.ratio need at least one value each.")
+        allowed = {f.name for f in dataclasses.fields(DistillConfig)} - {"alpha", "beta", "seed"}
+        for name in self.others:
+            if name not in allowed:
+                raise ConfigError(f"sweep.others: {unknown_name('setting', name, allowed)}")
+
+
 #: Keys of a student that are not settings of its distillation.
 _START = ("start", "start_ema")
 
@@ -105,6 +143,7 @@ class Recipe:
     #: starts from an earlier student's best average (`start_ema`: from the one of that decay), see `fine_tuning`.
     students: dict[str, dict[str, Any]] = field(default_factory=dict)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     #: FIDs that a paper reports for this setting: of 'teacher', of 'distill' and of students by name.
     published: dict[str, float] = field(default_factory=dict)
 
@@ -180,7 +219,8 @@ def _read(name_or_path: str) -> str:
 def parse_recipe(text: str, where: str) -> Recipe:
     """A recipe from YAML text; `where` is for messages.
 
-    With `base: NAME` it is what differs from another recipe; mappings are joined, anything else is replaced.
+    With `base: NAME` it is what differs from another recipe: mappings are joined, null removes what the base says, and
+    anything else replaces it.
     """
     values = _values(text, where)
     _check_keys(values, Recipe, where)
@@ -203,7 +243,7 @@ def _values(text: str, where: str) -> dict[str, Any]:
 
 def _join(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     both = {k: _join(base[k], v) for k, v in changes.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
-    return {**base, **changes, **both}
+    return {k: v for k, v in {**base, **changes, **both}.items() if v is not None}
 
 
 def _number(value: Any) -> Any:

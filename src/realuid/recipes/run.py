@@ -16,7 +16,7 @@ from realuid._version import __version__
 from realuid.data import Dataset, load_dataset
 from realuid.errors import ConfigError
 from realuid.files import write_json
-from realuid.metrics import Evaluator, make_extractor
+from realuid.metrics import ClassScores, Evaluator, class_scores, classifier, make_extractor
 from realuid.models import Generator, MatchingModel, build_network, model_device
 from realuid.models.saving import CONFIG
 from realuid.recipes.config import EvaluateConfig, Recipe, dump_recipe
@@ -208,13 +208,16 @@ def calls_of(model: MatchingModel | Generator, config: EvaluateConfig) -> int:
     return SAMPLERS[config.sampler or model.path.default_sampler].calls(config.steps)
 
 
-def measure(model: MatchingModel | Generator, evaluator: Evaluator, config: EvaluateConfig) -> Measurement:
+def measure(
+    model: MatchingModel | Generator, evaluator: Evaluator, config: EvaluateConfig, full: bool = True
+) -> Measurement:
     """FD, KID, precision and recall over several seeds, classes balanced.
 
     Args:
         model: teacher or generator.
         evaluator: data and features to compare with.
         config: samples, seeds, and how a teacher is sampled.
+        full: also KID, precision and recall (NaN otherwise).
     """
     classes = (model.model if isinstance(model, Generator) else model).num_classes
     labels = balanced_labels(config.samples, classes) if classes else None
@@ -222,12 +225,28 @@ def measure(model: MatchingModel | Generator, evaluator: Evaluator, config: Eval
         evaluator.score(
             generate(
                 model, config.samples, labels=labels, steps=config.steps, sampler=config.sampler, seed=mix("fd", seed)
-            )
+            ),
+            full,
         )
         for seed in range(config.seeds)
     ]
     columns = {name: [getattr(s, name) for s in scores] for name in ("fd", "kid", "precision", "recall")}
     return Measurement(**columns, samples=config.samples, calls=calls_of(model, config))
+
+
+def measure_classes(
+    model: MatchingModel | Generator, evaluator: Evaluator, config: EvaluateConfig
+) -> ClassScores | None:
+    """Agreement of a separate classifier with the class asked for, and FD by class; None for unconditional models."""
+    classes = (model.model if isinstance(model, Generator) else model).num_classes
+    if not classes or not evaluator.data.is_image:
+        return None
+    labels = balanced_labels(config.samples, classes)
+    samples = generate(
+        model, config.samples, labels=labels, steps=config.steps, sampler=config.sampler, seed=mix("classes")
+    )
+    # seed 1: the evaluator's own features come from the classifier of seed 0
+    return class_scores(samples, labels, evaluator, classifier(evaluator.data, seed=1))
 
 
 def images_per_second(
@@ -305,6 +324,9 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -
         entries[name] |= {"objective": config.objective, "lambda_g": config.lambda_g}
         if origin := recipe.origin(name):
             entries[name]["start"] = origin.student
+    for name, model in models.items():
+        if scores := measure_classes(model, evaluator, recipe.evaluate):
+            entries[name]["classes"] = scores.to_dict()
     for name in recipe.published.keys() & entries.keys():
         entries[name]["published_fid"] = recipe.published[name]
     results = {

@@ -117,7 +117,7 @@ def figure_3() -> Figure:
     for colour, style, (alpha, beta) in zip(COLOURS, ("-", "--", "-", ":"), SURFACES, strict=False):
         loss = loss_at(TWO_MODES, ONE_MODE, alpha, beta, x, t)
         cut.plot(x, loss, color=colour, ls=style, lw=2, label=f"α = {alpha:g}, β = {beta:g}")
-    cut.set(title=f"loss (lines) and densities at t = {t}", xlabel="x", ylim=(0, 0.13), zorder=1)
+    cut.set(title=f"at t = {t}", xlabel="x", ylim=(0, 0.13), zorder=1)
     cut.patch.set_visible(False)
     cut.legend(frameon=False, fontsize=7, loc="upper left")
     behind.legend(frameon=False, fontsize=7, loc="upper right")
