@@ -281,6 +281,7 @@ def write(
         "EDMPrecond": {"sigma_min": 0, "sigma_max": float("inf"), "sigma_data": 0.5},
         "VPPrecond": {"sigma_min": 0.001, "sigma_max": 152.0, "beta_d": 19.9, "beta_min": 0.1, "M": 1000},
         "VEPrecond": {"sigma_min": 0.02, "sigma_max": 100},
+        "iDDPMPrecond": {"sigma_min": 0.0064, "sigma_max": 20291.0, "C_1": 0.001, "C_2": 0.008, "M": 1000},
     }[wrapper]
     arguments = {**arguments, "dropout": numpy.float64(arguments["dropout"])}
     model = _tree(weights, network, _init_args=(), _init_kwargs=arguments)

@@ -38,6 +38,26 @@ def ve_scales(sigma: float) -> tuple[float, float, float, float]:
     return 1.0, sigma, 1.0, math.log(sigma / 2)
 
 
+def iddpm_levels(steps: int = 1000, c_1: float = 0.001, c_2: float = 0.008) -> list[float]:
+    """Noise levels u_0, ..., u_M of iDDPM (Table 1, third column), from the cosine schedule's products of 1 - beta."""
+    betas = []
+    for j in range(steps, 0, -1):  # beta of the step from u_j, which has more noise for smaller j
+        before, after = (math.sin(math.pi / 2 * i / (steps * (1 + c_2))) ** 2 for i in (j, j - 1))
+        betas.append(1 - max(after / before, c_1))
+    levels, kept = [0.0], 1.0
+    for beta in betas:
+        kept *= 1 - beta
+        levels.append(math.sqrt((1 - kept) / kept))
+    return levels[::-1]
+
+
+def iddpm_scales(sigma: float) -> tuple[float, float, float, float]:
+    """c_skip, c_out, c_in, c_noise of iDDPM (Table 1, third column)."""
+    levels = iddpm_levels()
+    nearest = min(range(len(levels)), key=lambda j: abs(levels[j] - sigma))
+    return 1.0, -sigma, 1 / math.sqrt(sigma * sigma + 1), len(levels) - 2 - nearest
+
+
 def edm_weight(sigma: float, s: float = 0.5) -> float:
     """EDM's loss weight, which is 1 / c_out^2."""
     return 1 / edm_scales(sigma, s)[1] ** 2

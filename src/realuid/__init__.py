@@ -15,17 +15,30 @@ from typing import TYPE_CHECKING, Any
 from realuid._version import __version__
 
 if TYPE_CHECKING:
-    from realuid.api import distill, evaluate, load_dataset, load_generator, load_model, load_teacher, sample, train
-    from realuid.models import Condition, Generator, MatchingModel, NetworkConfig
+    from realuid.api import (
+        check_teacher,
+        distill,
+        evaluate,
+        load_dataset,
+        load_generator,
+        load_model,
+        load_teacher,
+        sample,
+        train,
+    )
+    from realuid.models import Condition, Generator, MatchingModel, NetworkConfig, Teacher
     from realuid.training import DistillConfig, TeacherConfig
 
 #: Public name -> module; imported on first use, so that `realuid --help` is quick.
 _HOMES = {
     **dict.fromkeys(
-        ("distill", "evaluate", "load_dataset", "load_generator", "load_model", "load_teacher", "sample", "train"),
+        (
+            *("train", "distill", "sample", "evaluate", "check_teacher"),
+            *("load_dataset", "load_generator", "load_model", "load_teacher"),
+        ),
         "realuid.api",
     ),
-    **dict.fromkeys(("Condition", "Generator", "MatchingModel", "NetworkConfig"), "realuid.models"),
+    **dict.fromkeys(("Condition", "Generator", "MatchingModel", "NetworkConfig", "Teacher"), "realuid.models"),
     **dict.fromkeys(("DistillConfig", "TeacherConfig"), "realuid.training"),
 }
 
@@ -46,8 +59,10 @@ __all__ = [
     "Generator",
     "MatchingModel",
     "NetworkConfig",
+    "Teacher",
     "TeacherConfig",
     "__version__",
+    "check_teacher",
     "distill",
     "evaluate",
     "load_dataset",

@@ -16,7 +16,9 @@ from realuid.recipes.run import Measurement, make_evaluator, measure
 from realuid.sampling import generate
 from realuid.seeds import mix
 from realuid.teachers import load_generator, load_model, load_teacher
+from realuid.teachers.check import check_teacher, require_sound
 from realuid.training import DistillConfig, TeacherConfig, distill_teacher, fine_tuning, load_start, train_teacher
+from realuid.training.distill import check_fits
 
 
 def _data(data: Dataset | str) -> Dataset:
@@ -60,28 +62,41 @@ def distill(
     beta: float = 1.0,
     out: str | Path = "runs/student",
     config: DistillConfig | None = None,
-    start: Generator | str | Path | None = None,
+    start: Generator | MatchingModel | str | Path | None = None,
     start_ema: float | None = None,
+    fake: MatchingModel | None = None,
+    trust_teacher: bool = False,
 ) -> Generator:
     """Distil a teacher into a one-step generator by RealUID.
 
     Args:
-        teacher: a model, or the folder of one.
+        teacher: a model, or what `load_teacher` takes.
         data: real data, or what `load_dataset` takes.
         alpha, beta: the loss's coefficients; 1, 1 uses no real data.
         out: folder of the run.
         config: all other settings (its alpha and beta are replaced).
-        start: fine-tune this distilled generator instead of distilling from scratch.
+        start: fine-tune this distilled generator instead of distilling from scratch; or a model to make one of.
         start_ema: which average of its weights, where `start` is a run's folder; None takes the best.
+        fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
+        trust_teacher: go on even if the teacher denoises the data worse than trivially (see `check_teacher`).
+
+    Raises:
+        CheckpointError: for such a teacher, with the likely cause.
 
     Returns:
-        the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1].
+        the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
+        which `sample` decodes).
     """
     model = teacher if isinstance(teacher, MatchingModel) else load_teacher(teacher)
-    config = config or (DistillConfig() if start is None else fine_tuning(DistillConfig()))
-    config = dataclasses.replace(config, alpha=alpha, beta=beta)
     begin = load_start(start, start_ema) if isinstance(start, str | Path) else start
-    return distill_teacher(model, _data(data), config, out, start=begin)
+    if config is None:
+        config = fine_tuning(DistillConfig()) if isinstance(begin, Generator) else DistillConfig()
+    config = dataclasses.replace(config, alpha=alpha, beta=beta)
+    data = _data(data)
+    check_fits(model, data)
+    if not trust_teacher:
+        require_sound(model, data)
+    return distill_teacher(model, data, config, out, start=begin, fake=fake)
 
 
 def sample(
@@ -93,10 +108,10 @@ def sample(
     sampler: str | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """Draw samples, shape (count, *shape), in data units ([-1, 1] for images).
+    """Draw samples, shape (count, *image_shape), in data units ([-1, 1] for images).
 
     Args:
-        model: a teacher, a generator, or the folder of one.
+        model: a teacher, a generator, or what `load_model` takes.
         count: how many.
         labels: classes, int64, shape (count,), for a conditional model.
         steps, sampler: for a teacher; by default its path's own sampler.
@@ -112,7 +127,7 @@ def evaluate(
     """FD, KID, precision and recall of a model against data, one number a seed.
 
     Args:
-        model: a teacher, a generator, or the folder of one.
+        model: a teacher, a generator, or what `load_model` takes.
         data: real data, or what `load_dataset` takes.
         config: samples, seeds, feature extractor, and how a teacher is sampled.
     """
@@ -121,4 +136,14 @@ def evaluate(
     return measure(loaded, make_evaluator(_data(data), config), config)
 
 
-__all__ = ["distill", "evaluate", "load_dataset", "load_generator", "load_model", "load_teacher", "sample", "train"]
+__all__ = [
+    "check_teacher",
+    "distill",
+    "evaluate",
+    "load_dataset",
+    "load_generator",
+    "load_model",
+    "load_teacher",
+    "sample",
+    "train",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 CHECKSUMS = "checksums.json"
+_TEMPORARY = re.compile(r"\.(?P<target>.+)\.\d+\.(?P<kind>tmp|old)")
 
 
 def _fsync(path: Path) -> None:
@@ -59,6 +61,25 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def repair(folder: Path) -> None:
+    """Finish what a killed process left in a folder, at any depth.
+
+    A folder that was moved aside and never replaced gets its name back; temporaries are removed. No other process may
+    be writing there.
+    """
+    for path in [*folder.rglob(".*.old"), *folder.rglob(".*.tmp")]:
+        name = _TEMPORARY.fullmatch(path.name)
+        if name is None:
+            continue
+        target = path.with_name(name["target"])
+        if name["kind"] == "old" and not target.exists():
+            path.rename(target)
+        elif path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

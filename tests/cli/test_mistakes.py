@@ -140,12 +140,16 @@ def test_no_model_there(capsys, tmp_path) -> None:
 
 def test_resuming_nothing(capsys, tmp_path) -> None:
     check(
-        capsys, tmp_path / "run", "train", "--resume", "--out", tmp_path / "run", says=("no recipe file", "recipe.yaml")
+        capsys,
+        tmp_path / "run",
+        *("train", "--resume", "--out", tmp_path / "run"),
+        says=("nothing to resume", "recipe.yaml"),
     )
+    check(capsys, tmp_path / "run", "distill", "--resume", "--out", tmp_path / "run", says=("nothing to resume",))
 
 
 def test_a_run_is_not_overwritten(capsys, tmp_path) -> None:
-    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "0000000").mkdir(parents=True)
     check(capsys, None, "train", "--out", tmp_path / "run", says=("already holds a run", "--resume"))
 
 

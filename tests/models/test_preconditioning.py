@@ -1,14 +1,15 @@
 import pytest
 import torch
-from edm_oracles import edm_scales, ve_scales, vp_scales, vp_sigma
+from edm_oracles import edm_scales, iddpm_levels, iddpm_scales, ve_scales, vp_scales, vp_sigma
 
 from realuid.errors import ConfigError
-from realuid.models import EDM, VE, VP, MatchingModel, Network
+from realuid.models import EDM, IDDPM, VE, VP, MatchingModel, Network
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
 from realuid.paths import LinearPath, TrigonometricPath, VEPath
 
 SIGMAS = [0.002, 0.02, 0.3, 1.0, 2.5, 17.0, 80.0]
 ORACLES = {EDM(): edm_scales, VP(): vp_scales, VE(): ve_scales, EDM(sigma_data=1.3): lambda s: edm_scales(s, 1.3)}
+ORACLES[IDDPM()] = iddpm_scales
 
 
 @pytest.mark.parametrize("preconditioning", ORACLES, ids=str)
@@ -38,7 +39,7 @@ class _Cubic(Network):
 
 
 @pytest.mark.parametrize("path", [LinearPath(), TrigonometricPath()], ids=lambda path: path.name)
-@pytest.mark.parametrize("preconditioning", [EDM(), VP(), VE()], ids=lambda p: p.name)
+@pytest.mark.parametrize("preconditioning", [EDM(), VP(), VE(), IDDPM()], ids=lambda p: p.name)
 def test_the_same_network_denoises_the_same_images_on_every_path(path, preconditioning):
     """x_t / a = x_0 + sigma noise, so D(x_t; t) on any path is D(x_t / a; sigma) on the VE path."""
     t = torch.tensor([0.05, 0.3, 0.62, 0.9], dtype=torch.float64)
@@ -51,7 +52,7 @@ def test_the_same_network_denoises_the_same_images_on_every_path(path, precondit
 
 
 @pytest.mark.parametrize("path", [LinearPath(), TrigonometricPath(), VEPath()], ids=lambda path: path.name)
-@pytest.mark.parametrize("preconditioning", [EDM(), VP(), VE()], ids=lambda p: p.name)
+@pytest.mark.parametrize("preconditioning", [EDM(), VP(), VE(), IDDPM()], ids=lambda p: p.name)
 def test_scales_are_finite_at_the_ends(path, preconditioning):
     scales = preconditioning.scales(path.coefficients(torch.tensor([0.0, path.t_max])))
     assert all(part.isfinite().all() for part in scales)
@@ -63,7 +64,9 @@ def test_edm_returns_its_input_where_there_is_no_noise():
     torch.testing.assert_close(found, x, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("preconditioning", [EDM(sigma_data=0.7), VP(M=500), VE()], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "preconditioning", [EDM(sigma_data=0.7), VP(M=500), VE(), IDDPM(M=500), EDM(sign=-1.0)], ids=lambda p: p.name
+)
 def test_configs_are_read_back(preconditioning):
     assert make_preconditioning(**preconditioning_config(preconditioning)) == preconditioning
 
@@ -73,3 +76,15 @@ def test_impossible_settings_are_refused():
         EDM(sigma_data=0.0)
     with pytest.raises(ConfigError, match="beta_d"):
         VP(beta_d=-1.0)
+    with pytest.raises(ConfigError, match="C_1"):
+        IDDPM(C_1=1.5)
+    with pytest.raises(ConfigError, match="sign = 0"):
+        EDM(sign=0)
+
+
+def test_iddpm_counts_its_levels():
+    """Every noise level of the published schedule is told as its number, the least noise as 0."""
+    levels = iddpm_levels()[:-1]
+    assert levels[0] == pytest.approx(20291, rel=1e-3)  # the figure of the paper, Table 1
+    time = IDDPM().scales(VEPath().coefficients(torch.tensor(levels, dtype=torch.float64))).time
+    assert time.tolist() == list(range(999, -1, -1))

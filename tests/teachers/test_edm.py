@@ -4,9 +4,10 @@ import edm_layout
 import numpy
 import pytest
 import torch
+from edm_oracles import iddpm_scales
 
 from realuid.errors import CheckpointError
-from realuid.models import EDM, VE, VP, Condition, count_parameters, from_pretrained, save_pretrained
+from realuid.models import EDM, IDDPM, VE, VP, Condition, count_parameters, from_pretrained, save_pretrained
 from realuid.sampling import sample_teacher
 from realuid.teachers import load_edm_pickle, load_edm_student
 from realuid.teachers.edm import _weights
@@ -126,6 +127,34 @@ def test_pickled_networks_do_what_their_weights_say(tmp_path):
         assert {value.dtype for value in model.state_dict().values()} == {torch.float32}
         outputs.append(model(x, t))
     assert (outputs[0] - outputs[1]).abs().max() < 0.02 < (outputs[0] - outputs[2]).abs().max()
+
+
+ADM_SMALL = {
+    **edm_layout.ADM_IMAGENET,
+    "img_resolution": 8,
+    "label_dim": 0,
+    "model_channels": 32,
+    "channel_mult": [1, 2],
+}
+ADM_SMALL |= {"num_blocks": 1, "attn_resolutions": [4], "out_channels": 6}
+
+
+@torch.no_grad()
+def test_iddpm_predicts_noise_at_discrete_levels(tmp_path):
+    """D = x - sigma F[first half](x / sqrt(sigma^2 + 1), M - 1 - j): the learnt variance is left out."""
+    weights = edm_layout.random_weights(edm_layout.adm_shapes(ADM_SMALL))
+    path = edm_layout.write(tmp_path / "iddpm.pkl", ADM_SMALL, weights, network="DhariwalUNet", wrapper="iDDPMPrecond")
+    model = load_edm_pickle(path)
+    assert model.shape == (3, 8, 8) and model.preconditioning == IDDPM() and model.path.sigma_min == 0.0064
+    x, inner = torch.randn(3, 3, 8, 8), model.network
+    for sigma in (0.05, 1.0, 40.0):
+        skip, out, into, time = iddpm_scales(sigma)
+        width = inner.out_conv.weight.shape[0]
+        raw = inner(into * x, torch.full((3,), float(time)), Condition())
+        expected = skip * x + out * raw
+        found = model(x, torch.full((3,), sigma))
+        assert width == 6 and raw.shape == x.shape
+        assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 def test_another_network_of_the_pickle_is_found_by_key(tmp_path):

@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> None:
         console.print(dump_recipe(recipe), highlight=False, markup=False)
         return
     results = run_demo(recipe, options.out, say=console.print)
-    console.print(results_table(results))
+    console.print(results_table(results), soft_wrap=False)
     console.print(f"{results['seconds']:.0f} s in all")
     console.print(f"figures: {options.out / 'results.json'}\nreport:  {options.out / 'report.html'}", highlight=False)
 

@@ -9,15 +9,26 @@ from typing import Annotated, Any
 
 import tyro
 
-from realuid.cli.options import console, parse, refuse_existing, replace, say_result, split_recipe, split_student
+from realuid.cli.options import (
+    console,
+    parse,
+    recipe_of_run,
+    refuse_existing,
+    replace,
+    say_result,
+    split_recipe,
+    split_student,
+)
 from realuid.errors import ConfigError
 from realuid.models import MatchingModel
-from realuid.recipes import DataConfig, Recipe, load_recipe
+from realuid.recipes import DataConfig, Recipe
 from realuid.recipes.estimate import describe_student_run
-from realuid.recipes.run import RECIPE, run_named_student, run_student
+from realuid.recipes.run import recipe_data, run_named_student, run_student, teacher_of_run
 from realuid.teachers import load_teacher
+from realuid.teachers.check import require_sound
 from realuid.training import DistillConfig, fine_tuning, load_start
 from realuid.training.config import to_dict
+from realuid.training.distill import check_fits
 
 
 @dataclass(frozen=True)
@@ -26,15 +37,20 @@ class Options:
 
     data: DataConfig
     distill: Annotated[DistillConfig, tyro.conf.arg(name="")]
-    #: The teacher: a model folder or a run folder.
-    teacher: Path = Path("runs/teacher")
+    #: The teacher: a folder of realuid or diffusers, a file of EDM, torchcfm or the RealUID authors, or a hub id;
+    #: --resume takes the one the run was started with.
+    teacher: str = "runs/teacher"
+    #: Which of the teacher's weights, where a file holds several: the decay of an average, or 'raw'.
+    key: str | None = None
     #: Fine-tune: start from this distilled generator, with the fake model from the teacher, a third of the recipe's
     #: learning rates and no warm-up, unless told otherwise.
-    start: Path | None = None
+    start: str | None = None
     #: Which average of its weights to start from: its decay. None: the best.
     start_ema: float | None = None
     #: Folder of the run.
     out: Path = Path("runs/student")
+    #: Go on even if the teacher denoises the data worse than trivially (see `realuid check-teacher`).
+    trust_teacher: bool = False
     #: Continue the run in --out from its last checkpoint, with the settings it was started with.
     resume: bool = False
     #: Print the resolved configuration, parameter count and estimates, and stop.
@@ -45,46 +61,51 @@ def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     arguments, student = split_student(arguments)
     recipe, rest = split_recipe(arguments, "demo")
-    starts = any(word.split("=")[0] == "--start" for word in rest)
     config = recipe.distill
     if student:
         config = recipe.student(student)
-    elif starts:
+    elif any(word.split("=")[0] == "--start" for word in rest):
         config = fine_tuning(recipe.distill)
     options = parse(Options, "distill", rest, Options(recipe.data, config), "RECIPE[:STUDENT]")
     if options.start_ema is not None and options.start is None:
         raise ConfigError("--start-ema without --start: say which distilled generator to start from.")
-    chain = bool(student and recipe.origin(student) and options.start is None)
-    asked = replace(recipe, data=options.data, distill=options.distill)
-    if options.resume and not chain:
-        asked = load_recipe(str(options.out / RECIPE))
-    teacher = load_teacher(options.teacher)
+    chain = [*recipe.ancestors(student), student] if student and options.start is None else []
+    stages = chain if len(chain) > 1 else []
+    asked, source = replace(recipe, data=options.data, distill=options.distill), options.teacher
+    if options.resume:
+        first = options.out / stages[0] if stages else options.out
+        asked, source = asked if stages else recipe_of_run(first), teacher_of_run(first)
+    teacher = load_teacher(source, key=options.key)
     if options.dry_run:
         console.print(describe_student_run(asked, teacher), highlight=False, markup=False)
-    elif chain:
-        _run_chain(recipe, student, options, teacher)
+        return
+    for folder in [options.out / stage for stage in stages] or [options.out]:
+        refuse_existing(folder, options.resume)
+    if not (options.trust_teacher or options.resume):
+        data = recipe_data(asked)
+        check_fits(teacher, data)
+        require_sound(teacher, data)
+    if stages:
+        _run_chain(recipe, student, options, teacher, source)
     else:
-        _run_one(asked, student or "distill", options, teacher)
+        _run_one(asked, student or "distill", options, teacher, source)
 
 
-def _run_one(recipe: Recipe, name: str, options: Options, teacher: MatchingModel) -> None:
-    refuse_existing(options.out, options.resume)
-    about: dict[str, Any] = {"teacher": str(options.teacher)}
+def _run_one(recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str) -> None:
+    about: dict[str, Any] = {}
     start = None
     if options.start is not None:
         start = load_start(options.start, options.start_ema)
-        about["start"] = {"student": str(options.start), "ema": options.start_ema or "best"}
+        about["start"] = {"student": options.start, "ema": options.start_ema or "best"}
     if name in recipe.published:
         about["published_fid"] = recipe.published[name]
-    run_student(recipe, teacher, options.out, start=start, resume=options.resume, about=about)
+    run_student(recipe, teacher, options.out, start=start, resume=options.resume, teacher_name=source, about=about)
     say_result("student", options.out)
 
 
-def _run_chain(recipe: Recipe, name: str, options: Options, teacher: MatchingModel) -> None:
+def _run_chain(recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str) -> None:
     """The student and all those it starts from, in folders of their names; only the last one listens to options."""
     students = {**recipe.students, name: {**recipe.students[name], **to_dict(options.distill)}}
     recipe = replace(recipe, data=options.data, students=students)
-    for stage in (*recipe.ancestors(name), name):
-        refuse_existing(options.out / stage, options.resume)
-    run_named_student(recipe, name, teacher, options.out, teacher_name=str(options.teacher), chain=True)
+    run_named_student(recipe, name, teacher, options.out, teacher_name=source, chain=True)
     say_result("student", options.out / name)

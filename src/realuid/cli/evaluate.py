@@ -11,13 +11,14 @@ from typing import Annotated
 
 import tyro
 
-from realuid.cli.options import console, parse
+from realuid.cli.options import ModelOptions, console, parse
 from realuid.data import load_dataset
+from realuid.errors import ConfigError
 from realuid.files import write_json
 from realuid.models.saving import read_config
 from realuid.recipes import DataConfig, EvaluateConfig
 from realuid.recipes.run import images_per_second, make_evaluator, measure, measure_classes
-from realuid.teachers import load_model, model_folder
+from realuid.teachers import load_model, local_path, model_folder, recognise
 from realuid.training.distill import check_fits
 
 
@@ -25,7 +26,7 @@ from realuid.training.distill import check_fits
 class Options:
     """Measure FD, KID, precision and recall over several seeds, and images per second."""
 
-    #: A model folder or a run folder.
+    #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, or a hub id.
     model: tyro.conf.Positional[str]
     #: What to compare with; by default the data the model was trained on.
     data: DataConfig = field(default_factory=lambda: DataConfig(source=""))
@@ -33,13 +34,14 @@ class Options:
     #: Also write the figures to this JSON file.
     out: Path | None = None
     device: str = "cpu"
+    loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
 
 def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     options = parse(Options, "evaluate", arguments)
-    model = load_model(options.model).to(options.device)
-    source = options.data.source or read_config(model_folder(options.model)).get("data", "digits")
+    model = load_model(options.model, kind=options.loading.kind, key=options.loading.key).to(options.device)
+    source = options.data.source or trained_on(options.model)
     data = load_dataset(source, options.data.channels, options.data.resolution)
     check_fits(model, data)
     evaluator = make_evaluator(data, options.evaluate, options.device)
@@ -53,8 +55,23 @@ def run(arguments: Sequence[str]) -> None:
     }
     if scores := measure_classes(model, evaluator, options.evaluate):
         figures["classes"] = scores.to_dict()
-    if (published := read_config(model_folder(options.model)).get("published_fid")) is not None:
-        figures["published_fid"] = published
+    if recognise(local_path(options.model)) == "realuid":
+        about = read_config(model_folder(options.model))
+        figures |= {key: about[key] for key in ("published_fid",) if key in about}
     console.print_json(json.dumps(figures))
     if options.out:
         write_json(options.out, figures)
+
+
+def trained_on(model: str) -> str:
+    """The data that realuid trained a model on.
+
+    Raises:
+        ConfigError: where its files do not say.
+    """
+    path = local_path(model)
+    if recognise(path) != "realuid":
+        raise ConfigError(
+            f"'{model}' does not say what it was trained on: pass --data.source, the data to compare with."
+        )
+    return read_config(model_folder(path)).get("data", "digits")

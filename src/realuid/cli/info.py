@@ -4,45 +4,65 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any
 
 import tyro
 
-from realuid.cli.options import console, parse
+from realuid.cli.options import ModelOptions, console, parse
 from realuid.data import load_dataset
-from realuid.models import count_parameters
-from realuid.models.saving import CONFIG, read_config
+from realuid.files import sha256
+from realuid.models import Generator, MatchingModel, count_parameters
+from realuid.models.saving import describe, read_config
 from realuid.recipes import dump_recipe, load_recipe, recipe_names
-from realuid.teachers import load_model, model_folder
+from realuid.teachers import FORMATS, is_model, load_model, local_path, model_folder, recognise
 
 
 @dataclass(frozen=True)
 class Options:
     """Say what something is. Without an argument: list the recipes."""
 
-    #: A model folder, a run folder, a recipe or a data set.
+    #: A model (a folder, a file or a hub id), a run folder, a recipe or a data set.
     what: tyro.conf.Positional[str] = ""
+    loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
 
 def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
-    what = parse(Options, "info", arguments).what
+    options = parse(Options, "info", arguments)
+    what = options.what
     if not what:
         for name in recipe_names():
             console.print(f"{name:<16} {load_recipe(name).description}", highlight=False)
     elif what in recipe_names() or Path(what).suffix in (".yaml", ".yml"):
         console.print(dump_recipe(load_recipe(what)), highlight=False, markup=False)
-    elif any((Path(what) / name / CONFIG).is_file() for name in ("", "best", "model")):
-        _model(what)
+    elif is_model(what):
+        _model(what, options.loading)
     else:
         data = load_dataset(what)
         classes = f", {data.num_classes} classes" if data.num_classes else ""
         console.print(f"{data.name}: {len(data)} samples of shape {data.shape}{classes}", highlight=False)
 
 
-def _model(path: str) -> None:
-    folder = model_folder(path)
-    model = load_model(path)
-    console.print(f"{folder}: {count_parameters(model):,} parameters", highlight=False)
-    console.print_json(json.dumps(read_config(folder)))
+def _model(what: str, loading: ModelOptions) -> None:
+    path = local_path(what)
+    name = recognise(path)
+    model = load_model(path, kind=loading.kind, key=loading.key)
+    where = model_folder(path) if name == "realuid" else path
+    console.print(f"{where}: {count_parameters(model):,} parameters", highlight=False)
+    console.print(f"format: {FORMATS[name]}", highlight=False, markup=False)
+    console.print_json(json.dumps(read_config(where) if name == "realuid" else _imported(model, where)))
+
+
+def _imported(model: MatchingModel | Generator, path: Path) -> dict[str, Any]:
+    """What an imported model is in our terms, and checksums of the files it came from."""
+    matching = model.model if isinstance(model, Generator) else model
+    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file() and f.suffix != ".md")
+    return {
+        **describe(model),
+        "shape": matching.shape,
+        "classes": matching.num_classes,
+        "images": matching.image_shape,
+        "sha256": {str(f.relative_to(path.parent)): sha256(f) for f in files},
+    }

@@ -18,6 +18,9 @@ COMMANDS = {
     "distill": "distil a teacher into a one-step generator",
     "sample": "draw images from a teacher or a generator",
     "evaluate": "measure FD, KID, precision and recall of a model",
+    "check-teacher": "find out if a teacher denoises your data and, if not, why",
+    "convert": "write a model in another format",
+    "advise": "propose (alpha, beta) for a teacher and data",
     "sweep": "try many (alpha, beta) with one teacher and compare",
     "analyze": "draw where the coefficients act, from closed forms",
     "info": "say what a model, a run, a recipe or a data set is",
@@ -55,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = arguments[0]
         if command not in COMMANDS:
             raise RealUIDError(unknown_name("command", command, COMMANDS))
-        importlib.import_module(f"realuid.cli.{command}").run(arguments[1:])
+        importlib.import_module(f"realuid.cli.{command.replace('-', '_')}").run(arguments[1:])
     except (RealUIDError, OSError) as error:
         print(f"realuid: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import tyro
 from rich.console import Console
 
-from realuid.errors import ConfigError
+from realuid.errors import CheckpointError, ConfigError
 from realuid.models.saving import read_config
 from realuid.recipes import Recipe, load_recipe, recipe_names
+from realuid.recipes.run import RECIPE
 from realuid.teachers import model_folder
+from realuid.training.checkpoints import Checkpoints
 
 T = TypeVar("T")
 
-console = Console()
+#: Text is not folded, so that paths and YAML can be copied; tables are printed with soft_wrap = False.
+console = Console(soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What the files of a model may leave open."""
+
+    #: Which weights, where a file holds several: the decay of an average, or 'raw'; for diffusers 'unet' or 'unet_ema'.
+    key: str | None = None
+    #: Which of the two it is, where the files do not tell (pickles of EDM and SiD).
+    kind: Literal["teacher", "generator"] | None = None
 
 
 def split_recipe(arguments: Sequence[str], default: str) -> tuple[Recipe, list[str]]:
@@ -57,13 +71,12 @@ def parse(
         positional: what stands before the options in the usage line.
     """
     recipes = f"recipes: {', '.join(recipe_names())}, or a .yaml file" if positional else None
-    kwargs = {} if default is None else {"default": default}
     return tyro.cli(
         options,
         prog=f"realuid {command} {positional}".strip(),
         description=(options.__doc__ or "") + (f"\n\n{recipes}" if recipes else ""),
         args=list(arguments),
-        **kwargs,
+        default=tyro.MISSING_NONPROP if default is None else default,
     )
 
 
@@ -72,7 +85,18 @@ def replace(recipe: Recipe, **sections: object) -> Recipe:
     return dataclasses.replace(recipe, **sections)  # type: ignore[arg-type]
 
 
-def refuse_existing(folder, resume: bool) -> None:
+def recipe_of_run(folder: Path) -> Recipe:
+    """The recipe a run was started with.
+
+    Raises:
+        CheckpointError: where none was started.
+    """
+    if not (folder / RECIPE).is_file():
+        raise CheckpointError(f"nothing to resume: no run was started in '{folder}' ({RECIPE} is missing).")
+    return load_recipe(str(folder / RECIPE))
+
+
+def refuse_existing(folder: Path, resume: bool) -> None:
     """A run never overwrites another one unless told to go on with it."""
-    if not resume and (folder / "checkpoints").is_dir():
+    if not resume and Checkpoints(folder / "checkpoints").steps():
         raise ConfigError(f"'{folder}' already holds a run. Pass --resume to continue it, or another --out.")

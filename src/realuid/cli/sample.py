@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import tyro
 
-from realuid.cli.options import console, parse
+from realuid.cli.options import ModelOptions, console, parse
 from realuid.data.writers import write_samples
 from realuid.errors import ConfigError
 from realuid.models import Generator
@@ -21,7 +22,7 @@ from realuid.teachers import load_model
 class Options:
     """Draw images from a teacher (many calls) or a one-step generator."""
 
-    #: A model folder or a run folder.
+    #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, or a hub id.
     model: tyro.conf.Positional[str]
     #: Where to: one .png (a grid), a .zip (EDM layout) or a folder of PNG files.
     out: Path = Path("samples.png")
@@ -36,6 +37,7 @@ class Options:
     seed: int = 0
     batch: int = 256
     device: str = "cpu"
+    loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -43,7 +45,7 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(Options, "sample", arguments)
     if options.count < 1 or options.batch < 1:
         raise ConfigError(f"count = {options.count}, batch = {options.batch}: both must be at least 1.")
-    model = load_model(options.model).to(options.device)
+    model = load_model(options.model, kind=options.loading.kind, key=options.loading.key).to(options.device)
     labels = class_labels(options, (model.model if isinstance(model, Generator) else model).num_classes)
     batches = generate(
         model,

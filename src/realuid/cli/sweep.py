@@ -24,8 +24,8 @@ class Options:
     sweep: Annotated[SweepConfig, tyro.conf.arg(name="")]
     distill: DistillConfig
     evaluate: EvaluateConfig
-    #: The teacher of all trials: a model folder or a run folder.
-    teacher: Path = Path("runs/teacher")
+    #: The teacher of all trials, anything `realuid distill` takes.
+    teacher: str = "runs/teacher"
     #: Folder of the sweep.
     out: Path = Path("runs/sweep")
     #: Trials at a time, each in a process of its own.

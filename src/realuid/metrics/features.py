@@ -62,6 +62,8 @@ class Classifier(FeatureExtractor):
         num_features: width of the feature layer.
     """
 
+    scale: Tensor
+
     def __init__(self, shape: tuple[int, ...], num_classes: int, key: str = "", num_features: int = 64):
         super().__init__()
         channels, height, width = shape

@@ -5,18 +5,33 @@ from __future__ import annotations
 from realuid.models.adm_unet import ADMUNet
 from realuid.models.architectures import NETWORKS
 from realuid.models.backbones import NetworkConfig, build_network
+from realuid.models.codec import Codec
 from realuid.models.condition import Condition
 from realuid.models.discriminator import Discriminator
+from realuid.models.fresh import fresh
 from realuid.models.generator import SIGMA_INIT, Generator
-from realuid.models.matching import MatchingModel, count_parameters, model_device
-from realuid.models.networks import MLP, Network, UNet
-from realuid.models.preconditioning import EDM, PRECONDITIONINGS, VE, VP, Plain, Preconditioning, Reversed, Steps
+from realuid.models.matching import MatchingModel, count_parameters, fingerprint, model_device
+from realuid.models.networks import MLP, DiT, Network, UNet
+from realuid.models.own import OwnNetwork
+from realuid.models.preconditioning import (
+    EDM,
+    IDDPM,
+    PRECONDITIONINGS,
+    VE,
+    VP,
+    Plain,
+    Preconditioning,
+    Reversed,
+    Steps,
+)
 from realuid.models.saving import from_pretrained, save_pretrained
 from realuid.models.song_unet import SongUNet
+from realuid.models.teacher import Teacher
 from realuid.models.weights import check_weights, load_strictly
 
 __all__ = [
     "EDM",
+    "IDDPM",
     "MLP",
     "NETWORKS",
     "PRECONDITIONINGS",
@@ -24,21 +39,27 @@ __all__ = [
     "VE",
     "VP",
     "ADMUNet",
+    "Codec",
     "Condition",
+    "DiT",
     "Discriminator",
     "Generator",
     "MatchingModel",
     "Network",
     "NetworkConfig",
+    "OwnNetwork",
     "Plain",
     "Preconditioning",
     "Reversed",
     "SongUNet",
     "Steps",
+    "Teacher",
     "UNet",
     "build_network",
     "check_weights",
     "count_parameters",
+    "fingerprint",
+    "fresh",
     "from_pretrained",
     "load_strictly",
     "model_device",

@@ -6,14 +6,31 @@ from typing import Any
 
 from realuid.errors import ConfigError, unknown_name
 from realuid.models.adm_unet import ADMUNet
-from realuid.models.networks import MLP, Network, UNet
+from realuid.models.networks import MLP, DiT, Network, UNet
+from realuid.models.own import Function, OwnNetwork, own_network
 from realuid.models.song_unet import SongUNet
 
-NETWORKS: dict[str, type[Network]] = {"unet": UNet, "mlp": MLP, "song_unet": SongUNet, "adm_unet": ADMUNet}
+NETWORKS: dict[str, type[Network]] = {
+    "unet": UNet,
+    "mlp": MLP,
+    "song_unet": SongUNet,
+    "adm_unet": ADMUNet,
+    "dit": DiT,
+}
 
 
-def make_network(architecture: str, settings: dict[str, Any]) -> Network:
-    """The network called `architecture` with its own settings (what `network_config` wrote)."""
+#: What saved models call a network that is not in the table, but of the user's own.
+OWN = "own"
+
+
+def make_network(architecture: str, settings: dict[str, Any], function: Function | None = None) -> Network:
+    """The network called `architecture` with its own settings (what `network_config` wrote).
+
+    Args:
+        function: what to call, for a network of the user's own.
+    """
+    if architecture == OWN:
+        return own_network(settings, function)
     if architecture not in NETWORKS:
         raise ConfigError(unknown_name("network architecture", architecture, NETWORKS))
     try:
@@ -25,6 +42,8 @@ def make_network(architecture: str, settings: dict[str, Any]) -> Network:
 def network_config(network: Network) -> dict[str, Any]:
     """JSON-ready description of a network: its name in `NETWORKS` and its settings."""
     names = {cls: name for name, cls in NETWORKS.items()}
+    if isinstance(network, OwnNetwork):
+        return {"architecture": OWN, "settings": network.settings}
     if type(network) not in names:
         raise ConfigError(
             f"a {type(network).__name__} cannot be saved: only networks of the table can be rebuilt from a file "

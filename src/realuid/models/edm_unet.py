@@ -56,7 +56,7 @@ class EDMUNet(Network):
     Args:
         settings: of the subclass.
         side: height and width of the images.
-        in_channels, out_channels: of the images.
+        in_channels, out_channels: of the images; twice as many out as in: iDDPM's learned variance, which is left out.
         label_dim: number of classes, 0 for none.
         label_dropout: fraction of labels replaced by zeros while training.
     """
@@ -72,7 +72,8 @@ class EDMUNet(Network):
     ):
         check_types(settings, type(self).__init__)
         super().__init__(settings)
-        self.shape, self.num_classes, self.label_dropout = (out_channels, side, side), label_dim, label_dropout
+        channels = in_channels if out_channels == 2 * in_channels else out_channels
+        self.shape, self.num_classes, self.label_dropout = (channels, side, side), label_dim, label_dropout
         self.in_channels = in_channels
 
     def add_levels(
@@ -154,7 +155,7 @@ class EDMUNet(Network):
                 x = self.dec[f"{name}_block{i}"](torch.cat([x, joined.pop()], dim=1), emb)
             output = self.read_image(name, x, output)
         assert output is not None
-        return output
+        return output[:, : self.shape[0]]
 
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         return self.dec[f"{self.levels[-1]}_in1"], self.deepest

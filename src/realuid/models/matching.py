@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 from torch import Tensor, nn
 
 from realuid.errors import ConfigError
+from realuid.models.codec import Codec
 from realuid.models.condition import Condition
 from realuid.models.networks import Network
 from realuid.models.preconditioning import Plain, Preconditioning
@@ -20,6 +23,7 @@ class MatchingModel(nn.Module):
         path: the conditional path.
         prediction: what the (preconditioned) network predicts; by default the path's own.
         preconditioning: scales of input, output and time; `Plain` passes x_t and 1000 t.
+        codec: where samples are latents: what turns them into images.
     """
 
     def __init__(
@@ -28,12 +32,14 @@ class MatchingModel(nn.Module):
         path: Path,
         prediction: str | None = None,
         preconditioning: Preconditioning | None = None,
+        codec: Codec | None = None,
     ):
         super().__init__()
         self.network = network
         self.path = path
         self.prediction = check_prediction(prediction or path.default_prediction, path)
         self.preconditioning = preconditioning or Plain()
+        self.codec = codec
         self.heads = heads(self.prediction)
         if network.heads != self.heads:
             raise ConfigError(
@@ -44,6 +50,11 @@ class MatchingModel(nn.Module):
     def shape(self) -> tuple[int, ...]:
         """Shape of one sample."""
         return self.network.shape
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of one sample as people see it: decoded, where the model lives on latents."""
+        return self.codec.image_shape(self.shape) if self.codec else self.shape
 
     @property
     def num_classes(self) -> int:
@@ -83,6 +94,15 @@ def count_parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 over the names and values of a module's weights, shortened: which model it is, wherever it lies."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().flatten().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def model_device(module: nn.Module) -> torch.device:
-    """The device of a module's parameters."""
-    return next(module.parameters()).device
+    """The device of a module's parameters; the CPU where it has none."""
+    return next((p.device for p in module.parameters()), torch.device("cpu"))

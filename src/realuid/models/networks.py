@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from diffusers import UNet2DModel
+from diffusers import DiTTransformer2DModel, UNet2DModel
 from torch import Tensor, nn
 
 from realuid.errors import ConfigError
@@ -38,8 +38,14 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
-        """The module whose output is the deepest features, and the shape of those of one sample: (c, h, w) or (c,)."""
-        raise NotImplementedError
+        """The module whose output is the deepest features, and the shape of those of one sample: (c, h, w) or (c,).
+
+        Raises:
+            ConfigError: where the network has none.
+        """
+        raise ConfigError(
+            f"a {type(self).__name__} has no bottleneck for a discriminator's head. Use lambda_g = 0, or a U-Net."
+        )
 
     def labels(self, condition: Condition) -> Tensor | None:
         """The labels this network needs, or an error naming what is missing."""
@@ -54,15 +60,17 @@ class UNet(Network):
     Args:
         sees_source: whether x_T is read (conditional bridges).
         heads: predictions made at once; out_channels is that many times a sample's.
+        learns_variance: whether out_channels is twice that, for a variance (iDDPM) which is left out here.
         **unet: `UNet2DModel`'s own settings, as in its config.json.
     """
 
-    def __init__(self, sees_source: bool = False, heads: int = 1, **unet: Any):
-        super().__init__({"sees_source": sees_source, "heads": heads, **unet})
+    def __init__(self, sees_source: bool = False, heads: int = 1, learns_variance: bool = False, **unet: Any):
+        super().__init__({"sees_source": sees_source, "heads": heads, "learns_variance": learns_variance, **unet})
         self.unet = UNet2DModel(**unet)
         config = self.unet.config
         size = config.sample_size
-        self.shape = (config.out_channels // heads, *((size, size) if isinstance(size, int) else size))
+        channels = config.out_channels // (2 * heads if learns_variance else heads)
+        self.shape = (channels, *((size, size) if isinstance(size, int) else size))
         self.num_classes = config.num_class_embeds or 0
         self.sees_source, self.heads = sees_source, heads
         needed = self.shape[0] * (2 if sees_source else 1)
@@ -77,12 +85,37 @@ class UNet(Network):
             if condition.x_T is None:
                 raise ConfigError("the model is conditional on the source image x_T, but none was passed.")
             x = torch.cat([x, condition.x_T.to(x.dtype)], dim=1)
-        return self.unet(x, time, class_labels=self.labels(condition), return_dict=False)[0]
+        output = self.unet(x, time, class_labels=self.labels(condition), return_dict=False)[0]
+        return output[:, : self.heads * self.shape[0]]
 
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         channels = self.unet.config.block_out_channels
         height, width = (side >> (len(channels) - 1) for side in self.shape[1:])
         return self.unet.mid_block, (channels[-1], height, width)
+
+
+class DiT(Network):
+    """diffusers' `DiTTransformer2DModel` (Peebles & Xie 2023); a learned variance is left out.
+
+    Args:
+        **dit: its own settings, as in its config.json.
+    """
+
+    def __init__(self, **dit: Any):
+        super().__init__(dit)
+        self.transformer = DiTTransformer2DModel(**dit)
+        config = self.transformer.config
+        self.shape = (config.in_channels, config.sample_size, config.sample_size)
+        self.num_classes = config.num_embeds_ada_norm
+        if self.transformer.out_channels not in (config.in_channels, 2 * config.in_channels):
+            raise ConfigError(
+                f"out_channels = {config.out_channels} with in_channels = {config.in_channels}: needed as many, or "
+                "twice as many (learned variance)."
+            )
+
+    def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        labels = self.labels(condition)
+        return self.transformer(x, timestep=time, class_labels=labels, return_dict=False)[0][:, : self.shape[0]]
 
 
 class MLP(Network):
@@ -96,6 +129,8 @@ class MLP(Network):
         sees_source: whether x_T is read.
         heads: predictions made at once.
     """
+
+    frequencies: Tensor
 
     def __init__(
         self,

@@ -1,13 +1,15 @@
 r"""What stands between a network and the path: scales of input, output and time (Karras et al. 2022, Table 1).
 
 Table 1 is written for x_0 + sigma noise. Any Gaussian path is that after a change of scale, x_t / a with sigma = b / a,
-so `EDM`, `VP` and `VE` are written on the coefficients (a, b): on path 've' (a = 1, b = sigma) they are the table's
-columns, and elsewhere the same network denoises the same images. All three make the output a data prediction.
+so `EDM`, `VP`, `VE` and `IDDPM` are written on the coefficients (a, b): on path 've' (a = 1, b = sigma) they are the
+table's columns, and elsewhere the same network denoises the same images. All make the output a data prediction.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -45,49 +47,64 @@ class Preconditioning(ABC):
 
 @dataclass(frozen=True)
 class Plain(Preconditioning):
-    """No preconditioning: output = F(x_t, time_scale * t).
+    """No preconditioning: output = sign * F(x_t, time_scale * t).
 
     Args:
         time_scale: sinusoidal embeddings were made for steps 0 to 1000, hence 1000.
+        sign: -1 for a network that predicts the negative, for instance data - noise as the velocity.
     """
 
     name: ClassVar[str] = "plain"
     time_scale: float = 1000.0
+    sign: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_sign(self.sign)
 
     def scales(self, k: Coefficients) -> Scales:
         one = torch.ones_like(k.t)
-        return Scales(skip=torch.zeros_like(one), out=one, into=one, time=self.time_scale * k.t)
+        return Scales(skip=torch.zeros_like(one), out=self.sign * one, into=one, time=self.network_time(k.t))
+
+    def network_time(self, t: Tensor) -> Tensor:
+        """What the network is told at time t."""
+        return self.time_scale * t
 
 
 @dataclass(frozen=True)
 class Reversed(Plain):
-    """A velocity network of the other convention, time 0 = noise and 1 = data: output = -F(x_t, time_scale * (1 - t)).
+    """A network of the other convention, time 0 = noise and 1 = data: output = sign * F(x_t, time_scale * (1 - t)).
 
     Args:
         time_scale: torchcfm's networks take the time itself, hence 1.
+        sign: -1 for a velocity, which changes sign with the direction of time; 1 for predictions of data or noise.
     """
 
     name: ClassVar[str] = "reversed"
     time_scale: float = 1.0
+    sign: float = -1.0
 
-    def scales(self, k: Coefficients) -> Scales:
-        one = torch.ones_like(k.t)
-        return Scales(skip=torch.zeros_like(one), out=-one, into=one, time=self.time_scale * (1 - k.t))
+    def network_time(self, t: Tensor) -> Tensor:
+        return self.time_scale * (1 - t)
 
 
 @dataclass(frozen=True)
 class Steps(Plain):
-    """A network that counts the steps of a DDPM grid from 0: output = F(x_t, n t - 1).
+    """A network that counts the steps of a DDPM grid from 0: output = sign * F(x_t, n t - 1).
 
     Args:
         time_scale: n, the number of steps; step i lies at t = (i + 1) / n.
+        sign: as for `Plain`.
     """
 
     name: ClassVar[str] = "steps"
 
-    def scales(self, k: Coefficients) -> Scales:
-        one = torch.ones_like(k.t)
-        return Scales(skip=torch.zeros_like(one), out=one, into=one, time=self.time_scale * k.t - 1)
+    def network_time(self, t: Tensor) -> Tensor:
+        return self.time_scale * t - 1
+
+
+def _check_sign(sign: float) -> None:
+    if sign not in (1, -1):
+        raise ConfigError(f"sign = {sign}: allowed are 1 and -1.")
 
 
 def _noise_level(k: Coefficients) -> Tensor:
@@ -104,12 +121,15 @@ class EDM(Preconditioning):
 
     Args:
         sigma_data: standard deviation of the data.
+        sign: -1 where the network's output is subtracted (diffusers' `prediction_type = v_prediction`).
     """
 
     name: ClassVar[str] = "edm"
     sigma_data: float = 0.5
+    sign: float = 1.0
 
     def __post_init__(self) -> None:
+        _check_sign(self.sign)
         if not self.sigma_data > 0:
             raise ConfigError(f"sigma_data = {self.sigma_data}: preconditioning 'edm' needs a positive one.")
 
@@ -117,7 +137,7 @@ class EDM(Preconditioning):
         s, variance = self.sigma_data, k.b**2 + (k.a * self.sigma_data) ** 2
         return Scales(
             skip=k.a * s**2 / variance,
-            out=k.b * s / variance.sqrt(),
+            out=self.sign * k.b * s / variance.sqrt(),
             into=variance.rsqrt(),
             time=_noise_level(k).log() / 4,
         )
@@ -154,6 +174,45 @@ class VP(Preconditioning):
 
 
 @dataclass(frozen=True)
+class IDDPM(Preconditioning):
+    r"""Networks of iDDPM (Nichol & Dhariwal 2021) as Karras et al. 2022 read them: noise at M discrete levels u_j.
+
+    skip = 1, out = -sigma, in = 1 / sqrt(sigma^2 + 1), time = M - 1 - argmin_j |u_j - sigma|, where u_M = 0 and
+    u_{j-1} = sqrt((u_j^2 + 1) / max(abar_{j-1} / abar_j, C_1) - 1), abar_j = sin^2(pi / 2 j / (M (C_2 + 1))).
+
+    Args:
+        C_1, C_2: limit and offset of the cosine schedule.
+        M: number of levels.
+    """
+
+    name: ClassVar[str] = "iddpm"
+    C_1: float = 0.001
+    C_2: float = 0.008
+    M: int = 1000
+
+    def __post_init__(self) -> None:
+        if not (0 < self.C_1 < 1 and self.C_2 > 0 and 2 <= self.M <= 100_000):
+            raise ConfigError(f"C_1 = {self.C_1}, C_2 = {self.C_2}, M = {self.M}: needed 0 < C_1 < 1, C_2 > 0, M > 1.")
+
+    def scales(self, k: Coefficients) -> Scales:
+        sigma, a = _noise_level(k), k.a.clamp(min=_TINY)
+        levels = _iddpm_levels(self).to(sigma.device)
+        nearest = (levels - sigma.double().flatten()[:, None]).abs().argmin(dim=1).reshape(sigma.shape)
+        into = (k.a**2 + k.b**2).rsqrt()
+        return Scales(skip=1 / a, out=-sigma, into=into, time=(self.M - 1 - nearest).to(sigma.dtype))
+
+
+@functools.lru_cache(maxsize=8)
+def _iddpm_levels(p: IDDPM) -> Tensor:
+    """u_0 > ... > u_M = 0, float64, shape (M + 1,)."""
+    abar = [math.sin(math.pi / 2 * j / (p.M * (p.C_2 + 1))) ** 2 for j in range(p.M + 1)]
+    levels = [0.0]
+    for j in range(p.M, 0, -1):
+        levels.append(math.sqrt((levels[-1] ** 2 + 1) / max(abar[j - 1] / abar[j], p.C_1) - 1))
+    return torch.tensor(levels[::-1], dtype=torch.float64)
+
+
+@dataclass(frozen=True)
 class VE(Preconditioning):
     """Networks trained to predict the scaled noise of variance-exploding diffusion (NCSN++ of Song et al. 2021).
 
@@ -167,7 +226,7 @@ class VE(Preconditioning):
         return Scales(skip=1 / a, out=sigma, into=1 / a, time=(sigma / 2).log())
 
 
-PRECONDITIONINGS: dict[str, type[Preconditioning]] = {p.name: p for p in (Plain, Reversed, Steps, EDM, VP, VE)}
+PRECONDITIONINGS: dict[str, type[Preconditioning]] = {p.name: p for p in (Plain, Reversed, Steps, EDM, VP, VE, IDDPM)}
 
 
 def make_preconditioning(name: str, **settings: float) -> Preconditioning:

@@ -1,6 +1,7 @@
 """realuid's own format: a folder with config.json (what it is) and model.safetensors (its weights).
 
-Tensors that an import brought along and no network uses are kept beside them in unused.safetensors.
+Tensors that an import brought along and no network uses are kept beside them in unused.safetensors, and the
+autoencoder of a model on latents in autoencoder/, in diffusers' format.
 """
 
 from __future__ import annotations
@@ -14,14 +15,19 @@ from safetensors.torch import save_file
 from realuid._version import __version__
 from realuid.errors import CheckpointError, unknown_name
 from realuid.files import atomic_folder
-from realuid.models.architectures import make_network, network_config
+from realuid.models.architectures import OWN, make_network, network_config
+from realuid.models.codec import load_codec
+from realuid.models.diffusers_weights import read_diffusers_config
 from realuid.models.generator import Generator
 from realuid.models.matching import MatchingModel
+from realuid.models.networks import Network
+from realuid.models.own import Function
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
-from realuid.models.weights import check_weights, load_strictly, on_paper, read_weights
+from realuid.models.weights import apart, check_weights, load_strictly, on_paper, read_weights
 from realuid.paths import path_from_config
 
 CONFIG, WEIGHTS, UNUSED, FORMAT = "config.json", "model.safetensors", "unused.safetensors", "realuid"
+AUTOENCODER = "autoencoder"
 
 
 def _matching(model: MatchingModel | Generator) -> MatchingModel:
@@ -31,7 +37,7 @@ def _matching(model: MatchingModel | Generator) -> MatchingModel:
 def describe(model: MatchingModel | Generator) -> dict[str, Any]:
     """JSON-ready description of a model, enough to rebuild it without its weights."""
     matching = _matching(model)
-    description = {
+    description: dict[str, Any] = {
         "format": FORMAT,
         "version": __version__,
         "kind": "generator" if isinstance(model, Generator) else "matching_model",
@@ -45,12 +51,12 @@ def describe(model: MatchingModel | Generator) -> dict[str, Any]:
     return description
 
 
-def build(description: dict[str, Any]) -> MatchingModel | Generator:
-    """The model a description stands for, with fresh random weights."""
+def build(description: dict[str, Any], function: Function | None = None) -> MatchingModel | Generator:
+    """The model a description stands for, with fresh random weights; or around a function of the user's own."""
     if description["kind"] not in (kinds := ("matching_model", "generator")):
         raise CheckpointError(unknown_name("kind of model", str(description["kind"]), kinds))
     matching = MatchingModel(
-        network=make_network(**description["network"]),
+        network=make_network(**description["network"], function=function),
         path=path_from_config(description["path"]),
         prediction=description["prediction"],
         preconditioning=make_preconditioning(**description["preconditioning"]),
@@ -62,16 +68,18 @@ def save_pretrained(model: MatchingModel | Generator, folder: str | FilePath, **
     """Write a model to a folder, all of it or nothing.
 
     Args:
-        model: teacher, fake model or generator.
+        model: teacher, fake model or generator. Of a network of the user's own, only the weights are written.
         folder: created, or replaced if it is there.
         **extra: further sections of config.json, for instance how the model was trained.
     """
     folder = FilePath(folder)
     with atomic_folder(folder) as temporary:
         (temporary / CONFIG).write_text(json.dumps({**describe(model), **extra}, indent=2) + "\n")
-        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary / WEIGHTS)
+        save_file(apart(model.state_dict()), temporary / WEIGHTS)
         if unused := _matching(model).network.unused:
             save_file(unused, temporary / UNUSED)
+        if codec := _matching(model).codec:
+            codec.save(temporary / AUTOENCODER)
     return folder
 
 
@@ -93,8 +101,12 @@ def read_config(folder: str | FilePath) -> dict[str, Any]:
     return config
 
 
-def from_pretrained(folder: str | FilePath) -> MatchingModel | Generator:
+def from_pretrained(folder: str | FilePath, network: Function | None = None) -> MatchingModel | Generator:
     """Read a model from a folder that `save_pretrained` wrote, in evaluation mode on the CPU.
+
+    Args:
+        folder: of the model.
+        network: for one around a network of the user's own: an instance, whose weights are replaced.
 
     Raises:
         CheckpointError: where something is missing, damaged or does not fit.
@@ -102,11 +114,16 @@ def from_pretrained(folder: str | FilePath) -> MatchingModel | Generator:
     folder = FilePath(folder)
     config, weights = read_config(folder), read_weights(folder / WEIGHTS)
     try:
-        with on_paper(parameters=len(weights)):
-            network = make_network(**config["network"])
+        if config["network"]["architecture"] == OWN:
+            sized: Network = make_network(**config["network"], function=network)
+        elif network is not None:
+            raise CheckpointError(f"network was passed, but '{folder}' brings its own.")
+        else:
+            with on_paper(parameters=len(weights)):
+                sized = make_network(**config["network"])
         prefix = "model.network." if config["kind"] == "generator" else "network."
-        check_weights({prefix + name: value for name, value in network.state_dict().items()}, weights, str(folder))
-        model = build(config)
+        check_weights({prefix + name: value for name, value in sized.state_dict().items()}, weights, str(folder))
+        model = build(config, network)
     except CheckpointError:
         raise
     except Exception as error:  # the file may say anything: whatever a constructor makes of that is the file's fault
@@ -115,4 +132,7 @@ def from_pretrained(folder: str | FilePath) -> MatchingModel | Generator:
     load_strictly(model, weights, str(folder))
     if (folder / UNUSED).exists():
         _matching(model).network.unused = read_weights(folder / UNUSED)
+    if (folder / AUTOENCODER).is_dir():
+        kind = read_diffusers_config(folder / AUTOENCODER / CONFIG).get("_class_name", "nameless class")
+        _matching(model).codec = load_codec(folder / AUTOENCODER, kind)
     return model.eval()

@@ -36,6 +36,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"'{path}' cannot be read ({type(error).__name__}: {error}).") from error
 
 
+def apart(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as safetensors wants them: contiguous, on the CPU, and none in the memory of another (tied weights)."""
+    taken: set[int] = set()
+    result = {}
+    for name, value in weights.items():
+        value = value.detach().cpu().contiguous()
+        shared = value.numel() > 0 and value.data_ptr() in taken
+        taken.add(value.data_ptr())
+        result[name] = value.clone() if shared else value
+    return result
+
+
 @contextmanager
 def on_paper(parameters: int) -> Iterator[None]:
     """Networks made inside have shapes but no memory, and are stopped if they grow beyond what a file can fill.

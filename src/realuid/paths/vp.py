@@ -152,7 +152,7 @@ def _cubics(path: DDPMPath, device: torch.device) -> Tensor:
         table = torch.tensor(path.alphas_cumprod, dtype=torch.float64)
     else:
         table = torch.cumprod(1 - _betas(kind, n, path.beta_start, path.beta_end), 0)
-    table = table.clamp(min=2.0**-24)  # a schedule of zero terminal SNR: a = 2e-4 instead of 0
+    table = table.clamp(min=2.0**-30)  # a schedule of zero terminal SNR: a = 3e-5 instead of 0
     log_snr = table.log() - torch.log1p(-table)
     rise = log_snr.diff()
     inner = 2 * rise[:-1] * rise[1:] / (rise[:-1] + rise[1:])

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from realuid._version import __version__
 from realuid.data import Dataset, load_dataset
-from realuid.errors import ConfigError
+from realuid.errors import CheckpointError, ConfigError
 from realuid.files import write_json
 from realuid.metrics import ClassScores, Evaluator, class_scores, classifier, make_extractor
 from realuid.models import Generator, MatchingModel, build_network, model_device
@@ -34,14 +35,13 @@ from realuid.training.teacher import check_batch
 
 #: The file of a run's folder that holds its resolved recipe.
 RECIPE = "recipe.yaml"
+#: The file of a student's run folder that says where its teacher lies.
+TEACHER = "teacher.txt"
 
 
 def recipe_data(recipe: Recipe) -> Dataset:
     """The recipe's data; labels stay, since measuring uses them even where training does not."""
-    data = load_dataset(recipe.data.source, recipe.data.channels, recipe.data.resolution)
-    if recipe.data.conditional and data.labels is None:
-        raise ConfigError(f"data.conditional = True, but '{recipe.data.source}' has no labels.")
-    return data
+    return load_dataset(recipe.data.source, recipe.data.channels, recipe.data.resolution)
 
 
 def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device | str = "cpu") -> Evaluator:
@@ -51,6 +51,11 @@ def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device |
 
 def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     """A teacher with random weights, seeded by the recipe."""
+    if recipe.data.conditional and data.labels is None:
+        raise ConfigError(
+            f"data.conditional = true, but '{recipe.data.source}' has no labels. Add them, or pass "
+            "--data.no-conditional."
+        )
     classes = data.num_classes if recipe.data.conditional else 0
     path = recipe.path.build()
     with torch.random.fork_rng(devices=[]):
@@ -95,6 +100,7 @@ def run_student(
     config: DistillConfig | None = None,
     start: Generator | None = None,
     resume: bool = False,
+    teacher_name: str = "",
     about: dict[str, Any] | None = None,
     data: Dataset | None = None,
     evaluator: Evaluator | None = None,
@@ -103,11 +109,14 @@ def run_student(
     """Distil a teacher by the recipe (or by `config` in place of its `distill` section).
 
     Args:
-        recipe, teacher, folder: what, from what, and where to.
-        config: settings of this student.
+        recipe: data, distillation and evaluation.
+        teacher: the model to distil.
+        folder: of the run.
+        config: what differs from `recipe.distill`, complete.
         start: a distilled generator to go on from.
         resume: continue the run in `folder`.
-        about: sections to add to the saved model's config.json.
+        teacher_name: where the teacher lies, for the record and for resuming.
+        about: further sections of the saved model's config.json.
         data, evaluator: where they are at hand; otherwise they are read and made.
         hopeless: see `Run`.
     """
@@ -125,8 +134,13 @@ def run_student(
         start=start,
         evaluator=evaluator,
         resume=resume,
-        about={"data": recipe.data.source, "distillation": to_dict(config), **(about or {})},
-        files={RECIPE: dump_recipe(dataclasses.replace(recipe, distill=config))},
+        about={
+            "data": recipe.data.source,
+            "teacher": teacher_name,
+            "distillation": to_dict(config),
+            **(about or {}),
+        },
+        files={RECIPE: dump_recipe(dataclasses.replace(recipe, distill=config)), TEACHER: f"{teacher_name}\n"},
         hopeless=hopeless,
     )
 
@@ -149,7 +163,7 @@ def run_named_student(
         return load_generator(run)
     if chain and origin:
         run_named_student(recipe, origin.student, teacher, folder, teacher_name=teacher_name, chain=True)
-    about: dict[str, Any] = {"teacher": teacher_name}
+    about: dict[str, Any] = {}
     if origin:
         about["start"] = {"student": str(folder / origin.student), "ema": origin.ema or "best"}
     if name in recipe.published:
@@ -161,6 +175,7 @@ def run_named_student(
         config=recipe.student(name),
         start=load_start(folder / origin.student, origin.ema) if origin else None,
         resume=chain and has_checkpoint(run),
+        teacher_name=teacher_name,
         about=about,
     )
 
@@ -173,6 +188,17 @@ def is_finished(run: Path) -> bool:
 def has_checkpoint(run: Path) -> bool:
     """Whether a run's folder holds something to resume from."""
     return bool(Checkpoints(run / "checkpoints").steps())
+
+
+def teacher_of_run(folder: Path) -> str:
+    """Where the teacher of a student's run lies.
+
+    Raises:
+        CheckpointError: where the folder is no student's run.
+    """
+    if not (folder / TEACHER).is_file():
+        raise CheckpointError(f"nothing to resume: no distillation was started in '{folder}' ({TEACHER} is missing).")
+    return (folder / TEACHER).read_text().strip()
 
 
 @dataclass(frozen=True)
@@ -303,10 +329,8 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -
     teacher = models["teacher"]
     assert isinstance(teacher, MatchingModel)
     for name in recipe.students:
-        timed(
-            name,
-            lambda name=name: run_named_student(recipe, name, teacher, folder, teacher_name=str(folder / "teacher")),
-        )
+        student = partial(run_named_student, recipe, name, teacher, folder)
+        timed(name, partial(student, teacher_name=str(folder / "teacher")))
     say("measuring")
     rates = images_per_second(models, recipe.evaluate)
     entries = {
@@ -347,8 +371,10 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -
     return results
 
 
-def fd_between_halves(evaluator: Evaluator, seed: int = 0) -> float:
-    """FD between two random halves of the real data: what no model can be expected to beat by much."""
-    order = torch.randperm(len(evaluator.data), generator=torch.Generator().manual_seed(seed))
-    halves = order.tensor_split(2)
-    return evaluator.distance(*(evaluator.data.values[half] for half in halves))
+def fd_between_halves(evaluator: Evaluator, splits: int = 10) -> float:
+    """FD between two random halves of the real data, mean over several splits: a yardstick for the FD of models."""
+    distances = []
+    for seed in range(splits):
+        order = torch.randperm(len(evaluator.data), generator=torch.Generator().manual_seed(seed))
+        distances.append(evaluator.distance(*(evaluator.data.values[half] for half in order.tensor_split(2))))
+    return statistics.mean(distances)

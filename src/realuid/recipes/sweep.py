@@ -132,12 +132,14 @@ def claimed(path: Path) -> Iterator[bool]:
         lock.release()
 
 
-def run_sweep(recipe: Recipe, teacher: Path, folder: Path, processes: int = 1, say: Callable = print) -> dict[str, Any]:
+def run_sweep(
+    recipe: Recipe, teacher: str | Path, folder: Path, processes: int = 1, say: Callable = print
+) -> dict[str, Any]:
     """Carry out what is left of a sweep.
 
     Args:
         recipe: its `sweep` says what is tried, its `distill` all that is not varied.
-        teacher: folder of the one teacher.
+        teacher: the one teacher, anything `load_teacher` reads.
         folder: of the sweep: sweep.yaml, trials/, results.json and sweep.html.
         processes: how many trials run at a time.
         say: told what happens.
@@ -165,7 +167,7 @@ def run_sweep(recipe: Recipe, teacher: Path, folder: Path, processes: int = 1, s
     return write_results(recipe, teacher, folder)
 
 
-def _helper(recipe: Recipe, teacher: Path, folder: Path, parent: int, threads: int, number: int) -> None:
+def _helper(recipe: Recipe, teacher: str | Path, folder: Path, parent: int, threads: int, number: int) -> None:
     """One more process; it starts no new trial once its parent is gone."""
     torch.set_num_threads(threads)
     with (folder / f"process-{number}.log").open("a", buffering=1) as log:
@@ -173,21 +175,24 @@ def _helper(recipe: Recipe, teacher: Path, folder: Path, parent: int, threads: i
         _work(recipe, teacher, folder, print, lambda: os.getppid() == parent)
 
 
-def _work(recipe: Recipe, teacher: Path, folder: Path, say: Callable, go_on: Callable[[], bool] = lambda: True) -> None:
+def _work(
+    recipe: Recipe, teacher: str | Path, folder: Path, say: Callable, go_on: Callable[[], bool] = lambda: True
+) -> None:
     data, model = recipe_data(recipe), load_teacher(teacher)
     evaluator = make_evaluator(data, recipe.evaluate, make_accelerator(recipe.distill).device)
-    about = {"teacher": str(teacher)}
     for trial in make_trials(recipe.sweep, recipe.distill)[0]:
         run = folder / "trials" / trial.name
         with claimed(run) as mine:
             if not mine or (run / RESULT).is_file() or not go_on():
                 continue
-            result = _run_trial(recipe, trial, model, run, about, data, evaluator)
+            result = _run_trial(recipe, trial, model, str(teacher), run, data, evaluator)
             say(f"{trial.name}: {result['status']}, FD {result['fd']}")
         write_results(recipe, teacher, folder)
 
 
-def _run_trial(recipe: Recipe, trial: Trial, teacher: MatchingModel, run: Path, about, data, evaluator) -> dict:
+def _run_trial(
+    recipe: Recipe, trial: Trial, teacher: MatchingModel, teacher_name: str, run: Path, data, evaluator
+) -> dict:
     config, start = trial.config(recipe.distill), time.perf_counter()
     history: list[dict[str, Any]] = []
     verdict = {"status": "finished"}
@@ -206,7 +211,7 @@ def _run_trial(recipe: Recipe, trial: Trial, teacher: MatchingModel, run: Path, 
             run,
             config=config,
             resume=has_checkpoint(run),
-            about=about,
+            teacher_name=teacher_name,
             data=data,
             evaluator=evaluator,
             hopeless=hopeless,
@@ -224,7 +229,7 @@ def _run_trial(recipe: Recipe, trial: Trial, teacher: MatchingModel, run: Path, 
     return result
 
 
-def write_results(recipe: Recipe, teacher: Path, folder: Path) -> dict[str, Any]:
+def write_results(recipe: Recipe, teacher: str | Path, folder: Path) -> dict[str, Any]:
     """Write results.json and sweep.html from the finished trials: settings from worst to best, seeds averaged."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for result in read_results(folder):

@@ -19,8 +19,9 @@ from realuid.models import Generator, MatchingModel
 from realuid.reports.plots import fd_curves, figure_svg, gap_by_time
 from realuid.sampling import balanced_labels, generate
 
-#: Images of one grid, and their seed: every model starts from the same noise.
-_SHOWN, _COLUMNS, _SEED = 49, 7, 7
+#: Rows and columns of a grid, and its seed: every model starts from the same noise. Up to so many classes get a column
+#: each.
+_ROWS, _COLUMNS, _MOST_COLUMNS, _SEED = 7, 7, 12, 7
 
 
 def png_uri(image: Image.Image) -> str:
@@ -30,11 +31,26 @@ def png_uri(image: Image.Image) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def _columns(classes: int) -> int:
+    return classes if 1 < classes <= _MOST_COLUMNS else _COLUMNS
+
+
+def _grid_of_data(data: Dataset, classes: int) -> Image.Image:
+    columns = _columns(classes)
+    if columns != classes or data.labels is None:
+        return grid_image(data.values[: _ROWS * columns], columns)
+    by_class = [data.values[data.labels == label][:_ROWS] for label in range(classes)]
+    rows = min(len(images) for images in by_class)
+    return grid_image(torch.stack([images[:rows] for images in by_class], dim=1).flatten(0, 1), columns)
+
+
 def _grid_of(model: MatchingModel | Generator, steps: int, sampler: str | None) -> Image.Image:
     classes = (model.model if isinstance(model, Generator) else model).num_classes
-    labels = balanced_labels(_SHOWN, classes) if classes else None
-    batches = generate(model, _SHOWN, labels=labels, steps=steps, sampler=sampler, seed=_SEED)
-    return grid_image(torch.cat([x.cpu() for x in batches]), _COLUMNS)
+    columns = _columns(classes)
+    count = _ROWS * columns
+    labels = balanced_labels(count, classes) if classes else None
+    batches = generate(model, count, labels=labels, steps=steps, sampler=sampler, seed=_SEED)
+    return grid_image(torch.cat([x.cpu() for x in batches]), columns)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -61,9 +77,10 @@ def write_report(
         recipe_yaml: the settings, shown at the end.
         steps, sampler: of the teacher.
     """
-    grids = [
-        {"title": "real data", "note": "for comparison", "uri": png_uri(grid_image(data.values[:_SHOWN], _COLUMNS))}
-    ]
+    teacher = models["teacher"]
+    assert isinstance(teacher, MatchingModel)
+    real = png_uri(_grid_of_data(data, teacher.num_classes))
+    grids = [{"title": "real data", "note": "for comparison", "uri": real}]
     for entry in [results["teacher"], *results["students"]]:
         uri = png_uri(_grid_of(models[entry["name"]], steps, sampler))
         calls = entry["calls"]

@@ -96,7 +96,7 @@ def generate(
         batch: samples at a time.
 
     Yields:
-        samples in data units, shape (<= batch, *shape), on the model's device.
+        samples in data units, shape (<= batch, *image_shape), on the model's device; latents are decoded.
     """
     matching = model.model if isinstance(model, Generator) else model
     if matching.num_classes and labels is None:
@@ -106,11 +106,13 @@ def generate(
     for first in range(0, count, batch):
         size = min(batch, count - first)
         z = torch.stack([torch.randn(matching.shape, generator=noise) for _ in range(size)]).to(device)
-        condition = Condition(labels=labels[first : first + size].to(device)) if matching.num_classes else Condition()
+        part = None if labels is None or not matching.num_classes else labels[first : first + size].to(device)
+        condition = Condition(labels=part)
         if isinstance(model, Generator):
-            yield model(z, condition)
+            x = model(z, condition)
         else:
-            yield sample_teacher(model, z, steps, condition, sampler, _noise_of(seed, range(first, first + size)))
+            x = sample_teacher(model, z, steps, condition, sampler, _noise_of(seed, range(first, first + size)))
+        yield matching.codec.decode(x) if matching.codec else x
 
 
 def _noise_of(seed: int, samples: range) -> Noise:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from realuid.teachers.adm import ADMOptions
+from realuid.teachers.diffusers_folder import load_diffusers
 from realuid.teachers.edm import load_edm_pickle, load_edm_student
-from realuid.teachers.load import load_generator, load_model, load_teacher, model_folder
+from realuid.teachers.formats import FORMATS, is_model, local_path, model_folder, recognise
+from realuid.teachers.load import load_generator, load_model, load_teacher
 from realuid.teachers.torchcfm import (
     load_torchcfm,
     load_torchcfm_fake,
@@ -14,7 +16,10 @@ from realuid.teachers.torchcfm import (
 )
 
 __all__ = [
+    "FORMATS",
     "ADMOptions",
+    "is_model",
+    "load_diffusers",
     "load_edm_pickle",
     "load_edm_student",
     "load_generator",
@@ -23,7 +28,9 @@ __all__ = [
     "load_torchcfm",
     "load_torchcfm_fake",
     "load_torchcfm_student",
+    "local_path",
     "model_folder",
+    "recognise",
     "save_torchcfm_student",
     "save_torchcfm_teacher",
 ]

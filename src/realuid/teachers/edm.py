@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from realuid.errors import CheckpointError, unknown_name
-from realuid.models import EDM, SIGMA_INIT, VE, VP, Generator, MatchingModel, Preconditioning
+from realuid.models import EDM, IDDPM, SIGMA_INIT, VE, VP, Generator, MatchingModel, Preconditioning
 from realuid.models.architectures import make_network
 from realuid.models.weights import check_weights, on_paper
 from realuid.paths import VEPath
@@ -28,6 +28,7 @@ _PRECONDITIONINGS: dict[str, Callable[[dict[str, Any]], Preconditioning]] = {
     "EDMPrecond": lambda state: EDM(sigma_data=float(state["sigma_data"])),
     "VPPrecond": lambda state: VP(beta_d=float(state["beta_d"]), beta_min=float(state["beta_min"]), M=int(state["M"])),
     "VEPrecond": lambda state: VE(),
+    "iDDPMPrecond": lambda state: IDDPM(C_1=float(state["C_1"]), C_2=float(state["C_2"]), M=int(state["M"])),
 }
 
 #: Modules, parameters and buffers in one network: far above the published ones (about 3,000).

@@ -1,53 +1,152 @@
-"""Find the model a path stands for."""
+"""The door: a teacher or a generator from anything that can be read."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from realuid.errors import CheckpointError
 from realuid.models import Generator, MatchingModel, from_pretrained
-from realuid.models.saving import CONFIG
+from realuid.models.own import Function
+from realuid.teachers import torchcfm
+from realuid.teachers.adm import PUBLISHED, ADMOptions, is_adm
+from realuid.teachers.diffusers_folder import load_diffusers
+from realuid.teachers.edm import load_edm_pickle, load_edm_student
+from realuid.teachers.formats import local_path, model_folder, recognise
+from realuid.teachers.torch_file import read_torch_file
+
+Kind = Literal["teacher", "generator"]
 
 
-def model_folder(path: str | Path) -> Path:
-    """The folder with the weights: the path itself, or the best (else the last) model of a run folder.
+@dataclass(frozen=True)
+class Request:
+    """What a caller may say about a model beyond where it is. See `load_model`."""
+
+    kind: Kind | None = None
+    key: str | None = None
+    adm: ADMOptions = PUBLISHED
+    network: Function | None = None
+
+
+def load_model(
+    source: str | Path,
+    *,
+    kind: Kind | None = None,
+    key: str | None = None,
+    adm: ADMOptions = PUBLISHED,
+    network: Function | None = None,
+) -> MatchingModel | Generator:
+    """A teacher or a generator, in evaluation mode on the CPU; the format is recognised from the files.
+
+    Args:
+        source: a model or run folder of realuid; a folder of diffusers; a network pickle in EDM's layout; a checkpoint
+            of torchcfm or of the RealUID authors; or the id of a model on the Hugging Face hub, 'org/name' or
+            'org/name@revision'.
+        kind: which of the two it is, where the files do not tell: EDM's teachers and SiD's students look alike.
+        key: which weights, where there are several: the decay of an average in a checkpoint ('raw' for the weights as
+            trained), the entry of a pickle ('ema'), the folder of a network ('unet_ema').
+        adm: what the weights of a torchcfm checkpoint do not tell.
+        network: for a model around a network of your own (`Teacher`): an instance, whose weights are replaced.
 
     Raises:
-        CheckpointError: where there is none.
+        CheckpointError: where nothing is found, it cannot be read, is of the other kind, or has to be told apart.
     """
-    path = Path(path)
-    if not path.exists():
-        raise CheckpointError(f"no model at '{path}': there is no such file or folder.")
-    for candidate in (path, path / "best", path / "model"):
-        if (candidate / CONFIG).is_file():
-            return candidate
-    raise CheckpointError(f"no model in '{path}': expected {CONFIG} there, or a run folder with best/ or model/.")
-
-
-def load_model(path: str | Path) -> MatchingModel | Generator:
-    """A teacher or a generator from a model folder or a run folder."""
-    return from_pretrained(model_folder(path))
-
-
-def load_teacher(path: str | Path) -> MatchingModel:
-    """A teacher from a model folder or a run folder.
-
-    Raises:
-        CheckpointError: where there is none, or it is a one-step generator.
-    """
-    model = load_model(path)
-    if isinstance(model, Generator):
-        raise CheckpointError(f"'{path}' is a one-step generator, not a teacher.")
+    request = Request(kind, key, adm, network)
+    path = local_path(source)
+    name = recognise(path)
+    if network is not None and name != "realuid":
+        raise CheckpointError(f"network was passed, but '{source}' ({name}) brings its own.")
+    model = LOADERS[name](path, request)
+    found: Kind = "generator" if isinstance(model, Generator) else "teacher"
+    if kind is not None and kind != found:
+        names = {"teacher": "a teacher", "generator": "a one-step generator"}
+        raise CheckpointError(f"'{source}' is {names[found]}, not {names[kind]}.")
     return model
 
 
-def load_generator(path: str | Path) -> Generator:
-    """A one-step generator from a model folder or a run folder.
-
-    Raises:
-        CheckpointError: where there is none, or it is a teacher.
-    """
-    model = load_model(path)
-    if isinstance(model, MatchingModel):
-        raise CheckpointError(f"'{path}' is a teacher, not a one-step generator.")
+def load_teacher(
+    source: str | Path,
+    *,
+    key: str | None = None,
+    adm: ADMOptions = PUBLISHED,
+    network: Function | None = None,
+) -> MatchingModel:
+    """A teacher; arguments and errors as for `load_model`."""
+    model = load_model(source, kind="teacher", key=key, adm=adm, network=network)
+    assert isinstance(model, MatchingModel)
     return model
+
+
+def load_generator(
+    source: str | Path,
+    *,
+    key: str | None = None,
+    adm: ADMOptions = PUBLISHED,
+    network: Function | None = None,
+) -> Generator:
+    """A one-step generator; arguments and errors as for `load_model`."""
+    model = load_model(source, kind="generator", key=key, adm=adm, network=network)
+    assert isinstance(model, Generator)
+    return model
+
+
+def _realuid(path: Path, request: Request) -> MatchingModel | Generator:
+    if request.key is not None:
+        raise CheckpointError(f"key = {request.key}, but a model folder of realuid holds one set of weights.")
+    return from_pretrained(model_folder(path), request.network)
+
+
+def _diffusers(path: Path, request: Request) -> MatchingModel:
+    return load_diffusers(path, request.key)
+
+
+def _edm(path: Path, request: Request) -> MatchingModel | Generator:
+    load = {"teacher": load_edm_pickle, "generator": load_edm_student}
+    if request.kind is None:
+        raise CheckpointError(
+            f"'{path}' may be a teacher (EDM) or a one-step generator (SiD): their files look alike. Say which: kind = "
+            "'teacher' or 'generator'."
+        )
+    return load[request.kind](path, request.key or "ema")
+
+
+def _torchcfm(path: Path, request: Request) -> MatchingModel | Generator:
+    checkpoint = read_torch_file(path)
+    teacher, student = torchcfm.looks_like_teacher(checkpoint), torchcfm.looks_like_student(checkpoint)
+    if teacher and student:
+        if request.kind is None:
+            raise CheckpointError(
+                f"'{path}' holds a teacher and a generator. Say which: kind = 'teacher' or 'generator'."
+            )
+        teacher = request.kind == "teacher"
+    if teacher:
+        return torchcfm.load_torchcfm(path, request.key, options=request.adm)
+    if student:
+        return torchcfm.load_torchcfm_student(path, request.key, options=request.adm)
+    raise CheckpointError(f"'{path}' is a torch file, but {_what_instead(checkpoint)}")
+
+
+def _what_instead(checkpoint: dict) -> str:
+    """What a torch file that is not torchcfm's may be, and what to do about it."""
+    if is_adm(checkpoint):
+        return (
+            "its weights stand alone: a velocity network of torchcfm and a noise network of guided-diffusion have the "
+            "same names. If it is the former, save it as {'net_model': weights}; else see Teacher."
+        )
+    if isinstance(checkpoint.get("model"), dict):
+        return (
+            "not of torchcfm: an entry 'model' as many trainers write it, flow_matching's among them, whose layout is "
+            "not public. Build the network, load its weights and pass it to Teacher."
+        )
+    entries = ", ".join(str(name)[:30] for name in list(checkpoint)[:8])
+    return f"not of torchcfm: it holds {entries}. Build the network, load its weights and pass it to Teacher."
+
+
+LOADERS: dict[str, Callable[[Path, Request], MatchingModel | Generator]] = {
+    "realuid": _realuid,
+    "diffusers": _diffusers,
+    "edm": _edm,
+    "torchcfm": _torchcfm,
+}

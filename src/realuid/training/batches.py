@@ -40,8 +40,8 @@ class Draw:
 
     def select(self, part: slice) -> Draw:
         """The draw of some of the samples."""
-        fields = (self.t, self.x_T, self.eps, self.x_0, self.z)
-        return Draw(*(None if f is None else f[part] for f in fields), self.condition.select(part))  # type: ignore[arg-type]
+        eps, x_0, z = (None if f is None else f[part] for f in (self.eps, self.x_0, self.z))
+        return Draw(self.t[part], self.x_T[part], eps, x_0, z, self.condition.select(part))
 
 
 class Batches:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from realuid.errors import CheckpointError
 from realuid.files import atomic_folder, damage, write_checksums
+from realuid.models.weights import apart
 
 
 class DamagedCheckpointWarning(UserWarning):
@@ -51,8 +52,7 @@ class Checkpoints:
         """
         with atomic_folder(self._at(step)) as temporary:
             for name, state in weights.items():
-                tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
-                save_file(tensors, temporary / f"{name}.safetensors")
+                save_file(apart(state), temporary / f"{name}.safetensors")
             for name, state in optimizers.items():
                 torch.save(state, temporary / f"{name}.pt")
             (temporary / "meta.json").write_text(json.dumps(meta) + "\n")
@@ -67,7 +67,7 @@ class Checkpoints:
         Raises:
             CheckpointError: where there is none.
         """
-        damaged = []
+        damaged: list[str] = []
         for step in reversed(self.steps()):
             reason = damage(self._at(step))
             if reason is None:

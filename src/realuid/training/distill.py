@@ -12,12 +12,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from realuid.data import Dataset
+from realuid.data import Dataset, encode_dataset
 from realuid.errors import ConfigError
 from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel
+from realuid.models import Generator, MatchingModel, fingerprint, fresh
 from realuid.models.discriminator import new_discriminator
-from realuid.models.saving import build, describe
 from realuid.objectives import UnwiseSettingWarning, advice, choose_space
 from realuid.sampling import balanced_labels, generate
 from realuid.seeds import mix
@@ -43,7 +42,8 @@ class DistillTask(Task):
         data: real data (its labels are used if the model is conditional).
         config: settings.
         accelerator: device and processes.
-        start: a distilled generator to go on from; by default the teacher becomes the generator.
+        start: a distilled generator to go on from, or a model to make one of; by default the teacher.
+        fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
     """
 
     def __init__(
@@ -52,8 +52,10 @@ class DistillTask(Task):
         data: Dataset,
         config: DistillConfig,
         accelerator: Accelerator,
-        start: Generator | None = None,
+        start: Generator | MatchingModel | None = None,
+        fake: MatchingModel | None = None,
     ):
+        check_start(teacher, start.model if isinstance(start, Generator) else start, fake)
         check_batch(max(config.real_batch, config.gan_batch), data)
         self.config, self.path = config, teacher.path
         self.title = f"student ({config.alpha:g}, {config.beta:g})"
@@ -61,7 +63,7 @@ class DistillTask(Task):
         self.space = choose_space(self.objective, teacher.path, config.space)
         self.teacher = copy.deepcopy(teacher).to(accelerator.device).eval().requires_grad_(False)
         self.generator = self._generator_start(teacher, start, config).eval().requires_grad_(True)
-        self.fake = self._fake_start(teacher, config).eval().requires_grad_(True)
+        self.fake = self._fake_start(teacher, config, fake).eval().requires_grad_(True)
         self.learner = Player("generator", self.generator, config.generator_lr, config.betas, config, accelerator)
         against: nn.Module = self.fake
         if self.adversarial:
@@ -76,13 +78,16 @@ class DistillTask(Task):
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
         self.calls = 1
+        self.inputs = {"data": data.fingerprint(), "teacher": fingerprint(teacher)}
 
     @staticmethod
-    def _generator_start(teacher: MatchingModel, start: Generator | None, config: DistillConfig) -> Generator:
-        if start is None:
-            return Generator(copy.deepcopy(teacher), config.t_init)
-        if describe(start.model) != describe(teacher):
-            raise ConfigError("the generator to start from is not one of this teacher: path or network differ.")
+    def _generator_start(
+        teacher: MatchingModel, start: Generator | MatchingModel | None, config: DistillConfig
+    ) -> Generator:
+        if not isinstance(start, Generator):
+            return Generator(copy.deepcopy(start or teacher), config.t_init)
+        if start.model.path != teacher.path:
+            raise ConfigError(f"start is on path {start.model.path}, the teacher on {teacher.path}.")
         if config.t_init not in (None, start.t_init):
             raise ConfigError(
                 f"t_init = {config.t_init}, but the generator to start from has {start.t_init:g}. Leave t_init out."
@@ -90,14 +95,10 @@ class DistillTask(Task):
         return copy.deepcopy(start)
 
     @staticmethod
-    def _fake_start(teacher: MatchingModel, config: DistillConfig) -> MatchingModel:
-        if config.fake_start == "teacher":
-            return copy.deepcopy(teacher)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(mix(config.seed, "fake start"))
-            fake = build(describe(teacher))
-        assert isinstance(fake, MatchingModel)
-        return fake
+    def _fake_start(teacher: MatchingModel, config: DistillConfig, fake: MatchingModel | None) -> MatchingModel:
+        if fake is not None or config.fake_start == "teacher":
+            return copy.deepcopy(fake or teacher)
+        return fresh(teacher, mix(config.seed, "fake start"))
 
     def update(self, number: int) -> dict[str, Tensor]:
         """K steps of the fake model, then one of the generator."""
@@ -135,7 +136,8 @@ class DistillTask(Task):
         opponent: Any = self.opponent.module
         gaps: list[tuple[Tensor, Tensor]] = []
 
-        def loss_of(generator: Any, part: Draw, judged: Draw | None) -> Tensor:
+        def loss_of(generator: Any, part: Draw | None, judged: Draw | None) -> Tensor:
+            assert part is not None, "the generator's own draw"
             loss, gap, t = generator_loss(
                 generator, self.teacher, self.fake, self.objective, self.path, self.space, part, c.batch
             )
@@ -178,11 +180,30 @@ class DistillTask(Task):
         return generate(model, count, labels=balanced_labels(count, classes) if classes else None, seed=seed)
 
 
+def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: MatchingModel | None) -> None:
+    """Raise ConfigError unless generator and fake model have weights to start from, and both fit the teacher."""
+    for name, model in (("start", start), ("fake", fake)):
+        if next((model or teacher).parameters(), None) is None:
+            raise ConfigError(
+                f"the {'teacher' if model is None else name} has no parameters, so nothing could learn: pass {name} = "
+                "a model of the same samples whose network has some."
+            )
+        if model is not None and (model.shape, model.num_classes) != (teacher.shape, teacher.num_classes):
+            raise ConfigError(
+                f"{name} is for samples of shape {model.shape} and {model.num_classes} classes, the teacher for "
+                f"{teacher.shape} and {teacher.num_classes}."
+            )
+    if fake is not None and fake.path != teacher.path:
+        raise ConfigError(f"fake is on path {fake.path}, the teacher on {teacher.path}: they have to be the same.")
+
+
 def check_fits(model: MatchingModel | Generator, data: Dataset) -> None:
     """Raise ConfigError unless model and data have the same shape and, if conditional, enough classes."""
     teacher = model.model if isinstance(model, Generator) else model
-    if teacher.shape != data.shape:
-        raise ConfigError(f"the model makes samples of shape {teacher.shape}, but the data has shape {data.shape}.")
+    if teacher.image_shape != data.shape:
+        raise ConfigError(
+            f"the model makes samples of shape {teacher.image_shape}, but the data has shape {data.shape}."
+        )
     if teacher.num_classes and data.labels is None:
         raise ConfigError(f"the model is conditional on {teacher.num_classes} classes, but the data has no labels.")
     if teacher.num_classes and data.num_classes > teacher.num_classes:
@@ -195,7 +216,8 @@ def distill_teacher(
     config: DistillConfig,
     folder: str | Path,
     *,
-    start: Generator | None = None,
+    start: Generator | MatchingModel | None = None,
+    fake: MatchingModel | None = None,
     evaluator: Evaluator | None = None,
     resume: bool = False,
     about: dict[str, Any] | None = None,
@@ -206,10 +228,12 @@ def distill_teacher(
 
     Args:
         teacher: the model to distil.
-        data: real data; read where alpha, beta give it weight, and for class labels.
+        data: real data; read where alpha, beta give it weight, and for class labels. A teacher on latents encodes it
+            once, at the start.
         config: settings; everything random follows from `config.seed`.
         folder: of the run; what an earlier run left there is replaced.
-        start: a distilled generator to go on from; by default the teacher becomes the generator.
+        start: a distilled generator to go on from, or a model to make one of; by default the teacher.
+        fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
         evaluator: for quick FDs on the way (with `config.evaluate_every`).
         resume: continue the run in `folder`.
         about: sections to add to the saved model's config.json.
@@ -220,10 +244,16 @@ def distill_teacher(
         the averaged generator: the best by quick FD, or the last where none was measured.
     """
     check_fits(teacher, data)
-    for sentence in advice(config.make_objective(), fine_tuning=start is not None):
+    for sentence in advice(config.make_objective(), fine_tuning=isinstance(start, Generator)):
         warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
     accelerator = make_accelerator(config, Path(folder))
-    task = DistillTask(teacher, data, config, accelerator, start)
+    if teacher.codec:
+        if config.flip:
+            raise ConfigError(
+                "flip = True: the data is encoded once, and mirrored latents are not those of mirrored images."
+            )
+        data = encode_dataset(data, teacher.codec, accelerator.device)
+    task = DistillTask(teacher, data, config, accelerator, start, fake)
     student = Run(task, config, Path(folder), accelerator, evaluator, about, files, hopeless).start(resume)
     assert isinstance(student, Generator)
     return student

@@ -12,6 +12,8 @@ from accelerate import Accelerator
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from realuid.files import atomic_file
+
 
 class Means:
     """Running means of device tensors; nothing waits for the device until they are read."""
@@ -36,8 +38,18 @@ class Means:
         flat = accelerator.reduce(torch.cat(means).float(), reduction="mean").cpu()
         parts = flat.split([len(m) for m in means])
         result = {n: p.tolist() if self._sums[n].dim() else p.item() for n, p in zip(names, parts, strict=True)}
-        self.__init__()  # type: ignore[misc]
+        self._sums, self._counts = {}, {}
         return result
+
+    def state(self, accelerator: Accelerator) -> dict[str, Any]:
+        """Sums (their mean over all processes) and counts since the last reading, for JSON."""
+        sums = {n: accelerator.reduce(value, reduction="mean").tolist() for n, value in self._sums.items()}
+        return {"sums": sums, "counts": self._counts}
+
+    def load_state(self, state: dict[str, Any], device: torch.device) -> None:
+        """Read back what `state` wrote."""
+        self._sums = {n: torch.tensor(v, dtype=torch.float64, device=device) for n, v in state["sums"].items()}
+        self._counts = dict(state["counts"])
 
 
 class RunLog:
@@ -90,7 +102,8 @@ class RunLog:
     def _drop_after(self, step: int) -> None:
         if self.path.is_file():
             lines = [line for line in self.path.read_text().splitlines() if _update_of(line) <= step]
-            self.path.write_text("".join(line + "\n" for line in lines))
+            with atomic_file(self.path) as temporary:
+                temporary.write_text("".join(line + "\n" for line in lines))
 
     def write(self, update: int, values: dict[str, Any], note: str = "") -> None:
         """One line of metrics after an update."""

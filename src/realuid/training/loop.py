@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -15,9 +16,9 @@ from torch import Tensor, nn
 
 from realuid.data import save_grid
 from realuid.errors import CheckpointError, NonFiniteError
-from realuid.files import atomic_file, write_json
+from realuid.files import atomic_file, repair, write_json
 from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel, from_pretrained, load_strictly, save_pretrained
+from realuid.models import Generator, MatchingModel, OwnNetwork, from_pretrained, load_strictly, save_pretrained
 from realuid.training.checkpoints import Checkpoints
 from realuid.training.config import LoopConfig, to_dict
 from realuid.training.ema import EMA
@@ -43,6 +44,8 @@ class Task(ABC):
     images_per_update: int
     #: Network calls of one sample, for reports.
     calls: int
+    #: What the result depends on besides the settings: name -> fingerprint; a run resumes with the same ones only.
+    inputs: dict[str, str]
 
     @abstractmethod
     def update(self, number: int) -> dict[str, Tensor]:
@@ -111,6 +114,9 @@ class Run:
             CheckpointError: when there is nothing to resume, or nothing to resume it with.
         """
         if resume:
+            if self.accelerator.is_main_process:
+                repair(self.folder)
+            self.accelerator.wait_for_everyone()
             self._load(*self.checkpoints.latest())
         elif self.accelerator.is_main_process:
             self._clear()
@@ -213,7 +219,9 @@ class Run:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             write_json(self.folder / "history.json", self.progress.history)
-        return from_pretrained(self.folder / ("best" if self.progress.best else "model"))
+        own = next((m for m in self.task.learner.module.modules() if isinstance(m, OwnNetwork)), None)
+        function = copy.deepcopy(own.function) if own else None
+        return from_pretrained(self.folder / ("best" if self.progress.best else "model"), function)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
@@ -229,23 +237,28 @@ class Run:
                 temporary.write_text(text)
 
     def _save(self) -> None:
+        means = self.means.state(self.accelerator)
         if self.accelerator.is_main_process:
             weights = {p.name: p.module.state_dict() for p in self.task.players}
             weights["ema"] = self.task.ema.state_dict()
             optimizers = {f"{p.name}-optimizer": p.optimizer_state() for p in self.task.players}
-            meta = {**vars(self.progress), "settings": to_dict(self.config)}
+            meta = {**vars(self.progress), "means": means, "settings": self._settings()}
             self.checkpoints.save(self.progress.update, weights, optimizers, meta)
+
+    def _settings(self) -> dict[str, Any]:
+        return to_dict(self.config) | self.task.inputs
 
     def _load(self, step: int, folder: Path) -> None:
         weights, optimizers, meta = self.checkpoints.read(folder)
-        settings = meta.pop("settings")
-        changed = [k for k, v in to_dict(self.config).items() if settings.get(k) != v]
+        settings, means = meta.pop("settings"), meta.pop("means")
+        changed = [k for k, v in self._settings().items() if settings.get(k) != v]
         if changed:
             raise CheckpointError(
-                f"'{folder}' was made with other settings ({', '.join(changed)}). Resume with the same, or start anew."
+                f"'{folder}' was made with another {', '.join(changed)}. Resume with the same, or start anew."
             )
         for player in self.task.players:
             load_strictly(player.module, weights[player.name], str(folder / f"{player.name}.safetensors"))
             player.load_optimizer_state(optimizers[f"{player.name}-optimizer"])
         self.task.ema.load_state_dict(weights["ema"])
+        self.means.load_state(means, self.accelerator.device)
         self.progress = Progress(**meta)

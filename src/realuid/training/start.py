@@ -8,7 +8,7 @@ import torch
 
 from realuid.errors import CheckpointError
 from realuid.models import Generator
-from realuid.teachers import load_generator, load_torchcfm_student
+from realuid.teachers import load_generator
 from realuid.training.checkpoints import Checkpoints
 
 
@@ -16,20 +16,19 @@ def load_start(path: str | Path, ema: float | None = None) -> Generator:
     """A distilled generator to go on from.
 
     Args:
-        path: run folder, model folder, or a checkpoint file of the RealUID authors.
+        path: run folder, or anything else `load_generator` reads.
         ema: decay of the average to take. None: of a run folder its best model, of a file its only average. A run
             folder needs its checkpoints for any other: the newest one is read.
 
     Raises:
         CheckpointError: for a path without generator, or an average that is not there.
     """
-    path = Path(path)
-    if path.is_file():
-        return load_torchcfm_student(path, None if ema is None else str(ema))
-    generator = load_generator(path)
     if ema is None:
-        return generator
-    _, folder = Checkpoints(path / "checkpoints").latest()
+        return load_generator(path)
+    if not Path(path).is_dir():
+        return load_generator(path, key=str(ema))
+    generator = load_generator(path)
+    _, folder = Checkpoints(Path(path) / "checkpoints").latest()
     weights, _, meta = Checkpoints.read(folder)
     if ema not in meta["settings"]["ema"]:
         decays = ", ".join(map(str, meta["settings"]["ema"]))

@@ -53,6 +53,7 @@ class TeacherTask(Task):
             accelerator.num_processes,
         )
         self.images_per_update, self.calls = config.batch, config.steps
+        self.inputs = {"data": data.fingerprint()}
 
     def update(self, number: int) -> dict[str, Tensor]:
         """One step of the teacher."""

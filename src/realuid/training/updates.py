@@ -40,6 +40,7 @@ def teacher_loss(model: MatchingModel, path: Path, space: str, draw: Draw, batch
         draw: real data with times and noise.
         batch: size of the whole batch.
     """
+    assert draw.x_0 is not None, "a draw of real data"
     x_t, k = path.sample(draw.x_0, draw.x_T, draw.t, draw.eps)
     y = target(space, path, k, draw.x_0, draw.x_T, draw.eps)
     losses = matching_loss(model(x_t, draw.t, draw.condition, space), y)
@@ -72,12 +73,14 @@ def fake_loss(
         batch, real_batch: sizes of the whole strata.
         teacher: only read by objectives whose fake side needs it.
     """
+    assert generated.z is not None, "a draw for generated samples"
     with torch.no_grad():
         x_g = generator(generated.z, generated.condition)
     x_0, x_T, t, eps, condition = x_g, generated.x_T, generated.t, generated.eps, generated.condition
     if real is not None:
+        assert real.x_0 is not None, "a draw of real data"
         x_0, x_T, t = torch.cat([x_g, real.x_0]), torch.cat([x_T, real.x_T]), torch.cat([t, real.t])
-        eps = None if eps is None else torch.cat([eps, real.eps])
+        eps = None if eps is None or real.eps is None else torch.cat([eps, real.eps])
         condition = Condition.cat([condition, real.condition])
 
     x_t, k = path.sample(x_0, x_T, t, eps)
@@ -85,6 +88,7 @@ def fake_loss(
     f = fake(x_t, t, condition, space)
     f_star = None
     if objective.fake_needs_teacher:
+        assert teacher is not None, "the objective's fake side reads the teacher"
         with torch.no_grad():
             f_star = teacher(x_t, t, condition, space)
     w, n = objective.time_weight(path, t), len(x_g)
@@ -116,6 +120,7 @@ def generator_loss(
         objective, path, space, batch: as in `fake_loss`.
         draw: noise, times and labels.
     """
+    assert draw.z is not None, "a draw for generated samples"
     x_0 = generator(draw.z, draw.condition)
     x_t, k = path.sample(x_0, draw.x_T, draw.t, draw.eps)
     y = target(space, path, k, x_0, draw.x_T, draw.eps)

@@ -1,0 +1,71 @@
+"""realuid check-teacher TEACHER: does it denoise the data, and if not, why?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+from rich.table import Table
+
+from realuid.cli.options import console, parse
+from realuid.data import load_dataset, save_grid
+from realuid.errors import CheckpointError
+from realuid.recipes import DataConfig
+from realuid.teachers import load_teacher
+from realuid.teachers.check import Check, check_teacher
+from realuid.training.distill import check_fits
+
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Options:
+    """Denoise real data in one step, as the teacher's files declare it and in every other reading: which one fits?"""
+
+    #: The teacher: a folder of realuid or diffusers, a file of EDM, torchcfm or the RealUID authors, or a hub id.
+    teacher: tyro.conf.Positional[str]
+    #: The data it is to be distilled on.
+    data: DataConfig = field(default_factory=DataConfig)
+    #: Which of its weights, where a file holds several: the decay of an average, or 'raw'.
+    key: str | None = None
+    #: Where noisy images and what becomes of them are drawn, from little noise to much.
+    out: Path = Path("check-teacher.png")
+    #: How many images are denoised.
+    images: int = 64
+    #: Try other ranges of values, even where the declared one fits.
+    thorough: bool = False
+    seed: int = 0
+    device: str = "cpu"
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Carry out the command; exit code 2 where the teacher does not fit."""
+    options = parse(Options, "check-teacher", arguments)
+    teacher = load_teacher(options.teacher, key=options.key).to(options.device)
+    data = load_dataset(options.data.source, options.data.channels, options.data.resolution)
+    check_fits(teacher, data)
+    check = check_teacher(teacher, data, images=options.images, seed=options.seed, thorough=options.thorough)
+    console.print(_table(check))
+    if data.is_image:
+        save_grid(check.pictures, options.out, check.columns)
+        console.print(f"one-step denoisings: {options.out}", highlight=False)
+    if not check.ok:
+        raise CheckpointError(check.verdict)
+    console.print(check.verdict, highlight=False)
+
+
+def _table(check: Check) -> Table:
+    """The best readings and the declared one: error / trivial error by noise level."""
+    table = Table(title="denoising error / that of the best linear denoiser, from little noise to much")
+    table.add_column("reading")
+    for _ in check.declared.errors:
+        table.add_column(justify="right")
+    table.add_column("mean", justify="right")
+    shown = list(dict.fromkeys([*check.findings[:_SHOWN], check.declared]))
+    for finding in shown:
+        ratios = [e / t for e, t in zip(finding.errors, finding.trivial, strict=True)]
+        mark = " (declared)" if finding is check.declared else ""
+        table.add_row(f"{finding.reading}{mark}", *(f"{r:.2g}" for r in ratios), f"{finding.score:.2g}")
+    return table

@@ -1,0 +1,53 @@
+"""realuid convert IN OUT: a model in another format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from realuid.cli.options import ModelOptions, console, parse
+from realuid.errors import ConfigError
+from realuid.models import Generator, save_pretrained
+from realuid.teachers import (
+    ADMOptions,
+    load_model,
+    local_path,
+    recognise,
+    save_torchcfm_student,
+    save_torchcfm_teacher,
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write a model that can be read in another format."""
+
+    #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, or a hub id.
+    model: tyro.conf.Positional[str]
+    #: What to write: a new folder, or for torchcfm a new file.
+    out: tyro.conf.Positional[Path]
+    #: The format: realuid's folder, or a checkpoint that the scripts of torchcfm and of the RealUID authors read.
+    to: Literal["realuid", "torchcfm"] = "realuid"
+    loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
+    #: What the weights of a torchcfm checkpoint do not tell.
+    adm: ADMOptions = field(default_factory=ADMOptions)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Carry out the command."""
+    options = parse(Options, "convert", arguments)
+    if options.out.exists():
+        raise ConfigError(f"'{options.out}' is there already. Pass a new name.")
+    source = local_path(options.model)
+    model = load_model(source, kind=options.loading.kind, key=options.loading.key, adm=options.adm)
+    if options.to == "realuid":
+        save_pretrained(model, options.out, converted={"from": options.model, "format": recognise(source)})
+    elif isinstance(model, Generator):
+        save_torchcfm_student(model, options.out, new_attention_order=options.adm.new_attention_order)
+    else:
+        save_torchcfm_teacher(model, options.out, new_attention_order=options.adm.new_attention_order)
+    console.print(f"{options.to}: {options.out}", highlight=False)

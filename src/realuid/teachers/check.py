@@ -1,0 +1,287 @@
+"""Does a teacher denoise the data it is to be distilled on and, if not, how was it meant to be asked?
+
+Real data is noised to a few levels and denoised in one step, as declared and in every other plausible reading: what the
+network predicts, which way its time runs and on which scale, in which range of values it learnt. The error is compared
+with a trivial one, that of the best linear denoiser that treats all pixels alike,
+
+    D(x_t) = m + g (x_t - a m),    g = a v / (a^2 v + n^2),        m the mean image, v the variance around it,
+
+which is never worse than the best constant (g = 0). The right reading is the one with the least error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from realuid.data import Dataset, encode_dataset, to_float
+from realuid.errors import CheckpointError, ConfigError, PredictionError
+from realuid.models import EDM, Condition, MatchingModel, Plain, Preconditioning, Reversed, Steps, model_device
+from realuid.paths import PREDICTIONS, STACKED, Coefficients, Estimate, check_prediction
+from realuid.seeds import stream
+
+#: Noise-to-signal ratios, in standard deviations of the data: where a trivial denoiser has most left to improve. Nearer
+#: to data a network that predicts data is at its worst, nearer to noise one that predicts noise, however well trained.
+LEVELS = (0.3, 0.55, 1.0, 1.8, 3.0)
+#: Another reading is believed where its error is below this share of the declared one's.
+CLEARLY = 0.9
+#: Ranges of values that networks are trained on: x -> factor x + offset takes [-1, 1] there.
+RANGES = {"[-1, 1]": (1.0, 0.0), "[0, 1]": (0.5, 0.5), "[-0.5, 0.5]": (0.5, 0.0), "[0, 255]": (127.5, 127.5)}
+AS_GIVEN = "[-1, 1]"
+
+_MEAN_OF = 5000
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to ask a network and to understand its answer."""
+
+    prediction: str
+    preconditioning: Preconditioning
+    values: str = AS_GIVEN
+
+    @property
+    def reversed_time(self) -> bool:
+        """Whether its time runs from noise to data."""
+        return isinstance(self.preconditioning, Reversed)
+
+    @property
+    def negative(self) -> bool:
+        """Whether it is the negative of what is predicted; a velocity changes sign with the direction of time."""
+        usual = -1 if self.reversed_time and self.prediction == "velocity" else 1
+        return isinstance(self.preconditioning, Plain | EDM) and self.preconditioning.sign != usual
+
+    @property
+    def time_scale(self) -> float | None:
+        """What the network is told at t = 1; None behind scaled inputs, where time is no number of the path's."""
+        return self.preconditioning.time_scale if isinstance(self.preconditioning, Plain) else None
+
+    def __str__(self) -> str:
+        direction = "0 = noise" if self.reversed_time else "0 = data"
+        time = f"time {direction}, scale {self.time_scale:g}" if self.time_scale else self.preconditioning.name
+        return f"{'minus ' if self.negative else ''}{self.prediction}, {time}, values in {self.values}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The errors of one reading: mean squares per element, one a noise level, and the trivial ones beside them."""
+
+    reading: Reading
+    errors: tuple[float, ...]
+    trivial: tuple[float, ...]
+
+    @property
+    def score(self) -> float:
+        """Geometric mean of error / trivial error over the levels: below 1 is better than trivial."""
+        ratios = [e / t for e, t in zip(self.errors, self.trivial, strict=True)]
+        if not all(map(math.isfinite, ratios)):
+            return math.inf
+        return math.exp(sum(math.log(max(r, _TINY)) for r in ratios) / len(ratios))
+
+
+@dataclass(frozen=True)
+class Check:
+    """What `check_teacher` found: the declared reading and the best one; all of them, best first."""
+
+    declared: Finding
+    findings: tuple[Finding, ...]
+    #: For people to look at, shape (rows * columns, *image_shape): for each level some noisy images and, below, what
+    #: the declared reading makes of them.
+    pictures: Tensor
+    columns: int
+
+    @property
+    def best(self) -> Finding:
+        """The reading that fits; the declared one unless another is clearly better."""
+        first = self.findings[0]
+        return first if first.score < CLEARLY * self.declared.score else self.declared
+
+    @property
+    def ok(self) -> bool:
+        """Whether the teacher denoises as declared."""
+        return self.best is self.declared and self.declared.score < 1
+
+    @property
+    def verdict(self) -> str:
+        """In words: what fits and, where the declared reading does not, the likely cause."""
+        ratio = f"its denoising error is {self.declared.score:.2g} times that of the best linear denoiser"
+        if self.ok:
+            return f"the teacher fits: {ratio}."
+        if self.best.score < 1:
+            causes = " and ".join(_differences(self.declared.reading, self.best.reading))
+            return f"this network seems to {causes}: {ratio}, and {self.best.score:.2g} times as {self.best.reading}."
+        return (
+            f"this network does not denoise the data in any reading: {ratio}, and {self.best.score:.2g} times at best. "
+            "Its weights are untrained or another model's, or it was trained on other data."
+        )
+
+
+def _differences(declared: Reading, best: Reading) -> Iterator[str]:
+    if best.prediction != declared.prediction or best.negative != declared.negative:
+        yield f"predict {_what(best)}, not {_what(declared)}"
+    if best.reversed_time != declared.reversed_time:
+        first, other = ("noise", "data") if best.reversed_time else ("data", "noise")
+        yield f"have time 0 at {first}, not at {other}"
+    if best.time_scale != declared.time_scale:
+        yield f"be told times on a scale of {best.time_scale:g}, not {declared.time_scale:g}"
+    elif isinstance(declared.preconditioning, Steps) and not isinstance(best.preconditioning, Reversed | Steps):
+        yield "be told the time, not the number of a step"
+    if best.values != declared.values:
+        yield f"have learnt values in {best.values}, not in {declared.values}"
+
+
+def _what(reading: Reading) -> str:
+    names = {"noise_prediction": "noise", "data_prediction": "data"}
+    return f"{'the negative of ' if reading.negative else ''}{names.get(reading.prediction, reading.prediction)}"
+
+
+@torch.no_grad()
+def check_teacher(
+    model: MatchingModel, data: Dataset, *, images: int = 64, seed: int = 0, thorough: bool = False
+) -> Check:
+    """Denoise real data in one step, as declared and in other readings.
+
+    Other ranges of values, which cost most, are tried only where the declared reading does not fit, or on demand.
+
+    Args:
+        model: the teacher; on its device.
+        data: real data, of the images the teacher makes.
+        images: how many are denoised, at each of the `LEVELS`.
+        seed: of the images and the noise.
+        thorough: try other ranges of values in any case.
+
+    Raises:
+        ConfigError: for paths between pairs of images, whose noise is not all there is to x_T.
+    """
+    if model.path.coupled:
+        raise ConfigError(f"path '{model.path.name}' joins pairs of images: a data set alone cannot tell if it fits.")
+    trial = _Trial(model, data, images, seed)
+    declared = Reading(model.prediction, model.preconditioning, trial.as_given)
+    check = trial.findings(trial.readings(_times(model), [trial.as_given]), declared)
+    if thorough or not check.ok:
+        check = trial.findings(trial.readings(_times(model), list(trial.ranges)), declared)
+    return check
+
+
+def require_sound(model: MatchingModel, data: Dataset, images: int = 16) -> None:
+    """Raise CheckpointError, with the likely cause, where a teacher denoises the data worse than trivially."""
+    if model.path.coupled:
+        return
+    check = check_teacher(model, data, images=images)
+    if not check.ok:
+        raise CheckpointError(
+            f"{check.verdict} `realuid check-teacher` says more; to distil nevertheless: trust_teacher."
+        )
+
+
+def _times(model: MatchingModel) -> list[Preconditioning]:
+    """Other times a network may have been told; where its inputs are scaled, only as declared."""
+    own = model.preconditioning
+    if not isinstance(own, Plain):
+        return [own]
+    scales = dict.fromkeys((own.time_scale, 1.0, 1000.0))
+    return [own, *(kind(scale) for scale in scales for kind in (Plain, Reversed))]
+
+
+class _Trial:
+    """A batch of data and noise, and the errors of readings on it."""
+
+    def __init__(self, model: MatchingModel, data: Dataset, images: int, seed: int):
+        self.model = model
+        order = torch.randperm(len(data), generator=stream(seed, "check"))[: max(images, _MEAN_OF)]
+        if model.codec:
+            few = encode_dataset(data.subset(order[:images]), model.codec, model_device(model))
+            x, self.ranges = few.values, {"latents": (1.0, 0.0), "unscaled latents": (1 / model.codec.scale, 0.0)}
+        else:
+            x, self.ranges = to_float(data.values[order]), RANGES if data.is_image else {"data units": (1.0, 0.0)}
+        device = model_device(model)
+        self.mean, self.x_0 = x.mean(dim=0).to(device), x[:images].to(device)
+        self.variance = float((x - x.mean(dim=0)).square().mean())
+        noise = stream(seed, "check noise")
+        self.x_T, self.eps = (torch.randn(self.x_0.shape, generator=noise).to(device) for _ in range(2))
+        labels = data.labels[order[:images]].to(device) if model.num_classes and data.labels is not None else None
+        self.condition = Condition(labels)
+
+    @property
+    def as_given(self) -> str:
+        """The range that data is in."""
+        return next(iter(self.ranges))
+
+    def readings(self, preconditionings: list[Preconditioning], ranges: list[str]) -> list[Reading]:
+        """Everything a network may predict, with either sign; behind scaled inputs only what was declared."""
+        found = []
+        for preconditioning in preconditionings:
+            plain = isinstance(preconditioning, Plain)
+            predictions = [p for p in PREDICTIONS if self._exists(p)] if plain else [self.model.prediction]
+            if self.model.prediction in STACKED:
+                predictions = [self.model.prediction]
+            both = [_with_sign(preconditioning, sign) for sign in (1.0, -1.0)]
+            found += [Reading(p, one, values) for values in ranges for one in both for p in predictions]
+        return list(dict.fromkeys(found))
+
+    def _exists(self, prediction: str) -> bool:
+        try:
+            check_prediction(prediction, self.model.path)
+        except PredictionError:
+            return False
+        return True
+
+    def findings(self, readings: list[Reading], declared: Reading) -> Check:
+        """The errors of all readings; one network call for those that ask alike."""
+        errors: dict[Reading, list[float]] = {reading: [] for reading in readings}
+        trivial: dict[str, list[float]] = {}
+        pictures = []
+        for values in dict.fromkeys(reading.values for reading in readings):
+            factor, offset = self.ranges[values]
+            x_0, mean, variance = factor * self.x_0 + offset, factor * self.mean + offset, factor**2 * self.variance
+            for level in LEVELS:
+                x_t, k = self._noised(x_0, level * variance**0.5)
+                trivial.setdefault(values, []).append(_mean_square(_linear(self.model, x_t, k, mean, variance) - x_0))
+                raw: dict[Preconditioning, Tensor] = {}
+                for reading in readings:
+                    if reading.values == values:
+                        denoised = self._denoise(reading, x_t, k, raw)
+                        errors[reading].append(_mean_square(denoised - x_0))
+                        if reading == declared:
+                            pictures += [x_t[:8], denoised[:8]]
+        found = {r: Finding(r, tuple(errors[r]), tuple(trivial[r.values])) for r in readings}
+        shown = torch.cat(pictures)
+        shown = self.model.codec.decode(shown) if self.model.codec else shown
+        ordered = tuple(sorted(found.values(), key=lambda finding: finding.score))
+        return Check(found[declared], ordered, shown.cpu(), len(pictures[0]))
+
+    def _noised(self, x_0: Tensor, ratio: float) -> tuple[Tensor, Coefficients]:
+        """The data where noise / signal = ratio."""
+        t = torch.full((len(x_0),), self.model.path.time_at_noise_ratio(ratio), device=x_0.device)
+        return self.model.path.sample(x_0, self.x_T, t, self.eps)
+
+    def _denoise(self, reading: Reading, x_t: Tensor, k: Coefficients, raw: dict[Preconditioning, Tensor]) -> Tensor:
+        scales = reading.preconditioning.scales(k)
+        asked = _with_sign(reading.preconditioning, 1.0)
+        if asked not in raw:
+            raw[asked] = self.model.network(scales.into * x_t, scales.time.flatten(), self.condition).to(x_t.dtype)
+        skipped = torch.cat([x_t] * self.model.heads, dim=1)
+        value = scales.skip * skipped + scales.out * raw[asked]
+        return Estimate(value, reading.prediction, self.model.path, k, x_t)["data_prediction"]
+
+
+def _with_sign(preconditioning: Preconditioning, sign: float) -> Preconditioning:
+    """The same with the network's output counted positive or negative, where it has that choice."""
+    return (
+        dataclasses.replace(preconditioning, sign=sign) if isinstance(preconditioning, Plain | EDM) else preconditioning
+    )
+
+
+def _linear(model: MatchingModel, x_t: Tensor, k: Coefficients, mean: Tensor, variance: float) -> Tensor:
+    gain = k.a * variance / (k.a**2 * variance + model.path.noise_std(k) ** 2)
+    return mean + gain * (x_t - k.a * mean)
+
+
+def _mean_square(x: Tensor) -> float:
+    return float(x.double().square().mean())

@@ -1,0 +1,162 @@
+"""Teachers in diffusers' folders: a pipeline, or a model with the settings of its scheduler beside it.
+
+pipeline:  model_index.json, and unet/ or transformer/, scheduler/, perhaps vae/ or vqvae/ (older ones: all in one)
+model:     config.json with weights, and scheduler_config.json beside it or in scheduler/
+training:  unet/, unet_ema/ and scheduler/, without an index; `key` says which
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from diffusers import DiTTransformer2DModel, UNet2DModel
+
+from realuid.errors import CheckpointError
+from realuid.models import Codec, DiT, MatchingModel, Network, UNet
+from realuid.models.codec import load_codec
+from realuid.models.diffusers_weights import load_diffusers_model, read_diffusers_config
+from realuid.teachers.schedulers import read_scheduler
+
+INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
+_DENOISERS, _AUTOENCODERS = ("unet", "unet_ema", "transformer", "transformer_ema"), ("vae", "vqvae")
+
+
+def looks_like_diffusers(folder: Path) -> bool:
+    """Whether a folder has diffusers' layout."""
+    if (folder / INDEX).is_file() or _class_of(folder):
+        return True
+    return any(_class_of(folder / name) for name in _DENOISERS)
+
+
+def load_diffusers(folder: str | Path, key: str | None = None) -> MatchingModel:
+    """A teacher from a folder of diffusers.
+
+    A learned variance is left out. A pipeline on latents keeps its autoencoder: see `MatchingModel.codec`.
+
+    Args:
+        folder: of a pipeline, or of a model with a scheduler's settings.
+        key: which network, by its folder ('unet', 'unet_ema', ...), where there are several.
+
+    Returns:
+        the model, float32, in evaluation mode, on the CPU.
+
+    Raises:
+        CheckpointError: where something is missing, damaged, not supported, or has to be chosen.
+    """
+    folder = Path(folder)
+    parts = _parts(folder)
+    where = _denoiser(folder, parts, key)
+    kind = _class_of(where)
+    if kind not in NETWORKS:
+        raise CheckpointError(f"the network in '{where}' is a {kind}. Supported are {', '.join(NETWORKS)}.")
+    settings = _scheduler(folder, parts)
+    network = NETWORKS[kind](where)
+    path, prediction, preconditioning = read_scheduler(settings)
+    return MatchingModel(network, path, prediction, preconditioning, _codec(folder, parts)).eval()
+
+
+def _parts(folder: Path) -> dict[str, str] | None:
+    """The parts of a pipeline by name, with their classes; None where there is no index."""
+    if not (folder / INDEX).is_file():
+        return None
+    index = read_diffusers_config(folder / INDEX)
+    parts = {
+        name: str(value[1])
+        for name, value in index.items()
+        if isinstance(value, list) and len(value) == 2 and value[1] is not None
+    }
+    known = {*_DENOISERS, *_AUTOENCODERS, "scheduler"}
+    if unknown := sorted(parts.keys() - known):
+        raise CheckpointError(
+            f"the pipeline in '{folder}' also has {', '.join(unknown)}. Supported are unconditional and "
+            f"class-conditional ones, of {', '.join(sorted(known))}."
+        )
+    return parts
+
+
+def _home(folder: Path, name: str) -> Path:
+    """Where a part lies: in a folder of its name or, in older pipelines, with all others."""
+    return folder / name if (folder / name).is_dir() else folder
+
+
+def _denoiser(folder: Path, parts: dict[str, str] | None, key: str | None) -> Path:
+    if parts is not None:
+        found = {name: _home(folder, name) for name in _DENOISERS if name in parts}
+    elif _class_of(folder):
+        found = {"model": folder}
+    else:
+        found = {name: folder / name for name in _DENOISERS if _class_of(folder / name)}
+    if not found:
+        raise CheckpointError(f"'{folder}' has none of the networks {', '.join(_DENOISERS)}.")
+    if key is not None and key not in found:
+        raise CheckpointError(f"key = {key} is not in '{folder}'. Allowed: {', '.join(found)}.")
+    if key is None and len(found) > 1:
+        raise CheckpointError(f"'{folder}' holds several networks: pass key, one of {', '.join(found)}.")
+    return found[key or next(iter(found))]
+
+
+def _scheduler(folder: Path, parts: dict[str, str] | None) -> dict[str, Any]:
+    found = [path for path in (folder / SCHEDULER, folder / "scheduler" / SCHEDULER) if path.is_file()]
+    if len(found) != 1 or (parts is not None and "scheduler" not in parts):
+        raise CheckpointError(
+            f"'{folder}' has {len(found) or 'no'} scheduler settings, which say what the network predicts and on which "
+            f"path: needed is one {SCHEDULER} there or in scheduler/, for instance of the DDPMScheduler it was trained "
+            "with."
+        )
+    return read_diffusers_config(found[0])
+
+
+def _codec(folder: Path, parts: dict[str, str] | None) -> Codec | None:
+    if parts is None:
+        found = {name: _class_of(folder / name) for name in _AUTOENCODERS if (folder / name).is_dir()}
+    else:
+        found = {name: kind for name, kind in parts.items() if name in _AUTOENCODERS}
+    if len(found) > 1:
+        raise CheckpointError(f"'{folder}' holds several autoencoders ({', '.join(found)}): remove all but one.")
+    for name, kind in found.items():
+        return load_codec(folder / name, kind)
+    return None
+
+
+def _class_of(folder: Path) -> str:
+    """The class that a config.json of diffusers names; '' where there is none."""
+    if not (folder / CONFIG).is_file():
+        return ""
+    return str(read_diffusers_config(folder / CONFIG).get("_class_name", ""))
+
+
+def _settings(model: Any) -> dict[str, Any]:
+    return {name: value for name, value in model.config.items() if not name.startswith("_")}
+
+
+def _unet(folder: Path) -> Network:
+    unet = load_diffusers_model(UNet2DModel, folder)
+    config = unet.config
+    if config.class_embed_type is not None or config.time_embedding_type == "learned":
+        raise CheckpointError(
+            f"the network in '{folder}' has class_embed_type = {config.class_embed_type} and time_embedding_type = "
+            f"{config.time_embedding_type}. Supported are class numbers (None), and times that are not looked up in a "
+            "table."
+        )
+    if config.sample_size is None:
+        raise CheckpointError(f"'{folder / CONFIG}' does not say sample_size, the side of the images.")
+    network = UNet(learns_variance=config.out_channels == 2 * config.in_channels, **_settings(unet))
+    network.unet.load_state_dict(unet.state_dict())
+    return network
+
+
+def _dit(folder: Path) -> Network:
+    transformer = load_diffusers_model(DiTTransformer2DModel, folder)
+    network = DiT(**_settings(transformer))
+    network.transformer.load_state_dict(transformer.state_dict())
+    return network
+
+
+#: Class of a network -> how it is loaded. Early DiT folders name the class that was split up later.
+NETWORKS: dict[str, Callable[[Path], Network]] = {
+    "UNet2DModel": _unet,
+    "DiTTransformer2DModel": _dit,
+    "Transformer2DModel": _dit,
+}

@@ -1,0 +1,129 @@
+"""Which format a path holds, read off the files themselves: never off their names, and never guessed."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from realuid.errors import CheckpointError
+from realuid.models.saving import CONFIG, FORMAT
+from realuid.teachers.diffusers_folder import looks_like_diffusers
+
+#: Format -> what it is, for people.
+FORMATS = {
+    "realuid": "realuid's own folder",
+    "diffusers": "a folder of diffusers: a pipeline, or a model with its scheduler's settings",
+    "edm": "a network pickle in EDM's layout (EDM, SiD)",
+    "torchcfm": "a checkpoint of torchcfm or of the RealUID authors",
+}
+
+_HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+(@[\w./-]+)?$")
+_ON_THE_HUB = ["*.json", "*.safetensors", "*.bin"]
+_LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # torch.save's magic number before it wrote zip archives
+
+
+def local_path(source: str | Path) -> Path:
+    """The path itself or, where there is none of that name and it reads org/name, a snapshot of that model on the hub.
+
+    Args:
+        source: a file, a folder, or a hub id; 'org/name@revision' for a branch, a tag or a commit.
+
+    Raises:
+        CheckpointError: where there is neither.
+    """
+    path = Path(source)
+    if path.exists():
+        return path
+    missing = f"no model at '{source}': there is no such file or folder"
+    if path.is_absolute() or not _HUB_ID.match(str(source)):
+        raise CheckpointError(f"{missing}. Pass one, or the id of a model on the Hugging Face hub (org/name).")
+    name, _, revision = str(source).partition("@")
+    try:
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=_ON_THE_HUB))
+    except Exception as error:  # no network, no such model, no permission: many types, all about what was asked for
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{missing}, and the model '{source}' cannot be had from the Hugging Face hub ({reason}). Check the id and "
+            "the network, or download it and pass its folder."
+        ) from error
+
+
+def model_folder(path: str | Path) -> Path:
+    """The folder with the weights: the path itself, or the best (else the last) model of a run folder.
+
+    Raises:
+        CheckpointError: where there is none.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"no model at '{path}': there is no such file or folder.")
+    for candidate in (path, path / "best", path / "model"):
+        if (candidate / CONFIG).is_file():
+            return candidate
+    raise CheckpointError(f"no model in '{path}': expected {CONFIG} there, or a run folder with best/ or model/.")
+
+
+def recognise(path: Path) -> str:
+    """The format of a file or folder, a name in `FORMATS`.
+
+    Raises:
+        CheckpointError: where it is none of them, or more than one.
+    """
+    found = _formats_of_folder(path) if path.is_dir() else _formats_of_file(path)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise CheckpointError(
+            f"'{path}' is ambiguous, it looks like {' and like '.join(found)}: keep one of them in it."
+        )
+    kinds = "; ".join(FORMATS.values())
+    if path.is_dir():
+        raise CheckpointError(
+            f"no model in '{path}': expected {CONFIG} there, or a run folder with best/ or model/, or another format "
+            f"that can be read ({kinds})."
+        )
+    raise CheckpointError(f"'{path}' is of no format that can be read ({kinds}). For a network of your own: Teacher.")
+
+
+def is_model(source: str | Path) -> bool:
+    """Whether something is a model (or reads like one on the hub) rather than, for instance, a data set."""
+    path = Path(source)
+    if not path.exists():
+        return bool(_HUB_ID.match(str(source)))
+    return bool(_formats_of_folder(path) if path.is_dir() else _formats_of_file(path))
+
+
+def _formats_of_folder(folder: Path) -> list[str]:
+    tests = {"realuid": _has_realuid_config, "diffusers": looks_like_diffusers}
+    return [name for name, test in tests.items() if test(folder)]
+
+
+def _has_realuid_config(folder: Path) -> bool:
+    for candidate in (folder, folder / "best", folder / "model"):
+        if (candidate / CONFIG).is_file():
+            try:
+                config = json.loads((candidate / CONFIG).read_text())
+            except (ValueError, OSError, RecursionError):
+                return True  # damaged: the loader says how
+            return isinstance(config, dict) and config.get("format") == FORMAT
+    return False
+
+
+def _formats_of_file(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        start = file.read(16)
+    if start[2:].startswith(_LEGACY_TORCH) or (start.startswith(b"PK\x03\x04") and _is_torch_archive(path)):
+        return ["torchcfm"]
+    return ["edm"] if start.startswith(b"\x80") else []
+
+
+def _is_torch_archive(path: Path) -> bool:
+    """Whether a zip file is torch's, and no data set; one that is cut short is, as far as can be told."""
+    if not zipfile.is_zipfile(path):
+        return True
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("data.pkl") for name in archive.namelist())

@@ -1,0 +1,95 @@
+"""What a scheduler's settings of diffusers say about the network beside them: path, prediction and preconditioning.
+
+What only concerns sampling (clipping, spacing, order, shifted or exponential noise levels) changes neither what the
+network was taught nor how it is asked; realuid's samplers make their own choices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, get_args
+
+import diffusers
+
+from realuid.errors import CheckpointError, unknown_name
+from realuid.models import EDM, Plain, Preconditioning, Steps
+from realuid.paths import DDPMPath, LinearPath, Path, VEPath
+from realuid.paths.vp import BetaSchedule
+
+
+class Matching(NamedTuple):
+    """Everything of a `MatchingModel` but its network."""
+
+    path: Path
+    prediction: str
+    preconditioning: Preconditioning
+
+
+#: diffusers' `prediction_type` -> ours.
+_PREDICTIONS = {"epsilon": "noise_prediction", "v_prediction": "v_prediction", "sample": "data_prediction"}
+
+
+def read_scheduler(config: dict[str, Any]) -> Matching:
+    """The matching model that a scheduler's settings describe.
+
+    Args:
+        config: scheduler_config.json; what it leaves out has the defaults of diffusers.
+
+    Raises:
+        CheckpointError: for a scheduler or a setting that is not known here.
+    """
+    name = str(config.get("_class_name"))
+    if name not in SCHEDULERS:
+        raise CheckpointError(unknown_name("scheduler", name[:100], SCHEDULERS))
+    try:
+        scheduler = getattr(diffusers, name).from_config(config)
+    except Exception as error:  # the file may say anything
+        raise CheckpointError(
+            f"the settings of {name} cannot be used ({' '.join(str(error).split())[:300]})."
+        ) from error
+    return SCHEDULERS[name](scheduler)
+
+
+def _discrete(scheduler: Any) -> Matching:
+    """A DDPM grid: step i lies at t = (i + 1) / n, and the network is told i."""
+    config = scheduler.config
+    prediction = _named(config.prediction_type, _PREDICTIONS)
+    n, kind = config.num_train_timesteps, config.beta_schedule
+    if config.trained_betas is not None or config.get("rescale_betas_zero_snr") or kind not in get_args(BetaSchedule):
+        table = tuple(scheduler.alphas_cumprod.double().tolist())
+        path = DDPMPath(num_train_timesteps=len(table), alphas_cumprod=table)
+    else:
+        path = DDPMPath(n, config.beta_start, config.beta_end, kind)
+    return Matching(path, prediction, Steps(path.num_train_timesteps))
+
+
+def _edm(scheduler: Any) -> Matching:
+    """EDM's preconditioning, which makes the output a data prediction; 'v_prediction' subtracts that output."""
+    config = scheduler.config
+    sign = _named(config.prediction_type, {"epsilon": 1.0, "v_prediction": -1.0})
+    path = VEPath(config.sigma_min, config.sigma_max, config.rho, sigma_data=config.sigma_data)
+    return Matching(path, "data_prediction", EDM(config.sigma_data, sign))
+
+
+def _flow(scheduler: Any) -> Matching:
+    """x_t = (1 - sigma) x_0 + sigma x_T; the network is told n sigma and predicts x_T - x_0."""
+    config = scheduler.config
+    if config.invert_sigmas:
+        raise CheckpointError("invert_sigmas = True: networks whose noise levels are inverted are not supported.")
+    return Matching(LinearPath(), "velocity", Plain(float(config.num_train_timesteps)))
+
+
+def _named(prediction_type: str, table: dict[str, Any]) -> Any:
+    if prediction_type not in table:
+        raise CheckpointError(unknown_name("prediction_type", str(prediction_type)[:100], table))
+    return table[prediction_type]
+
+
+SCHEDULERS: dict[str, Callable[[Any], Matching]] = {
+    "DDPMScheduler": _discrete,
+    "DDIMScheduler": _discrete,
+    "PNDMScheduler": _discrete,
+    "EDMEulerScheduler": _edm,
+    "EDMDPMSolverMultistepScheduler": _edm,
+    "FlowMatchEulerDiscreteScheduler": _flow,
+}

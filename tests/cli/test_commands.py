@@ -1,0 +1,171 @@
+"""Every command does its job, in small."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import small_teacher
+from PIL import Image
+
+from realuid.cli.main import COMMANDS, main
+from realuid.data import load_dataset
+from realuid.metrics import features, train_classifier
+from realuid.models import Generator, from_pretrained, save_pretrained
+from realuid.recipes import load_recipe
+from realuid.sampling import generate
+
+RECIPE = """
+name: tiny
+data: {source: digits}
+network: {channels: [8, 16], blocks: 1, attention_at: []}
+teacher: {updates: 6, batch: 16, log_every: 2, save_every: 3, device: cpu}
+distill: {updates: 4, batch: 16, fake_updates: 1, log_every: 2, device: cpu}
+students:
+  data-free: {alpha: 1.0, beta: 1.0}
+  real-data: {alpha: 0.9, beta: 0.92, evaluate_every: 2, quick_samples: 40}
+evaluate: {samples: 40, seeds: 2, steps: 3}
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A classifier that has hardly learned, in a cache of its own: here figures are moved about, not judged."""
+    monkeypatch.setenv("REALUID_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(features, "train_classifier", lambda data, seed: train_classifier(data, seed, updates=5))
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return save_pretrained(small_teacher(), tmp_path / "model", data="digits")
+
+
+def realuid(*arguments: object) -> None:
+    assert main([str(a) for a in arguments]) == 0
+
+
+def test_demo_makes_models_figures_and_a_report(capsys, tmp_path: Path, recipe: Path) -> None:
+    out = tmp_path / "demo"
+    realuid("demo", recipe, "--out", out)
+    said = capsys.readouterr().out
+    results = json.loads((out / "results.json").read_text())
+    assert "report.html" in said and "results.json" in said
+    assert [s["name"] for s in results["students"]] == ["data-free", "real-data"]
+    assert [s["alpha"] for s in results["students"]] == [1.0, 0.9]
+    assert (results["teacher"]["calls"], [s["calls"] for s in results["students"]]) == (3, [1, 1])
+    for entry in (results["teacher"], *results["students"]):
+        assert len(entry["fd"]) == 2 and entry["fd_mean"] == pytest.approx(sum(entry["fd"]) / 2)
+        assert entry["images_per_second"] > 0 and entry["train_seconds"] > 0 and entry["samples"] == 40
+        assert f"{entry['fd_mean']:.3f}" in said
+    assert isinstance(from_pretrained(out / "data-free" / "model"), Generator)
+    assert (out / "real-data" / "best" / "config.json").is_file() and (out / "report.html").is_file()
+
+
+def test_train_writes_a_run_with_its_resolved_recipe(tmp_path: Path, recipe: Path) -> None:
+    out = tmp_path / "run"
+    changes = ("--lr", "1e-3", "--network.channels", "8", "8", "--path.name", "trigonometric")
+    realuid("train", recipe, *changes, "--out", out)
+    used = load_recipe(str(out / "recipe.yaml"))
+    assert (used.teacher.lr, used.network.channels, used.path.name) == (1e-3, (8, 8), "trigonometric")
+    assert used.teacher.updates == 6
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["update"] for line in lines] == [2, 4, 6] and [line["images"] for line in lines] == [32, 64, 96]
+    assert from_pretrained(out / "model").path.name == "trigonometric"
+    assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["0000003", "0000006"]
+
+
+def test_train_resumes_with_the_settings_it_was_started_with(tmp_path: Path, recipe: Path) -> None:
+    out = tmp_path / "run"
+    realuid("train", recipe, "--lr", "1e-3", "--out", out)
+    whole = from_pretrained(out / "model").state_dict()
+    for gone in (out / "checkpoints" / "0000006", out / "model"):
+        for file in gone.iterdir():
+            file.unlink()
+        gone.rmdir()
+    realuid("train", "--resume", "--out", out)
+    again = from_pretrained(out / "model").state_dict()
+    assert all(torch.equal(again[k], whole[k]) for k in whole)
+
+
+def test_distill_makes_a_generator_and_resumes_with_its_teacher(tmp_path: Path, recipe: Path, model: Path) -> None:
+    out = tmp_path / "student"
+    realuid("distill", recipe, "--teacher", model, "--alpha", "0.9", "--beta", "0.92", "--trust-teacher", "--out", out)
+    config = json.loads((out / "model" / "config.json").read_text())
+    assert (config["kind"], config["distillation"]["alpha"], config["teacher"]) == ("generator", 0.9, str(model))
+    before, start = from_pretrained(out / "model").state_dict(), from_pretrained(model).state_dict()
+    assert not all(torch.equal(before[f"model.{k}"], start[k]) for k in start)
+    realuid("distill", "--resume", "--out", out)
+    after = from_pretrained(out / "model").state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+@pytest.mark.parametrize("command", ["train", "distill", "demo"])
+def test_dry_run_prints_the_settings_and_writes_nothing(capsys, tmp_path, recipe, model, command) -> None:
+    extra = ["--teacher", model] if command == "distill" else []
+    realuid(command, recipe, *extra, "--out", tmp_path / "run", "--dry-run")
+    said = capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+    settings, _, estimates = said.partition("parameters: ")
+    assert yaml.safe_load(settings)["teacher"]["updates"] == 6
+    if command != "demo":
+        parameters = sum(p.numel() for p in small_teacher().parameters())
+        assert estimates.startswith(f"{parameters:,} a network") and "GiB" in estimates and "min" in estimates
+
+
+def test_samples_as_png_zip_and_folder_are_the_same_images(tmp_path: Path, model: Path) -> None:
+    expected = torch.cat(list(generate(from_pretrained(model), 5, steps=3, seed=4)))
+    levels = ((expected + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    for out in ("s.zip", "folder"):
+        realuid("sample", model, "--count", 5, "--steps", 3, "--seed", 4, "--batch", 2, "--out", tmp_path / out)
+        written = load_dataset(str(tmp_path / out)).values
+        assert (written.int() - levels.int()).abs().max() <= 1  # another batch size may round the last bit otherwise
+    realuid("sample", model, "--count", 5, "--steps", 3, "--seed", 4, "--out", tmp_path / "s.png")
+    with Image.open(tmp_path / "s.png") as grid:
+        assert grid.size == (3 * (32 + 2) + 2, 2 * (32 + 2) + 2)
+
+
+def test_sampled_classes_are_those_asked_for(tmp_path: Path) -> None:
+    folder = save_pretrained(Generator(small_teacher(num_classes=5)), tmp_path / "g")
+    realuid("sample", folder, "--count", 5, "--classes", 3, 1, "--out", tmp_path / "s.zip")
+    assert load_dataset(str(tmp_path / "s.zip")).labels.tolist() == [3, 1, 3, 1, 3]
+
+
+def test_evaluate_prints_and_writes_the_figures(capsys, tmp_path: Path, model: Path) -> None:
+    out = tmp_path / "figures.json"
+    realuid("evaluate", model, "--samples", 40, "--seeds", 2, "--steps", 3, "--out", out)
+    figures = json.loads(out.read_text())
+    assert json.loads(capsys.readouterr().out) == figures
+    assert (figures["data"], figures["calls"], figures["samples"], len(figures["fd"])) == ("digits", 3, 40, 2)
+    assert figures["fd"][0] != figures["fd"][1] and figures["settings"]["steps"] == 3
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [("", "demo"), ("demo", "name: demo"), ("digits", "digits: 1797 samples of shape (1, 8, 8), 10 classes")],
+)
+def test_info_says_what_things_are(capsys, what: str, says: str) -> None:
+    realuid("info", *([what] if what else []))
+    assert says in capsys.readouterr().out
+
+
+def test_info_describes_a_model(capsys, model: Path) -> None:
+    realuid("info", model)
+    said = capsys.readouterr().out
+    assert f"{sum(p.numel() for p in small_teacher().parameters()):,} parameters" in said.replace("\n", "")
+    assert '"kind": "matching_model"' in said and '"name": "linear"' in said
+
+
+def test_help_lists_every_command(capsys) -> None:
+    realuid("--help")
+    said = capsys.readouterr().out
+    assert all(f"  {name} " in said for name in COMMANDS)

@@ -1,0 +1,79 @@
+"""Recipes: typed, complete, read back as they were written."""
+
+from __future__ import annotations
+
+import pytest
+
+from realuid.errors import ConfigError
+from realuid.models import build_network, count_parameters
+from realuid.recipes import Recipe, dump_recipe, load_recipe, parse_recipe, recipe_names
+from realuid.recipes.estimate import describe_student_run, describe_teacher_run
+from realuid.recipes.run import new_teacher, recipe_data
+
+TINY = """
+network: {channels: [8, 16], blocks: 1, attention_at: []}
+teacher: {updates: 100, batch: 16, ema: [0.9, 0.99]}
+distill: {updates: 100, batch: 16}
+"""
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_stock_recipe_is_whole(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name and recipe.description
+    assert parse_recipe(dump_recipe(recipe), name) == recipe
+    for student in recipe.students:
+        config = recipe.student(student)
+        assert config.batch == recipe.students[student].get("batch", recipe.distill.batch)
+
+
+def test_an_empty_recipe_is_the_default() -> None:
+    assert parse_recipe("", "here") == Recipe()
+
+
+def test_values_reach_their_places_with_their_types() -> None:
+    recipe = parse_recipe(
+        "teacher: {lr: 1e-3, ema: [0.9, 1], clip: 2}\nnetwork: {channels: [8, 8]}\n"
+        "path: {name: brownian_bridge, settings: {noise: 2}}".replace("0.9, 1", "0.9, 0.5"),
+        "here",
+    )
+    assert (recipe.teacher.lr, recipe.teacher.ema, recipe.teacher.clip) == (0.001, (0.9, 0.5), 2.0)
+    assert recipe.network.channels == (8, 8) and recipe.path.build().noise == 2
+
+
+def test_a_student_is_the_distillation_with_its_changes() -> None:
+    recipe = parse_recipe("distill: {batch: 32, beta: 1}\nstudents: {a: {alpha: 0.9, beta: 0.8, ema: [0.5]}}", "here")
+    student = recipe.student("a")
+    assert (student.batch, student.alpha, student.beta, student.ema) == (32, 0.9, 0.8, (0.5,))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[1, 2]", "must hold sections"),
+        ("techer: {}", "Did you mean 'teacher'"),
+        ("distill: {lr: 1}", "distill.lr"),
+        ("path: {settings: {noise: 1}}", "has no setting 'noise'"),
+        ("students: {a: {alpha: 1, beta: 0.9}}", "alpha = 1 with beta"),
+        ("evaluate: {seeds: 0}", "evaluate.seeds = 0"),
+    ],
+)
+def test_mistakes_are_named(text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says.replace("(", r"\(")):
+        parse_recipe(text, "here")
+
+
+def test_estimates_count_parameters_and_memory() -> None:
+    recipe = parse_recipe(TINY, "here")
+    data = recipe_data(recipe)
+    parameters = count_parameters(build_network(recipe.network, data.shape))
+    said = describe_teacher_run(recipe)
+    assert f"parameters: {parameters:,} a network" in said and "100 updates of 16 images" in said
+    assert f"parameters: {parameters:,} a network" in describe_student_run(recipe, new_teacher(recipe, data))
+
+
+def test_a_teacher_starts_from_the_recipes_seed() -> None:
+    recipe, other = (parse_recipe(TINY.replace("16,", f"16, seed: {s},"), "here") for s in (0, 1))
+    data = recipe_data(recipe)
+    first, again, third = (new_teacher(r, data).network.unet.conv_in.weight for r in (recipe, recipe, other))
+    assert first.equal(again) and not first.equal(third)

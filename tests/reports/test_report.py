@@ -1,0 +1,109 @@
+"""The report needs nothing beside it, and says what results.json says."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import small_teacher
+from PIL import Image
+
+from realuid.data import grid_image
+from realuid.models import Generator
+from realuid.reports import write_report
+
+
+def entry(name: str, fd: float, **extra) -> dict:
+    figures = {"name": name, "calls": 1, "samples": 40, "fd": [fd - 1, fd + 1], "fd_mean": fd, "fd_std": 1.414}
+    return {**figures, "kid": 0.00123, "precision": 0.81, "recall": 0.62, "train_seconds": 31.7, **extra}
+
+
+RESULTS = {
+    "recipe": "tiny <b>",
+    "data": "digits",
+    "extractor": "classifier-x",
+    "fd_between_halves": 20.25,
+    "teacher": entry("teacher", 3.5, calls=3, images_per_second=1234.0),
+    "students": [entry("data-free", 14.0, alpha=0.9, beta=0.92, images_per_second=43190.0)],
+    "seconds": 99.0,
+    "threads": 2,
+    "device": "cpu",
+    "torch": "2",
+    "realuid": "0",
+}
+
+
+class Page(HTMLParser):
+    """Cells of tables, sources of images, and every address the page points to."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.images: list[str] = []
+        self.addresses: list[str] = []
+        self.cell = False
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        if tag == "tr":
+            self.rows.append([])
+        if tag == "td":
+            self.rows[-1].append("")
+        self.cell = tag == "td" or (self.cell and tag != "tr")
+        if tag == "img":
+            self.images.append(values["src"])
+        keys = ("src", "href", "action", "data", "srcset")
+        self.addresses += [values[k] for k in keys if values.get(k)]
+
+    def handle_endtag(self, tag):
+        self.cell = self.cell and tag != "td"
+
+    def handle_data(self, data):
+        if self.cell:
+            self.rows[-1][-1] += data
+
+
+@pytest.fixture
+def html(tmp_path: Path, digits) -> str:
+    teacher = small_teacher()
+    for name in ("teacher", "data-free"):
+        (tmp_path / name).mkdir()
+    lines = [{"update": 2, "gap_by_time": [1.0, None, 0.5]}, {"update": 2, "fd": 30.0}, {"update": 4, "fd": 14.0}]
+    (tmp_path / "data-free" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    models = {"teacher": teacher, "data-free": Generator(teacher)}
+    path = write_report(tmp_path, RESULTS, models, digits, "name: tiny <b>\n", steps=2, sampler=None)
+    return path.read_text()
+
+
+def test_it_points_to_nothing_outside(html: str) -> None:
+    page = Page(html)
+    assert all(a.startswith(("data:", "#")) for a in page.addresses) and len(page.addresses) >= 3
+    assert not re.search(r"@import|url\((?!#)|<script|<link", html)
+
+
+def test_its_table_holds_the_figures(html: str) -> None:
+    head, teacher, student = (row for row in Page(html).rows[:3])
+    assert head == []
+    assert teacher[0] == "teacher" and teacher[2:4] == ["3", "3.500 ± 1.414"] and teacher[8:10] == ["1,234", "1.0×"]
+    assert student[:5] == ["data-free", "0.9, 0.92", "1", "14.000 ± 1.414", "4.0"]
+    assert student[5:] == ["1.23e-03", "0.810", "0.620", "43,190", "35.0×", "32 s"]
+    assert "20.25" in html and "name: tiny &lt;b&gt;" in html
+
+
+def test_its_images_decode_and_the_first_is_real_data(html: str, digits) -> None:
+    images = [Image.open(io.BytesIO(base64.b64decode(src.partition(",")[2]))) for src in Page(html).images]
+    assert len(images) == 3
+    assert np.array_equal(np.asarray(images[0]), np.asarray(grid_image(digits.values[:49], 7)))
+    teacher, student = (np.asarray(image) for image in images[1:])
+    assert teacher.shape == student.shape == np.asarray(images[0]).shape and not np.array_equal(teacher, student)
+
+
+def test_curves_are_drawn_where_there_are_evaluations(html: str) -> None:
+    assert html.count("<svg") == 2 and "FD over updates" in html
