@@ -43,10 +43,14 @@ def run(arguments: Sequence[str]) -> None:
 def results_table(results: dict[str, Any]) -> Table:
     """The figures of results.json as a table for the terminal."""
     table = Table(title=f"{results['recipe']} on {results['data']}: one step against {results['teacher']['calls']}")
-    for column in ("model", "alpha, beta", "calls", "FD", "x teacher", "KID", "images / s", "faster"):
-        table.add_column(column, justify="left" if column == "model" else "right")
     teacher = results["teacher"]
-    for row in (teacher, *results["students"]):
+    rows = (teacher, *results["students"])
+    classes = any("classes" in row for row in rows)
+    published = any("published_fid" in row for row in rows)
+    columns = ("model", "alpha, beta", "calls", "FD", "x teacher", "KID", "images / s", "faster")
+    for column in (*columns, *(["right class"] if classes else []), *(["published FID"] if published else [])):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for row in rows:
         table.add_row(
             row["name"],
             f"{row['alpha']:g}, {row['beta']:g}" if "alpha" in row else "",
@@ -56,5 +60,7 @@ def results_table(results: dict[str, Any]) -> Table:
             f"{row['kid']:.1e}",
             f"{row['images_per_second']:,.0f}",
             f"{row['images_per_second'] / teacher['images_per_second']:.1f}x",
+            *([f"{row['classes']['agreement']:.1%}"] if classes else []),
+            *([f"{row['published_fid']:g}" if "published_fid" in row else ""] if published else []),
         )
     return table
