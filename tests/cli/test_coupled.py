@@ -69,5 +69,5 @@ def test_settings_of_paths_are_options(runs: Path, capsys) -> None:
     added = ("--path.name", "interpolant", "--path.settings", "coupled", "True", "mean", "linear", "noise", "0.5")
     shown = said("train", "demo", *added, "--data.pairs", "sr-box-2")
     assert "settings: {coupled: true, mean: linear, noise: 0.5}" in shown
-    shown = said("distill", recipe, "--teacher", teacher, "--no-noise", "--generator-times", "grid")
+    shown = said("distill", recipe, "--teacher", teacher, "--noise", "False", "--generator-times", "grid")
     assert "noise: false" in shown and "generator_times: grid" in shown

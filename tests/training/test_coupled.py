@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -151,6 +152,16 @@ def test_a_teacher_of_two_heads_is_distilled_in_both(pairs) -> None:
     assert task.space == "velocity_and_noise" and task.objective == RealUID()
 
 
+def test_fine_tuning_keeps_a_generator_without_noise(pairs) -> None:
+    teacher, quiet = bridge_model(), Generator(bridge_model(), t_init=0.9, noise=False)
+    config = DistillConfig(batch=8, device="cpu")
+    task = DistillTask(teacher, pairs, config, make_accelerator(config), start=quiet)
+    assert task.generator.noise is False and task.generator.t_init == 0.9
+    assert config.of_generator(0.9, False) == DistillConfig(batch=8, device="cpu", t_init=0.9, noise=False)
+    with pytest.raises(ConfigError, match="noise = True, but the generator to start from has False"):
+        DistillTask(teacher, pairs, dataclasses.replace(config, noise=True), make_accelerator(config), start=quiet)
+
+
 def test_coupled_paths_need_pairs(digits, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a coupled path needs pairs, but 'digits' has none"):
         train_teacher(bridge_model(), digits, TeacherConfig(batch=8, updates=1, device="cpu"), tmp_path / "run")
@@ -214,7 +225,8 @@ def test_every_family_runs_from_training_to_one_step_samples(name: str, conditio
     common = {"updates": 2, "batch": 8, "fake_updates": 1, "device": "cpu", "log_every": 1, "sample_every": 2}
     config = DistillConfig(alpha=0.9, beta=0.95, **common, **settings)
     student = distill_teacher(teacher, pairs, config, tmp_path / "student")
-    assert student.noise == config.noise and from_pretrained(tmp_path / "student" / "model").noise == config.noise
+    saved = from_pretrained(tmp_path / "student" / "model")
+    assert student.noise == saved.noise == (config.noise is not False)
     assert (tmp_path / "student" / "samples" / "0000002.png").is_file()
     for model in (teacher, student):
         given = conditions(model, pairs, 9)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import torch
 from conftest import small_teacher
 
 from realuid.data import Dataset
+from realuid.models import EDM, Generator, MatchingModel, NetworkConfig, build_network
 from realuid.objectives import RealUID
+from realuid.paths import VEPath
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
 from realuid.training.accelerate import make_accelerator
-from realuid.training.batches import Batches, micro_batches
+from realuid.training.adversarial import deception_loss, discriminator_loss
+from realuid.training.batches import Batches, Draw, micro_batches
 from realuid.training.updates import fake_loss, generator_loss, teacher_loss
 
 
@@ -36,15 +40,80 @@ def changed(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
     return any(not torch.equal(v, before[k]) for k, v in module.state_dict().items())
 
 
+GAMES = {
+    "uid": {},
+    "realuid": {"alpha": 0.92, "beta": 0.94},
+    "realsid": {"alpha_sid": 1.2, "normalise": True},
+    "general": {"objective": "general", "alpha": 1.0, "beta": 0.94, "gamma": 0.9, "delta": "beta"},
+    "normalised": {"objective": "normalised", "alpha": 0.92, "beta": 0.94},
+    "dmd": {"objective": "dmd", "alpha": 0.9, "beta": 0.9, "weight": "min_snr"},
+    "gan": {"lambda_g": 1.0},
+    "realuid and gan": {"alpha": 0.92, "beta": 0.94, "lambda_g": 1.0, "gan_share": 0.5, "micro_batch": 5},
+}
+
+
 @pytest.mark.parametrize("classes", [0, 5])
-@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (0.92, 0.94)])
-def test_on_each_turn_only_that_player_moves(data, alpha: float, beta: float, classes: int) -> None:
-    task = distill_task(data, classes, alpha=alpha, beta=beta)
-    for turn, mover in ((lambda: task._fake_step(0, 0), task.fake), (lambda: task._generator_step(0), task.generator)):
-        before = {m: weights(m) for m in (task.teacher, task.fake, task.generator)}
+@pytest.mark.parametrize("game", GAMES)
+def test_on_each_turn_only_that_player_moves(data, game: str, classes: int) -> None:
+    task = distill_task(data, classes, **GAMES[game])
+    against, generator = task.opponent.module, task.generator
+    for turn, mover in ((lambda: task._fake_step(0, 0), against), (lambda: task._generator_step(0), generator)):
+        before = {m: weights(m) for m in (task.teacher, against, task.generator)}
         turn()
         assert [m for m in before if changed(m, before[m])] == [mover]
+        still = [k for k, v in mover.state_dict().items() if torch.equal(v, before[mover][k])]
+        assert still == []  # a discriminator's head among them
         assert all(p.grad is None for p in task.teacher.parameters())
+    assert all(torch.isfinite(p).all() for player in task.players for p in player.parameters)
+
+
+def test_the_discriminator_adds_a_head_to_the_fake_model(data) -> None:
+    plain, judged = distill_task(data).opponent.module, distill_task(data, lambda_g=1.0).opponent.module
+    assert judged.model is not plain and all(
+        torch.equal(v, judged.model.state_dict()[k]) for k, v in plain.state_dict().items()
+    )
+    heads = [distill_task(data, lambda_g=1.0).opponent.module.head.state_dict() for _ in range(2)]
+    assert all(torch.equal(heads[0][k], heads[1][k]) for k in heads[0]) and len(heads[0]) > 2
+
+
+def test_adversarial_losses_by_brute_force(data) -> None:
+    task = distill_task(data, lambda_g=2.0)
+    generated, real = task.near.generated("g", 0, 8), task.near.real("r", 0, 8)
+    assert generated.t.max() < 0.2 and real.t.max() < 0.2
+    judge, on_generated, on_real = task.opponent.module, 0.0, 0.0
+    for i in range(8):
+        t = generated.t[i : i + 1]
+        x_t = (1 - t) * task.generator(generated.z[i : i + 1]) + t * generated.x_T[i : i + 1]
+        on_generated += judge(x_t, t, judge=True).double().exp().log1p().item() / 8
+        t = real.t[i : i + 1]
+        x_t = (1 - t) * real.x_0[i : i + 1] + t * real.x_T[i : i + 1]
+        on_real += (-judge(x_t, t, judge=True)).double().exp().log1p().item() / 8
+    loss = discriminator_loss(judge, task.generator, task.adversarial, task.path, generated, real, 8)
+    assert loss.item() == pytest.approx(6 * (on_generated + on_real), rel=1e-5)
+    fooled = deception_loss(task.generator, judge, task.adversarial, task.path, generated, 8)
+    total = 0.0
+    for i in range(8):
+        t = generated.t[i : i + 1]
+        x_t = (1 - t) * task.generator(generated.z[i : i + 1]) + t * generated.x_T[i : i + 1]
+        total += (-judge(x_t, t, judge=True)).double().exp().log1p().item() / 8
+    assert fooled.item() == pytest.approx(2 * total, rel=1e-5)
+
+
+def test_the_discriminator_learns_to_tell_samples_from_data(digits) -> None:
+    task = distill_task(digits, lambda_g=1.0, lambda_d=100.0, fake_lr=2e-3, batch=32)
+    for i in range(40):
+        task._fake_step(i, 0)
+    with torch.no_grad():
+        generated, real = task.near.generated("test", 0, 200), task.near.real("test real", 0, 200)
+        x_g, _ = task.path.sample(task.generator(generated.z), generated.x_T, generated.t)
+        x_r, _ = task.path.sample(real.x_0, real.x_T, real.t)
+        right = torch.cat(
+            [
+                task.opponent.module(x_g, generated.t, judge=True) < 0,
+                task.opponent.module(x_r, real.t, judge=True) > 0,
+            ]
+        )
+    assert right.float().mean() > 0.9
 
 
 def test_frozen_networks_get_no_parameter_gradients(data) -> None:
@@ -105,13 +174,15 @@ def test_generator_loss_is_theorem_2_by_brute_force(data) -> None:
     assert loss.loss.item() == pytest.approx(total, rel=1e-4)
 
 
+@pytest.mark.parametrize("lambda_g", [0.0, 1.0])
 @pytest.mark.parametrize("turn", ["fake", "generator"])
-def test_micro_batches_give_the_gradient_of_the_whole_batch(data, turn: str) -> None:
+def test_micro_batches_give_the_gradient_of_the_whole_batch(data, turn: str, lambda_g: float) -> None:
     gradients = []
     for micro_batch in (0, 5):
-        task = distill_task(data, alpha=0.92, beta=0.94, micro_batch=micro_batch)
+        task = distill_task(data, alpha=0.92, beta=0.94, micro_batch=micro_batch, lambda_g=lambda_g)
         task._fake_step(0, 0) if turn == "fake" else task._generator_step(0)
-        gradients.append(torch.cat([p.grad.flatten() for p in getattr(task, turn).parameters()]))
+        mover = task.opponent if turn == "fake" else task.learner
+        gradients.append(torch.cat([p.grad.flatten() for p in mover.parameters]))
     assert gradients[0].abs().max() > 1e-3
     assert (gradients[0] - gradients[1]).abs().max() < 1e-5 * gradients[0].abs().max()
 
@@ -194,3 +265,28 @@ def test_parts_that_a_network_keeps_fixed_stay_fixed(data) -> None:
         first, *others = model.network.parameters()
         assert torch.equal(first, fixed) and not first.requires_grad
         assert all(p.requires_grad for p in others)
+
+
+def test_edms_losses_are_the_same_whatever_is_predicted(data) -> None:
+    """Noise and data are two names for one prediction once x_t is given, so their weighted losses are equal."""
+    torch.manual_seed(0)
+    network = build_network(NetworkConfig("unet", (8,), 1, ()), (1, 8, 8)).double()
+    model, other = (MatchingModel(copy.deepcopy(network), VEPath(), preconditioning=EDM()) for _ in range(2))
+    with torch.no_grad():
+        for p in other.parameters():
+            p.mul_(1.1)
+    batches = Batches(data, model.path, seed=1)
+    generated, real = (in_double(draw(role, 0, 8)) for draw, role in ((batches.generated, "g"), (batches.real, "r")))
+    values = []
+    for space in ("data_prediction", "noise_prediction", "score"):
+        taught = teacher_loss(model, model.path, space, real, 8)
+        fake = fake_loss(other, Generator(model), RealUID(), model.path, space, generated, real, 8, 8)
+        student = generator_loss(Generator(model), model, other, RealUID(), model.path, space, generated, 8)
+        values.append([taught.item(), fake.item(), student.loss.item()])
+    assert values[1] == pytest.approx(values[0], rel=1e-6) and values[2] == pytest.approx(values[0], rel=1e-6)
+    assert min(map(abs, values[0])) > 1e-3
+
+
+def in_double(draw: Draw) -> Draw:
+    parts = {f.name: getattr(draw, f.name) for f in dataclasses.fields(draw)}
+    return Draw(**{k: v.double() if isinstance(v, torch.Tensor) else v for k, v in parts.items()})

@@ -63,11 +63,15 @@ def _of_family(arguments: Sequence[str]) -> list[str]:
 def results_table(results: dict[str, Any]) -> Table:
     """The figures of results.json as a table for the terminal."""
     table = Table(title=f"{results['recipe']} on {results['data']}: one step against {results['teacher']['calls']}")
-    pairs = [name for name in RESTORATION if name in results["teacher"]]
-    for column in ("model", "alpha, beta", "calls", "FD", "x teacher", "KID", *pairs, "images / s", "faster"):
-        table.add_column(column, justify="left" if column == "model" else "right")
     teacher = results["teacher"]
-    for row in (teacher, *results["students"]):
+    rows = (teacher, *results["students"])
+    classes = any("classes" in row for row in rows)
+    published = any("published_fid" in row for row in rows)
+    pairs = [name for name in RESTORATION if name in teacher]
+    columns = ("model", "alpha, beta", "calls", "FD", "x teacher", "KID", *pairs, "images / s", "faster")
+    for column in (*columns, *(["right class"] if classes else []), *(["published FID"] if published else [])):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for row in rows:
         table.add_row(
             row["name"],
             f"{row['alpha']:g}, {row['beta']:g}" if "alpha" in row else "",
@@ -78,5 +82,7 @@ def results_table(results: dict[str, Any]) -> Table:
             *(f"{row[name]:.3f}" for name in pairs),
             f"{row['images_per_second']:,.0f}",
             f"{row['images_per_second'] / teacher['images_per_second']:.1f}x",
+            *([f"{row['classes']['agreement']:.1%}"] if classes else []),
+            *([f"{row['published_fid']:g}" if "published_fid" in row else ""] if published else []),
         )
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from realuid.metrics.classes import ClassScores, class_scores
 from realuid.metrics.evaluate import Evaluator, Scores
 from realuid.metrics.features import (
     Classifier,
@@ -16,6 +17,7 @@ from realuid.metrics.manifold import precision_recall
 from realuid.metrics.restoration import Restoration
 
 __all__ = [
+    "ClassScores",
     "Classifier",
     "Evaluator",
     "FeatureExtractor",
@@ -23,6 +25,7 @@ __all__ = [
     "Restoration",
     "Scores",
     "cache_folder",
+    "class_scores",
     "classifier",
     "make_extractor",
     "precision_recall",

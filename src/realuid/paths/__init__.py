@@ -11,7 +11,7 @@ from typing import Any
 from realuid.errors import ConfigError, unknown_name
 from realuid.paths.base import Coefficients, Path, broadcast
 from realuid.paths.bridge import BrownianBridge, I2SBBridge, VEBridge, VPBridge
-from realuid.paths.conversions import Estimate, convert
+from realuid.paths.conversions import Estimate, convert, error_ratio
 from realuid.paths.flow import LinearPath, TrigonometricPath
 from realuid.paths.interpolant import InterpolantPath
 from realuid.paths.predictions import PREDICTIONS, STACKED, check_prediction, heads, target
@@ -65,6 +65,7 @@ __all__ = [
     "check_prediction",
     "check_times",
     "convert",
+    "error_ratio",
     "heads",
     "make_path",
     "path_from_config",

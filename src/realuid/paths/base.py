@@ -145,8 +145,21 @@ class Path(ABC):
         """Training times for uniform random numbers in [0, 1), shape (b,): by default uniform in [t_min, t_max]."""
         return self.t_min + (self.t_max - self.t_min) * uniform
 
-    def weight(self, t: Tensor) -> Tensor:
-        """Weight w(t) of the matching loss in the default prediction, shape (b,): by default 1."""
+    def weight(self, t: Tensor, space: str) -> Tensor:
+        """Weight w(t) of the squared error of a prediction, shape (b,): by default 1.
+
+        Two targets grow without bound near the data, and with them their variance. Their errors count as those of what
+        they are multiples of: an error of the score as that of the noise, an error of the drift as that of the data.
+
+        Args:
+            t: times, shape (b,).
+            space: the prediction, a name in `realuid.paths.PREDICTIONS` or `STACKED`.
+        """
+        k = self.coefficients(t)
+        if space == "score":
+            return (k.c if self.has_eps else k.b) ** 2
+        if space == "drift":
+            return (k.b / (k.a_dot * k.b - k.a * k.b_dot)) ** 2
         return torch.ones_like(t)
 
     def grid(self, steps: int, device: torch.device | str = "cpu") -> Tensor:

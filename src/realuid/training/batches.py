@@ -53,6 +53,7 @@ class Batches:
         seed: of the run.
         flip: mirror real images at random.
         rank, world: this process and the number of them.
+        window: share of the path's times that is drawn, those nearest to the data.
         label_dropout, null_label: share of labels replaced, and by which.
 
     Raises:
@@ -67,12 +68,14 @@ class Batches:
         flip: bool = False,
         rank: int = 0,
         world: int = 1,
+        *,
+        window: float = 1.0,
         label_dropout: float = 0.0,
         null_label: int = 0,
     ):
         check_pairs(path, data)
         self.data, self.path, self.seed, self.flip = data, path, seed, flip
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.window = rank, world, window
         self.label_dropout, self.null_label = label_dropout, null_label
         self.device = data.values.device
         self._orders: dict[str, Order] = {}
@@ -127,7 +130,8 @@ class Batches:
         times: str = "path",
     ) -> Draw:
         labels = None if self.data.labels is None else self.data.labels[index]
-        t = sample_times(times, self.path, torch.rand(count, generator=random, device=self.device))
+        uniform = torch.rand(count, generator=random, device=self.device)
+        t = sample_times(times, self.path, self.window * uniform)
         source = self._pick(self.data.sources, index, mirror) if self.path.coupled else None  # type: ignore[arg-type]
         x_T = self._normal(random, count) if source is None else source
         eps = self._normal(random, count) if self.path.has_eps else None

@@ -55,7 +55,7 @@ class TeacherTask(Task):
             config.flip,
             accelerator.process_index,
             accelerator.num_processes,
-            config.label_dropout,
+            label_dropout=config.label_dropout,
             null_label=model.num_classes,
         )
         self.images_per_update, self.calls = config.batch, config.steps
