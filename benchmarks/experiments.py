@@ -27,16 +27,8 @@ from realuid.files import write_json
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, UNet, save_pretrained
 from realuid.recipes import Recipe, load_recipe
-from realuid.recipes.run import (
-    has_checkpoint,
-    is_finished,
-    make_evaluator,
-    measure,
-    measure_classes,
-    recipe_data,
-    run_student,
-    run_teacher,
-)
+from realuid.recipes.measure import make_evaluator, measure, measure_classes
+from realuid.recipes.run import has_checkpoint, is_finished, recipe_data, run_student, run_teacher
 from realuid.teachers import load_generator, load_teacher
 from realuid.training import fine_tuning, load_start
 

@@ -12,7 +12,8 @@ from realuid.data import Dataset, load_dataset
 from realuid.exports import Export, ExportOptions, FormatName, export_student, load_any
 from realuid.models import Generator, MatchingModel, NetworkConfig
 from realuid.recipes import DataConfig, EvaluateConfig, PathConfig, Recipe
-from realuid.recipes.run import Measurement, make_evaluator, measure, new_teacher
+from realuid.recipes.measure import Measurement, make_evaluator, measure
+from realuid.recipes.run import new_teacher
 from realuid.sampling import OneStep, generate
 from realuid.teachers import load_generator, load_model, load_teacher
 from realuid.teachers.check import check_teacher, require_sound

@@ -15,7 +15,7 @@ from realuid.cli.options import ModelOptions, console, parse, trained_on
 from realuid.files import write_json
 from realuid.models.saving import read_config
 from realuid.recipes import DataConfig, EvaluateConfig
-from realuid.recipes.run import images_per_second, make_evaluator, measure, measure_classes
+from realuid.recipes.measure import images_per_second, make_evaluator, measure, measure_classes
 from realuid.teachers import load_model, local_path, model_folder, recognise
 from realuid.training.distill import check_fits
 

@@ -29,7 +29,8 @@ from realuid.errors import ConfigError, NonFiniteError
 from realuid.files import atomic_file, write_json
 from realuid.models import MatchingModel
 from realuid.recipes.config import Recipe, SweepConfig, dump_recipe
-from realuid.recipes.run import has_checkpoint, make_evaluator, measure, recipe_data, run_student
+from realuid.recipes.measure import make_evaluator, measure
+from realuid.recipes.run import has_checkpoint, recipe_data, run_student
 from realuid.reports.sweep import write_sweep_report
 from realuid.seeds import stream
 from realuid.teachers import load_teacher
