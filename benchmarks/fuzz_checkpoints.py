@@ -16,10 +16,11 @@ from collections import Counter
 from pathlib import Path
 
 import torch
+from diffusers.utils import logging
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from fuzzing import fuzz_folders, fuzz_pickles
+from fuzzing import fuzz_diffusers, fuzz_folders, fuzz_pickles
 
 MEMORY = 16 << 30
 
@@ -27,8 +28,11 @@ MEMORY = 16 << 30
 def main(count: int = 10_000, seed: int = 0) -> None:
     """Print a table of outcomes."""
     torch.set_num_threads(1)
+    logging.set_verbosity(logging.CRITICAL)  # diffusers tells of every damaged file
+    logging.disable_progress_bar()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    for name, fuzz in (("network pickles", fuzz_pickles), ("model folders", fuzz_folders)):
+    kinds = {"network pickles": fuzz_pickles, "model folders": fuzz_folders, "pipelines of diffusers": fuzz_diffusers}
+    for name, fuzz in kinds.items():
         folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
         outcomes: Counter[str] = Counter()
         slowest, start = 0.0, time.perf_counter()

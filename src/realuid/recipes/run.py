@@ -49,7 +49,8 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     """A teacher with random weights, seeded by the recipe."""
     if recipe.data.conditional and data.labels is None:
         raise ConfigError(
-            f"data.conditional = true, but '{recipe.data.source}' has no labels. Add them, or pass --data.no-conditional."
+            f"data.conditional = true, but '{recipe.data.source}' has no labels. Add them, or pass "
+            "--data.no-conditional."
         )
     classes = data.num_classes if recipe.data.conditional else 0
     path = recipe.path.build()
