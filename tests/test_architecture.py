@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "realuid"
 FLOORS = [
     *("paths", "objectives", "models", "sampling", "data", "metrics"),
-    *("teachers", "training", "reports", "recipes", "cli"),
+    *("teachers", "training", "reports", "recipes", "exports", "cli"),
 ]
 FAMILIES = ("flow", "diffusion", "bridge", "interpolant", "ddpm", "edm", "vp", "ve")
 

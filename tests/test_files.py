@@ -85,3 +85,21 @@ def test_checksums_tell_what_is_damaged(tmp_path: Path, harm: str) -> None:
         "missing": "a is missing",
         "list": "checksums.json is missing or unreadable",
     }.get(harm)
+
+
+def test_a_replace_that_is_interrupted_keeps_the_old_folder(tmp_path, monkeypatch) -> None:
+    target = tmp_path / "best"
+    with atomic_folder(target) as folder:
+        (folder / "weights").write_text("old")
+    rename = Path.rename
+
+    def stop_at_the_second(path: Path, to: Path) -> Path:
+        if path.suffix == ".tmp":
+            raise KeyboardInterrupt
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(target) as folder:
+        (folder / "weights").write_text("new")
+    assert (target / "weights").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]

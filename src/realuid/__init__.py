@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         check_teacher,
         distill,
         evaluate,
+        export,
         load_dataset,
         load_generator,
         load_model,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(
         (
-            *("train", "distill", "sample", "evaluate", "check_teacher"),
+            *("train", "distill", "sample", "evaluate", "export", "check_teacher"),
             *("load_dataset", "load_generator", "load_model", "load_teacher"),
         ),
         "realuid.api",
@@ -65,6 +66,7 @@ __all__ = [
     "check_teacher",
     "distill",
     "evaluate",
+    "export",
     "load_dataset",
     "load_generator",
     "load_model",

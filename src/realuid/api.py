@@ -1,4 +1,4 @@
-"""The Python interface in a few functions: load data and models, train, distil, sample, evaluate."""
+"""The Python interface in a few functions: load data and models, train, distil, sample, evaluate, export."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from realuid.data import Dataset, load_dataset
+from realuid.exports import Export, ExportOptions, FormatName, export_student, load_any
 from realuid.models import Generator, MatchingModel, NetworkConfig, build_network
 from realuid.paths import make_path
 from realuid.recipes import EvaluateConfig
 from realuid.recipes.run import Measurement, make_evaluator, measure
-from realuid.sampling import generate
+from realuid.sampling import OneStep, generate
 from realuid.seeds import mix
 from realuid.teachers import load_generator, load_model, load_teacher
 from realuid.teachers.check import check_teacher, require_sound
@@ -95,7 +96,7 @@ def distill(
 
 
 def sample(
-    model: MatchingModel | Generator | str | Path,
+    model: MatchingModel | OneStep | str | Path,
     count: int,
     *,
     labels: Tensor | None = None,
@@ -106,13 +107,13 @@ def sample(
     """Draw samples, shape (count, *image_shape), in data units ([-1, 1] for images).
 
     Args:
-        model: a teacher, a generator, or what `load_model` takes.
+        model: a teacher, a generator, what `load_model` takes, or what `export` wrote.
         count: how many.
         labels: classes, int64, shape (count,), for a conditional model.
         steps, sampler: for a teacher; by default its path's own sampler.
         seed: of the noise.
     """
-    loaded = load_model(model) if isinstance(model, str | Path) else model
+    loaded = load_any(model) if isinstance(model, str | Path) else model
     return torch.cat(list(generate(loaded, count, labels=labels, steps=steps, sampler=sampler, seed=seed)))
 
 
@@ -131,10 +132,52 @@ def evaluate(
     return measure(loaded, make_evaluator(_data(data), config), config)
 
 
+def export(
+    generator: Generator | str | Path,
+    out: str | Path,
+    to: FormatName,
+    *,
+    options: ExportOptions | None = None,
+    data: Dataset | str | None = None,
+    evaluate: EvaluateConfig | None = None,
+    push_to_hub: str = "",
+    private: bool = False,
+) -> Export:
+    """Write a one-step generator in another format, read it back and compare; nothing is written where they differ.
+
+    Args:
+        generator: a generator, or where one is; of a run folder, the averaged weights.
+        out: a new folder (diffusers) or a file: .onnx, .pt2 (torch), .safetensors, .pt (authors).
+        to: 'diffusers', 'onnx', 'torch', 'safetensors' or 'authors'.
+        options: uint8 images, reduced precision, licence, ...
+        data: measure the FD against it, for the model card and for a reduced precision.
+        evaluate: how that is measured.
+        push_to_hub: upload the folder to this repository, owner/name (diffusers).
+        private: of a repository that is created.
+
+    Returns:
+        where it is, how far its images are from the generator's, and what was measured.
+
+    Raises:
+        ExportError: where the format has no room for the model, the result differs, or the upload fails.
+    """
+    return export_student(
+        generator,
+        out,
+        to,
+        options,
+        data=None if data is None else _data(data),
+        evaluate=evaluate,
+        push_to_hub=push_to_hub,
+        private=private,
+    )
+
+
 __all__ = [
     "check_teacher",
     "distill",
     "evaluate",
+    "export",
     "load_dataset",
     "load_generator",
     "load_model",

@@ -26,8 +26,12 @@ class CheckpointError(RealUIDError):
     """A checkpoint or model folder that is missing, damaged or belongs to something else."""
 
 
+class ExportError(RealUIDError):
+    """A model that a format has no room for, or an exported file that does not compute what the model computes."""
+
+
 class NonFiniteError(RealUIDError):
-    """A loss or a gradient became infinite or NaN; training stopped before it touched the weights."""
+    """A loss or a gradient became infinite or NaN; training stopped before anything of it was saved."""
 
 
 def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> str:

@@ -49,6 +49,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     replaced = target.with_name(f".{target.name}.{os.getpid()}.old")
+    shutil.rmtree(replaced, ignore_errors=True)
     try:
         yield temporary
         for path in temporary.rglob("*"):
@@ -59,6 +60,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         temporary.rename(target)
         _fsync(target.parent)
     finally:
+        if replaced.exists() and not target.exists():  # stopped between the two renames
+            replaced.rename(target)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
 

@@ -8,6 +8,7 @@ import torch
 from realuid.data import Dataset
 from realuid.errors import ConfigError
 from realuid.metrics import Classifier, Evaluator, classifier, make_extractor, precision_recall, train_classifier
+from realuid.metrics.features import cache_folder
 
 
 def frechet(x: np.ndarray, y: np.ndarray) -> float:
@@ -124,3 +125,20 @@ def test_inception_says_what_is_missing(digits) -> None:
         make_extractor("inception", digits, "nowhere.pth")
     with pytest.raises(ConfigError, match="Allowed: classifier, inception"):
         make_extractor("vgg", digits)
+
+
+def test_the_reference_of_sorted_data_is_a_random_part(digits, monkeypatch) -> None:
+    monkeypatch.setattr("realuid.metrics.evaluate._KEPT", 300)
+    data = digits.subset(torch.argsort(digits.labels, stable=True))
+    evaluator = Evaluator(data, classifier(data))
+    scores = evaluator.score([data.values[torch.randperm(len(data), generator=torch.Generator().manual_seed(0))]])
+    assert abs(scores.kid) < 0.2 and scores.precision > 0.9
+
+
+def test_damaged_statistics_are_computed_anew(digits) -> None:
+    extractor = classifier(digits)
+    whole = Evaluator(digits, extractor).reference
+    (path,) = cache_folder().glob(f"statistics*-{digits.fingerprint()}-*")
+    path.write_bytes(path.read_bytes()[:100])
+    again = Evaluator(digits, extractor).reference
+    assert all(torch.equal(again[k], whole[k]) for k in whole)

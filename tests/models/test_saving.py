@@ -6,10 +6,21 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import small_teacher
+from safetensors.torch import save_file
 
 from realuid.errors import CheckpointError, ConfigError
-from realuid.models import MLP, Condition, Generator, MatchingModel, from_pretrained, save_pretrained
+from realuid.models import (
+    MLP,
+    Condition,
+    Generator,
+    MatchingModel,
+    from_pretrained,
+    load_single_file,
+    save_pretrained,
+    save_single_file,
+)
 from realuid.paths import make_path
+from realuid.teachers import load_model
 
 
 @pytest.mark.parametrize("num_classes", [0, 3])
@@ -124,3 +135,31 @@ def test_weights_of_another_kind_of_number_are_refused(tmp_path: Path, teacher) 
     (folder / "model.safetensors").write_bytes(weights.replace(b'"F32"', b'"I32"', 1))
     with pytest.raises(CheckpointError, match=r"is torch.int32, not torch.float32"):
         from_pretrained(folder)
+
+
+def test_one_file_holds_the_whole_model(tmp_path: Path, teacher) -> None:
+    teacher = teacher.eval()
+    z, t = torch.randn(4, 1, 8, 8), torch.tensor([0.1, 0.4, 0.7, 1.0])
+    for model, call in ((teacher, lambda m: m(z, t)), (Generator(teacher, 0.6), lambda m: m(z))):
+        path = save_single_file(model, tmp_path / "m.safetensors", path="ours wins", note={"why": "test"})
+        loaded = load_single_file(path)
+        assert type(loaded) is type(model)
+        assert torch.equal(call(loaded), call(model))
+        assert load_model(path).path == teacher.path if model is teacher else load_model(path).t_init == 0.6
+
+
+def test_one_file_without_its_description_is_refused(tmp_path: Path, teacher) -> None:
+    save_file(teacher.state_dict(), tmp_path / "m.safetensors")
+    with pytest.raises(CheckpointError, match="holds weights only"):
+        load_single_file(tmp_path / "m.safetensors")
+    for header, says in (
+        ("{", "header of"),
+        ("[]", "holds a list"),
+        ('{"kind": "generator"}', "does not describe a model"),
+    ):
+        save_file(teacher.state_dict(), tmp_path / "m.safetensors", {"realuid": header})
+        with pytest.raises(CheckpointError, match=says):
+            load_single_file(tmp_path / "m.safetensors")
+    (tmp_path / "m.safetensors").write_bytes(b"1234")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_single_file(tmp_path / "m.safetensors")

@@ -181,3 +181,16 @@ def test_objective_without_real_data_equals_uid(data) -> None:
     t = draw.t.view(-1, 1, 1, 1)
     expected = ((fake((1 - t) * x_0 + t * draw.x_T, draw.t) - (draw.x_T - x_0)) ** 2).sum() / 8
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_parts_that_a_network_keeps_fixed_stay_fixed(data) -> None:
+    teacher = small_teacher()
+    fixed = next(teacher.network.parameters()).requires_grad_(False)
+    config = DistillConfig(batch=8, fake_updates=1, generator_lr=1e-2, fake_start="teacher", device="cpu")
+    task = DistillTask(teacher, data, config, make_accelerator(config))
+    task.update(0)
+    task.update(1)
+    for model in (task.generator.model, task.fake):
+        first, *others = model.network.parameters()
+        assert torch.equal(first, fixed) and not first.requires_grad
+        assert all(p.requires_grad for p in others)

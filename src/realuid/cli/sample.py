@@ -13,16 +13,16 @@ import tyro
 from realuid.cli.options import ModelOptions, console, parse
 from realuid.data.writers import write_samples
 from realuid.errors import ConfigError
-from realuid.models import Generator
+from realuid.exports import load_any
 from realuid.sampling import balanced_labels, generate
-from realuid.teachers import load_model
 
 
 @dataclass(frozen=True)
 class Options:
     """Draw images from a teacher (many calls) or a one-step generator."""
 
-    #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, or a hub id.
+    #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, a hub id;
+    #: or what `realuid export` wrote.
     model: tyro.conf.Positional[str]
     #: Where to: one .png (a grid), a .zip (EDM layout) or a folder of PNG files.
     out: Path = Path("samples.png")
@@ -45,8 +45,8 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(Options, "sample", arguments)
     if options.count < 1 or options.batch < 1:
         raise ConfigError(f"count = {options.count}, batch = {options.batch}: both must be at least 1.")
-    model = load_model(options.model, kind=options.loading.kind, key=options.loading.key).to(options.device)
-    labels = class_labels(options, (model.model if isinstance(model, Generator) else model).num_classes)
+    model = load_any(options.model, kind=options.loading.kind, key=options.loading.key).to(options.device)
+    labels = class_labels(options, model.num_classes)
     batches = generate(
         model,
         options.count,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
@@ -17,10 +19,12 @@ from realuid.data import Dataset, to_uint8
 from realuid.files import atomic_file
 from realuid.metrics.features import FeatureExtractor, cache_folder
 from realuid.metrics.manifold import precision_recall
-from realuid.seeds import mix
+from realuid.seeds import mix, stream
 
 #: Kernel distance, precision and recall compare at most this many samples of either side.
 _KEPT = 10_000
+#: Part of the cache's keys; to be raised when what is cached changes.
+_STATISTICS_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -71,20 +75,25 @@ class Evaluator:
         return self.extractor(x.to(self.device)).float().cpu()
 
     def _reference(self) -> dict[str, Tensor]:
-        path = cache_folder() / f"statistics-{self.data.fingerprint()}-{self.extractor.key}.safetensors"
+        path = (
+            cache_folder()
+            / f"statistics{_STATISTICS_VERSION}-{self.data.fingerprint()}-{self.extractor.key}.safetensors"
+        )
         if path.is_file():
-            return load_file(path)
+            with contextlib.suppress(SafetensorError):  # a damaged one is computed anew
+                return load_file(path)
         fid = self._fid()
         kept = []
         for start in range(0, len(self.data), 500):
             features = self.features(self.data.values[start : start + 500])
             fid.update(features, real=True)
             kept.append(features)
+        chosen = torch.randperm(len(self.data), generator=stream(0, "reference"))[:_KEPT]
         reference = {
             "sum": fid.real_features_sum,
             "cov_sum": fid.real_features_cov_sum,
             "count": fid.real_features_num_samples,
-            "features": torch.cat(kept)[:_KEPT].contiguous(),
+            "features": torch.cat(kept)[chosen],
         }
         with atomic_file(path) as temporary:
             save_file(reference, temporary)

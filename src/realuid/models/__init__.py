@@ -23,7 +23,7 @@ from realuid.models.preconditioning import (
     Reversed,
     Steps,
 )
-from realuid.models.saving import from_pretrained, save_pretrained
+from realuid.models.saving import from_pretrained, load_single_file, save_pretrained, save_single_file
 from realuid.models.song_unet import SongUNet
 from realuid.models.teacher import Teacher
 from realuid.models.weights import check_weights, load_strictly
@@ -59,7 +59,9 @@ __all__ = [
     "fingerprint",
     "fresh",
     "from_pretrained",
+    "load_single_file",
     "load_strictly",
     "model_device",
     "save_pretrained",
+    "save_single_file",
 ]

@@ -96,7 +96,7 @@ class ADMUNet(EDMUNet):
     def embed(self, time: Tensor, condition: Condition) -> Tensor:
         emb = self.map_noise(time).to(self.map_layer0.weight.dtype)
         if self.map_augment is not None:
-            emb = emb + self.map_augment(emb.new_zeros(len(emb), self.augment_dim))
+            emb = emb + self.map_augment(emb.new_zeros(emb.shape[0], self.augment_dim))
         emb = self.map_layer1(F.silu(self.map_layer0(emb)))
         if self.map_label is not None:
             emb = emb + self.map_label(self.one_hot(condition).to(emb.dtype))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from realuid.errors import ConfigError
+from realuid.models.codec import Codec
 from realuid.models.condition import Condition
 from realuid.models.matching import MatchingModel
 
@@ -33,6 +34,26 @@ class Generator(nn.Module):
             raise ConfigError(
                 f"t_init = {t_init} is outside ({path.t_min:g}, {path.t_max:g}], the times of path '{path.name}'."
             )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return self.model.shape
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, 0 where unconditional."""
+        return self.model.num_classes
+
+    @property
+    def codec(self) -> Codec | None:
+        """Where samples are latents: what turns them into images."""
+        return self.model.codec
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the parameters."""
+        return self.model.device
 
     def forward(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         """One network call: standard normal z, shape (b, *shape), to samples of the same shape in data units."""

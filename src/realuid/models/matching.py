@@ -61,6 +61,11 @@ class MatchingModel(nn.Module):
         """Number of classes, 0 where unconditional."""
         return self.network.num_classes
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the parameters."""
+        return model_device(self)
+
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition | None = None, space: str | None = None) -> Tensor:
         """The model's prediction at x_t, converted to `space`.
 

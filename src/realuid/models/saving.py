@@ -1,7 +1,8 @@
 """realuid's own format: a folder with config.json (what it is) and model.safetensors (its weights).
 
 Tensors that an import brought along and no network uses are kept beside them in unused.safetensors, and the
-autoencoder of a model on latents in autoencoder/, in diffusers' format.
+autoencoder of a model on latents in autoencoder/, in diffusers' format. The same as one file, without those two: the
+weights with the description in their header.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import json
 from pathlib import Path as FilePath
 from typing import Any
 
+from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from realuid._version import __version__
 from realuid.errors import CheckpointError, unknown_name
-from realuid.files import atomic_folder
+from realuid.files import atomic_file, atomic_folder
 from realuid.models.architectures import OWN, make_network, network_config
 from realuid.models.codec import load_codec
 from realuid.models.diffusers_weights import read_diffusers_config
@@ -112,27 +115,76 @@ def from_pretrained(folder: str | FilePath, network: Function | None = None) -> 
         CheckpointError: where something is missing, damaged or does not fit.
     """
     folder = FilePath(folder)
-    config, weights = read_config(folder), read_weights(folder / WEIGHTS)
-    try:
-        if config["network"]["architecture"] == OWN:
-            sized: Network = make_network(**config["network"], function=network)
-        elif network is not None:
-            raise CheckpointError(f"network was passed, but '{folder}' brings its own.")
-        else:
-            with on_paper(parameters=len(weights)):
-                sized = make_network(**config["network"])
-        prefix = "model.network." if config["kind"] == "generator" else "network."
-        check_weights({prefix + name: value for name, value in sized.state_dict().items()}, weights, str(folder))
-        model = build(config, network)
-    except CheckpointError:
-        raise
-    except Exception as error:  # the file may say anything: whatever a constructor makes of that is the file's fault
-        reason = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)[:500]
-        raise CheckpointError(f"'{folder / CONFIG}' does not describe a model ({reason}).") from error
-    load_strictly(model, weights, str(folder))
+    model = _rebuild(read_config(folder), read_weights(folder / WEIGHTS), str(folder), network)
     if (folder / UNUSED).exists():
         _matching(model).network.unused = read_weights(folder / UNUSED)
     if (folder / AUTOENCODER).is_dir():
         kind = read_diffusers_config(folder / AUTOENCODER / CONFIG).get("_class_name", "nameless class")
         _matching(model).codec = load_codec(folder / AUTOENCODER, kind)
+    return model
+
+
+def _rebuild(
+    config: dict[str, Any], weights: dict[str, Tensor], where: str, network: Function | None = None
+) -> MatchingModel | Generator:
+    """The model of a description and its weights, in evaluation mode."""
+    try:
+        if config["network"]["architecture"] == OWN:
+            sized: Network = make_network(**config["network"], function=network)
+        elif network is not None:
+            raise CheckpointError(f"network was passed, but '{where}' brings its own.")
+        else:
+            with on_paper(parameters=len(weights)):
+                sized = make_network(**config["network"])
+        prefix = "model.network." if config["kind"] == "generator" else "network."
+        check_weights({prefix + name: value for name, value in sized.state_dict().items()}, weights, where)
+        model = build(config, network)
+    except CheckpointError:
+        raise
+    except Exception as error:  # the file may say anything: whatever a constructor makes of that is the file's fault
+        reason = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)[:500]
+        raise CheckpointError(f"'{where}' does not describe a model ({reason}).") from error
+    load_strictly(model, weights, where)
     return model.eval()
+
+
+def save_single_file(model: MatchingModel | Generator, path: str | FilePath, /, **extra: Any) -> FilePath:
+    """Write a model as one safetensors file, all of it or nothing; its description is in the header.
+
+    Arguments as in `save_pretrained`. Tensors that no network uses are left out.
+
+    Raises:
+        CheckpointError: for a model on latents, whose autoencoder would have to be left out, too.
+    """
+    path = FilePath(path)
+    if _matching(model).codec:
+        raise CheckpointError("the model lives on latents, and one file has no room for its autoencoder: use a folder.")
+    header = {"format": "pt", FORMAT: json.dumps({**extra, **describe(model)})}
+    with atomic_file(path) as temporary:
+        save_file(apart(model.state_dict()), temporary, header)
+    return path
+
+
+def load_single_file(path: str | FilePath, network: Function | None = None) -> MatchingModel | Generator:
+    """Read a model from a file that `save_single_file` wrote; arguments and errors as for `from_pretrained`."""
+    weights = read_weights(FilePath(path))
+    return _rebuild(read_header(path), weights, str(path), network)
+
+
+def read_header(path: str | FilePath) -> dict[str, Any]:
+    """The description in the header of a file that `save_single_file` wrote: what config.json is to a folder.
+
+    Raises:
+        CheckpointError: where the file is missing or damaged, or holds weights only.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(FORMAT)
+        config = None if text is None else json.loads(text)
+    except Exception as error:  # damage surfaces as SafetensorError, ValueError, OSError, ...
+        raise CheckpointError(f"the header of '{path}' cannot be read ({type(error).__name__}: {error}).") from error
+    if text is None:
+        raise CheckpointError(f"'{path}' holds weights only: its header does not say of what model. Pass a folder.")
+    if not isinstance(config, dict):
+        raise CheckpointError(f"the header of '{path}' cannot be read: it holds a {type(config).__name__}.")
+    return config

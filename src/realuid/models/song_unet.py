@@ -149,7 +149,7 @@ class SongUNet(EDMUNet):
         if self.map_label is not None:
             emb = emb + self.map_label(self.one_hot(condition).to(emb.dtype) * math.sqrt(self.num_classes))
         if self.map_augment is not None:
-            emb = emb + self.map_augment(emb.new_zeros(len(emb), self.augment_dim))
+            emb = emb + self.map_augment(emb.new_zeros(emb.shape[0], self.augment_dim))
         return F.silu(self.map_layer1(F.silu(self.map_layer0(emb))))
 
     def feed_image(self, name: str, x: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from realuid.metrics import Evaluator, make_extractor
 from realuid.models import Generator, MatchingModel, build_network, model_device
 from realuid.recipes.config import EvaluateConfig, Recipe, dump_recipe
 from realuid.reports import write_report
-from realuid.sampling import SAMPLERS, balanced_labels, generate
+from realuid.sampling import SAMPLERS, OneStep, balanced_labels, generate
 from realuid.seeds import mix
 from realuid.training import DistillConfig, distill_teacher, train_teacher
 from realuid.training.accelerate import make_accelerator
@@ -156,14 +156,14 @@ class Measurement:
         }
 
 
-def calls_of(model: MatchingModel | Generator, config: EvaluateConfig) -> int:
+def calls_of(model: MatchingModel | OneStep, config: EvaluateConfig) -> int:
     """Network calls a sample."""
-    if isinstance(model, Generator):
+    if not isinstance(model, MatchingModel):
         return 1
     return SAMPLERS[config.sampler or model.path.default_sampler].calls(config.steps)
 
 
-def measure(model: MatchingModel | Generator, evaluator: Evaluator, config: EvaluateConfig) -> Measurement:
+def measure(model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig) -> Measurement:
     """FD, KID, precision and recall over several seeds, classes balanced.
 
     Args:
@@ -171,8 +171,7 @@ def measure(model: MatchingModel | Generator, evaluator: Evaluator, config: Eval
         evaluator: data and features to compare with.
         config: samples, seeds, and how a teacher is sampled.
     """
-    classes = (model.model if isinstance(model, Generator) else model).num_classes
-    labels = balanced_labels(config.samples, classes) if classes else None
+    labels = balanced_labels(config.samples, model.num_classes) if model.num_classes else None
     scores = [
         evaluator.score(
             generate(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from realuid.sampling.base import Sampler, as_batch
 from realuid.sampling.ode import euler, heun
 from realuid.sampling.posterior import ancestral, ddim
-from realuid.sampling.sample import SAMPLERS, balanced_labels, generate, sample_teacher
+from realuid.sampling.sample import SAMPLERS, OneStep, balanced_labels, generate, sample_teacher
 from realuid.sampling.sde import noise_diffusion, reverse_diffusion, sde
 
 __all__ = [
     "SAMPLERS",
+    "OneStep",
     "Sampler",
     "ancestral",
     "as_batch",

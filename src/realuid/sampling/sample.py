@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
-from realuid.models import Condition, Generator, MatchingModel, model_device
+from realuid.models import Codec, Condition, MatchingModel
 from realuid.sampling.base import Noise, Sampler, as_batch
 from realuid.sampling.ode import euler, heun
 from realuid.sampling.posterior import ancestral, ddim
@@ -74,9 +75,27 @@ def _check_start(model: MatchingModel) -> None:
         )
 
 
+class OneStep(Protocol):
+    """A one-step generator, ours or one that another library computes."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def num_classes(self) -> int: ...
+
+    @property
+    def codec(self) -> Codec | None: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __call__(self, z: Tensor, condition: Condition | None = None, /) -> Tensor: ...
+
+
 @torch.no_grad()
 def generate(
-    model: MatchingModel | Generator,
+    model: MatchingModel | OneStep,
     count: int,
     *,
     labels: Tensor | None = None,
@@ -98,21 +117,20 @@ def generate(
     Yields:
         samples in data units, shape (<= batch, *image_shape), on the model's device; latents are decoded.
     """
-    matching = model.model if isinstance(model, Generator) else model
-    if matching.num_classes and labels is None:
-        raise ConfigError(f"the model is conditional on {matching.num_classes} classes: pass labels, one per sample.")
-    device = model_device(model)
+    if model.num_classes and labels is None:
+        raise ConfigError(f"the model is conditional on {model.num_classes} classes: pass labels, one per sample.")
+    device = model.device
     noise = torch.Generator().manual_seed(seed)
     for first in range(0, count, batch):
         size = min(batch, count - first)
-        z = torch.stack([torch.randn(matching.shape, generator=noise) for _ in range(size)]).to(device)
-        part = None if labels is None or not matching.num_classes else labels[first : first + size].to(device)
+        z = torch.stack([torch.randn(model.shape, generator=noise) for _ in range(size)]).to(device)
+        part = None if labels is None or not model.num_classes else labels[first : first + size].to(device)
         condition = Condition(labels=part)
-        if isinstance(model, Generator):
-            x = model(z, condition)
-        else:
+        if isinstance(model, MatchingModel):
             x = sample_teacher(model, z, steps, condition, sampler, _noise_of(seed, range(first, first + size)))
-        yield matching.codec.decode(x) if matching.codec else x
+        else:
+            x = model(z, condition)
+        yield model.codec.decode(x) if model.codec else x
 
 
 def _noise_of(seed: int, samples: range) -> Noise:

@@ -16,6 +16,7 @@ from realuid.teachers.diffusers_folder import looks_like_diffusers
 #: Format -> what it is, for people.
 FORMATS = {
     "realuid": "realuid's own folder",
+    "safetensors": "realuid's one safetensors file",
     "diffusers": "a folder of diffusers: a pipeline, or a model with its scheduler's settings",
     "edm": "a network pickle in EDM's layout (EDM, SiD)",
     "torchcfm": "a checkpoint of torchcfm or of the RealUID authors",
@@ -118,6 +119,8 @@ def _formats_of_file(path: Path) -> list[str]:
         start = file.read(16)
     if start[2:].startswith(_LEGACY_TORCH) or (start.startswith(b"PK\x03\x04") and _is_torch_archive(path)):
         return ["torchcfm"]
+    if start[8:9] == b"{":  # safetensors: eight bytes of length, then the header
+        return ["safetensors"]
     return ["edm"] if start.startswith(b"\x80") else []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from realuid.errors import CheckpointError
-from realuid.models import Generator, MatchingModel, from_pretrained
+from realuid.models import Generator, MatchingModel, from_pretrained, load_single_file
 from realuid.models.own import Function
 from realuid.teachers import torchcfm
 from realuid.teachers.adm import PUBLISHED, ADMOptions, is_adm
@@ -41,9 +41,9 @@ def load_model(
     """A teacher or a generator, in evaluation mode on the CPU; the format is recognised from the files.
 
     Args:
-        source: a model or run folder of realuid; a folder of diffusers; a network pickle in EDM's layout; a checkpoint
-            of torchcfm or of the RealUID authors; or the id of a model on the Hugging Face hub, 'org/name' or
-            'org/name@revision'.
+        source: a model or run folder of realuid, or its one safetensors file; a folder of diffusers; a network pickle
+            in EDM's layout; a checkpoint of torchcfm or of the RealUID authors; or the id of a model on the Hugging
+            Face hub, 'org/name' or 'org/name@revision'.
         kind: which of the two it is, where the files do not tell: EDM's teachers and SiD's students look alike.
         key: which weights, where there are several: the decay of an average in a checkpoint ('raw' for the weights as
             trained), the entry of a pickle ('ema'), the folder of a network ('unet_ema').
@@ -56,7 +56,7 @@ def load_model(
     request = Request(kind, key, adm, network)
     path = local_path(source)
     name = recognise(path)
-    if network is not None and name != "realuid":
+    if network is not None and name not in ("realuid", "safetensors"):
         raise CheckpointError(f"network was passed, but '{source}' ({name}) brings its own.")
     model = LOADERS[name](path, request)
     found: Kind = "generator" if isinstance(model, Generator) else "teacher"
@@ -96,6 +96,12 @@ def _realuid(path: Path, request: Request) -> MatchingModel | Generator:
     if request.key is not None:
         raise CheckpointError(f"key = {request.key}, but a model folder of realuid holds one set of weights.")
     return from_pretrained(model_folder(path), request.network)
+
+
+def _safetensors(path: Path, request: Request) -> MatchingModel | Generator:
+    if request.key is not None:
+        raise CheckpointError(f"key = {request.key}, but a safetensors file of realuid holds one set of weights.")
+    return load_single_file(path, request.network)
 
 
 def _diffusers(path: Path, request: Request) -> MatchingModel:
@@ -146,6 +152,7 @@ def _what_instead(checkpoint: dict) -> str:
 
 LOADERS: dict[str, Callable[[Path, Request], MatchingModel | Generator]] = {
     "realuid": _realuid,
+    "safetensors": _safetensors,
     "diffusers": _diffusers,
     "edm": _edm,
     "torchcfm": _torchcfm,

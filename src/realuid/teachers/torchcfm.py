@@ -128,6 +128,7 @@ def save_torchcfm_student(
     raw: Generator | None = None,
     fake: MatchingModel | None = None,
     new_attention_order: bool = False,
+    about: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a one-step generator as a distilled checkpoint that the authors' scripts sample, evaluate and fine-tune.
 
@@ -136,6 +137,7 @@ def save_torchcfm_student(
         path, ema_key, new_attention_order: as in `save_torchcfm_teacher`.
         raw: weights without averaging (`gen`); by default the averaged ones.
         fake: the fake model (`u`); left out by default.
+        about: further entries, which their scripts pass over.
 
     Raises:
         CheckpointError: where the layout has no room for the model.
@@ -144,7 +146,7 @@ def save_torchcfm_student(
     checkpoint: dict[str, Any] = {"gen": average if raw is None else _generator_weights(raw, new_attention_order)}
     if fake is not None:
         checkpoint["u"] = _weights(fake, new_attention_order)
-    return _write(path, {**checkpoint, "ema_gens": {ema_key: average}})
+    return _write(path, {**checkpoint, "ema_gens": {ema_key: average}, **(about or {})})
 
 
 def _candidates(checkpoint: object, layout: tuple[str, tuple[str, ...]]) -> dict[str, Weights]:

@@ -26,7 +26,7 @@ from realuid.training.batches import Batches, Draw, micro_batches
 from realuid.training.config import DistillConfig
 from realuid.training.ema import EMA
 from realuid.training.loop import Run, Task
-from realuid.training.player import Player
+from realuid.training.player import Player, able_to_learn
 from realuid.training.teacher import check_batch, parts_of
 from realuid.training.updates import fake_loss, generator_loss
 
@@ -62,8 +62,8 @@ class DistillTask(Task):
         self.space = check_prediction(config.space or teacher.path.default_prediction, teacher.path)
         self.objective = RealUID(config.alpha, config.beta, config.alpha_sid)
         self.teacher = copy.deepcopy(teacher).to(accelerator.device).eval().requires_grad_(False)
-        self.generator = Generator(copy.deepcopy(start or teacher), config.t_init).eval().requires_grad_(True)
-        self.fake = self._fake_start(teacher, config, fake).eval().requires_grad_(True)
+        self.generator = able_to_learn(Generator(copy.deepcopy(start or teacher), config.t_init).eval())
+        self.fake = able_to_learn(self._fake_start(teacher, config, fake).eval())
         self.learner = Player("generator", self.generator, config.generator_lr, config.betas, config, accelerator)
         self.opponent = Player("fake", self.fake, config.fake_lr, config.betas, config, accelerator)
         self.players = (self.learner, self.opponent)
@@ -121,10 +121,9 @@ class DistillTask(Task):
             gaps.append((gap, t))
             return loss
 
-        self.fake.requires_grad_(False)
         parts = micro_batches(draw, parts_of(len(draw), c.micro_batch))
-        values = self.learner.step(number, [partial(loss_of, part=part) for part in parts])
-        self.fake.requires_grad_(True)
+        with self.opponent.frozen():
+            values = self.learner.step(number, [partial(loss_of, part=part) for part in parts])
         gap, t = (torch.cat(column) for column in zip(*gaps, strict=True))
         return values | self._gap_by_time(gap, t)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -142,7 +143,10 @@ class Run:
         def due(every: int) -> bool:
             return bool(every) and (done % every == 0 or last)
 
-        if self.accelerator.device.type == "cpu" or due(self.config.log_every) or due(self.config.save_every) or last:
+        c = self.config
+        if self.accelerator.device.type == "cpu" or any(
+            due(every) for every in (1 if last else 0, c.log_every, c.save_every, c.evaluate_every, c.sample_every)
+        ):
             self._check_finite(values)
         log.advance(done)
         if due(self.config.log_every):
@@ -186,6 +190,11 @@ class Run:
             with self.task.ema.applied(decay) as model:
                 samples = self.task.sample(model, self.config.quick_samples, SAMPLE_SEED)
                 fd = self.evaluator.score(samples, full=False).fd  # type: ignore[union-attr]
+                if not math.isfinite(fd):
+                    raise NonFiniteError(
+                        f"the FD of samples is {fd} at update {self.progress.update} of {self.folder}. The last good "
+                        f"checkpoint is untouched: {self._last_good()}. Try a lower learning rate or precision fp32."
+                    )
                 entry[f"fd/ema_{decay}"] = fd
                 if self.progress.best is None or fd < self.progress.best["fd"]:
                     self.progress.best = {"fd": fd, "update": self.progress.update, "ema": decay}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import torch
 from accelerate import Accelerator
@@ -21,6 +21,13 @@ def learning_rate_factor(update: int, config: LoopConfig) -> float:
     if config.decay == "constant":
         return rise
     return rise * 0.5 * (1 + math.cos(math.pi * update / config.updates))
+
+
+def able_to_learn(module: nn.Module) -> nn.Module:
+    """The module, with gradients where it was frozen as a whole; parts that it keeps fixed by itself stay fixed."""
+    if not any(p.requires_grad for p in module.parameters()):
+        module.requires_grad_(True)
+    return module
 
 
 class Player:
@@ -50,6 +57,17 @@ class Player:
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(self.parameters, lr=lr, betas=tuple(float(b) for b in betas))  # type: ignore[arg-type]
         self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=config.precision == "fp16")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """While it is the other player's turn: no gradients for this one's parameters."""
+        for parameter in self.parameters:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in self.parameters:
+                parameter.requires_grad_(True)
 
     def autocast(self):
         """The precision of the networks, as a context."""

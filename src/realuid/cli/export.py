@@ -1,0 +1,82 @@
+"""realuid export MODEL OUT --to FORMAT: write a student in another format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from realuid.cli.options import console, parse
+from realuid.data import load_dataset
+from realuid.errors import ConfigError
+from realuid.exports import Export, ExportOptions, FormatName, export_student
+from realuid.recipes import DataConfig, EvaluateConfig
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write a one-step generator for diffusers, ONNX Runtime, torch alone, the authors' scripts, or as safetensors.
+
+    The file is read back and compared with the generator before it takes its name.
+    """
+
+    #: A generator: a model folder, a run folder, or any format that is read with its weights.
+    model: tyro.conf.Positional[str]
+    #: A new folder (diffusers), or a file: .onnx, .pt2 (torch), .safetensors, .pt (authors).
+    out: tyro.conf.Positional[Path]
+    #: The format.
+    to: FormatName
+    export: Annotated[ExportOptions, tyro.conf.arg(name="")] = field(default_factory=ExportOptions)
+    #: Measure the FD against this data, for the model card and for a reduced precision.
+    data: DataConfig = field(default_factory=lambda: DataConfig(source=""))
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    #: Upload the folder to this repository of the Hugging Face Hub, owner/name (diffusers); `hf auth login` first.
+    push_to_hub: str = ""
+    #: The repository is private, where it is created.
+    private: bool = False
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Carry out the command."""
+    options = parse(Options, "export", arguments)
+    if options.private and not options.push_to_hub:
+        raise ConfigError("private = True: only with --push-to-hub.")
+    chosen = options.data
+    result = export_student(
+        options.model,
+        options.out,
+        options.to,
+        options.export,
+        data=load_dataset(chosen.source, chosen.channels, chosen.resolution) if chosen.source else None,
+        evaluate=options.evaluate,
+        push_to_hub=options.push_to_hub,
+        private=options.private,
+    )
+    for line in report(result):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def report(result: Export) -> list[str]:
+    """What was written, how far it is from the generator, and what that does to the FD."""
+    lines = [f"{result.path}: largest difference from the generator {result.difference:.2g} (images are in [-1, 1])"]
+    if result.own_code:
+        lines.append(
+            f"loading it needs trust_remote_code=True: diffusers' own pipelines do not fit ({result.own_code})"
+        )
+    if result.figures:
+        lines.append(f"FD of the generator {_fd(result.figures)}")
+    if result.figures_exported:
+        lines.append(f"FD of the exported file {_fd(result.figures_exported)}")
+    if result.address:
+        lines.append(f"uploaded: {result.address}")
+    return lines
+
+
+def _fd(figures: dict[str, Any]) -> str:
+    return (
+        f"{figures['fd_mean']:.4g} +- {figures['fd_std']:.2g} ({figures['samples']} samples, "
+        f"{len(figures['fd'])} seeds, features {figures['extractor']})"
+    )

@@ -1,0 +1,22 @@
+"""Students in other people's formats: written, checked, read back and put on the Hub."""
+
+from __future__ import annotations
+
+from realuid.exports.contract import Contract
+from realuid.exports.export import FORMATS, Export, ExportOptions, FormatName, export_student
+from realuid.exports.hub import push_to_hub
+from realuid.exports.read import load_any, load_student
+from realuid.exports.student import Student
+
+__all__ = [
+    "FORMATS",
+    "Contract",
+    "Export",
+    "ExportOptions",
+    "FormatName",
+    "Student",
+    "export_student",
+    "load_any",
+    "load_student",
+    "push_to_hub",
+]

@@ -1,0 +1,178 @@
+"""A diffusers pipeline folder.
+
+A generator whose network is an ordinary `UNet2DModel` becomes diffusers' own `ConsistencyModelPipeline`, which takes
+one step by default: the weights are refitted to what its scheduler computes, and `DiffusionPipeline.from_pretrained`
+needs no other code. Any other generator is written as a torch.export program with a short pipeline beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from diffusers import CMStochasticIterativeScheduler, ConsistencyModelPipeline, UNet2DModel
+from torch import Tensor
+
+from realuid._version import __version__
+from realuid.errors import CheckpointError, ExportError
+from realuid.exports.contract import ABOUT, Contract
+from realuid.exports.folding import foldable, refit
+from realuid.exports.form import Form, form_of
+from realuid.exports.program import ProgramStudent, write_program
+from realuid.exports.student import Student
+from realuid.models import Generator
+
+INDEX = "model_index.json"
+#: Where a folder with its own pipeline keeps the program.
+_PROGRAM = Path("student") / "student.pt2"
+
+
+def needs_own_code(generator: Generator) -> str | None:
+    """Why diffusers' own classes cannot compute a generator, or None where they can."""
+    if (reason := foldable(generator)) is not None:
+        return reason
+    if len(set(generator.model.shape[1:])) > 1:
+        return f"its images are {generator.model.shape[2]}x{generator.model.shape[1]}, not square"
+    if (skip := form_of(generator).skip) < 0:
+        return f"{skip:.3g} z passes the network, and a consistency model's share is positive"
+    return None
+
+
+def write_diffusers(generator: Generator, out: Path, contract: Contract) -> None:
+    """Fill an existing, empty folder with a pipeline.
+
+    Raises:
+        ExportError: for a generator of points, or of a network that cannot be traced.
+    """
+    if len(contract.shape) != 3:
+        raise ExportError(
+            f"diffusers' pipelines are for images, but the samples have shape {contract.shape}. Use onnx or torch."
+        )
+    if needs_own_code(generator) is None:
+        form = form_of(generator)
+        line = _Line.matching(form)
+        unet = refit(generator, form, into=line.into, out=line.out, time=line.time)
+        ConsistencyModelPipeline(unet, line.scheduler()).save_pretrained(out)
+    else:
+        _write_own_pipeline(generator, out, contract)
+    (out / ABOUT).write_text(contract.to_json())
+
+
+class _Line(NamedTuple):
+    """What a consistency model computes in one step from standard normal z: c_skip s z + c_out F(into z; time).
+
+    Song et al. 2023, App. C: c_skip = d^2 / ((s - e)^2 + d^2), c_out = (s - e) d / sqrt(s^2 + d^2) and
+    into = s / sqrt(s^2 + d^2), where s = sigma_max, e = sigma_min, d = sigma_data.
+    """
+
+    sigma_max: float
+    sigma_min: float
+    sigma_data: float
+
+    @classmethod
+    def matching(cls, form: Form) -> _Line:
+        """c_skip s = A: s = 2 A and e = d = A. A = 0: s so far above d that 1e-9 of the noise passes, no more."""
+        return cls(2 * form.skip, form.skip, form.skip) if form.skip > 1e-6 else cls(2.0**10, 0.0, 2.0**-10)
+
+    @property
+    def into(self) -> float:
+        return self.sigma_max / math.hypot(self.sigma_max, self.sigma_data)
+
+    @property
+    def out(self) -> float:
+        return (self.sigma_max - self.sigma_min) * self.sigma_data / math.hypot(self.sigma_max, self.sigma_data)
+
+    @property
+    def time(self) -> float:
+        scheduler = self.scheduler()
+        scheduler.set_timesteps(1)
+        return float(scheduler.timesteps[0])
+
+    def scheduler(self) -> CMStochasticIterativeScheduler:
+        """Two training steps at most: asked for more, it refuses."""
+        return CMStochasticIterativeScheduler(
+            num_train_timesteps=2,
+            sigma_min=self.sigma_min,
+            sigma_max=self.sigma_max,
+            sigma_data=self.sigma_data,
+            rho=1.0,
+            clip_denoised=False,
+        )
+
+
+def _write_own_pipeline(generator: Generator, out: Path, contract: Contract) -> None:
+    """The program, and the code that dresses it as a pipeline."""
+    (out / _PROGRAM).parent.mkdir()
+    write_program(generator, out / _PROGRAM, contract)
+    templates = resources.files("realuid.exports") / "templates"
+    for name, target in (("pipeline.py", out), ("one_step.py", (out / _PROGRAM).parent)):
+        with resources.as_file(templates / name) as source:
+            shutil.copyfile(source, target / name)
+    index = {
+        "_class_name": ["pipeline", "OneStepPipeline"],
+        "_diffusers_version": "0.35.0",
+        "student": ["one_step", "OneStepStudent"],
+    }
+    config = {"shape": contract.shape, "num_classes": contract.num_classes, "coupled": contract.coupled}
+    (out / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+    about = {"_class_name": "OneStepStudent", "_realuid_version": __version__, **config}
+    ((out / _PROGRAM).parent / "config.json").write_text(json.dumps(about, indent=2) + "\n")
+
+
+class PipelineStudent(Student):
+    """A student as a consistency model of diffusers, ours or anybody's: its own network and scheduler take one step.
+
+    Args:
+        folder: of the pipeline.
+
+    Raises:
+        CheckpointError: where it is damaged.
+    """
+
+    def __init__(self, folder: Path):
+        try:
+            self.unet = UNet2DModel.from_pretrained(folder / "unet", local_files_only=True).eval()
+            self.scheduler = CMStochasticIterativeScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+        except Exception as error:  # damage surfaces as nearly any type
+            reason = " ".join(str(error).split())[:300]
+            raise CheckpointError(f"'{folder}' cannot be read as a one-step pipeline ({reason}).") from error
+        config = self.unet.config
+        shape = (config.out_channels, config.sample_size, config.sample_size)
+        super().__init__(Contract(shape, shape, config.num_class_embeds or 0))
+
+    def run(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        noise, labels = (*inputs, None)[:2]
+        self.scheduler.set_timesteps(1, device=self.device)
+        t, x = self.scheduler.timesteps[0], noise * self.scheduler.init_noise_sigma
+        output = self.unet(self.scheduler.scale_model_input(x, t), t, class_labels=labels, return_dict=False)[0]
+        return self.scheduler.step(output, t, x, return_dict=False)[0]
+
+    def to(self, device: torch.device | str) -> PipelineStudent:
+        self.device = torch.device(device)
+        self.unet.to(self.device)
+        return self
+
+
+def is_one_step(folder: Path) -> bool:
+    """Whether a folder is a pipeline that takes one step: a consistency model, or one that `write_diffusers` wrote."""
+    if (folder / _PROGRAM).is_file():
+        return True
+    try:
+        index = json.loads((folder / INDEX).read_text())
+    except (ValueError, OSError):
+        return False
+    return isinstance(index, dict) and index.get("_class_name") == ConsistencyModelPipeline.__name__
+
+
+def read_diffusers(folder: Path) -> Student:
+    """The student of a folder that `is_one_step`. None of the code in the folder runs.
+
+    Raises:
+        CheckpointError: where it is damaged.
+    """
+    return ProgramStudent(folder / _PROGRAM) if (folder / _PROGRAM).is_file() else PipelineStudent(folder)

@@ -1,0 +1,223 @@
+"""Write a student in somebody else's format, read it back, compare, and only then let it have its name."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from realuid.data import Dataset
+from realuid.errors import ConfigError, ExportError, unknown_name
+from realuid.exports.authors import read_authors, write_authors
+from realuid.exports.card import Card, model_card
+from realuid.exports.contract import Contract
+from realuid.exports.diffusers import INDEX, needs_own_code, read_diffusers, write_diffusers
+from realuid.exports.hub import push_to_hub as upload
+from realuid.exports.onnx import OnnxStudent, Precision, write_onnx
+from realuid.exports.program import ProgramStudent, write_program
+from realuid.exports.read import description, load_student
+from realuid.exports.student import Student
+from realuid.files import atomic_file, atomic_folder
+from realuid.metrics import Evaluator
+from realuid.models import Condition, Generator, load_single_file, save_single_file
+from realuid.recipes import EvaluateConfig
+from realuid.recipes.run import make_evaluator, measure
+from realuid.sampling import OneStep
+from realuid.training.distill import check_fits
+
+FormatName = Literal["diffusers", "onnx", "torch", "safetensors", "authors"]
+
+#: How far an exported image may be from ours, in data units (half of [-1, 1]).
+TOLERANCE = 1e-4
+_HALF_LEVEL = 1 / 255
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What an export may do besides writing the generator."""
+
+    #: Images leave as uint8 instead of float32 in [-1, 1] (onnx, torch).
+    uint8: bool = False
+    #: Arithmetic of an onnx file; the change in FD is measured where data is given.
+    precision: Precision = "fp32"
+    #: Licence for the model card, as the Hub spells it: apache-2.0, cc-by-nc-4.0, ...
+    licence: str = ""
+    #: The decay under which the authors' scripts will look for the weights (authors).
+    ema_key: str = "0.999"
+
+    def check(self, to: str) -> None:
+        """Raise ConfigError for options that the format does not have."""
+        homes = {"uint8": ("onnx", "torch"), "precision": ("onnx",), "licence": ("diffusers",), "ema_key": ("authors",)}
+        for name, formats in homes.items():
+            value = getattr(self, name)
+            if value != getattr(ExportOptions(), name) and to not in formats:
+                raise ConfigError(f"{name} = {value}: only for {' and '.join(formats)}, not for {to}.")
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written and how it compares.
+
+    Attributes:
+        path: of the file or folder.
+        difference: largest difference from the generator's images, in data units, beyond rounding where uint8.
+        figures: measurement of the generator, where data was given.
+        figures_exported: measurement of the exported file, where its precision is reduced.
+        own_code: why a diffusers folder comes with code of its own, or None.
+        address: of the upload, where there was one.
+    """
+
+    path: Path
+    difference: float
+    figures: dict[str, Any] | None = None
+    figures_exported: dict[str, Any] | None = None
+    own_code: str | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How a format is written to a path that is there for it (folder) or free (file), and read."""
+
+    write: Callable[[Generator, Path, Contract, ExportOptions], object]
+    read: Callable[[Path], Any]
+    folder: bool = False
+
+
+FORMATS: dict[str, _Format] = {
+    "diffusers": _Format(lambda g, out, contract, _: write_diffusers(g, out, contract), read_diffusers, folder=True),
+    "onnx": _Format(lambda g, out, contract, o: write_onnx(g, out, contract, o.precision), OnnxStudent),
+    "torch": _Format(lambda g, out, contract, _: write_program(g, out, contract), ProgramStudent),
+    "safetensors": _Format(lambda g, out, contract, _: save_single_file(g, out, **contract.about), load_single_file),
+    "authors": _Format(lambda g, out, contract, o: write_authors(g, out, contract, o.ema_key), read_authors),
+}
+#: Ending of a file in each format, by which `load_any` knows it.
+ENDINGS = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors", "authors": ".pt"}
+
+
+def export_student(
+    generator: Generator | str | Path,
+    out: str | Path,
+    to: FormatName,
+    options: ExportOptions | None = None,
+    *,
+    data: Dataset | None = None,
+    evaluate: EvaluateConfig | None = None,
+    push_to_hub: str = "",
+    private: bool = False,
+) -> Export:
+    """Write a one-step generator in another format, all of it or nothing, and put it on the Hub if asked to.
+
+    Args:
+        generator: a generator, or where one is; of a run folder, the averaged weights.
+        out: file, or folder (diffusers); one that is there is replaced, but no folder of something else.
+        to: a name in `FORMATS`.
+        options: see `ExportOptions`.
+        data: measure the generator against it for the card, and a reduced precision beside it.
+        evaluate: how that is measured.
+        push_to_hub: owner/name of a repository that gets the folder (diffusers).
+        private: of a repository that is created.
+
+    Raises:
+        ExportError: where the format has no room for the model, the written file computes something else, or the upload
+            fails (then the folder stays).
+        ConfigError: for an unknown format, options or an ending that do not fit it.
+    """
+    options, out = options or ExportOptions(), Path(out)
+    _check_request(to, options, out, push_to_hub)
+    generator, about = _with_description(generator)
+    evaluate = evaluate or EvaluateConfig()
+    evaluator = None if data is None else _evaluator(generator, data, evaluate)
+    if evaluator is not None:
+        about["measurement"] = _measure(generator, evaluator, evaluate)
+    contract = Contract.of(generator, options.uint8, **about)
+    own_code = needs_own_code(generator) if to == "diffusers" else None
+    form, reduced = FORMATS[to], None
+    with (atomic_folder if form.folder else atomic_file)(out) as temporary:
+        form.write(generator, temporary, contract, options)
+        student = form.read(temporary)
+        difference = compare(generator, student, contract)
+        _check_difference(difference, to, options.precision)
+        if form.folder:
+            card = Card(out.name, push_to_hub or str(out), options.licence)
+            (temporary / "README.md").write_text(model_card(contract, card, own_code))
+        if evaluator is not None and options.precision != "fp32":
+            reduced = _measure(student, evaluator, evaluate)
+    address = upload(out, push_to_hub, private) if push_to_hub else None
+    return Export(out, difference, about.get("measurement"), reduced, own_code, address)
+
+
+def _with_description(source: Generator | str | Path) -> tuple[Generator, dict[str, Any]]:
+    """A generator on the CPU, the user's own left where it is, and what its files say of how it was made."""
+    if isinstance(source, Generator):
+        return copy.deepcopy(source).cpu().eval(), {}
+    return load_student(source), description(source)
+
+
+def _check_request(to: str, options: ExportOptions, out: Path, push_to_hub: str) -> None:
+    """Refuse what cannot be done before anything is."""
+    if to not in FORMATS:
+        raise ConfigError(unknown_name("format", to, FORMATS))
+    options.check(to)
+    if push_to_hub and to != "diffusers":
+        raise ConfigError(f"push_to_hub = {push_to_hub}: only for diffusers, not for {to}.")
+    if to in ENDINGS and out.suffix != ENDINGS[to]:
+        raise ConfigError(f"--to {to} writes a {ENDINGS[to]} file, but the output is called '{out}'.")
+    if FORMATS[to].folder and out.exists():
+        if not out.is_dir():
+            raise ConfigError(f"'{out}' is a file. Pass a new folder.")
+        if any(out.iterdir()) and not (out / INDEX).is_file():
+            raise ConfigError(f"'{out}' is not empty. Pass a new folder.")
+
+
+@torch.no_grad()
+def compare(generator: Generator, student: Generator | Student, contract: Contract) -> float:
+    """The largest difference of two generators' images for the same inputs, in data units; infinite where not finite.
+
+    uint8 images are compared with clamped ones, and half a level of rounding is taken off.
+    """
+    worst = 0.0
+    for batch in (1, 3):
+        given = dict(zip(contract.inputs, contract.example(batch, seed=batch), strict=True))
+        condition = Condition(labels=given.get("labels"), x_T=given.get("x_T"))
+        ours, theirs = (model(given["noise"], condition) for model in (generator, student))
+        if generator.codec:
+            ours = generator.codec.decode(ours)
+        worst = max(worst, _difference(ours, theirs, contract.uint8))
+    return worst
+
+
+def _difference(ours: Tensor, theirs: Tensor, uint8: bool) -> float:
+    if not theirs.isfinite().all() or theirs.shape != ours.shape:
+        return float("inf")
+    if uint8:
+        return max(0.0, float((ours.clamp(-1, 1) - theirs).abs().max()) - _HALF_LEVEL)
+    return float((ours - theirs).abs().max())
+
+
+def _check_difference(difference: float, to: str, precision: Precision) -> None:
+    """Refuse a file that computes something else; a reduced precision only has to be finite."""
+    if not math.isfinite(difference) or (precision == "fp32" and difference > TOLERANCE):
+        raise ExportError(
+            f"the exported {to} is off by {difference:.2g}, allowed is {TOLERANCE:g}: nothing was written."
+        )
+
+
+def _evaluator(generator: Generator, data: Dataset, config: EvaluateConfig) -> Evaluator:
+    """What measures, or an error where generator and data do not fit."""
+    if generator.model.path.coupled:
+        raise ConfigError("a generator that starts from source images cannot be measured while it is exported.")
+    check_fits(generator, data)
+    return make_evaluator(data, config)
+
+
+def _measure(model: OneStep, evaluator: Evaluator, config: EvaluateConfig) -> dict[str, Any]:
+    """FD and its company, as `realuid evaluate` writes them."""
+    about = {"data": evaluator.data.name, "extractor": evaluator.extractor.key}
+    return {**about, **measure(model, evaluator, config).to_dict()}

@@ -1,0 +1,59 @@
+r"""The same function from a U-Net that is called differently: other scales of input and output, another time.
+
+At one fixed time a `UNet2DModel` F has three places where numbers can move into weights: the first convolution takes
+the input's scale, the last one the output's, and the bias of the time embedding's first layer absorbs what the
+sinusoids of one time differ from those of another. So B F(C z; tau) = out F'(into z; time) for any wanted out, into and
+time, up to rounding; what passes the network by (A z) is not the network's and has to agree.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from diffusers import UNet2DModel
+
+from realuid.errors import ExportError
+from realuid.exports.form import Form
+from realuid.models import Generator, UNet
+
+
+def foldable(generator: Generator) -> str | None:
+    """Why a generator's network cannot be refitted, or None where it can."""
+    network = generator.model.network
+    if not isinstance(network, UNet):
+        return f"its network is a {type(network).__name__}, not a UNet2DModel"
+    if generator.model.path.coupled:
+        return "it starts from source images"
+    if network.heads > 1:
+        return f"its network makes {network.heads} predictions"
+    if generator.codec:
+        return "its images are decoded from latents"
+    config = network.unet.config
+    if config.time_embedding_type != "positional" or config.center_input_sample:
+        return f"time_embedding_type = {config.time_embedding_type}, center_input_sample = {config.center_input_sample}"
+    if skips := [kind for kind in (*config.down_block_types, *config.up_block_types) if "Skip" in kind]:
+        return f"images enter or leave its {skips[0]} beside the first and the last convolution"
+    if config.class_embed_type is not None:
+        return f"class_embed_type = {config.class_embed_type}"
+    return None
+
+
+@torch.no_grad()
+def refit(generator: Generator, form: Form, *, into: float, out: float, time: float) -> UNet2DModel:
+    """A U-Net F' with out F'(into z; time) = B F(C z; tau), B, C and tau those of the generator's form.
+
+    Raises:
+        ExportError: for a network without those places.
+    """
+    if (reason := foldable(generator)) is not None:
+        raise ExportError(f"the network cannot be refitted: {reason}.")
+    unet: Any = copy.deepcopy(generator.model.network).unet
+    unet.conv_in.weight.copy_(unet.conv_in.weight.double() * (form.into / into))
+    for parameter in (unet.conv_out.weight, unet.conv_out.bias):
+        parameter.copy_(parameter.double() * (form.out[0] / out))
+    first = unet.time_embedding.linear_1
+    own, wanted = (unet.time_proj(torch.tensor([t], dtype=torch.float32))[0].double() for t in (form.time, time))
+    first.bias.copy_(first.bias.double() + first.weight.double() @ (own - wanted))
+    return unet.eval()

@@ -1,0 +1,65 @@
+"""One entry for every format that a student may have: what `realuid sample` opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from realuid.errors import ExportError
+from realuid.exports.authors import is_noted, read_authors
+from realuid.exports.diffusers import is_one_step, read_diffusers
+from realuid.exports.onnx import OnnxStudent
+from realuid.exports.program import ProgramStudent
+from realuid.exports.student import Student
+from realuid.models import Generator, MatchingModel
+from realuid.models.saving import read_config, read_header
+from realuid.teachers import load_model, model_folder
+from realuid.teachers.load import Kind
+
+
+def load_any(
+    path: str | Path, *, kind: Kind | None = None, key: str | None = None
+) -> MatchingModel | Generator | Student:
+    """A model in any format that can be sampled: what `load_model` takes, or what `realuid export` wrote.
+
+    Args:
+        path: .onnx, .pt2, a one-step pipeline folder of diffusers, an authors' checkpoint by `realuid export`; all else
+            is `load_model`'s.
+        kind, key: as in `load_model`.
+
+    Raises:
+        CheckpointError: where there is none, or it is damaged.
+        ConfigError: where a format needs an extra that is not installed.
+    """
+    local = Path(path)
+    if local.suffix == ".onnx":
+        return OnnxStudent(local)
+    if local.suffix == ".pt2":
+        return ProgramStudent(local)
+    if is_one_step(local):
+        return read_diffusers(local)
+    if local.suffix == ".pt" and local.is_file() and is_noted(local):
+        return read_authors(local, key)
+    return load_model(path, kind=kind, key=key)
+
+
+def load_student(path: str | Path) -> Generator:
+    """A one-step generator with its weights, in any format that keeps them as such.
+
+    Raises:
+        CheckpointError: where there is none, or it is a teacher.
+        ExportError: for a program, which has weights no longer.
+    """
+    model = load_any(path, kind="generator")
+    if isinstance(model, Student):
+        raise ExportError(f"'{path}' is exported already. Export again from the generator's own folder or weights.")
+    assert isinstance(model, Generator)
+    return model
+
+
+def description(path: str | Path) -> dict[str, Any]:
+    """What a saved model says of how it was made: config.json or its like; empty for other people's formats."""
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return read_header(path)
+    return read_config(model_folder(path)) if path.is_dir() else {}

@@ -1,0 +1,190 @@
+"""diffusers folders: diffusers alone makes the same images, the card's snippet runs, nothing is half-written."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import students
+import torch
+from huggingface_hub import HfApi
+
+from realuid.errors import CheckpointError, ConfigError, ExportError
+from realuid.exports import ExportOptions, export_student, load_any
+from realuid.exports.diffusers import is_one_step
+from realuid.models import Condition, save_pretrained
+from realuid.recipes import EvaluateConfig
+
+#: Without code of our own: every Gaussian path and prediction of an ordinary U-Net.
+PLAIN = {
+    "flow": students.unet,
+    "flow from noise, classes": lambda: students.unet(classes=3, t_init=1.0),
+    "flow, data": lambda: students.unet(prediction="data_prediction"),
+    "vp, noise": lambda: students.unet("vp"),
+    "vp, v": lambda: students.unet("vp", "v_prediction"),
+    "ddpm grid, noise, classes": lambda: students.unet("ddpm", classes=3),
+    "ddpm grid, data": lambda: students.unet("ddpm", "data_prediction"),
+    "ve, data": lambda: students.unet("ve"),
+    "distilled from a ddpm folder": lambda: students.distilled("ddpm"),
+    "distilled from an edm folder": lambda: students.distilled("edm"),
+    "distilled from a flow folder": lambda: students.distilled("flow"),
+    "one channel": lambda: students.unet(shape=(1, 8, 8)),
+}
+#: With a short pipeline of our own in the folder.
+OWN = {"edm, classes": lambda: students.edm(classes=3), "bridge": students.bridge}
+OWN |= {"distilled from a dit folder": lambda: students.distilled("dit")}
+
+_CODE = """
+import sys, torch
+from diffusers import DiffusionPipeline
+for name, inputs in torch.load("in.pt").items():
+    own = inputs.pop("own")
+    pipe = DiffusionPipeline.from_pretrained(name, **({"trust_remote_code": True} if own else {}))
+    images = pipe(batch_size=4, output_type="pt", generator=torch.manual_seed(7), **inputs).images
+    torch.save(images, f"{name}.pt")
+assert "realuid" not in sys.modules
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All kinds exported, and four images of each by a process that knows diffusers only."""
+    folder = tmp_path_factory.mktemp("diffusers")
+    inputs = {}
+    for name, make in (PLAIN | OWN).items():
+        generator = make()
+        export = export_student(generator, folder / name, "diffusers")
+        assert export.difference <= 1e-5
+        assert (export.own_code is None) == (name in PLAIN)
+        torch.manual_seed(1)
+        given = students.condition(generator, 4)
+        inputs[name] = {"own": name in OWN}
+        inputs[name] |= {} if given.labels is None else {"class_labels": given.labels.tolist()}
+        inputs[name] |= {} if given.x_T is None else {"source": given.x_T}
+    torch.save(inputs, folder / "in.pt")
+    modules = {"HF_MODULES_CACHE": str(folder / "modules")}  # where diffusers copies the pipelines' own code
+    subprocess.run([sys.executable, "-c", _CODE], cwd=folder, check=True, env=os.environ | modules)
+    return folder
+
+
+@pytest.mark.parametrize("name", PLAIN | OWN)
+def test_diffusers_alone_makes_the_same_images(folder, name):
+    generator = (PLAIN | OWN)[name]()
+    torch.manual_seed(1)
+    given = students.condition(generator, 4)
+    z = torch.randn(4, *generator.shape, generator=torch.manual_seed(7))
+    expected = (students.images(generator, z, given) / 2 + 0.5).clamp(0, 1)
+    assert ((expected > 0) & (expected < 1)).float().mean() > 0.25, "clamped away, images would all be equal"
+    torch.testing.assert_close(torch.load(folder / f"{name}.pt"), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", PLAIN | OWN)
+def test_we_read_our_folders_too(folder, name):
+    generator = (PLAIN | OWN)[name]()
+    z, given = torch.randn(3, *generator.shape), students.condition(generator, 3)
+    student = load_any(folder / name)
+    assert (student.shape, student.num_classes) == (generator.shape, generator.num_classes)
+    torch.testing.assert_close(student(z, given), students.images(generator, z, given), atol=1e-5, rtol=1e-5)
+
+
+def test_plain_folders_hold_no_code_and_own_ones_say_that_they_do(folder):
+    for name in PLAIN:
+        assert not list((folder / name).rglob("*.py"))
+        assert "trust_remote_code" not in (folder / name / "README.md").read_text()
+    card = (folder / "edm, classes" / "README.md").read_text()
+    assert "its network is a SongUNet, not a UNet2DModel" in card
+    assert "trust_remote_code=True" in card
+
+
+def test_the_card_tells_how_it_was_made_and_its_snippet_runs(tmp_path, monkeypatch, digits):
+    run = save_pretrained(
+        students.unet(classes=10, shape=(1, 8, 8)),
+        tmp_path / "run",
+        distillation={"alpha": 0.94, "beta": 0.96},
+        teacher="runs/teacher",
+        data="digits",
+    )
+    monkeypatch.chdir(tmp_path)
+    options = ExportOptions(licence="cc-by-4.0")
+    export = export_student(
+        run, "card", "diffusers", options, data=digits, evaluate=EvaluateConfig(samples=200, seeds=2)
+    )
+    card = (tmp_path / "card" / "README.md").read_text()
+    assert export.figures is not None
+    for part in (
+        "license: cc-by-4.0",
+        "library_name: diffusers",
+        "| teacher | runs/teacher |",
+        "| alpha, beta | 0.94, 0.96 |",
+        f"| FD | {export.figures['fd_mean']:.4g} +-",
+        "over 2 seeds of 200 samples",
+        "features `classifier",
+        "## Licence\n\ncc-by-4.0",
+    ):
+        assert part in card
+    (snippet,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    exec(compile(snippet, "card", "exec"), {})
+    assert (tmp_path / "sample.png").is_file()
+
+
+def test_the_folder_goes_to_the_hub_and_no_token_into_it(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr(HfApi, "create_repo", lambda self, *args, **named: calls.append((args, named)))
+
+    def upload(self, *, repo_id, folder_path, commit_message):
+        calls.append((repo_id, sorted(p.name for p in Path(folder_path).iterdir())))
+        return "https://example.org/commit"
+
+    monkeypatch.setattr(HfApi, "upload_folder", upload)
+    export = export_student(students.unet(), tmp_path / "s", "diffusers", push_to_hub="me/mine", private=True)
+    assert export.address == "https://example.org/commit"
+    files = ["README.md", "model_index.json", "realuid.json", "scheduler", "unet"]
+    assert calls == [(("me/mine",), {"private": True, "exist_ok": True}), ("me/mine", files)]
+    assert 'from_pretrained("me/mine")' in (tmp_path / "s" / "README.md").read_text()
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and b"hf_secret" in p.read_bytes()]
+
+
+def test_a_refused_upload_is_one_line_and_keeps_the_folder(tmp_path, monkeypatch):
+    def refuse(self, *args, **named):
+        raise RuntimeError("401 Unauthorized:\nlog in first")
+
+    monkeypatch.setattr(HfApi, "create_repo", refuse)
+    with pytest.raises(ExportError, match=r"written, but not uploaded to 'me/mine' \(401 Unauthorized: log in first\)"):
+        export_student(students.unet(), tmp_path / "s", "diffusers", push_to_hub="me/mine")
+    assert (tmp_path / "s" / "model_index.json").is_file()
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path):
+    with pytest.raises(ExportError, match=r"pipelines are for images, but the samples have shape \(2,\)"):
+        export_student(students.points(), tmp_path / "s", "diffusers")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="is not empty"):
+        export_student(students.unet(), tmp_path / "full", "diffusers")
+    with pytest.raises(ConfigError, match="only for diffusers, not for torch"):
+        export_student(students.unet(), tmp_path / "s.pt2", "torch", push_to_hub="me/mine")
+    assert [p.name for p in tmp_path.rglob("*")] == ["full", "mine.txt"]
+
+
+def test_damaged_pipelines_and_those_of_many_steps(tmp_path):
+    index = tmp_path / "model_index.json"
+    for text in ('{"_class_name": "DDPMPipeline"}', "[1", "[1]"):
+        index.write_text(text)
+        assert not is_one_step(tmp_path)
+    index.write_text('{"_class_name": "ConsistencyModelPipeline"}')
+    assert is_one_step(tmp_path)
+    with pytest.raises(CheckpointError, match="cannot be read as a one-step pipeline"):
+        load_any(tmp_path)
+
+
+def test_labels_reach_the_network(folder):
+    student = load_any(folder / "flow from noise, classes")
+    z = torch.randn(1, 3, 8, 8).expand(3, -1, -1, -1)
+    a, b, c = student(z, Condition(torch.tensor([0, 1, 2])))
+    assert min(float((a - b).abs().max()), float((b - c).abs().max())) > 1e-3
