@@ -291,16 +291,33 @@ class Side:
         return x[:, None] * self.gain + self.offset
 
 
-def optimal_fake(x: np.ndarray, real: Side, generated: Side, alpha: float, beta: float) -> np.ndarray:
-    """eq. 22: ((1 - beta) p* f* + beta p^g f^g) / ((1 - alpha) p* + alpha p^g), shape (n, outputs)."""
-    p, q = real.density(x)[:, None], generated.density(x)[:, None]
-    return ((1 - beta) * p * real.f(x) + beta * q * generated.f(x)) / ((1 - alpha) * p + alpha * q)
-
-
-def lemma_2(real: Side, generated: Side, alpha: float, beta: float) -> float:
-    """Lemma 2: int alpha^2 ||(beta / alpha) (p* f* - p^g f^g) + (p^g - p*) f*||^2 / ((1 - alpha) p* + alpha p^g) dx."""
-    reach = 9 * math.sqrt(max(real.var, generated.var))
-    x = np.linspace(min(real.mean, generated.mean) - reach, max(real.mean, generated.mean) + reach, 4001)
+def pull(x: np.ndarray, real: Side, generated: Side, alpha: float, beta: float) -> np.ndarray:
+    """beta (p* f* - p^g f^g) + alpha (p^g - p*) f*: what the game pulls along, shape (n, outputs)."""
     p, q, f, g = real.density(x)[:, None], generated.density(x)[:, None], real.f(x), generated.f(x)
-    top = beta * (p * f - q * g) + alpha * (q - p) * f
-    return float((top**2 / ((1 - alpha) * p + alpha * q)).sum() * (x[1] - x[0]))  # smooth: exact to rounding
+    return beta * (p * f - q * g) + alpha * (q - p) * f
+
+
+def mixture(x: np.ndarray, real: Side, generated: Side, gamma: float) -> np.ndarray:
+    """(1 - gamma) p* + gamma p^g, shape (n, 1)."""
+    return (1 - gamma) * real.density(x)[:, None] + gamma * generated.density(x)[:, None]
+
+
+def optimal_fake(
+    x: np.ndarray, real: Side, generated: Side, alpha: float, beta: float, gamma: float, scale: float = 1.0
+) -> np.ndarray:
+    """The f with scale (f* - f) = pull / mixture, shape (n, outputs); with gamma = alpha it is eq. 22."""
+    return real.f(x) - pull(x, real, generated, alpha, beta) / mixture(x, real, generated, gamma) / scale
+
+
+def grid(*sides: Side) -> np.ndarray:
+    """Points that cover all sides; sums over them times their distance are integrals, exact to rounding."""
+    reach = 9 * math.sqrt(max(side.var for side in sides))
+    return np.linspace(min(s.mean for s in sides) - reach, max(s.mean for s in sides) + reach, 4001)
+
+
+def lemma_2(real: Side, generated: Side, alpha: float, beta: float, gamma: float) -> float:
+    """Lemma 2: int ||beta (p* f* - p^g f^g) + alpha (p^g - p*) f*||^2 / ((1 - gamma) p* + gamma p^g) dx; there gamma =
+    alpha."""
+    x = grid(real, generated)
+    values = pull(x, real, generated, alpha, beta) ** 2 / mixture(x, real, generated, gamma)
+    return float(values.sum() * (x[1] - x[0]))

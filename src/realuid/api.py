@@ -18,7 +18,7 @@ from realuid.sampling import OneStep, generate
 from realuid.seeds import mix
 from realuid.teachers import load_generator, load_model, load_teacher
 from realuid.teachers.check import check_teacher, require_sound
-from realuid.training import DistillConfig, TeacherConfig, distill_teacher, train_teacher
+from realuid.training import DistillConfig, TeacherConfig, distill_teacher, fine_tuning, load_start, train_teacher
 from realuid.training.distill import check_fits
 
 
@@ -63,7 +63,8 @@ def distill(
     beta: float = 1.0,
     out: str | Path = "runs/student",
     config: DistillConfig | None = None,
-    start: MatchingModel | None = None,
+    start: Generator | MatchingModel | str | Path | None = None,
+    start_ema: float | None = None,
     fake: MatchingModel | None = None,
     trust_teacher: bool = False,
 ) -> Generator:
@@ -75,7 +76,8 @@ def distill(
         alpha, beta: the loss's coefficients; 1, 1 uses no real data.
         out: folder of the run.
         config: all other settings (its alpha and beta are replaced).
-        start: weights the generator starts from; by default the teacher's.
+        start: fine-tune this distilled generator instead of distilling from scratch; or a model to make one of.
+        start_ema: which average of its weights, where `start` is a run's folder; None takes the best.
         fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
         trust_teacher: go on even if the teacher denoises the data worse than trivially (see `check_teacher`).
 
@@ -87,12 +89,15 @@ def distill(
         which `sample` decodes).
     """
     model = teacher if isinstance(teacher, MatchingModel) else load_teacher(teacher)
-    config = dataclasses.replace(config or DistillConfig(), alpha=alpha, beta=beta)
+    begin = load_start(start, start_ema) if isinstance(start, str | Path) else start
+    if config is None:
+        config = fine_tuning(DistillConfig()) if isinstance(begin, Generator) else DistillConfig()
+    config = dataclasses.replace(config, alpha=alpha, beta=beta)
     data = _data(data)
     check_fits(model, data)
     if not trust_teacher:
         require_sound(model, data)
-    return distill_teacher(model, data, config, out, start=start, fake=fake)
+    return distill_teacher(model, data, config, out, start=begin, fake=fake)
 
 
 def sample(

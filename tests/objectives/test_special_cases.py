@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from realuid.errors import ConfigError
 from realuid.objectives import RealUID, inner, matching_loss, squared_norm
-from realuid.objectives.coefficients import advice
 from realuid.paths import PATHS, convert, make_path, target
 
 B = 5
@@ -109,34 +107,3 @@ def test_uid_is_the_same_game_in_every_space_up_to_a_weight(name):
             real = RealUID(0.92, 0.94)
             ratio = losses(real, space) / (weight * losses(real, "data_prediction"))
             assert (ratio - 1).abs().max() > 1e-2
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"alpha": 0.0}, r"alpha = 0.0 is outside \(0, 1\]"),
-        ({"alpha": 1.1}, r"alpha = 1.1 is outside"),
-        ({"beta": -1}, r"beta = -1 is outside"),
-        ({"alpha": 1.0, "beta": 0.9}, "divides by 1 - alpha"),
-        ({"alpha_sid": 0.4}, r"outside \[0.5, 1.2\]"),
-        ({"alpha_sid": 1.3}, r"outside \[0.5, 1.2\]"),
-    ],
-)
-def test_illegal_coefficients_are_refused(settings, message):
-    with pytest.raises(ConfigError, match=message):
-        RealUID(**settings)
-
-
-@pytest.mark.parametrize(
-    ("coefficients", "message"),
-    [
-        ((0.9, 0.9, 0.5), "adds nothing"),
-        ((0.98, 0.96, 1.0), "destabilise"),
-        ((0.98, 0.96, 0.5), None),
-        ((1.0, 1.0, 1.2), None),
-    ],
-)
-def test_unwise_coefficients_come_with_advice(coefficients, message):
-    sentences = advice(*coefficients)
-    assert len(sentences) == (message is not None)
-    assert message is None or message in sentences[0]

@@ -66,10 +66,12 @@ def metrics(folder: Path) -> list[dict]:
 def run(kind: str, folder: Path, digits, resume: bool = False, **changes):
     if kind == "teacher":
         return train_teacher(small_teacher(), digits, TeacherConfig(**TEACHER | changes), folder, resume=resume)
+    if kind == "judged student":
+        changes = {"lambda_g": 1.0, **changes}
     return distill_teacher(small_teacher(), digits, DistillConfig(**STUDENT | changes), folder, resume=resume)
 
 
-@pytest.mark.parametrize(("kind", "at"), [("teacher", 9), ("teacher", 2), ("student", 5)])
+@pytest.mark.parametrize(("kind", "at"), [("teacher", 9), ("teacher", 2), ("student", 5), ("judged student", 5)])
 def test_a_resumed_run_ends_bit_identical(kind: str, at: int, digits, tmp_path: Path, monkeypatch) -> None:
     run(kind, tmp_path / "whole", digits)
     with monkeypatch.context() as patch:

@@ -10,7 +10,7 @@ SCRIPT = Path(__file__).parent / "train_in_two.py"
 
 
 def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
-    """Half the batch each, with gloo: generator, fake model and teacher end within 1e-5 of the one-process run.
+    """Half the batch each, with gloo: generators, fake models, discriminator, teacher end within 1e-5 of one process.
 
     In float64, so that what is compared is the algorithm and not the order of sums that Adam's first steps magnify.
     """

@@ -12,6 +12,7 @@ from realuid.data import Dataset
 from realuid.objectives import RealUID
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
 from realuid.training.accelerate import make_accelerator
+from realuid.training.adversarial import deception_loss, discriminator_loss
 from realuid.training.batches import Batches, micro_batches
 from realuid.training.updates import fake_loss, generator_loss, teacher_loss
 
@@ -36,15 +37,80 @@ def changed(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
     return any(not torch.equal(v, before[k]) for k, v in module.state_dict().items())
 
 
+GAMES = {
+    "uid": {},
+    "realuid": {"alpha": 0.92, "beta": 0.94},
+    "realsid": {"alpha_sid": 1.2, "normalise": True},
+    "general": {"objective": "general", "alpha": 1.0, "beta": 0.94, "gamma": 0.9, "delta": "beta"},
+    "normalised": {"objective": "normalised", "alpha": 0.92, "beta": 0.94},
+    "dmd": {"objective": "dmd", "alpha": 0.9, "beta": 0.9, "weight": "min_snr"},
+    "gan": {"lambda_g": 1.0},
+    "realuid and gan": {"alpha": 0.92, "beta": 0.94, "lambda_g": 1.0, "gan_share": 0.5, "micro_batch": 5},
+}
+
+
 @pytest.mark.parametrize("classes", [0, 5])
-@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (0.92, 0.94)])
-def test_on_each_turn_only_that_player_moves(data, alpha: float, beta: float, classes: int) -> None:
-    task = distill_task(data, classes, alpha=alpha, beta=beta)
-    for turn, mover in ((lambda: task._fake_step(0, 0), task.fake), (lambda: task._generator_step(0), task.generator)):
-        before = {m: weights(m) for m in (task.teacher, task.fake, task.generator)}
+@pytest.mark.parametrize("game", GAMES)
+def test_on_each_turn_only_that_player_moves(data, game: str, classes: int) -> None:
+    task = distill_task(data, classes, **GAMES[game])
+    against, generator = task.opponent.module, task.generator
+    for turn, mover in ((lambda: task._fake_step(0, 0), against), (lambda: task._generator_step(0), generator)):
+        before = {m: weights(m) for m in (task.teacher, against, task.generator)}
         turn()
         assert [m for m in before if changed(m, before[m])] == [mover]
+        still = [k for k, v in mover.state_dict().items() if torch.equal(v, before[mover][k])]
+        assert still == []  # a discriminator's head among them
         assert all(p.grad is None for p in task.teacher.parameters())
+    assert all(torch.isfinite(p).all() for player in task.players for p in player.parameters)
+
+
+def test_the_discriminator_adds_a_head_to_the_fake_model(data) -> None:
+    plain, judged = distill_task(data).opponent.module, distill_task(data, lambda_g=1.0).opponent.module
+    assert judged.model is not plain and all(
+        torch.equal(v, judged.model.state_dict()[k]) for k, v in plain.state_dict().items()
+    )
+    heads = [distill_task(data, lambda_g=1.0).opponent.module.head.state_dict() for _ in range(2)]
+    assert all(torch.equal(heads[0][k], heads[1][k]) for k in heads[0]) and len(heads[0]) > 2
+
+
+def test_adversarial_losses_by_brute_force(data) -> None:
+    task = distill_task(data, lambda_g=2.0)
+    generated, real = task.near.generated("g", 0, 8), task.near.real("r", 0, 8)
+    assert generated.t.max() < 0.2 and real.t.max() < 0.2
+    judge, on_generated, on_real = task.opponent.module, 0.0, 0.0
+    for i in range(8):
+        t = generated.t[i : i + 1]
+        x_t = (1 - t) * task.generator(generated.z[i : i + 1]) + t * generated.x_T[i : i + 1]
+        on_generated += judge(x_t, t, judge=True).double().exp().log1p().item() / 8
+        t = real.t[i : i + 1]
+        x_t = (1 - t) * real.x_0[i : i + 1] + t * real.x_T[i : i + 1]
+        on_real += (-judge(x_t, t, judge=True)).double().exp().log1p().item() / 8
+    loss = discriminator_loss(judge, task.generator, task.adversarial, task.path, generated, real, 8)
+    assert loss.item() == pytest.approx(6 * (on_generated + on_real), rel=1e-5)
+    fooled = deception_loss(task.generator, judge, task.adversarial, task.path, generated, 8)
+    total = 0.0
+    for i in range(8):
+        t = generated.t[i : i + 1]
+        x_t = (1 - t) * task.generator(generated.z[i : i + 1]) + t * generated.x_T[i : i + 1]
+        total += (-judge(x_t, t, judge=True)).double().exp().log1p().item() / 8
+    assert fooled.item() == pytest.approx(2 * total, rel=1e-5)
+
+
+def test_the_discriminator_learns_to_tell_samples_from_data(digits) -> None:
+    task = distill_task(digits, lambda_g=1.0, lambda_d=100.0, fake_lr=2e-3, batch=32)
+    for i in range(40):
+        task._fake_step(i, 0)
+    with torch.no_grad():
+        generated, real = task.near.generated("test", 0, 200), task.near.real("test real", 0, 200)
+        x_g, _ = task.path.sample(task.generator(generated.z), generated.x_T, generated.t)
+        x_r, _ = task.path.sample(real.x_0, real.x_T, real.t)
+        right = torch.cat(
+            [
+                task.opponent.module(x_g, generated.t, judge=True) < 0,
+                task.opponent.module(x_r, real.t, judge=True) > 0,
+            ]
+        )
+    assert right.float().mean() > 0.9
 
 
 def test_frozen_networks_get_no_parameter_gradients(data) -> None:
@@ -105,13 +171,15 @@ def test_generator_loss_is_theorem_2_by_brute_force(data) -> None:
     assert loss.loss.item() == pytest.approx(total, rel=1e-4)
 
 
+@pytest.mark.parametrize("lambda_g", [0.0, 1.0])
 @pytest.mark.parametrize("turn", ["fake", "generator"])
-def test_micro_batches_give_the_gradient_of_the_whole_batch(data, turn: str) -> None:
+def test_micro_batches_give_the_gradient_of_the_whole_batch(data, turn: str, lambda_g: float) -> None:
     gradients = []
     for micro_batch in (0, 5):
-        task = distill_task(data, alpha=0.92, beta=0.94, micro_batch=micro_batch)
+        task = distill_task(data, alpha=0.92, beta=0.94, micro_batch=micro_batch, lambda_g=lambda_g)
         task._fake_step(0, 0) if turn == "fake" else task._generator_step(0)
-        gradients.append(torch.cat([p.grad.flatten() for p in getattr(task, turn).parameters()]))
+        mover = task.opponent if turn == "fake" else task.learner
+        gradients.append(torch.cat([p.grad.flatten() for p in mover.parameters]))
     assert gradients[0].abs().max() > 1e-3
     assert (gradients[0] - gradients[1]).abs().max() < 1e-5 * gradients[0].abs().max()
 

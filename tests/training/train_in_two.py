@@ -24,6 +24,10 @@ accelerator = make_accelerator(config)
 task = DistillTask(teacher, data, config, accelerator)
 for i in range(2):
     task.update(i)
+gan_config = DistillConfig(updates=4, batch=16, fake_updates=1, lambda_g=0.5, device="cpu", micro_batch=3)
+gan = DistillTask(teacher, data, gan_config, make_accelerator(gan_config))
+for i in range(2):
+    gan.update(i)
 teacher_config = TeacherConfig(updates=4, batch=16, device="cpu", micro_batch=3)
 teacher_task = TeacherTask(teacher, data, teacher_config, make_accelerator(teacher_config))
 for i in range(2):
@@ -31,5 +35,7 @@ for i in range(2):
 if accelerator.is_main_process:
     state = {f"generator.{k}": v for k, v in task.generator.state_dict().items()}
     state |= {f"fake.{k}": v for k, v in task.fake.state_dict().items()}
+    state |= {f"gan.{k}": v for k, v in gan.generator.state_dict().items()}
+    state |= {f"discriminator.{k}": v for k, v in gan.opponent.module.state_dict().items()}
     state |= {f"teacher.{k}": v for k, v in teacher.state_dict().items()}
     torch.save({"world": accelerator.num_processes, "state": state}, Path(sys.argv[1]))

@@ -1,21 +1,33 @@
-"""realuid distill RECIPE --teacher FOLDER: distil a teacher into a one-step generator."""
+"""realuid distill RECIPE[:STUDENT] --teacher FOLDER: distil a teacher into a one-step generator."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
-from realuid.cli.options import console, parse, recipe_of_run, refuse_existing, replace, split_recipe
-from realuid.recipes import DataConfig
+from realuid.cli.options import (
+    console,
+    parse,
+    recipe_of_run,
+    refuse_existing,
+    replace,
+    say_result,
+    split_recipe,
+    split_student,
+)
+from realuid.errors import ConfigError
+from realuid.models import MatchingModel
+from realuid.recipes import DataConfig, Recipe
 from realuid.recipes.estimate import describe_student_run
-from realuid.recipes.run import recipe_data, run_student, teacher_of_run
+from realuid.recipes.run import recipe_data, run_named_student, run_student, teacher_of_run
 from realuid.teachers import load_teacher
 from realuid.teachers.check import require_sound
-from realuid.training import DistillConfig
+from realuid.training import DistillConfig, fine_tuning, load_start
+from realuid.training.config import to_dict
 from realuid.training.distill import check_fits
 
 
@@ -30,6 +42,11 @@ class Options:
     teacher: str = "runs/teacher"
     #: Which of the teacher's weights, where a file holds several: the decay of an average, or 'raw'.
     key: str | None = None
+    #: Fine-tune: start from this distilled generator, with the fake model from the teacher, a third of the recipe's
+    #: learning rates and no warm-up, unless told otherwise.
+    start: str | None = None
+    #: Which average of its weights to start from: its decay. None: the best.
+    start_ema: float | None = None
     #: Folder of the run.
     out: Path = Path("runs/student")
     #: Go on even if the teacher denoises the data worse than trivially (see `realuid check-teacher`).
@@ -42,20 +59,53 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
+    arguments, student = split_student(arguments)
     recipe, rest = split_recipe(arguments, "demo")
-    options = parse(Options, "distill", rest, Options(recipe.data, recipe.distill), "RECIPE")
+    config = recipe.distill
+    if student:
+        config = recipe.student(student)
+    elif any(word.split("=")[0] == "--start" for word in rest):
+        config = fine_tuning(recipe.distill)
+    options = parse(Options, "distill", rest, Options(recipe.data, config), "RECIPE[:STUDENT]")
+    if options.start_ema is not None and options.start is None:
+        raise ConfigError("--start-ema without --start: say which distilled generator to start from.")
+    chain = [*recipe.ancestors(student), student] if student and options.start is None else []
+    stages = chain if len(chain) > 1 else []
+    asked, source = replace(recipe, data=options.data, distill=options.distill), options.teacher
     if options.resume:
-        recipe, source = recipe_of_run(options.out), teacher_of_run(options.out)
-    else:
-        recipe, source = replace(recipe, data=options.data, distill=options.distill), options.teacher
+        first = options.out / stages[0] if stages else options.out
+        asked, source = asked if stages else recipe_of_run(first), teacher_of_run(first)
     teacher = load_teacher(source, key=options.key)
     if options.dry_run:
-        console.print(describe_student_run(recipe, teacher), highlight=False, markup=False)
+        console.print(describe_student_run(asked, teacher), highlight=False, markup=False)
         return
-    refuse_existing(options.out, options.resume)
+    for folder in [options.out / stage for stage in stages] or [options.out]:
+        refuse_existing(folder, options.resume)
     if not (options.trust_teacher or options.resume):
-        data = recipe_data(recipe)
+        data = recipe_data(asked)
         check_fits(teacher, data)
         require_sound(teacher, data)
-    run_student(recipe, teacher, options.out, resume=options.resume, teacher_name=source)
-    console.print(f"student: {options.out}", highlight=False)
+    if stages:
+        _run_chain(recipe, student, options, teacher, source)
+    else:
+        _run_one(asked, student or "distill", options, teacher, source)
+
+
+def _run_one(recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str) -> None:
+    about: dict[str, Any] = {}
+    start = None
+    if options.start is not None:
+        start = load_start(options.start, options.start_ema)
+        about["start"] = {"student": options.start, "ema": options.start_ema or "best"}
+    if name in recipe.published:
+        about["published_fid"] = recipe.published[name]
+    run_student(recipe, teacher, options.out, start=start, resume=options.resume, teacher_name=source, about=about)
+    say_result("student", options.out)
+
+
+def _run_chain(recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str) -> None:
+    """The student and all those it starts from, in folders of their names; only the last one listens to options."""
+    students = {**recipe.students, name: {**recipe.students[name], **to_dict(options.distill)}}
+    recipe = replace(recipe, data=options.data, students=students)
+    run_named_student(recipe, name, teacher, options.out, teacher_name=source, chain=True)
+    say_result("student", options.out / name)

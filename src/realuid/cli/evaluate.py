@@ -17,7 +17,7 @@ from realuid.errors import ConfigError
 from realuid.files import write_json
 from realuid.models.saving import read_config
 from realuid.recipes import DataConfig, EvaluateConfig
-from realuid.recipes.run import images_per_second, make_evaluator, measure
+from realuid.recipes.run import images_per_second, make_evaluator, measure, measure_classes
 from realuid.teachers import load_model, local_path, model_folder, recognise
 from realuid.training.distill import check_fits
 
@@ -53,6 +53,11 @@ def run(arguments: Sequence[str]) -> None:
         "images_per_second": images_per_second({"model": model}, options.evaluate)["model"],
         "settings": dataclasses.asdict(options.evaluate),
     }
+    if scores := measure_classes(model, evaluator, options.evaluate):
+        figures["classes"] = scores.to_dict()
+    if recognise(local_path(options.model)) == "realuid":
+        about = read_config(model_folder(options.model))
+        figures |= {key: about[key] for key in ("published_fid",) if key in about}
     console.print_json(json.dumps(figures))
     if options.out:
         write_json(options.out, figures)

@@ -21,6 +21,9 @@ COMMANDS = {
     "evaluate": "measure FD, KID, precision and recall of a model",
     "check-teacher": "find out if a teacher denoises your data and, if not, why",
     "convert": "write a model in another format",
+    "advise": "propose (alpha, beta) for a teacher and data",
+    "sweep": "try many (alpha, beta) with one teacher and compare",
+    "analyze": "draw where the coefficients act, from closed forms",
     "info": "say what a model, a run, a recipe or a data set is",
 }
 

@@ -12,8 +12,10 @@ import tyro
 from rich.console import Console
 
 from realuid.errors import CheckpointError, ConfigError
+from realuid.models.saving import read_config
 from realuid.recipes import Recipe, load_recipe, recipe_names
 from realuid.recipes.run import RECIPE
+from realuid.teachers import model_folder
 from realuid.training.checkpoints import Checkpoints
 
 T = TypeVar("T")
@@ -37,6 +39,23 @@ def split_recipe(arguments: Sequence[str], default: str) -> tuple[Recipe, list[s
     if arguments and not arguments[0].startswith("-"):
         return load_recipe(arguments[0]), list(arguments[1:])
     return load_recipe(default), list(arguments)
+
+
+def split_student(arguments: Sequence[str]) -> tuple[list[str], str]:
+    """Arguments whose first word is RECIPE[:STUDENT] into those of RECIPE alone, and the student ('' for none)."""
+    if not arguments or arguments[0].startswith("-"):
+        return list(arguments), ""
+    recipe, _, student = arguments[0].partition(":")
+    return [recipe, *arguments[1:]], student
+
+
+def say_result(kind: str, folder: Path) -> None:
+    """Where a run is, the best quick FD it saw and, where the recipe knows one, what a paper reports."""
+    about = read_config(model_folder(folder))
+    reached = (about["trained"].get("best") or {}).get("fd")
+    parts = [] if reached is None else [f"best quick FD {reached:.3g}"]
+    parts += [f"published FID {about['published_fid']:g}"] if "published_fid" in about else []
+    console.print(f"{kind}: {folder}{' (' + ', '.join(parts) + ')' if parts else ''}", highlight=False)
 
 
 def parse(

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from realuid.cli.options import console, parse, recipe_of_run, refuse_existing, replace, split_recipe
+from realuid.cli.options import console, parse, recipe_of_run, refuse_existing, replace, say_result, split_recipe
 from realuid.models import NetworkConfig
 from realuid.recipes import DataConfig, PathConfig
 from realuid.recipes.estimate import describe_teacher_run
@@ -47,4 +47,4 @@ def run(arguments: Sequence[str]) -> None:
         return
     refuse_existing(options.out, options.resume)
     run_teacher(recipe, options.out, resume=options.resume)
-    console.print(f"teacher: {options.out}", highlight=False)
+    say_result("teacher", options.out)

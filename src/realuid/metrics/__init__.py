@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from realuid.metrics.classes import ClassScores, class_scores
 from realuid.metrics.evaluate import Evaluator, Scores
 from realuid.metrics.features import (
     Classifier,
@@ -15,12 +16,14 @@ from realuid.metrics.features import (
 from realuid.metrics.manifold import precision_recall
 
 __all__ = [
+    "ClassScores",
     "Classifier",
     "Evaluator",
     "FeatureExtractor",
     "Inception",
     "Scores",
     "cache_folder",
+    "class_scores",
     "classifier",
     "make_extractor",
     "precision_recall",

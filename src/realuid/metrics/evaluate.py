@@ -130,10 +130,17 @@ class Evaluator:
 
     def distance(self, first: Tensor, second: Tensor) -> float:
         """FD between two sets of real samples, uint8 images or float points."""
+        return self.distance_of_features(self.features_of(first), self.features_of(second))
+
+    def features_of(self, x: Tensor) -> Tensor:
+        """Features of a whole set of samples, shape (n, num_features), on the CPU."""
+        return torch.cat([self.features(part) for part in x.split(500)])
+
+    def distance_of_features(self, first: Tensor, second: Tensor) -> float:
+        """FD between two sets of features, shapes (n, num_features) and (m, num_features)."""
         fid = self._fid()
-        for x, real in ((first, True), (second, False)):
-            for part in x.split(500):
-                fid.update(self.features(part), real=real)
+        fid.update(first, real=True)
+        fid.update(second, real=False)
         return float(fid.compute())
 
     def _kid(self, generated: Tensor, seed: int) -> float:

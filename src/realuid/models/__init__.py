@@ -7,6 +7,7 @@ from realuid.models.architectures import NETWORKS
 from realuid.models.backbones import NetworkConfig, build_network
 from realuid.models.codec import Codec
 from realuid.models.condition import Condition
+from realuid.models.discriminator import Discriminator
 from realuid.models.fresh import fresh
 from realuid.models.generator import SIGMA_INIT, Generator
 from realuid.models.matching import MatchingModel, count_parameters, fingerprint, model_device
@@ -41,6 +42,7 @@ __all__ = [
     "Codec",
     "Condition",
     "DiT",
+    "Discriminator",
     "Generator",
     "MatchingModel",
     "Network",

@@ -105,6 +105,7 @@ class EDMUNet(Network):
             )
         sides = [side >> level for level in range(len(widths))]
         self.levels, self.num_blocks = [f"{s}x{s}" for s in sides], num_blocks
+        self.deepest = (widths[-1], sides[-1], sides[-1])
         self.enc, self.dec = nn.ModuleDict(), nn.ModuleDict()
 
         channels, joined = first_width, []
@@ -155,6 +156,9 @@ class EDMUNet(Network):
             output = self.read_image(name, x, output)
         assert output is not None
         return output[:, : self.shape[0]]
+
+    def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
+        return self.dec[f"{self.levels[-1]}_in1"], self.deepest
 
     def embed(self, time: Tensor, condition: Condition) -> Tensor:
         """Time and labels as one vector. Args: time, shape (b,). Returns: shape (b, emb_channels)."""

@@ -37,6 +37,16 @@ class Network(nn.Module):
         """Args: x, shape (b, *shape), already scaled; time, shape (b,), already scaled. Returns: `heads` like x."""
         raise NotImplementedError
 
+    def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
+        """The module whose output is the deepest features, and the shape of those of one sample: (c, h, w) or (c,).
+
+        Raises:
+            ConfigError: where the network has none.
+        """
+        raise ConfigError(
+            f"a {type(self).__name__} has no bottleneck for a discriminator's head. Use lambda_g = 0, or a U-Net."
+        )
+
     def labels(self, condition: Condition) -> Tensor | None:
         """The labels this network needs, or an error naming what is missing."""
         if self.num_classes and condition.labels is None:
@@ -77,6 +87,11 @@ class UNet(Network):
             x = torch.cat([x, condition.x_T.to(x.dtype)], dim=1)
         output = self.unet(x, time, class_labels=self.labels(condition), return_dict=False)[0]
         return output[:, : self.heads * self.shape[0]]
+
+    def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
+        channels = self.unet.config.block_out_channels
+        height, width = (side >> (len(channels) - 1) for side in self.shape[1:])
+        return self.unet.mid_block, (channels[-1], height, width)
 
 
 class DiT(Network):
@@ -145,6 +160,7 @@ class MLP(Network):
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)) for _ in range(depth)
         )
+        self.middle = nn.Identity()
         self.outlet = nn.Linear(width, features * heads)
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
@@ -157,7 +173,12 @@ class MLP(Network):
         if self.classes is not None:
             embedding = embedding + self.classes(self.labels(condition))
         h = self.inlet(x)
-        for modulation, block in zip(self.modulations, self.blocks, strict=True):
+        for i, (modulation, block) in enumerate(zip(self.modulations, self.blocks, strict=True)):
             scale, shift = modulation(nn.functional.silu(embedding)).chunk(2, dim=1)
             h = h + block(nn.functional.layer_norm(h, h.shape[1:]) * (1 + scale) + shift)
+            if i == len(self.blocks) // 2:
+                h = self.middle(h)
         return self.outlet(h)
+
+    def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
+        return self.middle, (self.inlet.out_features,)

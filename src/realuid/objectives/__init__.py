@@ -1,26 +1,38 @@
-"""Losses: unified matching and the RealUID family. Pure functions of predictions and targets."""
+"""Losses: unified matching, the RealUID family, the adversarial add-on. Pure functions of predictions and targets."""
 
 from __future__ import annotations
 
+from realuid.objectives.adversarial import PUBLISHED_RATIO, Adversarial
 from realuid.objectives.base import Objective
 from realuid.objectives.coefficients import UnwiseSettingWarning, advice
 from realuid.objectives.dmd import DMD
+from realuid.objectives.factory import OBJECTIVES, Delta, ObjectiveName, choose_space, make_objective
 from realuid.objectives.general import GeneralRealUID
 from realuid.objectives.matching import matching_loss
 from realuid.objectives.normalised import NormalisedRealUID
 from realuid.objectives.realuid import RealUID, RealUM
 from realuid.objectives.reduce import inner, squared_norm
+from realuid.objectives.weights import TIME_WEIGHTS, TimeWeight
 
 __all__ = [
     "DMD",
+    "OBJECTIVES",
+    "PUBLISHED_RATIO",
+    "TIME_WEIGHTS",
+    "Adversarial",
+    "Delta",
     "GeneralRealUID",
     "NormalisedRealUID",
     "Objective",
+    "ObjectiveName",
     "RealUID",
     "RealUM",
+    "TimeWeight",
     "UnwiseSettingWarning",
     "advice",
+    "choose_space",
     "inner",
+    "make_objective",
     "matching_loss",
     "squared_norm",
 ]

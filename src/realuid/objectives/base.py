@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
+from realuid.objectives.weights import TIME_WEIGHTS, TimeWeight
+from realuid.paths import Path
 
+#: A sample's mean |y - f*| counts as at least this much where it divides.
+_TINY = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
 class Objective(ABC):
     """Losses of the fake model and of the generator, per sample, shape (b,); both players minimise.
 
     Everywhere `teacher` is f*(x_t), `fake` is f(x_t) and `target` is y, all of shape (b, *d) and in one space.
+
+    Args:
+        weight: w(t) of both players' losses, a name in `TIME_WEIGHTS`.
+        normalise: divide a sample's generator loss by its mean |y^g - f*|, detached (SiD).
     """
+
+    weight: TimeWeight = "path"
+    normalise: bool = False
 
     #: Whether the fake model's loss reads f*, so that the teacher is called on its turn too.
     fake_needs_teacher: ClassVar[bool] = False
     #: Spaces the loss is defined in; None: all of them.
     spaces: ClassVar[tuple[str, ...] | None] = None
+    #: Whether real data adds something only where beta / alpha != 1.
+    needs_ratio: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -41,3 +59,12 @@ class Objective(ABC):
             target: with the graph through x_0^g.
             x_t: the point itself, with the graph through x_0^g.
         """
+
+    def time_weight(self, path: Path, t: Tensor) -> Tensor:
+        """w(t) of both players' losses, shape (b,)."""
+        return TIME_WEIGHTS[self.weight](path, t)
+
+    def sample_weight(self, teacher: Tensor, target: Tensor) -> Tensor:
+        """What multiplies a sample's generator loss besides w(t), shape (b,), without a graph: 1, or SiD's 1 / mean."""
+        distance = (target - teacher).detach().abs().flatten(1).mean(1)
+        return 1 / distance.clamp(min=_TINY) if self.normalise else torch.ones_like(distance)

@@ -1,8 +1,13 @@
-"""Which (alpha, beta, alpha_SiD) are legal, which are unwise, and why."""
+"""Which coefficients are legal, which are unwise, and why."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from realuid.errors import ConfigError
+
+if TYPE_CHECKING:
+    from realuid.objectives.base import Objective
 
 
 class UnwiseSettingWarning(UserWarning):
@@ -44,17 +49,34 @@ def check_gamma(alpha: float, beta: float, gamma: float) -> None:
         )
 
 
-def advice(alpha: float, beta: float, alpha_sid: float) -> list[str]:
-    """Why legal coefficients may disappoint, one sentence each; empty where nothing speaks against them."""
-    sentences = []
-    if alpha == beta < 1:
+def advice(objective: Objective, fine_tuning: bool = False) -> list[str]:
+    """Why legal coefficients may disappoint, one sentence each; empty where nothing speaks against them.
+
+    Args:
+        objective: its coefficients are what is judged.
+        fine_tuning: whether the generator starts from a distilled one.
+    """
+    alpha, beta = (getattr(objective, name, 1.0) for name in ("alpha", "beta"))
+    alpha_sid = getattr(objective, "alpha_sid", 0.5)
+    ratio, sentences = beta / alpha, []
+    if alpha == beta < 1 and objective.needs_ratio:
         sentences.append(
             f"alpha = beta = {alpha} uses real data but adds nothing over alpha = beta = 1: only beta / alpha != 1 "
             "brings a signal where the generator has no mass (Table 1, App. A.1.3)."
         )
-    if alpha < 1 and alpha_sid > 0.5:
+    if objective.uses_real_data and alpha_sid > 0.5:
         sentences.append(
-            f"alpha_sid = {alpha_sid} together with real data (alpha < 1): the paper found it to degrade or "
-            "destabilise training; 0.5 is the true gradient."
+            f"alpha_sid = {alpha_sid} together with real data: the paper found it to degrade or destabilise training; "
+            "0.5 is the true gradient."
+        )
+    if not 0.9 <= ratio <= 1.1:
+        sentences.append(
+            f"beta / alpha = {ratio:.3g}: every published setting lies between 0.92 and 1.08. The further from 1, the "
+            "more a teacher that is right is pulled away from the data (App. A.1.4)."
+        )
+    if fine_tuning and alpha != beta and abs(ratio - 1) < 0.03:
+        sentences.append(
+            f"beta / alpha = {ratio:.3g} did not converge for the paper when fine-tuning; it used 0.92 to 0.96 or 1.04 "
+            "to 1.08."
         )
     return sentences

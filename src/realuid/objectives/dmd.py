@@ -26,7 +26,8 @@ class DMD(RealUM):
         ConfigError: unless alpha = beta, in (0, 1].
     """
 
-    spaces = ("score", "data_prediction")
+    spaces = ("data_prediction", "score")
+    needs_ratio = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from realuid.recipes.config import (
     DataConfig,
     EvaluateConfig,
+    Origin,
     PathConfig,
     Recipe,
+    SweepConfig,
     dump_recipe,
     load_recipe,
     parse_recipe,
@@ -16,8 +18,10 @@ from realuid.recipes.config import (
 __all__ = [
     "DataConfig",
     "EvaluateConfig",
+    "Origin",
     "PathConfig",
     "Recipe",
+    "SweepConfig",
     "dump_recipe",
     "load_recipe",
     "parse_recipe",

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import dacite
 import yaml
@@ -17,7 +17,7 @@ from realuid.paths import Path as MatchingPath
 from realuid.paths import make_path
 from realuid.sampling import SAMPLERS
 from realuid.training import DistillConfig, TeacherConfig
-from realuid.training.config import to_dict
+from realuid.training.config import fine_tuning, to_dict
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,57 @@ class EvaluateConfig:
                 raise ConfigError(f"evaluate.{name} = {getattr(self, name)}: must be at least 1.")
 
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """Which settings a sweep tries."""
+
+    #: Values of alpha; of a random search: its ends.
+    alpha: tuple[float, ...] = (0.92, 0.96, 1.0)
+    #: Values of beta / alpha; of a random search: its ends.
+    ratio: tuple[float, ...] = (0.96, 0.98, 1.0, 1.02, 1.04)
+    #: Values of further settings of `distill`, by name.
+    others: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    #: Runs of every setting, each with a seed of its own.
+    seeds: int = 1
+    search: Literal["grid", "random"] = "grid"
+    #: Settings that a random search tries.
+    trials: int = 20
+    #: A trial is stopped whose best quick FD so far is this many times the median of the others at the same update; 0:
+    #: none is.
+    hopeless: float = 2.0
+    #: Share of a trial's updates before which it is never stopped.
+    patience: float = 0.25
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "trials"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"sweep.{name} = {getattr(self, name)}: must be at least 1.")
+        if self.hopeless and self.hopeless < 1:
+            raise ConfigError(f"sweep.hopeless = {self.hopeless}: must be at least 1, or 0 for never.")
+        if not 0 <= self.patience <= 1:
+            raise ConfigError(f"sweep.patience = {self.patience} is outside [0, 1].")
+        if not self.alpha or not self.ratio:
+            raise ConfigError("sweep.alpha and sweep.ratio need at least one value each.")
+        allowed = {f.name for f in dataclasses.fields(DistillConfig)} - {"alpha", "beta", "seed"}
+        for name in self.others:
+            if name not in allowed:
+                raise ConfigError(f"sweep.others: {unknown_name('setting', name, allowed)}")
+
+
+#: Keys of a student that are not settings of its distillation.
+_START = ("start", "start_ema")
+
+
+class Origin(NamedTuple):
+    """What a fine-tuned student starts from: another student, and which average of its weights (None: its best)."""
+
+    student: str
+    ema: float | None
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One complete run: data, network, path, teacher, distillation, evaluation."""
@@ -88,26 +139,55 @@ class Recipe:
     path: PathConfig = field(default_factory=PathConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
-    #: Students that `realuid demo` makes: name -> what differs from `distill`.
+    #: Students that `realuid demo` makes: name -> what differs from `distill`. With `start: NAME` it is fine-tuned: it
+    #: starts from an earlier student's best average (`start_ema`: from the one of that decay), see `fine_tuning`.
     students: dict[str, dict[str, Any]] = field(default_factory=dict)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    #: FIDs that a paper reports for this setting: of 'teacher', of 'distill' and of students by name.
+    published: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in self.students:
+        names = list(self.students)
+        for i, name in enumerate(names):
             self.student(name)
+            if (origin := self.origin(name)) and origin.student not in names[:i]:
+                earlier = ", ".join(names[:i]) or "none"
+                raise ConfigError(f"students.{name}: start = {origin.student} is no earlier student ({earlier}).")
 
     def student(self, name: str) -> DistillConfig:
         """The distillation settings of one of the students."""
-        changes = self.students[name]
+        if name not in self.students:
+            raise ConfigError(unknown_name(f"student of recipe '{self.name}'", name, self.students))
+        changes = {k: v for k, v in self.students[name].items() if k not in _START}
         allowed = {f.name for f in dataclasses.fields(DistillConfig)}
         for key in changes:
             if key not in allowed:
-                raise ConfigError(f"students.{name}: {unknown_name('setting', key, allowed)}")
-        return dataclasses.replace(self.distill, **_tuples(changes))
+                raise ConfigError(f"students.{name}: {unknown_name('setting', key, allowed | set(_START))}")
+        base = fine_tuning(self.distill) if self.origin(name) else self.distill
+        return _typed(DistillConfig, {**to_dict(base), **changes}, f"students.{name}")
+
+    def origin(self, name: str) -> Origin | None:
+        """What a student starts from, or None where it is distilled from scratch."""
+        changes = self.students[name]
+        if "start" in changes:
+            return Origin(str(changes["start"]), changes.get("start_ema"))
+        if "start_ema" in changes:
+            raise ConfigError(f"students.{name}: start_ema without start. Name the student to start from.")
+        return None
+
+    def ancestors(self, name: str) -> list[str]:
+        """The students that have to be made before this one, first one first."""
+        origin = self.origin(name)
+        return [*self.ancestors(origin.student), origin.student] if origin else []
 
 
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+def _typed(cls: type[T], values: dict[str, Any], where: str) -> T:
+    """A dataclass from plain values, or an error that names where they stand."""
+    try:
+        return dacite.from_dict(cls, values, dacite.Config(type_hooks={float: _number}, cast=[tuple]))
+    except dacite.DaciteError as error:
+        raise ConfigError(f"'{where}': {error}.") from error
 
 
 def recipe_names() -> list[str]:
@@ -122,29 +202,48 @@ def load_recipe(name_or_path: str) -> Recipe:
     Raises:
         ConfigError: for an unknown name, a missing file, bad YAML, an unknown key or a value of the wrong type.
     """
+    return parse_recipe(_read(name_or_path), name_or_path)
+
+
+def _read(name_or_path: str) -> str:
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise ConfigError(f"no recipe file at '{name_or_path}'.")
-        return parse_recipe(path.read_text(), name_or_path)
+        return path.read_text()
     if name_or_path not in recipe_names():
         raise ConfigError(unknown_name("recipe", name_or_path, recipe_names()) + " Or pass a .yaml file.")
-    return parse_recipe(resources.files("realuid.recipes").joinpath(f"{name_or_path}.yaml").read_text(), name_or_path)
+    return resources.files("realuid.recipes").joinpath(f"{name_or_path}.yaml").read_text()
 
 
 def parse_recipe(text: str, where: str) -> Recipe:
-    """A recipe from YAML text; `where` is for messages."""
+    """A recipe from YAML text; `where` is for messages.
+
+    With `base: NAME` it is what differs from another recipe: mappings are joined, null removes what the base says, and
+    anything else replaces it.
+    """
+    values = _values(text, where)
+    _check_keys(values, Recipe, where)
+    return _typed(Recipe, values, where)
+
+
+def _values(text: str, where: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         raise ConfigError(f"'{where}' is not valid YAML ({' '.join(str(error).split())}).") from error
     if not isinstance(values, dict):
         raise ConfigError(f"'{where}' must hold sections ({', '.join(f.name for f in dataclasses.fields(Recipe))}).")
-    _check_keys(values, Recipe, where)
-    try:
-        return dacite.from_dict(Recipe, values, dacite.Config(type_hooks={float: _number}, cast=[tuple]))
-    except dacite.DaciteError as error:
-        raise ConfigError(f"'{where}': {error}.") from error
+    if (base := values.pop("base", None)) is None:
+        return values
+    if base == where:
+        raise ConfigError(f"'{where}': base is the recipe itself.")
+    return _join(_values(_read(str(base)), str(base)), values)
+
+
+def _join(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    both = {k: _join(base[k], v) for k, v in changes.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
+    return {k: v for k, v in {**base, **changes, **both}.items() if v is not None}
 
 
 def _number(value: Any) -> Any:

@@ -72,5 +72,6 @@ def describe_student_run(recipe: Recipe, teacher: MatchingModel) -> str:
     generator step is 1 for the generator and 2/3 each for teacher and fake model, whose weights need no gradients.
     """
     c = recipe.distill
-    passes = c.fake_updates * (1 + 1 / 3 + c.real_batch / c.batch) + 1 + 4 / 3
+    judged = c.gan_batch / c.batch  # a judgement stops at the bottleneck: half a network
+    passes = c.fake_updates * (1 + 1 / 3 + c.real_batch / c.batch + judged * 4 / 3) + 1 + 4 / 3 + judged * 4 / 3
     return _describe(recipe, teacher, c, learners=2, passes=passes)

@@ -17,16 +17,20 @@ from realuid._version import __version__
 from realuid.data import Dataset, load_dataset
 from realuid.errors import CheckpointError, ConfigError
 from realuid.files import write_json
-from realuid.metrics import Evaluator, make_extractor
+from realuid.metrics import ClassScores, Evaluator, class_scores, classifier, make_extractor
 from realuid.models import Generator, MatchingModel, build_network, model_device
+from realuid.models.saving import CONFIG
 from realuid.recipes.config import EvaluateConfig, Recipe, dump_recipe
 from realuid.reports import write_report
 from realuid.sampling import SAMPLERS, OneStep, balanced_labels, generate
 from realuid.seeds import mix
-from realuid.training import DistillConfig, distill_teacher, train_teacher
+from realuid.teachers import load_generator
+from realuid.training import DistillConfig, distill_teacher, load_start, train_teacher
 from realuid.training.accelerate import make_accelerator
+from realuid.training.checkpoints import Checkpoints
 from realuid.training.config import LoopConfig, to_dict
 from realuid.training.distill import check_fits
+from realuid.training.loop import Hopeless
 from realuid.training.teacher import check_batch
 
 #: The file of a run's folder that holds its resolved recipe.
@@ -79,7 +83,11 @@ def run_teacher(recipe: Recipe, folder: Path, resume: bool = False) -> MatchingM
         folder,
         evaluator=evaluator,
         resume=resume,
-        about={"data": recipe.data.source, "training": to_dict(recipe.teacher)},
+        about={
+            "data": recipe.data.source,
+            "training": to_dict(recipe.teacher),
+            **({"published_fid": recipe.published["teacher"]} if "teacher" in recipe.published else {}),
+        },
         files={RECIPE: dump_recipe(recipe)},
     )
 
@@ -90,8 +98,13 @@ def run_student(
     folder: Path,
     *,
     config: DistillConfig | None = None,
+    start: Generator | None = None,
     resume: bool = False,
     teacher_name: str = "",
+    about: dict[str, Any] | None = None,
+    data: Dataset | None = None,
+    evaluator: Evaluator | None = None,
+    hopeless: Hopeless | None = None,
 ) -> Generator:
     """Distil a teacher by the recipe (or by `config` in place of its `distill` section).
 
@@ -100,23 +113,81 @@ def run_student(
         teacher: the model to distil.
         folder: of the run.
         config: what differs from `recipe.distill`, complete.
+        start: a distilled generator to go on from.
         resume: continue the run in `folder`.
         teacher_name: where the teacher lies, for the record and for resuming.
+        about: further sections of the saved model's config.json.
+        data, evaluator: where they are at hand; otherwise they are read and made.
+        hopeless: see `Run`.
     """
-    data = recipe_data(recipe)
+    data = data or recipe_data(recipe)
     config = config or recipe.distill
+    if start is not None and config.t_init is None:  # so that the saved settings are enough to resume
+        config = dataclasses.replace(config, t_init=start.t_init)
     check_fits(teacher, data)
-    evaluator = _evaluator_if_due(data, recipe, config)
+    evaluator = evaluator if evaluator and config.evaluate_every else _evaluator_if_due(data, recipe, config)
     return distill_teacher(
         teacher,
         data,
         config,
         folder,
+        start=start,
         evaluator=evaluator,
         resume=resume,
-        about={"data": recipe.data.source, "teacher": teacher_name, "distillation": to_dict(config)},
+        about={
+            "data": recipe.data.source,
+            "teacher": teacher_name,
+            "distillation": to_dict(config),
+            **(about or {}),
+        },
         files={RECIPE: dump_recipe(dataclasses.replace(recipe, distill=config)), TEACHER: f"{teacher_name}\n"},
+        hopeless=hopeless,
     )
+
+
+def run_named_student(
+    recipe: Recipe, name: str, teacher: MatchingModel, folder: Path, *, teacher_name: str = "", chain: bool = False
+) -> Generator:
+    """Make one of the recipe's students, in `folder / name`.
+
+    Args:
+        recipe, name: which student.
+        teacher: what is distilled.
+        folder: of all students of the recipe. A fine-tuned one starts from its origin's run there.
+        teacher_name: for the saved model.
+        chain: go on from what an earlier call left: finished runs are read, unfinished ones resumed, and the students
+            that this one starts from are made first.
+    """
+    origin, run = recipe.origin(name), folder / name
+    if chain and is_finished(run):
+        return load_generator(run)
+    if chain and origin:
+        run_named_student(recipe, origin.student, teacher, folder, teacher_name=teacher_name, chain=True)
+    about: dict[str, Any] = {}
+    if origin:
+        about["start"] = {"student": str(folder / origin.student), "ema": origin.ema or "best"}
+    if name in recipe.published:
+        about["published_fid"] = recipe.published[name]
+    return run_student(
+        recipe,
+        teacher,
+        run,
+        config=recipe.student(name),
+        start=load_start(folder / origin.student, origin.ema) if origin else None,
+        resume=chain and has_checkpoint(run),
+        teacher_name=teacher_name,
+        about=about,
+    )
+
+
+def is_finished(run: Path) -> bool:
+    """Whether a run's folder holds its result."""
+    return (run / "model" / CONFIG).is_file()
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Whether a run's folder holds something to resume from."""
+    return bool(Checkpoints(run / "checkpoints").steps())
 
 
 def teacher_of_run(folder: Path) -> str:
@@ -163,25 +234,44 @@ def calls_of(model: MatchingModel | OneStep, config: EvaluateConfig) -> int:
     return SAMPLERS[config.sampler or model.path.default_sampler].calls(config.steps)
 
 
-def measure(model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig) -> Measurement:
+def measure(
+    model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig, full: bool = True
+) -> Measurement:
     """FD, KID, precision and recall over several seeds, classes balanced.
 
     Args:
         model: teacher or generator.
         evaluator: data and features to compare with.
         config: samples, seeds, and how a teacher is sampled.
+        full: also KID, precision and recall (NaN otherwise).
     """
     labels = balanced_labels(config.samples, model.num_classes) if model.num_classes else None
     scores = [
         evaluator.score(
             generate(
                 model, config.samples, labels=labels, steps=config.steps, sampler=config.sampler, seed=mix("fd", seed)
-            )
+            ),
+            full,
         )
         for seed in range(config.seeds)
     ]
     columns = {name: [getattr(s, name) for s in scores] for name in ("fd", "kid", "precision", "recall")}
     return Measurement(**columns, samples=config.samples, calls=calls_of(model, config))
+
+
+def measure_classes(
+    model: MatchingModel | Generator, evaluator: Evaluator, config: EvaluateConfig
+) -> ClassScores | None:
+    """Agreement of a separate classifier with the class asked for, and FD by class; None for unconditional models."""
+    classes = (model.model if isinstance(model, Generator) else model).num_classes
+    if not classes or not evaluator.data.is_image:
+        return None
+    labels = balanced_labels(config.samples, classes)
+    samples = generate(
+        model, config.samples, labels=labels, steps=config.steps, sampler=config.sampler, seed=mix("classes")
+    )
+    # seed 1: the evaluator's own features come from the classifier of seed 0
+    return class_scores(samples, labels, evaluator, classifier(evaluator.data, seed=1))
 
 
 def images_per_second(
@@ -238,8 +328,7 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -
     teacher = models["teacher"]
     assert isinstance(teacher, MatchingModel)
     for name in recipe.students:
-        config = recipe.student(name)
-        student = partial(run_student, recipe, teacher, folder / name, config=config)
+        student = partial(run_named_student, recipe, name, teacher, folder)
         timed(name, partial(student, teacher_name=str(folder / "teacher")))
     say("measuring")
     rates = images_per_second(models, recipe.evaluate)
@@ -255,6 +344,14 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -
     for name in recipe.students:
         config = recipe.student(name)
         entries[name] |= {"alpha": config.alpha, "beta": config.beta, "alpha_sid": config.alpha_sid}
+        entries[name] |= {"objective": config.objective, "lambda_g": config.lambda_g}
+        if origin := recipe.origin(name):
+            entries[name]["start"] = origin.student
+    for name, model in models.items():
+        if scores := measure_classes(model, evaluator, recipe.evaluate):
+            entries[name]["classes"] = scores.to_dict()
+    for name in recipe.published.keys() & entries.keys():
+        entries[name]["published_fid"] = recipe.published[name]
     results = {
         "recipe": recipe.name,
         "data": data.name,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from realuid.training.config import DistillConfig, LoopConfig, TeacherConfig
+from realuid.training.config import DistillConfig, LoopConfig, TeacherConfig, fine_tuning
 from realuid.training.distill import DistillTask, distill_teacher
 from realuid.training.ema import EMA
+from realuid.training.start import load_start
 from realuid.training.teacher import TeacherTask, train_teacher
 
 __all__ = [
@@ -15,5 +16,7 @@ __all__ = [
     "TeacherConfig",
     "TeacherTask",
     "distill_teacher",
+    "fine_tuning",
+    "load_start",
     "train_teacher",
 ]

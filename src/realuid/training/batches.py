@@ -53,11 +53,21 @@ class Batches:
         seed: of the run.
         flip: mirror real images at random.
         rank, world: this process and the number of them.
+        window: share of the path's times that is drawn, those nearest to the data.
     """
 
-    def __init__(self, data: Dataset, path: Path, seed: int, flip: bool = False, rank: int = 0, world: int = 1):
+    def __init__(
+        self,
+        data: Dataset,
+        path: Path,
+        seed: int,
+        flip: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        window: float = 1.0,
+    ):
         self.data, self.path, self.seed, self.flip = data, path, seed, flip
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.window = rank, world, window
         self.device = data.values.device
         self._orders: dict[str, Order] = {}
 
@@ -91,7 +101,7 @@ class Batches:
     def _draw(
         self, random: torch.Generator, count: int, x_0: Tensor | None, z: Tensor | None, labels: Tensor | None
     ) -> Draw:
-        t = self.path.sample_time(torch.rand(count, generator=random, device=self.device))
+        t = self.path.sample_time(self.window * torch.rand(count, generator=random, device=self.device))
         x_T = self._normal(random, count)
         eps = self._normal(random, count) if self.path.has_eps else None
         return Draw(t=t, x_T=x_T, eps=eps, x_0=x_0, z=z, condition=Condition(labels=labels))

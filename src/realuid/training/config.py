@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from realuid.errors import ConfigError
-from realuid.objectives import RealUID
+from realuid.objectives import (
+    PUBLISHED_RATIO,
+    Adversarial,
+    Delta,
+    Objective,
+    ObjectiveName,
+    TimeWeight,
+    make_objective,
+)
 
 
 @dataclass(frozen=True)
@@ -84,14 +92,35 @@ class TeacherConfig(LoopConfig):
 class DistillConfig(LoopConfig):
     """Distillation of a teacher into a one-step generator by RealUID."""
 
+    #: realuid (UID where alpha = beta = 1, RealSiD with alpha_sid), general, normalised or dmd.
+    objective: ObjectiveName = "realuid"
     #: Weight of generated data in the fake model's loss, and of its target; alpha = beta = 1 uses no real data.
     alpha: float = 1.0
     beta: float = 1.0
+    #: Weight of ||delta||^2 in the general objective. None: alpha.
+    gamma: float | None = None
     #: Weight of ||f* - f||^2 in the generator's loss: 0.5 is the true gradient, SiD used 1.0 to 1.2.
     alpha_sid: float = 0.5
+    #: What delta is in the general objective: f* - f, or beta (f* - f).
+    delta: Delta = "plain"
+    #: Weight w(t) of the losses: the path's own, none, or a clipped signal-to-noise ratio.
+    weight: TimeWeight = "path"
+    #: Divide every sample's generator loss by its mean |target - teacher|, as SiD does.
+    normalise: bool = False
+    #: Prediction in which the losses are taken. None: the path's own (velocity for flow matching).
+    space: str | None = None
+    #: Weight of the adversarial loss on the generator's turn; 0: none. The losses beside it are sums over elements.
+    lambda_g: float = 0.0
+    #: The same on the fake model's turn. None: 3 lambda_g.
+    lambda_d: float | None = None
+    #: Share of the path's times, those nearest to the data, at which the discriminator judges.
+    gan_window: float = 0.2
+    #: Images the discriminator judges, real and generated ones each, per image of the batch.
+    gan_share: float = 1.0
     #: Fake updates per generator update (K).
     fake_updates: int = 5
-    #: Start time of the generator. None: where noise / signal = 2.5 (SiD's sigma_init); 1 is the paper's form.
+    #: Start time of the generator. None: where noise / signal = 2.5 (SiD's sigma_init), or that of the generator the
+    #: run starts from; 1 is the paper's form.
     t_init: float | None = None
     #: Weights the fake model starts from: random when distilling from scratch, teacher when fine-tuning.
     fake_start: Literal["random", "teacher"] = "random"
@@ -100,24 +129,60 @@ class DistillConfig(LoopConfig):
     betas: tuple[float, float] = (0.0, 0.999)
     #: Real images per generated one in the fake model's batch; the real term's weight is only 1 - alpha.
     real_share: float = 0.125
-    #: Prediction in which the losses are taken. None: the path's own (velocity for flow matching).
-    space: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        RealUID(self.alpha, self.beta, self.alpha_sid)
+        self.make_objective()
+        self.make_adversarial()
         _at_least("fake_updates", self.fake_updates, 1)
         _positive("generator_lr", self.generator_lr)
         _positive("fake_lr", self.fake_lr)
-        if not 0 < self.real_share <= 1:
-            raise ConfigError(f"real_share = {self.real_share} is outside (0, 1].")
+        for name in ("real_share", "gan_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(f"{name} = {getattr(self, name)} is outside (0, 1].")
+
+    def make_objective(self) -> Objective:
+        """The objective these settings stand for."""
+        return make_objective(
+            self.objective,
+            alpha=self.alpha,
+            beta=self.beta,
+            gamma=self.gamma,
+            alpha_sid=self.alpha_sid,
+            delta=self.delta,
+            weight=self.weight,
+            normalise=self.normalise,
+        )
+
+    def make_adversarial(self) -> Adversarial | None:
+        """The adversarial add-on, or None where it has no weight."""
+        if not self.lambda_g and not self.lambda_d:
+            return None
+        lambda_d = PUBLISHED_RATIO * self.lambda_g if self.lambda_d is None else self.lambda_d
+        return Adversarial(self.lambda_g, lambda_d, self.gan_window)
 
     @property
     def real_batch(self) -> int:
         """Real images in a batch of the fake step; 0 where real data has no weight."""
-        if not RealUID(self.alpha, self.beta, self.alpha_sid).uses_real_data:
-            return 0
-        return max(1, round(self.real_share * self.batch))
+        return max(1, round(self.real_share * self.batch)) if self.make_objective().uses_real_data else 0
+
+    @property
+    def gan_batch(self) -> int:
+        """Real images the discriminator judges in a step, and generated ones; 0 without adversarial loss."""
+        return max(1, round(self.gan_share * self.batch)) if self.make_adversarial() else 0
+
+
+def fine_tuning(config: DistillConfig, **changes: object) -> DistillConfig:
+    """Settings for going on from a distilled generator: fake model from the teacher, a third of the learning rates, no
+    warm-up (sec. 3); `changes` overrule them.
+    """
+    ours = {
+        "fake_start": "teacher",
+        "warmup": 0,
+        "generator_lr": config.generator_lr / 3,
+        "fake_lr": config.fake_lr / 3,
+    }
+    return dataclasses.replace(config, **{**ours, **changes})  # type: ignore[arg-type]
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,16 @@ from realuid.data import Dataset, encode_dataset
 from realuid.errors import ConfigError
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, fingerprint, fresh
-from realuid.objectives import RealUID, UnwiseSettingWarning, advice
-from realuid.paths import check_prediction
+from realuid.models.discriminator import new_discriminator
+from realuid.objectives import UnwiseSettingWarning, advice, choose_space
 from realuid.sampling import balanced_labels, generate
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
+from realuid.training.adversarial import deception_loss, discriminator_loss
 from realuid.training.batches import Batches, Draw, micro_batches
 from realuid.training.config import DistillConfig
 from realuid.training.ema import EMA
-from realuid.training.loop import Run, Task
+from realuid.training.loop import Hopeless, Run, Task
 from realuid.training.player import Player, able_to_learn
 from realuid.training.teacher import check_batch, parts_of
 from realuid.training.updates import fake_loss, generator_loss
@@ -42,7 +42,7 @@ class DistillTask(Task):
         data: real data (its labels are used if the model is conditional).
         config: settings.
         accelerator: device and processes.
-        start: weights the generator starts from; by default the teacher's.
+        start: a distilled generator to go on from, or a model to make one of; by default the teacher.
         fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
     """
 
@@ -52,34 +52,47 @@ class DistillTask(Task):
         data: Dataset,
         config: DistillConfig,
         accelerator: Accelerator,
-        start: MatchingModel | None = None,
+        start: Generator | MatchingModel | None = None,
         fake: MatchingModel | None = None,
     ):
-        check_start(teacher, start, fake)
-        check_batch(config.real_batch, data)
+        check_start(teacher, start.model if isinstance(start, Generator) else start, fake)
+        check_batch(max(config.real_batch, config.gan_batch), data)
         self.config, self.path = config, teacher.path
         self.title = f"student ({config.alpha:g}, {config.beta:g})"
-        self.space = check_prediction(config.space or teacher.path.default_prediction, teacher.path)
-        self.objective = RealUID(config.alpha, config.beta, config.alpha_sid)
+        self.objective, self.adversarial = config.make_objective(), config.make_adversarial()
+        self.space = choose_space(self.objective, teacher.path, config.space)
         self.teacher = copy.deepcopy(teacher).to(accelerator.device).eval().requires_grad_(False)
-        self.generator = able_to_learn(Generator(copy.deepcopy(start or teacher), config.t_init).eval())
+        self.generator = able_to_learn(self._generator_start(teacher, start, config).eval())
         self.fake = able_to_learn(self._fake_start(teacher, config, fake).eval())
         self.learner = Player("generator", self.generator, config.generator_lr, config.betas, config, accelerator)
-        self.opponent = Player("fake", self.fake, config.fake_lr, config.betas, config, accelerator)
+        against: nn.Module = self.fake
+        if self.adversarial:
+            against = new_discriminator(self.fake, mix(config.seed, "head start"))
+        self.opponent = Player("fake", against, config.fake_lr, config.betas, config, accelerator)
         self.players = (self.learner, self.opponent)
         self.ema = EMA(self.generator, config.ema)
-        data = data if teacher.num_classes else data.without_labels()
-        self.batches = Batches(
-            data.to(accelerator.device),
-            self.path,
-            config.seed,
-            config.flip,
-            accelerator.process_index,
-            accelerator.num_processes,
-        )
-        self.images_per_update = config.fake_updates * (config.batch + config.real_batch) + config.batch
+        data = (data if teacher.num_classes else data.without_labels()).to(accelerator.device)
+        process = (accelerator.process_index, accelerator.num_processes)
+        self.batches = Batches(data, self.path, config.seed, config.flip, *process)
+        self.near = Batches(data, self.path, config.seed, config.flip, *process, window=config.gan_window)
+        against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
+        self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
         self.calls = 1
         self.inputs = {"data": data.fingerprint(), "teacher": fingerprint(teacher)}
+
+    @staticmethod
+    def _generator_start(
+        teacher: MatchingModel, start: Generator | MatchingModel | None, config: DistillConfig
+    ) -> Generator:
+        if not isinstance(start, Generator):
+            return Generator(copy.deepcopy(start or teacher), config.t_init)
+        if start.model.path != teacher.path:
+            raise ConfigError(f"start is on path {start.model.path}, the teacher on {teacher.path}.")
+        if config.t_init not in (None, start.t_init):
+            raise ConfigError(
+                f"t_init = {config.t_init}, but the generator to start from has {start.t_init:g}. Leave t_init out."
+            )
+        return copy.deepcopy(start)
 
     @staticmethod
     def _fake_start(teacher: MatchingModel, config: DistillConfig, fake: MatchingModel | None) -> MatchingModel:
@@ -99,31 +112,45 @@ class DistillTask(Task):
         generated = self.batches.generated("fake", step, c.batch)
         real = self.batches.real("fake real", step, c.real_batch) if c.real_batch else None
         parts = parts_of(len(generated), c.micro_batch)
-        pairs = zip(micro_batches(generated, parts), micro_batches(real, parts), strict=True)
-        losses = [
-            lambda fake, g=g, r=r: fake_loss(
+        judged = self.near.generated("judged", step, c.gan_batch) if self.adversarial else None
+        judged_real = self.near.real("judged real", step, c.gan_batch) if self.adversarial else None
+        draws = (micro_batches(draw, parts) for draw in (generated, real, judged, judged_real))
+
+        def loss_of(fake: Any, g: Draw, r: Draw | None, judged: Draw | None, judged_real: Draw | None) -> Tensor:
+            loss = fake_loss(
                 fake, self.generator, self.objective, self.path, self.space, g, r, c.batch, c.real_batch, self.teacher
             )
-            for g, r in pairs
-        ]
-        return self.opponent.step(number, losses)
+            if self.adversarial is None or judged is None or judged_real is None:
+                return loss
+            return loss + discriminator_loss(
+                fake, self.generator, self.adversarial, self.path, judged, judged_real, c.gan_batch
+            )
+
+        losses = [lambda fake, part=part: loss_of(fake, *part) for part in zip(*draws, strict=True)]
+        return self.opponent.step(number, losses)  # type: ignore[arg-type]
 
     def _generator_step(self, number: int) -> dict[str, Tensor]:
         c = self.config
         draw = self.batches.generated("generator", number, c.batch)
+        judged = self.near.generated("judged by generator", number, c.gan_batch) if self.adversarial else None
+        opponent: Any = self.opponent.module
         gaps: list[tuple[Tensor, Tensor]] = []
 
-        def loss_of(generator: nn.Module, part: Draw | None) -> Tensor:
+        def loss_of(generator: Any, part: Draw | None, judged: Draw | None) -> Tensor:
             assert part is not None, "the generator's own draw"
             loss, gap, t = generator_loss(
                 generator, self.teacher, self.fake, self.objective, self.path, self.space, part, c.batch
             )
             gaps.append((gap, t))
-            return loss
+            if self.adversarial is None or judged is None:
+                return loss
+            return loss + deception_loss(generator, opponent, self.adversarial, self.path, judged, c.gan_batch)
 
-        parts = micro_batches(draw, parts_of(len(draw), c.micro_batch))
+        parts = parts_of(len(draw), c.micro_batch)
+        pairs = zip(micro_batches(draw, parts), micro_batches(judged, parts), strict=True)
+        losses = [lambda generator, pair=pair: loss_of(generator, *pair) for pair in pairs]
         with self.opponent.frozen():
-            values = self.learner.step(number, [partial(loss_of, part=part) for part in parts])
+            values = self.learner.step(number, losses)  # type: ignore[arg-type]
         gap, t = (torch.cat(column) for column in zip(*gaps, strict=True))
         return values | self._gap_by_time(gap, t)
 
@@ -188,12 +215,13 @@ def distill_teacher(
     config: DistillConfig,
     folder: str | Path,
     *,
-    start: MatchingModel | None = None,
+    start: Generator | MatchingModel | None = None,
     fake: MatchingModel | None = None,
     evaluator: Evaluator | None = None,
     resume: bool = False,
     about: dict[str, Any] | None = None,
     files: dict[str, str] | None = None,
+    hopeless: Hopeless | None = None,
 ) -> Generator:
     """Distil a teacher into a one-step generator and write the run to a folder.
 
@@ -203,18 +231,19 @@ def distill_teacher(
             once, at the start.
         config: settings; everything random follows from `config.seed`.
         folder: of the run; what an earlier run left there is replaced.
-        start: weights the generator starts from; by default the teacher's.
+        start: a distilled generator to go on from, or a model to make one of; by default the teacher.
         fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
         evaluator: for quick FDs on the way (with `config.evaluate_every`).
         resume: continue the run in `folder`.
         about: sections to add to the saved model's config.json.
         files: name -> text of further files to write into the folder.
+        hopeless: stops the run early when it says so of the evaluations so far.
 
     Returns:
         the averaged generator: the best by quick FD, or the last where none was measured.
     """
     check_fits(teacher, data)
-    for sentence in advice(config.alpha, config.beta, config.alpha_sid):
+    for sentence in advice(config.make_objective(), fine_tuning=isinstance(start, Generator)):
         warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
     accelerator = make_accelerator(config, Path(folder))
     if teacher.codec:
@@ -224,6 +253,6 @@ def distill_teacher(
             )
         data = encode_dataset(data, teacher.codec, accelerator.device)
     task = DistillTask(teacher, data, config, accelerator, start, fake)
-    student = Run(task, config, Path(folder), accelerator, evaluator, about, files).start(resume)
+    student = Run(task, config, Path(folder), accelerator, evaluator, about, files, hopeless).start(resume)
     assert isinstance(student, Generator)
     return student

@@ -6,7 +6,7 @@ import copy
 import math
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ from realuid.training.player import Player
 
 #: Seed of the samples in grids and quick FDs: the same noise every time, so that progress can be seen.
 SAMPLE_SEED = 1234
+
+#: Asked after every evaluation, with all of them so far (each with "update" and "fd"): whether to stop the run.
+Hopeless = Callable[[list[dict[str, Any]]], bool]
 
 
 class Task(ABC):
@@ -80,6 +83,7 @@ class Run:
         evaluator: for quick FDs; None evaluates nothing.
         about: sections for the config.json of saved models (settings, teacher, data).
         files: name -> text of further files of the folder, for instance the recipe that resuming reads.
+        hopeless: stops the run early when it says so; None never does.
     """
 
     def __init__(
@@ -91,9 +95,11 @@ class Run:
         evaluator: Evaluator | None = None,
         about: dict[str, Any] | None = None,
         files: dict[str, str] | None = None,
+        hopeless: Hopeless | None = None,
     ):
         self.task, self.config, self.folder, self.accelerator = task, config, folder, accelerator
         self.evaluator, self.about, self.files = evaluator, about or {}, files or {}
+        self.hopeless, self.stopped = hopeless, False
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
         self.progress = Progress()
         self.means, self.throughput = Means(), Throughput()
@@ -126,7 +132,7 @@ class Run:
             {**to_dict(self.config), **self.about},
         )
         try:
-            while self.progress.update < self.config.updates:
+            while self.progress.update < self.config.updates and not self.stopped:
                 self._advance(log)
         finally:
             log.close()
@@ -157,6 +163,7 @@ class Run:
             self._grid()
         if due(self.config.evaluate_every) and self.evaluator is not None:
             log.write(done, self._evaluate(), note=self._note())
+            self.stopped = not last and self.hopeless is not None and self.hopeless(self.progress.history)
         if last or (self.config.save_every and done % self.config.save_every == 0):
             self._save()
 

@@ -91,7 +91,7 @@ def fake_loss(
         assert teacher is not None, "the objective's fake side reads the teacher"
         with torch.no_grad():
             f_star = teacher(x_t, t, condition, space)
-    w, n = path.weight(t), len(x_g)
+    w, n = objective.time_weight(path, t), len(x_g)
 
     def stratum(part: slice) -> tuple[Tensor, Tensor, Tensor | None]:
         return f[part], y[part], None if f_star is None else f_star[part]
@@ -126,6 +126,7 @@ def generator_loss(
     y = target(space, path, k, x_0, draw.x_T, draw.eps)
     f_star = teacher(x_t, draw.t, draw.condition, space)
     f = fake(x_t, draw.t, draw.condition, space)
-    loss = (path.weight(draw.t) * objective.generator(f_star, f, y, x_t)).sum() / batch
+    w = objective.time_weight(path, draw.t) * objective.sample_weight(f_star, y)
+    loss = (w * objective.generator(f_star, f, y, x_t)).sum() / batch
     gap = squared_norm((f_star - f).detach()) / x_0[0].numel()
     return GeneratorLoss(loss, gap, draw.t)

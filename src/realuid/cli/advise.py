@@ -1,0 +1,39 @@
+"""realuid advise RECIPE --teacher FOLDER: a first (alpha, beta)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from realuid.cli.options import console, parse, replace, split_recipe
+from realuid.recipes import DataConfig
+from realuid.recipes.advise import advise
+from realuid.recipes.run import recipe_data
+from realuid.teachers import load_teacher
+
+
+@dataclass(frozen=True)
+class Options:
+    """Propose (alpha, beta) from the paper's findings and a probe of the teacher, and say what it is based on."""
+
+    #: Best data that the teacher has not seen.
+    data: DataConfig
+    #: Anything `realuid distill` takes.
+    teacher: str = "runs/teacher"
+    #: For fine-tuning a distilled generator.
+    fine_tune: bool = False
+    #: Real images of the probe, and generated ones.
+    count: int = 1000
+    #: Steps of the teacher's sampler.
+    steps: int = 50
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Carry out the command."""
+    recipe, rest = split_recipe(arguments, "demo")
+    options = parse(Options, "advise", rest, Options(recipe.data), "RECIPE")
+    data = recipe_data(replace(recipe, data=options.data))
+    advice = advise(load_teacher(options.teacher), data, options.fine_tune, options.count, options.steps)
+    console.print(f"try alpha = {advice.alpha:g}, beta = {advice.beta:g}", highlight=False)
+    for reason in advice.reasons:
+        console.print(f"- {reason}", highlight=False)

@@ -1,0 +1,66 @@
+"""realuid sweep RECIPE --teacher FOLDER: try many settings with one teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from realuid.cli.options import console, parse, replace, split_recipe, split_student
+from realuid.errors import ConfigError
+from realuid.recipes import DataConfig, EvaluateConfig, SweepConfig, load_recipe
+from realuid.recipes.sweep import SWEEP, make_trials, run_sweep
+from realuid.training import DistillConfig
+
+
+@dataclass(frozen=True)
+class Options:
+    """Search a grid, or at random, for the best (alpha, beta / alpha); what is not varied comes from the recipe."""
+
+    data: DataConfig
+    sweep: Annotated[SweepConfig, tyro.conf.arg(name="")]
+    distill: DistillConfig
+    evaluate: EvaluateConfig
+    #: The teacher of all trials, anything `realuid distill` takes.
+    teacher: str = "runs/teacher"
+    #: Folder of the sweep.
+    out: Path = Path("runs/sweep")
+    #: Trials at a time, each in a process of its own.
+    processes: int = 1
+    #: Go on with the sweep in --out, with the settings it was started with; finished trials stay as they are.
+    resume: bool = False
+    #: List the trials and stop.
+    dry_run: bool = False
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Carry out the command."""
+    arguments, student = split_student(arguments)
+    recipe, rest = split_recipe(arguments, "demo")
+    config = recipe.student(student) if student else recipe.distill
+    default = Options(recipe.data, recipe.sweep, config, recipe.evaluate)
+    options = parse(Options, "sweep", rest, default, "RECIPE[:STUDENT]")
+    if options.processes < 1:
+        raise ConfigError(f"processes = {options.processes}: must be at least 1.")
+    if options.resume:
+        recipe = load_recipe(str(options.out / SWEEP))
+    else:
+        recipe = replace(
+            recipe, data=options.data, sweep=options.sweep, distill=options.distill, evaluate=options.evaluate
+        )
+    if options.dry_run:
+        trials, refused = make_trials(recipe.sweep, recipe.distill)
+        for line in [trial.name for trial in trials] + [f"left out: {reason}" for reason in refused]:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        return
+    if not options.resume and (options.out / SWEEP).exists():
+        raise ConfigError(f"'{options.out}' already holds a sweep. Pass --resume to continue it, or another --out.")
+    results = run_sweep(recipe, options.teacher, options.out, options.processes, console.print)
+    for row in results["settings"]:
+        fd = "stopped" if row["fd_mean"] is None else f"{row['fd_mean']:.3f}"
+        setting = ", ".join(f"{k} = {v:g}" for k, v in row["settings"].items())
+        console.print(f"{setting}, beta = {row['beta']:g}: FD {fd}", highlight=False, soft_wrap=True)
+    console.print(f"page: {options.out / 'sweep.html'}", highlight=False)

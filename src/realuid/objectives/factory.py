@@ -1,0 +1,94 @@
+"""From names and numbers of a configuration to objectives: the one place where they are built and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, get_args
+
+from realuid.errors import ConfigError, unknown_name
+from realuid.objectives.base import Objective
+from realuid.objectives.dmd import DMD
+from realuid.objectives.general import GeneralRealUID
+from realuid.objectives.normalised import NormalisedRealUID
+from realuid.objectives.realuid import RealUID
+from realuid.objectives.weights import TIME_WEIGHTS, TimeWeight
+from realuid.paths import Path, check_prediction
+
+ObjectiveName = Literal["realuid", "general", "normalised", "dmd"]
+Delta = Literal["plain", "beta"]
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "realuid": RealUID,
+    "general": GeneralRealUID,
+    "normalised": NormalisedRealUID,
+    "dmd": DMD,
+}
+
+
+def make_objective(
+    name: str,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    gamma: float | None = None,
+    alpha_sid: float = 0.5,
+    delta: str = "plain",
+    weight: TimeWeight = "path",
+    normalise: bool = False,
+) -> Objective:
+    """The objective called `name`; THEORY.md, section 2, defines all of them.
+
+    Args:
+        name: in `OBJECTIVES`. UID is 'realuid' with alpha = beta = 1, RealSiD is 'realuid' with its alpha_sid.
+        alpha, beta: weights of generated data and of its target.
+        gamma: 'general' only: weight of ||delta||^2; None is alpha.
+        alpha_sid: 'realuid' and 'general' only.
+        delta: 'general' only: delta is f* - f ('plain') or beta (f* - f) ('beta').
+        weight, normalise: see `Objective`.
+
+    Raises:
+        ConfigError: for an unknown name, illegal coefficients, or a setting the objective has no use for.
+    """
+    if name not in OBJECTIVES:
+        raise ConfigError(unknown_name("objective", name, OBJECTIVES))
+    if weight not in TIME_WEIGHTS:
+        raise ConfigError(unknown_name("weight", weight, TIME_WEIGHTS))
+    if delta not in get_args(Delta):
+        raise ConfigError(unknown_name("delta", delta, get_args(Delta)))
+    own = {field.name for field in dataclasses.fields(OBJECTIVES[name])}
+    asked = {"gamma": gamma is not None, "alpha_sid": alpha_sid != 0.5, "delta_scale": delta != "plain"}
+    for setting, is_asked in asked.items():
+        if is_asked and setting not in own:
+            users = [n for n, cls in OBJECTIVES.items() if setting in {f.name for f in dataclasses.fields(cls)}]
+            label = {"gamma": f"gamma = {gamma}", "alpha_sid": f"alpha_sid = {alpha_sid}"}.get(
+                setting, f"delta = {delta}"
+            )
+            raise ConfigError(f"{label}: objective '{name}' has no use for it. It belongs to: {', '.join(users)}.")
+    values = {
+        "alpha": alpha,
+        "beta": beta,
+        "gamma": alpha if gamma is None else gamma,
+        "alpha_sid": alpha_sid,
+        "delta_scale": beta if delta == "beta" else 1.0,
+        "weight": weight,
+        "normalise": normalise,
+    }
+    return OBJECTIVES[name](**{key: value for key, value in values.items() if key in own})
+
+
+def choose_space(objective: Objective, path: Path, asked: str | None = None) -> str:
+    """The prediction in which the losses are taken: what was asked for, else the path's own where it is allowed.
+
+    Raises:
+        ConfigError: for a space in which the objective is not defined.
+        PredictionError: for a prediction that does not exist on the path.
+    """
+    allowed = objective.spaces
+    if allowed is None:
+        return check_prediction(asked or path.default_prediction, path)
+    space = asked or (path.default_prediction if path.default_prediction in allowed else allowed[0])
+    if space not in allowed:
+        raise ConfigError(
+            f"space = {space}: {type(objective).__name__} is defined in {' or '.join(allowed)} only. Leave space out."
+        )
+    return check_prediction(space, path)

@@ -1,0 +1,257 @@
+"""Try many settings with one teacher.
+
+The folder is all the memory there is: a trial with a result.json is finished, one with a checkpoint goes on from there,
+and a lock that dies with its process says who works on what.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import multiprocessing
+import os
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from realuid.errors import ConfigError, NonFiniteError
+from realuid.files import atomic_file, write_json
+from realuid.models import MatchingModel
+from realuid.recipes.config import Recipe, SweepConfig, dump_recipe
+from realuid.recipes.run import has_checkpoint, make_evaluator, measure, recipe_data, run_student
+from realuid.reports.sweep import write_sweep_report
+from realuid.seeds import stream
+from realuid.teachers import load_teacher
+from realuid.training import DistillConfig
+from realuid.training.accelerate import make_accelerator
+
+#: The file of a sweep's folder that holds its recipe, and that of a trial's folder that says it is finished.
+SWEEP, RESULT = "sweep.yaml", "result.json"
+#: A trial is only compared with at least so many others.
+_OTHERS = 3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting with one seed."""
+
+    number: int
+    #: alpha, ratio, seed and whatever else is varied.
+    settings: dict[str, float]
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return "-".join([f"{self.number:03d}", *(f"{key}={value:g}" for key, value in self.settings.items())])
+
+    def config(self, base: DistillConfig) -> DistillConfig:
+        """The distillation it stands for: evaluated and saved on the way, so that it can be judged and resumed."""
+        changes = {key: _like(value, getattr(base, key)) for key, value in self.settings.items() if key != "ratio"}
+        changes["beta"] = round(self.settings["alpha"] * self.settings["ratio"], 6)
+        every = base.evaluate_every or max(1, base.updates // 10)
+        return dataclasses.replace(base, **changes, evaluate_every=every, save_every=base.save_every or every)
+
+
+def _like(value: float, example: Any) -> Any:
+    return int(value) if isinstance(example, int) else value
+
+
+def make_trials(sweep: SweepConfig, base: DistillConfig) -> tuple[list[Trial], list[str]]:
+    """All trials of a sweep, and why some settings are none. The same for the same arguments, on every machine."""
+    if sweep.search == "grid":
+        names = ("alpha", "ratio", *sweep.others)
+        columns = (sweep.alpha, sweep.ratio, *sweep.others.values())
+        settings = [dict(zip(names, row, strict=True)) for row in itertools.product(*columns)]
+    else:
+        settings = [_random_setting(sweep, base.seed, i) for i in range(sweep.trials)]
+    trials, refused = [], []
+    for setting in settings:
+        try:
+            Trial(0, setting).config(base)
+        except ConfigError as error:
+            refused.append(f"{', '.join(f'{k} = {v:g}' for k, v in setting.items())}: {error}")
+            continue
+        trials += [setting | {"seed": base.seed + i} for i in range(sweep.seeds)]
+    if not trials:
+        raise ConfigError(f"the sweep has no legal setting. {refused[0]}")
+    return [Trial(i, setting) for i, setting in enumerate(trials)], refused
+
+
+def _random_setting(sweep: SweepConfig, seed: int, number: int) -> dict[str, float]:
+    """alpha and beta / alpha uniform between their ends, with beta <= 1; other settings among their values."""
+    random = stream(seed, "sweep", number)
+
+    def between(values: tuple[float, ...]) -> float:
+        u = float(torch.rand((), generator=random, dtype=torch.float64))
+        return round(min(values) + (max(values) - min(values)) * u, 4)
+
+    alpha, ratio = between(sweep.alpha), between(sweep.ratio)
+    setting = {"alpha": alpha, "ratio": min(ratio, round(1 / alpha - 5e-5, 4)) if alpha < 1 else 1.0}
+    for name, values in sweep.others.items():
+        setting[name] = values[int(torch.randint(len(values), (), generator=random))]
+    return setting
+
+
+def read_results(folder: Path) -> list[dict[str, Any]]:
+    """What the finished trials of a sweep wrote, in their order."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"trials/*/{RESULT}"))]
+
+
+def is_hopeless(history: list[dict[str, Any]], others: list[list[dict[str, Any]]], sweep: SweepConfig, updates: int):
+    """Whether a trial's best quick FD so far is too far above the median of others at the same update."""
+    now = history[-1]["update"]
+    bests = [min((h["fd"] for h in other if h["update"] <= now), default=None) for other in others if other]
+    known = [fd for fd in bests if fd is not None]
+    if not sweep.hopeless or len(known) < _OTHERS or now < sweep.patience * updates:
+        return False
+    return min(h["fd"] for h in history) > sweep.hopeless * statistics.median(known)
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Whether a trial's folder is ours for the length of a `with` block; the claim dies with the process."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def run_sweep(
+    recipe: Recipe, teacher: str | Path, folder: Path, processes: int = 1, say: Callable = print
+) -> dict[str, Any]:
+    """Carry out what is left of a sweep.
+
+    Args:
+        recipe: its `sweep` says what is tried, its `distill` all that is not varied.
+        teacher: the one teacher, anything `load_teacher` reads.
+        folder: of the sweep: sweep.yaml, trials/, results.json and sweep.html.
+        processes: how many trials run at a time.
+        say: told what happens.
+
+    Returns:
+        what results.json holds.
+    """
+    trials, refused = make_trials(recipe.sweep, recipe.distill)
+    for reason in refused:
+        say(f"left out: {reason}")
+    (folder / "trials").mkdir(parents=True, exist_ok=True)
+    with atomic_file(folder / SWEEP) as temporary:
+        temporary.write_text(dump_recipe(recipe))
+    say(f"{len(trials)} trials, {len(read_results(folder))} of them finished")
+    context = multiprocessing.get_context("spawn")
+    arguments = (recipe, teacher, folder, os.getpid(), max(1, torch.get_num_threads() // processes))
+    helpers = [context.Process(target=_helper, args=(*arguments, i)) for i in range(1, processes)]
+    for helper in helpers:
+        helper.start()
+    _work(recipe, teacher, folder, say)
+    for helper in helpers:
+        helper.join()
+    if failed := [helper for helper in helpers if helper.exitcode]:
+        raise ConfigError(f"{len(failed)} processes of the sweep ended early; see '{folder}/process-*.log'.")
+    return write_results(recipe, teacher, folder)
+
+
+def _helper(recipe: Recipe, teacher: str | Path, folder: Path, parent: int, threads: int, number: int) -> None:
+    """One more process; it starts no new trial once its parent is gone."""
+    torch.set_num_threads(threads)
+    with (folder / f"process-{number}.log").open("a", buffering=1) as log:
+        sys.stdout = sys.stderr = log
+        _work(recipe, teacher, folder, print, lambda: os.getppid() == parent)
+
+
+def _work(
+    recipe: Recipe, teacher: str | Path, folder: Path, say: Callable, go_on: Callable[[], bool] = lambda: True
+) -> None:
+    data, model = recipe_data(recipe), load_teacher(teacher)
+    evaluator = make_evaluator(data, recipe.evaluate, make_accelerator(recipe.distill).device)
+    for trial in make_trials(recipe.sweep, recipe.distill)[0]:
+        run = folder / "trials" / trial.name
+        with claimed(run) as mine:
+            if not mine or (run / RESULT).is_file() or not go_on():
+                continue
+            result = _run_trial(recipe, trial, model, str(teacher), run, data, evaluator)
+            say(f"{trial.name}: {result['status']}, FD {result['fd']}")
+        write_results(recipe, teacher, folder)
+
+
+def _run_trial(
+    recipe: Recipe, trial: Trial, teacher: MatchingModel, teacher_name: str, run: Path, data, evaluator
+) -> dict:
+    config, start = trial.config(recipe.distill), time.perf_counter()
+    history: list[dict[str, Any]] = []
+    verdict = {"status": "finished"}
+
+    def hopeless(so_far: list[dict[str, Any]]) -> bool:
+        others = [result["history"] for result in read_results(run.parents[1])]
+        stop = is_hopeless(so_far, others, recipe.sweep, config.updates)
+        verdict["status"] = "stopped" if stop else "finished"
+        return stop
+
+    result: dict[str, Any] = {"name": trial.name, "settings": trial.settings, "beta": config.beta}
+    try:
+        student = run_student(
+            recipe,
+            teacher,
+            run,
+            config=config,
+            resume=has_checkpoint(run),
+            teacher_name=teacher_name,
+            data=data,
+            evaluator=evaluator,
+            hopeless=hopeless,
+        )
+        history = json.loads((run / "history.json").read_text())
+        result |= verdict | {"fd": min(h["fd"] for h in history)}
+        if verdict["status"] == "finished":
+            fds = measure(student, evaluator, recipe.evaluate, full=False).fd
+            result |= {"fd": statistics.mean(fds), "measured": fds}
+    except NonFiniteError as error:
+        result |= {"status": "failed", "fd": None, "reason": str(error)}
+    result |= {"history": [{"update": h["update"], "fd": h["fd"]} for h in history]}
+    write_json(run / RESULT, result | {"seconds": time.perf_counter() - start})
+    shutil.rmtree(run / "checkpoints", ignore_errors=True)
+    return result
+
+
+def write_results(recipe: Recipe, teacher: str | Path, folder: Path) -> dict[str, Any]:
+    """Write results.json and sweep.html from the finished trials: settings from worst to best, seeds averaged."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for result in read_results(folder):
+        key = json.dumps({k: v for k, v in result["settings"].items() if k != "seed"})
+        groups.setdefault(key, []).append(result)
+    rows = []
+    for key, results in groups.items():
+        whole = [r["fd"] for r in results if r["status"] == "finished"]
+        rows.append(
+            {
+                "settings": json.loads(key),
+                "beta": results[0]["beta"],
+                "fd_mean": statistics.mean(whole) if whole else None,
+                "fd_std": statistics.stdev(whole) if len(whole) > 1 else None,
+                "finished": len(whole),
+                "trials": len(results),
+                "status": [r["status"] for r in results],
+            }
+        )
+    rows.sort(key=lambda row: -row["fd_mean"] if row["fd_mean"] is not None else float("-inf"))
+    total = len(make_trials(recipe.sweep, recipe.distill)[0])
+    results = {"recipe": recipe.name, "teacher": str(teacher), "trials": total, "settings": rows}
+    write_json(folder / "results.json", results)
+    write_sweep_report(folder, results, read_results(folder), dump_recipe(recipe))
+    return results

@@ -1,0 +1,157 @@
+"""Where RealUID's coefficients act: the paper's Figures 3 and 4 for Gaussians in one dimension, numbers and plots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from realuid.files import atomic_file, write_json
+from realuid.objectives.analysis import Mixture, best_student, corrected_range, corrected_teacher, loss_at
+from realuid.reports.plots import COLOURS, plt
+
+#: Two modes of data, of which the generator covers the left one only.
+TWO_MODES = Mixture((-2.0, 2.0), (0.4, 0.4), (0.5, 0.5))
+ONE_MODE = Mixture((-2.0,), (0.4,))
+#: Figure 3: coefficients without and with beta / alpha = 1.
+SURFACES = ((1.0, 1.0), (0.9, 0.9), (0.9, 0.85), (0.9, 0.95))
+#: Figure 4: a generator to the right of the data, at this time; the data fades away from left to right.
+DATA, AWAY, TIME, ALPHA = Mixture((0.0,), (1.0,)), Mixture((3.0,), (1.0,)), 0.3, 0.9
+SCALES, SHIFTS, RATIOS = (0.9, 1.1), (0.3, -0.3), (0.9, 0.94, 1.0, 1.06, 1.1)
+#: Data is rare where it is so many times less dense than generated samples.
+RARE = 1e-3
+
+
+def _rare() -> torch.Tensor:
+    x = torch.linspace(0.0, 9.0, 1801, dtype=torch.float64)
+    return x[DATA.density(x, TIME) < RARE * AWAY.density(x, TIME)]
+
+
+def _scaled(factor: float):
+    return lambda x, t: factor * DATA.velocity(x, t)
+
+
+def _shifted(by: float):
+    return lambda x, t: DATA.velocity(x, t) + by
+
+
+def figure_3_numbers() -> list[dict[str, float]]:
+    """For every pair of coefficients: the total loss, and the share of it on the side of the uncovered mode."""
+    x = torch.linspace(-7, 7, 1401, dtype=torch.float64)
+    rows = []
+    for alpha, beta in SURFACES:
+        surface = torch.stack([loss_at(TWO_MODES, ONE_MODE, alpha, beta, x, t) for t in _early_times()])
+        share = float(surface[:, x > 1].sum() / surface.sum())
+        total = float(surface.mean(0).sum() * (x[1] - x[0]))
+        rows.append({"alpha": alpha, "beta": beta, "loss": total, "share_at_uncovered_mode": share})
+    return rows
+
+
+def _early_times() -> list[float]:
+    """Times at which the modes are still apart."""
+    return [i / 100 for i in range(2, 41, 2)]
+
+
+def figure_4_numbers() -> dict[str, Any]:
+    """How far corrected teachers are from the truth where data is rare, relative to what was wrong, by beta / alpha."""
+    x = _rare()
+    truth = DATA.velocity(x, TIME)
+
+    def left(teacher, ratio: float) -> float:
+        corrected = corrected_teacher(DATA, AWAY, ALPHA, ALPHA * ratio, x, TIME, teacher)
+        return float((corrected - truth).norm() / (teacher(x, TIME) - truth).norm())
+
+    fine = [round(0.85 + 0.005 * i, 3) for i in range(53)]
+    scales = [
+        {
+            "factor": factor,
+            "left_by_ratio": {f"{ratio:g}": left(_scaled(factor), ratio) for ratio in RATIOS},
+            "best_ratio": min(fine, key=lambda ratio: left(_scaled(factor), ratio)),
+        }
+        for factor in SCALES
+    ]
+    shifts = [
+        {
+            "shift": shift,
+            "left_by_ratio": {f"{ratio:g}": left(_shifted(shift), ratio) for ratio in RATIOS},
+            "improved_between_velocities": {
+                f"{ratio:g}": corrected_range(shift, ratio) for ratio in RATIOS if ratio != 1
+            },
+        }
+        for shift in SHIFTS
+    ]
+    return {"alpha": ALPHA, "time": TIME, "scales": scales, "shifts": shifts}
+
+
+def student_numbers(shift: float = 0.4) -> list[dict[str, float]]:
+    """Where a Gaussian student ends that covers the data and learns from the velocities of data moved by `shift`."""
+    real = Mixture((0.0,), (1.5,))
+    moved = Mixture((shift,), (1.5,))
+    rows = []
+    for alpha, beta in ((1.0, 1.0), (0.9, 0.9), (0.9, 0.85), (0.9, 0.95)):
+        student = best_student(real, alpha, beta, moved.velocity)
+        rows.append({"alpha": alpha, "beta": beta, "mean": student.means[0], "std": student.stds[0], "teacher": shift})
+    return rows
+
+
+def figure_3() -> Figure:
+    """The loss over (x, t) for each pair of coefficients, and a cut through it."""
+    x = torch.linspace(-4.5, 4.5, 451, dtype=torch.float64)
+    times = [i / 100 for i in range(2, 100, 2)]
+    surfaces = [torch.stack([loss_at(TWO_MODES, ONE_MODE, a, b, x, t) for t in times]) for a, b in SURFACES]
+    figure, axes = plt.subplots(1, len(SURFACES) + 1, figsize=(17, 3.4), layout="constrained")
+    scale = LogNorm(1e-4, float(max(s.max() for s in surfaces)))
+    for axis, surface, (alpha, beta) in zip(axes, surfaces, SURFACES, strict=False):
+        image = axis.pcolormesh(x, times, surface.clamp(min=1e-4), norm=scale, cmap="viridis", rasterized=True)
+        axis.set(title=f"α = {alpha:g}, β = {beta:g}", xlabel="x")
+    axes[0].set_ylabel("t (0 is data)")
+    figure.colorbar(image, ax=list(axes[:-1]), label="loss at (x, t)", shrink=0.9)
+    cut, t = axes[-1], 0.2
+    behind = cut.twinx()
+    behind.fill_between(x, TWO_MODES.density(x, t), color="0.88", label="data")
+    behind.fill_between(x, ONE_MODE.density(x, t), color="0.6", alpha=0.4, label="generator")
+    behind.set(ylim=(0, 2.5), yticks=[])
+    for colour, style, (alpha, beta) in zip(COLOURS, ("-", "--", "-", ":"), SURFACES, strict=False):
+        loss = loss_at(TWO_MODES, ONE_MODE, alpha, beta, x, t)
+        cut.plot(x, loss, color=colour, ls=style, lw=2, label=f"α = {alpha:g}, β = {beta:g}")
+    cut.set(title=f"at t = {t}", xlabel="x", ylim=(0, 0.13), zorder=1)
+    cut.patch.set_visible(False)
+    cut.legend(frameon=False, fontsize=7, loc="upper left")
+    behind.legend(frameon=False, fontsize=7, loc="upper right")
+    return figure
+
+
+def figure_4() -> Figure:
+    """Velocities of wrong teachers and of what students of theirs are drawn to, where the data fades away."""
+    x = torch.linspace(0.5, 5.5, 401, dtype=torch.float64)
+    truth = DATA.velocity(x, TIME)
+    wrongs = [(f"at {c:g} times the true speed", _scaled(c)) for c in SCALES] + [
+        (f"off by {d:g}", _shifted(d)) for d in SHIFTS
+    ]
+    figure, axes = plt.subplots(1, len(wrongs), figsize=(17, 3.6), layout="constrained", sharey=True)
+    for axis, (title, teacher) in zip(axes, wrongs, strict=True):
+        axis.axvspan(float(_rare()[0]), 5.5, color="0.94")
+        axis.plot(x, torch.zeros_like(x), color="black", lw=1.5, label="the truth, f*")
+        axis.plot(x, teacher(x, TIME) - truth, color="0.5", ls="--", lw=2, label="teacher")
+        for colour, ratio in zip(COLOURS, RATIOS, strict=False):
+            corrected = corrected_teacher(DATA, AWAY, ALPHA, ALPHA * ratio, x, TIME, teacher)
+            axis.plot(x, corrected - truth, color=colour, lw=1.2, label=f"β/α = {ratio:g}")
+        axis.set(title=f"teacher {title}", xlabel="x (shaded: hardly any data)", ylim=(-0.8, 0.8))
+        axis.grid(alpha=0.25)
+    axes[0].set_ylabel("velocity, minus the true one")
+    axes[0].legend(frameon=False, fontsize=7, ncol=2, loc="lower left")
+    return figure
+
+
+def write_analysis(folder: Path) -> dict[str, Any]:
+    """Write figure3.png, figure4.png and analysis.json; returns what the last one holds."""
+    for name, figure in (("figure3.png", figure_3()), ("figure4.png", figure_4())):
+        with atomic_file(folder / name) as temporary:
+            figure.savefig(temporary, format="png", dpi=110)
+        plt.close(figure)
+    numbers = {"figure_3": figure_3_numbers(), "figure_4": figure_4_numbers(), "students": student_numbers()}
+    write_json(folder / "analysis.json", numbers)
+    return numbers

@@ -1,0 +1,63 @@
+"""The adversarial add-on's losses of one step, beside those of `updates`; the same conventions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from realuid.models import Condition, Discriminator
+from realuid.objectives import Adversarial
+from realuid.paths import Path
+from realuid.training.batches import Draw
+from realuid.training.updates import GeneratorCall
+
+
+def discriminator_loss(
+    discriminator: Discriminator,
+    generator: GeneratorCall,
+    adversarial: Adversarial,
+    path: Path,
+    generated: Draw,
+    real: Draw,
+    batch: int,
+) -> Tensor:
+    """lambda_D (E softplus(D(x_t^g)) + E softplus(-D(x_t^r))), in one pass, with the generator frozen.
+
+    Args:
+        discriminator: the one that learns (or its distributed wrapper).
+        generator: makes x_0^g from z; no graph is kept.
+        adversarial: the per-sample losses.
+        path: where x_t lives.
+        generated, real: draws at times near the data.
+        batch: size of the whole batch of either.
+    """
+    with torch.no_grad():
+        x_g = generator(generated.z, generated.condition)
+    eps = None if generated.eps is None else torch.cat([generated.eps, real.eps])
+    x_0, x_T = torch.cat([x_g, real.x_0]), torch.cat([generated.x_T, real.x_T])
+    t, condition = torch.cat([generated.t, real.t]), Condition.cat([generated.condition, real.condition])
+    x_t, _ = path.sample(x_0, x_T, t, eps)
+    on_generated, on_real = discriminator(x_t, t, condition, judge=True).split([len(x_g), len(real)])
+    fooled = adversarial.discriminator_on_generated(on_generated).sum()
+    return (fooled + adversarial.discriminator_on_real(on_real).sum()) / batch
+
+
+def deception_loss(
+    generator: GeneratorCall,
+    discriminator: Discriminator,
+    adversarial: Adversarial,
+    path: Path,
+    draw: Draw,
+    batch: int,
+) -> Tensor:
+    """lambda_G E softplus(-D(x_t^g)): the generator's side, with the discriminator frozen.
+
+    Args:
+        generator: the model that learns (or its distributed wrapper).
+        discriminator: its parameters must not require gradients.
+        adversarial, path, batch: as in `discriminator_loss`.
+        draw: noise, times near the data, labels.
+    """
+    x_0 = generator(draw.z, draw.condition)
+    x_t, _ = path.sample(x_0, draw.x_T, draw.t, draw.eps)
+    return adversarial.generator(discriminator(x_t, draw.t, draw.condition, judge=True)).sum() / batch

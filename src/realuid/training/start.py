@@ -1,0 +1,39 @@
+"""Where a fine-tuning run starts: a distilled generator, with the average of its weights that one chooses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from realuid.errors import CheckpointError
+from realuid.models import Generator
+from realuid.teachers import load_generator
+from realuid.training.checkpoints import Checkpoints
+
+
+def load_start(path: str | Path, ema: float | None = None) -> Generator:
+    """A distilled generator to go on from.
+
+    Args:
+        path: run folder, or anything else `load_generator` reads.
+        ema: decay of the average to take. None: of a run folder its best model, of a file its only average. A run
+            folder needs its checkpoints for any other: the newest one is read.
+
+    Raises:
+        CheckpointError: for a path without generator, or an average that is not there.
+    """
+    if ema is None:
+        return load_generator(path)
+    if not Path(path).is_dir():
+        return load_generator(path, key=str(ema))
+    generator = load_generator(path)
+    _, folder = Checkpoints(Path(path) / "checkpoints").latest()
+    weights, _, meta = Checkpoints.read(folder)
+    if ema not in meta["settings"]["ema"]:
+        decays = ", ".join(map(str, meta["settings"]["ema"]))
+        raise CheckpointError(f"'{path}' has no average of decay {ema}. Its averages: {decays}.")
+    with torch.no_grad():
+        for name, parameter in generator.named_parameters():
+            parameter.copy_(weights["ema"][f"{ema}.{name}"])
+    return generator

@@ -1,0 +1,59 @@
+"""Every experiment runs from end to end, in miniature, and reads back what it has made."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+spec = importlib.util.spec_from_file_location(
+    "experiments", Path(__file__).parents[2] / "benchmarks" / "experiments.py"
+)
+experiments = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(experiments)
+
+TINY = {
+    "name": "tiny",
+    "data": {"conditional": True},
+    "network": {"channels": [8], "blocks": 1, "attention_at": []},
+    "teacher": {"updates": 2, "batch": 16, "device": "cpu"},
+    "distill": {"updates": 2, "batch": 16, "fake_updates": 1, "device": "cpu", "quick_samples": 70},
+    "evaluate": {"samples": 70, "seeds": 1, "steps": 2},
+}
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    return ["--recipe", str(tmp_path / "tiny.yaml"), "--seeds", "1", "--out", str(tmp_path / "out")]
+
+
+@pytest.fixture(autouse=True)
+def quick_classifier(monkeypatch) -> None:
+    """Any features will do here."""
+    from realuid.metrics import features
+
+    real = features.train_classifier
+    monkeypatch.setattr(features, "train_classifier", lambda data, seed=0: real(data, seed, updates=5))
+
+
+@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
+def test_an_experiment_in_miniature(name: str, arguments, monkeypatch) -> None:
+    monkeypatch.setattr(experiments, "RATIOS", (0.98,))
+    rows = experiments.main([name, *arguments])
+    expected = {"correction": 4 * (1 + 3), "convergence": 4, "classes": 2 * 11, "finetune": 3}
+    assert len(rows) == expected[name] and all(r["mean"] >= 0 for r in rows)
+    monkeypatch.setattr(experiments, "run_student", None)  # nothing is made twice
+    monkeypatch.setattr(experiments, "run_teacher", None)
+    assert [r["mean"] for r in experiments.main([name, *arguments])] == [r["mean"] for r in rows]
+
+
+def test_a_faster_teacher_is_faster() -> None:
+    from conftest import small_teacher
+
+    teacher = small_teacher()
+    x, t = torch.randn(3, 1, 8, 8), torch.tensor([0.2, 0.5, 0.9])
+    torch.testing.assert_close(experiments.faster(teacher, 1.05)(x, t), 1.05 * teacher(x, t))

@@ -1,0 +1,190 @@
+"""Sweeps: which trials there are, when one is hopeless, and that killing one at any moment loses nothing finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from realuid.cli.main import main
+from realuid.errors import ConfigError
+from realuid.models import MLP, MatchingModel, save_pretrained
+from realuid.paths import make_path
+from realuid.recipes import SweepConfig, load_recipe
+from realuid.recipes.sweep import Trial, claimed, is_hopeless, make_trials, read_results, write_results
+from realuid.training import DistillConfig
+
+RECIPE = {
+    "name": "points",
+    "data": {"source": "toy:moons"},
+    "network": {"architecture": "mlp", "channels": [16], "blocks": 2},
+    "distill": {"updates": 40, "batch": 32, "fake_updates": 1, "evaluate_every": 10, "save_every": 10}
+    | {"quick_samples": 200, "device": "cpu", "generator_lr": 1e-3, "fake_lr": 1e-3, "log_every": 0},
+    "evaluate": {"samples": 300, "seeds": 1},
+    "sweep": {"alpha": [0.9, 1.0], "ratio": [0.98, 1.0], "hopeless": 0},
+}
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    (tmp_path / "points.yaml").write_text(yaml.safe_dump(RECIPE))
+    return tmp_path / "points.yaml"
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    import torch
+
+    torch.manual_seed(0)
+    return save_pretrained(MatchingModel(MLP(2, 16, 2), make_path("linear")), tmp_path / "teacher")
+
+
+def sweep(recipe: Path, teacher: Path, out: Path, *more: str) -> int:
+    return main(["sweep", str(recipe), "--teacher", str(teacher), "--out", str(out), *more])
+
+
+def test_a_grid_has_every_legal_setting_once_a_seed() -> None:
+    config = SweepConfig(alpha=(0.9, 1.0), ratio=(0.98, 1.0, 1.2), others={"fake_updates": (3.0, 5.0)}, seeds=2)
+    trials, refused = make_trials(config, DistillConfig(seed=7))
+    settings = [tuple(t.settings.values()) for t in trials]
+    legal = [(0.9, 0.98), (0.9, 1.0), (1.0, 1.0)]  # 1.2 asks for beta > 1, and alpha = 1 for beta = 1
+    assert settings == [(a, r, k, s) for a, r in legal for k in (3.0, 5.0) for s in (7, 8)]
+    assert len(refused) == 6 and "alpha = 0.9, ratio = 1.2" in refused[0] and "beta = 1.08 is outside" in refused[0]
+    built = trials[1].config(DistillConfig(updates=50))
+    assert (built.alpha, built.beta, built.seed, built.fake_updates) == (0.9, 0.882, 8, 3)
+    assert (built.evaluate_every, built.save_every) == (5, 5) and type(built.fake_updates) is int
+
+
+def test_a_random_search_is_legal_and_the_same_every_time() -> None:
+    config = SweepConfig(alpha=(0.8, 1.0), ratio=(0.9, 1.1), search="random", trials=50)
+    trials, refused = make_trials(config, DistillConfig())
+    assert refused == [] and len(trials) == 50 and trials == make_trials(config, DistillConfig())[0]
+    alphas, ratios = ([t.settings[k] for t in trials] for k in ("alpha", "ratio"))
+    assert min(alphas) >= 0.8 and max(alphas) - min(alphas) > 0.15 and max(ratios) - min(ratios) > 0.15
+    assert all(t.config(DistillConfig()).beta <= 1 for t in trials)
+    assert len({t.name for t in trials}) == 50
+
+
+def test_a_sweep_without_a_legal_setting_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no legal setting. alpha = 1, ratio = 0.9"):
+        make_trials(SweepConfig(alpha=(1.0,), ratio=(0.9,)), DistillConfig())
+    with pytest.raises(ConfigError, match=r"unknown setting 'gama'. Did you mean 'gamma'"):
+        SweepConfig(others={"gama": (0.9,)})
+
+
+def test_a_trial_is_hopeless_when_far_above_the_median_of_the_others() -> None:
+    def history(*fds: float) -> list[dict]:
+        return [{"update": 10 * (i + 1), "fd": fd} for i, fd in enumerate(fds)]
+
+    config = SweepConfig(hopeless=2.0, patience=0.25)
+    others = [history(9, 4, 1), history(12, 5, 1), history(10, 6, 1)]
+    assert is_hopeless(history(30, 11), others, config, 40)  # 11 > 2 x 5
+    assert not is_hopeless(history(30, 9), others, config, 40)
+    assert not is_hopeless(history(30, 8, 50), others, SweepConfig(hopeless=9.0), 40)  # its best counts
+    assert not is_hopeless(history(30, 11), others[:2], config, 40)  # too few to compare with
+    assert not is_hopeless(history(30, 11), others, config, 100)  # too early
+    assert not is_hopeless(history(30, 11), others, SweepConfig(hopeless=0.0), 40)
+
+
+def test_a_claim_is_exclusive_and_ends(tmp_path: Path) -> None:
+    with claimed(tmp_path / "a") as first, claimed(tmp_path / "a") as second, claimed(tmp_path / "b") as other:
+        assert (first, second, other) == (True, False, True)
+    with claimed(tmp_path / "a") as again:
+        assert again
+
+
+def test_hopeless_trials_stop_and_the_page_says_so(recipe, teacher, tmp_path, monkeypatch, capsys) -> None:
+    from realuid.metrics import Evaluator
+
+    fds = iter(
+        [5.0, 4.0, 3.0, 2.0, 2.5] * 3 + [50.0, 60.0, 70.0, 80.0, 80.0]
+    )  # four evaluations and a measurement each
+
+    class Scores:
+        kid = precision = recall = float("nan")
+
+        def __init__(self) -> None:
+            self.fd = next(fds)
+
+    monkeypatch.setattr(Evaluator, "score", lambda *a, **k: Scores())
+    arguments = ["--hopeless", "2", "--patience", "0.5", "--alpha", "0.8", "0.9"]
+    assert sweep(recipe, teacher, tmp_path / "s", *arguments) == 0
+    results = read_results(tmp_path / "s")
+    assert [r["status"] for r in results] == ["finished"] * 3 + ["stopped"]
+    assert [r["fd"] for r in results] == [2.5, 2.5, 2.5, 50.0]
+    assert [h["update"] for h in results[3]["history"]] == [10, 20]
+    page = (tmp_path / "s" / "sweep.html").read_text()
+    assert page.count("<svg") == 2 and "4 of 4 trials finished" in page and "stopped" in page
+    assert "FD stopped" in capsys.readouterr().out
+    assert not list((tmp_path / "s").glob("trials/*/checkpoints"))
+
+
+def test_a_killed_sweep_resumes_without_losing_a_finished_trial(recipe, teacher, tmp_path: Path) -> None:
+    """Killed in the middle of its third trial: the finished ones stay as they are, the half-finished one ends as it
+    would have without the kill, and so do the rest."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert sweep(recipe, teacher, whole) == 0
+    command = [sys.executable, "-m", "realuid.cli.main", "sweep", str(recipe), "--teacher", str(teacher)]
+    process = subprocess.Popen(
+        [*command, "--out", str(cut)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    third = cut / "trials" / make_trials(load_recipe(str(recipe)).sweep, DistillConfig())[0][2].name
+    deadline = time.monotonic() + 120
+    while not (third / "checkpoints" / "0000010").is_dir():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = {p: p.read_bytes() for p in cut.glob("trials/*/result.json")}
+    assert len(finished) == 2
+    assert sweep(recipe, teacher, cut) == 2  # without --resume nothing is touched
+    assert sweep(recipe, teacher, cut, "--resume") == 0
+    assert all(p.read_bytes() == content for p, content in finished.items())
+
+    def figures(folder: Path) -> list:
+        return [{k: v for k, v in r.items() if k != "seconds"} for r in read_results(folder)]
+
+    assert figures(cut) == figures(whole) and len(figures(cut)) == 3
+    rows = json.loads((cut / "results.json").read_text())["settings"]
+    assert [row["fd_mean"] for row in rows] == sorted((row["fd_mean"] for row in rows), reverse=True)
+
+
+def test_two_processes_share_the_trials(recipe, teacher, tmp_path: Path) -> None:
+    assert sweep(recipe, teacher, tmp_path / "s", "--processes", "2", "--distill.updates", "10") == 0
+    assert [r["status"] for r in read_results(tmp_path / "s")] == ["finished"] * 3
+
+
+def test_results_average_seeds_and_put_the_best_last(recipe, tmp_path: Path) -> None:
+    fds = {(0.9, 0.98): (5.0, 3.0), (0.9, 1.0): (9.0, 7.0), (1.0, 1.0): (6.0, None)}
+    for (alpha, ratio), values in fds.items():
+        for seed, fd in enumerate(values):
+            folder = tmp_path / "trials" / f"{alpha}-{ratio}-{seed}"
+            folder.mkdir(parents=True)
+            result = {
+                "settings": {"alpha": alpha, "ratio": ratio, "seed": seed},
+                "beta": alpha * ratio,
+                "fd": 99.0 if fd is None else fd,
+                "status": "stopped" if fd is None else "finished",
+                "history": [{"update": 10 * i, "fd": 20 / i + (fd or 30)} for i in range(1, 5)],
+            }
+            (folder / "result.json").write_text(json.dumps(result))
+    rows = write_results(load_recipe(str(recipe)), Path("t"), tmp_path)["settings"]
+    assert [(row["fd_mean"], row["finished"]) for row in rows] == [(8.0, 2), (6.0, 1), (4.0, 2)]
+    assert rows[-1]["fd_std"] == pytest.approx(2**0.5) and rows[-1]["settings"] == {"alpha": 0.9, "ratio": 0.98}
+    page = (tmp_path / "sweep.html").read_text()
+    assert "Best: alpha 0.9, beta 0.882, FD 4" in page and page.count("<svg") == 2
+    assert page.index("8.000") < page.index("6.000") < page.index("4.000")
+
+
+def test_names_of_trials_tell_their_settings() -> None:
+    assert Trial(3, {"alpha": 0.92, "ratio": 1.02, "seed": 1}).name == "003-alpha=0.92-ratio=1.02-seed=1"
