@@ -179,7 +179,7 @@ def test_damaged_pipelines_and_those_of_many_steps(tmp_path):
         assert not is_one_step(tmp_path)
     index.write_text('{"_class_name": "ConsistencyModelPipeline"}')
     assert is_one_step(tmp_path)
-    with pytest.raises(CheckpointError, match="cannot be read as a one-step pipeline"):
+    with pytest.raises(CheckpointError, match="no weights in"):
         load_any(tmp_path)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -23,12 +25,16 @@ class Generator(nn.Module):
         model: the matching model that becomes the generator; distillation starts from the teacher's weights.
         t_init: start time in (0, t_max]. t_max is the paper's form (for flow G(z) = z - f(z, 1)). Below it is SiD's
             sigma_init = b / a, by default 2.5: t = 0.714 on the linear path.
+
+    Attributes:
+        about: how it was made (teacher, data, settings), JSON-ready, where its files or the run say so.
     """
 
     def __init__(self, model: MatchingModel, t_init: float | None = None):
         super().__init__()
         path = model.path
         self.model = model
+        self.about: dict[str, Any] = {}
         self.t_init = path.time_at_noise_ratio(SIGMA_INIT) if t_init is None else float(t_init)
         if not path.t_min < self.t_init <= path.t_max:
             raise ConfigError(

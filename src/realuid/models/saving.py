@@ -145,6 +145,9 @@ def _rebuild(
         reason = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)[:500]
         raise CheckpointError(f"'{where}' does not describe a model ({reason}).") from error
     load_strictly(model, weights, where)
+    if isinstance(model, Generator):
+        own = describe(model)
+        model.about = {name: value for name, value in config.items() if name not in own}
     return model.eval()
 
 

@@ -140,9 +140,17 @@ def run_student(
             "distillation": to_dict(config),
             **(about or {}),
         },
-        files={RECIPE: dump_recipe(dataclasses.replace(recipe, distill=config)), TEACHER: f"{teacher_name}\n"},
+        files={
+            RECIPE: dump_recipe(dataclasses.replace(recipe, distill=config)),
+            TEACHER: f"{_lasting(teacher_name)}\n",
+        },
         hopeless=hopeless,
     )
+
+
+def _lasting(name: str) -> str:
+    """The name of a teacher from wherever the run is resumed: an absolute path, or the id on a hub it was."""
+    return str(Path(name).resolve()) if name and Path(name).exists() else name
 
 
 def run_named_student(
