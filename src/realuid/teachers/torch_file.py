@@ -14,7 +14,7 @@ import torch
 from realuid.errors import CheckpointError
 
 #: Classes besides plain values that trainers put into their files and that do nothing when made: their options.
-_HARMLESS = [argparse.Namespace]
+_HARMLESS: list = [argparse.Namespace]
 
 
 def read_torch_file(path: str | Path) -> dict[Any, Any]:
