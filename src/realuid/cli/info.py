@@ -54,7 +54,8 @@ def run(arguments: Sequence[str]) -> None:
 def _data(source: str) -> None:
     data = load_dataset(source)
     classes = f", {data.num_classes} classes" if data.num_classes else ""
-    console.print(f"{data.name}: {len(data)} samples of shape {data.shape}{classes}", highlight=False)
+    pairs = ", in pairs with their sources" if data.sources is not None else ""
+    console.print(f"{data.name}: {len(data)} samples of shape {data.shape}{classes}{pairs}", highlight=False)
 
 
 def _student(what: str) -> None:
