@@ -133,9 +133,8 @@ class ProgramStudent(Student):
     """
 
     def __init__(self, path: Path):
-        self.program, about = read_program(path)
+        self.program, self.module, about = read_program(path)
         super().__init__(Contract.from_json(about, str(path)))
-        self.module = self.program.module()
 
     def run(self, inputs: tuple[Tensor, ...]) -> Tensor:
         return self.module(*inputs)
