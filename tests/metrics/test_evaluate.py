@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+import types
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -125,6 +128,26 @@ def test_inception_says_what_is_missing(digits) -> None:
         make_extractor("inception", digits, "nowhere.pth")
     with pytest.raises(ConfigError, match="Allowed: classifier, inception"):
         make_extractor("vgg", digits)
+
+
+def test_statistics_of_other_inception_weights_are_others(digits, tmp_path, monkeypatch) -> None:
+    """A stand-in for torch-fidelity's network, which reads a file of weights as it does."""
+
+    class Network(torch.nn.Linear):
+        def __init__(self, name, features, feature_extractor_weights_path):
+            super().__init__(1, 1)
+            self.load_state_dict(torch.load(feature_extractor_weights_path))
+
+    module = types.ModuleType("torch_fidelity.feature_extractor_inceptionv3")
+    module.FeatureExtractorInceptionV3 = Network
+    monkeypatch.setitem(sys.modules, "torch_fidelity", types.ModuleType("torch_fidelity"))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    keys = []
+    for number, weight in enumerate((1.0, 2.0, 1.0)):
+        path = tmp_path / f"{number}.pth"
+        torch.save({"weight": torch.full((1, 1), weight), "bias": torch.zeros(1)}, path)
+        keys.append(make_extractor("inception", digits, str(path)).key)
+    assert keys[0] == keys[2] != keys[1] and keys[0].startswith("inception-")
 
 
 def test_the_reference_of_sorted_data_is_a_random_part(digits, monkeypatch) -> None:

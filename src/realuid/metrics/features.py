@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from realuid.data import Dataset, to_float
 from realuid.errors import ConfigError
 from realuid.files import atomic_file
+from realuid.models import fingerprint
 from realuid.seeds import mix, stream
 
 #: Part of the cache's keys; to be raised when the classifier or its training changes.
@@ -172,7 +173,7 @@ class Inception(FeatureExtractor):
                 "pip install 'realuid[fid]', or use the 'classifier' extractor."
             ) from error
         self.network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=weights)
-        self.num_features, self.key = 2048, "inception"
+        self.num_features, self.key = 2048, f"inception-{fingerprint(self.network)}"
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1] == 1:
