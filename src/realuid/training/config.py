@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+from realuid.devices import check_device
 from realuid.errors import ConfigError
 from realuid.objectives import (
     PUBLISHED_RATIO,
@@ -42,8 +43,8 @@ class LoopConfig:
     flip: bool = False
     #: Seed of weights, noise, times and the order of the data.
     seed: int = 0
-    #: 'auto' takes an accelerator if there is one.
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    #: auto (CUDA where there is one), cpu or cuda.
+    device: str = "auto"
     #: Updates between lines of metrics.jsonl. 0: never.
     log_every: int = 20
     #: Updates between evaluations (quick FD, which also picks the best checkpoint). 0: never.
@@ -60,6 +61,7 @@ class LoopConfig:
     wandb: str | None = None
 
     def __post_init__(self) -> None:
+        check_device(self.device)
         for name in ("updates", "batch", "keep", "quick_samples"):
             _at_least(name, getattr(self, name), 1)
         for name in ("micro_batch", "warmup", "log_every", "evaluate_every", "sample_every", "save_every"):

@@ -245,7 +245,7 @@ def distill_teacher(
     check_fits(teacher, data)
     for sentence in advice(config.make_objective(), fine_tuning=isinstance(start, Generator)):
         warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
-    accelerator = make_accelerator(config, Path(folder))
+    accelerator = make_accelerator(config)
     if teacher.codec:
         if config.flip:
             raise ConfigError(

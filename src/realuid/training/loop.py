@@ -23,7 +23,7 @@ from realuid.models import Generator, MatchingModel, OwnNetwork, from_pretrained
 from realuid.training.checkpoints import Checkpoints
 from realuid.training.config import LoopConfig, to_dict
 from realuid.training.ema import EMA
-from realuid.training.log import Means, RunLog, Throughput
+from realuid.training.log import Means, RunLog, Throughput, check_wandb
 from realuid.training.player import Player
 
 #: Seed of the samples in grids and quick FDs: the same noise every time, so that progress can be seen.
@@ -97,6 +97,7 @@ class Run:
         files: dict[str, str] | None = None,
         hopeless: Hopeless | None = None,
     ):
+        check_wandb(config.wandb)
         self.task, self.config, self.folder, self.accelerator = task, config, folder, accelerator
         self.evaluator, self.about, self.files = evaluator, about or {}, files or {}
         self.hopeless, self.stopped = hopeless, False

@@ -111,7 +111,7 @@ def train_teacher(
     Returns:
         the averaged model: the best by quick FD, or the last where none was measured.
     """
-    accelerator = make_accelerator(config, Path(folder))
+    accelerator = make_accelerator(config)
     task = TeacherTask(model, data, config, accelerator)
     trained = Run(task, config, Path(folder), accelerator, evaluator, about, files).start(resume)
     assert isinstance(trained, MatchingModel)
