@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -164,6 +165,22 @@ def test_an_unknown_option_exits_with_2(capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["train", "demo", "--learning-rate", "1"])
     assert stop.value.code == 2
+
+
+def test_what_nobody_foresaw_is_one_line_and_a_file(capsys, tmp_path, monkeypatch) -> None:
+    def fail(arguments) -> None:
+        raise KeyError("nobody\nforesaw this")
+
+    monkeypatch.setattr("realuid.cli.info.run", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert main(["info"]) == 1
+    said = capsys.readouterr().err
+    (log,) = tmp_path.iterdir()
+    assert said == f"realuid: unexpected error: KeyError: 'nobody\\nforesaw this' (traceback: {log})\n"
+    assert "in fail" in log.read_text()
+    monkeypatch.setenv("REALUID_DEBUG", "1")
+    main(["info"])
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
 def test_damaged_weights(capsys, tmp_path, model) -> None:

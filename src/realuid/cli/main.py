@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import tempfile
+import traceback
 import warnings
 from collections.abc import Sequence
 
@@ -46,7 +48,7 @@ def overview() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code: 0 done, 2 a mistake in what was asked, 130 interrupted."""
+    """Run a command line; returns the exit code: 0 done, 1 a defect of ours, 2 a mistake in what was asked, 130 stopped."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview())
@@ -66,7 +68,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("realuid: interrupted; `--resume` continues from the last checkpoint", file=sys.stderr)
         return 130
+    except Exception as error:
+        return _defect(error)
     return 0
+
+
+def _defect(error: Exception) -> int:
+    """What nobody foresaw, in one line that says where the traceback is; with $REALUID_DEBUG it is printed."""
+    story = "".join(traceback.format_exception(error))
+    if os.environ.get("REALUID_DEBUG"):
+        print(story, file=sys.stderr)
+    with tempfile.NamedTemporaryFile("w", prefix="realuid-", suffix=".log", delete=False) as file:
+        file.write(story)
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    print(f"realuid: unexpected error: {reason} (traceback: {file.name})", file=sys.stderr)
+    return 1
 
 
 def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:
