@@ -190,7 +190,7 @@ def test_damaged_weights(capsys, tmp_path, model) -> None:
 
 
 def test_settings_of_dataclasses_are_checked_on_the_command_line(capsys, tmp_path) -> None:
-    check(capsys, tmp_path / "r", "train", "--lr", "-1", "--out", tmp_path / "r", says=("lr = -1.0", "positive"))
+    check(capsys, tmp_path / "r", "train", "--lr", "-1", "--out", tmp_path / "r", says=("lr = -1.0", "(0, inf)"))
     check(capsys, tmp_path / "r", "train", "--updates", "0", "--out", tmp_path / "r", says=("updates = 0",))
     if not torch.cuda.is_available():
         check(capsys, tmp_path / "r", "train", "--device", "cuda", "--out", tmp_path / "r", says=("no CUDA device",))
