@@ -34,7 +34,7 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 def check_range(config: Any, interval: str, *names: str) -> None:
-    """Raise ConfigError unless numbers, or all numbers of a tuple, lie in an interval such as '[0, 1)' or '(0, inf]'."""
+    """Raise ConfigError unless numbers, or all numbers of a tuple, lie in an interval such as '[0, 1)'."""
     low, high = (float(end) for end in interval[1:-1].split(","))
     for name in names:
         value = getattr(config, name)

@@ -10,7 +10,8 @@ from typing import Any
 from rich.table import Table
 
 from realuid.cli.options import console, parse, replace, split_recipe
-from realuid.recipes import DataConfig, EvaluateConfig, dump_recipe
+from realuid.recipes import DataConfig, EvaluateConfig
+from realuid.recipes.estimate import describe_demo
 from realuid.recipes.run import run_demo
 
 
@@ -22,7 +23,7 @@ class Options:
     evaluate: EvaluateConfig
     #: Folder for everything; an earlier demo there is replaced.
     out: Path = Path("runs/demo")
-    #: Print the resolved configuration and stop.
+    #: Print the resolved configuration, parameter count and estimates, and stop.
     dry_run: bool = False
 
 
@@ -32,7 +33,7 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(Options, "demo", rest, Options(recipe.data, recipe.evaluate), "RECIPE")
     recipe = replace(recipe, data=options.data, evaluate=options.evaluate)
     if options.dry_run:
-        console.print(dump_recipe(recipe), highlight=False, markup=False)
+        console.print(describe_demo(recipe), highlight=False, markup=False)
         return
     results = run_demo(recipe, options.out, say=console.print)
     console.print(results_table(results), soft_wrap=False)

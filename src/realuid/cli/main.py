@@ -48,7 +48,7 @@ def overview() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code: 0 done, 1 a defect of ours, 2 a mistake in what was asked, 130 stopped."""
+    """Run a command line; returns the exit code: 0 done, 1 a defect, 2 a mistake in what was asked, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview())

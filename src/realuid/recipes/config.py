@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -117,6 +118,8 @@ class SweepConfig:
                 raise ConfigError(f"sweep.others: {unknown_name('setting', name, allowed)}")
 
 
+#: What a student may be called: it has a folder of that name beside the teacher's.
+_FOLDER = re.compile(r"\w[\w.=+-]*")
 #: Keys of a student that are not settings of its distillation.
 _START = ("start", "start_ema")
 
@@ -150,6 +153,11 @@ class Recipe:
     def __post_init__(self) -> None:
         names = list(self.students)
         for i, name in enumerate(names):
+            if name == "teacher" or not _FOLDER.fullmatch(name):
+                raise ConfigError(
+                    f"students: '{name}' is no name for a student, which becomes a folder's. Needed are letters, "
+                    "digits and _ . = + - after a first letter or digit, and not 'teacher'."
+                )
             self.student(name)
             if (origin := self.origin(name)) and origin.student not in names[:i]:
                 earlier = ", ".join(names[:i]) or "none"
