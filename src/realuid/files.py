@@ -120,8 +120,8 @@ def write_checksums(folder: Path) -> None:
 def damage(folder: Path) -> str | None:
     """What is wrong with a folder written with checksums, or None if it is whole."""
     try:
-        sums = json.loads((folder / CHECKSUMS).read_text())
-    except (OSError, ValueError):
+        sums = dict(json.loads((folder / CHECKSUMS).read_text()))
+    except (OSError, ValueError, TypeError):
         return f"{CHECKSUMS} is missing or unreadable"
     for name, expected in sums.items():
         path = folder / name

@@ -103,6 +103,44 @@ def test_a_label_for_every_image_or_an_error(tmp_path: Path, pixels: np.ndarray)
         load_dataset(str(path))
 
 
+@pytest.mark.parametrize("label", [-1, 1.5, 10**9, "cat", None, [0]])
+def test_labels_are_classes_counted_from_zero(tmp_path: Path, pixels: np.ndarray, label: object) -> None:
+    (tmp_path / "a.png").write_bytes(png(pixels[0]))
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": [["a.png", label]]}))
+    with pytest.raises(DataError, match=r"^dataset.json of '.*' (has labels from|is not)"):
+        load_dataset(str(tmp_path))
+
+
+def test_photographs_are_turned_as_their_camera_says(tmp_path: Path, pixels: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: to be turned clockwise by a quarter
+    Image.fromarray(pixels[0]).save(tmp_path / "a.png", exif=exif)
+    values = load_dataset(str(tmp_path)).values
+    assert np.array_equal(values[0].permute(1, 2, 0).numpy(), np.rot90(pixels[0], -1))
+
+
+def test_sixteen_bit_grey_keeps_its_range(tmp_path: Path) -> None:
+    levels = np.array([[0, 255, 256, 32768, 65535]], dtype=np.uint16)
+    (tmp_path / "a.png").write_bytes(png(levels))
+    assert load_dataset(str(tmp_path)).values.flatten().tolist() == [0, 0, 1, 128, 255]
+
+
+@pytest.mark.parametrize("cut", [20, 40, 60])
+def test_a_damaged_image_is_named(tmp_path: Path, pixels: np.ndarray, cut: int) -> None:
+    content = bytearray(png(pixels[0]))
+    content[cut : cut + 8] = b"\xff" * 8
+    (tmp_path / "a.png").write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"'a.png' is not an image"):
+        load_dataset(str(tmp_path))
+
+
+def test_an_image_too_large_to_be_one_is_named(tmp_path: Path, pixels: np.ndarray, monkeypatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # Pillow's guard against decompression bombs
+    (tmp_path / "a.png").write_bytes(png(pixels[0]))
+    with pytest.raises(DataError, match=r"'a.png' is not an image"):
+        load_dataset(str(tmp_path))
+
+
 def test_samples_written_as_zip_or_folder_read_back(tmp_path: Path) -> None:
     x = torch.rand(5, 1, 4, 4) * 2 - 1
     labels = torch.tensor([1, 0, 1, 0, 1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from conftest import small_teacher
 from realuid.errors import ConfigError
 from realuid.training import TeacherConfig, train_teacher
 from realuid.training.accelerate import make_accelerator
-from realuid.training.log import RunLog
+from realuid.training.log import RunLog, Throughput
 
 CONFIG = TeacherConfig(updates=2, batch=8, log_every=1, device="cpu")
 
@@ -79,3 +80,30 @@ def test_a_process_may_change_its_device(monkeypatch) -> None:
     assert make_accelerator(CONFIG).device == torch.device("meta")
     monkeypatch.undo()
     assert make_accelerator(CONFIG).device == torch.device("cpu")
+
+
+def test_images_per_second_leaves_pauses_out(monkeypatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("realuid.training.log.time.perf_counter", lambda: now[0])
+    throughput = Throughput()
+    throughput.images = 60
+    now[0] += 2
+    with throughput.paused():  # an evaluation
+        now[0] += 10
+    now[0] += 1
+    assert throughput.read() == 20
+
+
+def test_a_run_does_not_count_its_evaluations(digits, tmp_path: Path, monkeypatch) -> None:
+    """Evaluations of half a second each: a run that counted them would make at most 32 images a second."""
+
+    class Slow:
+        def score(self, samples, full):
+            time.sleep(0.5)
+            return types.SimpleNamespace(fd=1.0)
+
+    config = TeacherConfig(updates=6, batch=16, log_every=1, evaluate_every=1, device="cpu")
+    train_teacher(small_teacher(), digits, config, tmp_path / "run", evaluator=Slow())
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rates = [line["images_per_second"] for line in lines if "images_per_second" in line]
+    assert max(rates[1:]) > 32

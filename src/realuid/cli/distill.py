@@ -14,6 +14,7 @@ from realuid.cli.options import (
     parse,
     recipe_of_run,
     refuse_existing,
+    refuse_settings,
     replace,
     say_result,
     split_recipe,
@@ -38,7 +39,7 @@ class Options:
     data: DataConfig
     distill: Annotated[DistillConfig, tyro.conf.arg(name="")]
     #: The teacher: a folder of realuid or diffusers, a file of EDM, torchcfm or the RealUID authors, or a hub id;
-    #: --resume takes the one the run was started with.
+    #: --resume takes the one the run was started with, unless told where it is now.
     teacher: str = "runs/teacher"
     #: Which of the teacher's weights, where a file holds several: the decay of an average, or 'raw'.
     key: str | None = None
@@ -71,11 +72,14 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError("--start-ema without --start: say which distilled generator to start from.")
     chain = [*recipe.ancestors(student), student] if student and options.start is None else []
     stages = chain if len(chain) > 1 else []
-    asked, source = replace(recipe, data=options.data, distill=options.distill), options.teacher
+    asked, source, key = replace(recipe, data=options.data, distill=options.distill), options.teacher, options.key
     if options.resume:
-        first = options.out / stages[0] if stages else options.out
-        asked, source = asked if stages else recipe_of_run(first), teacher_of_run(first)
-    teacher = load_teacher(source, key=options.key)
+        if not any(word.split("=")[0] == "--teacher" for word in rest):
+            source, key = teacher_of_run(options.out / stages[0] if stages else options.out)
+        if not stages:
+            refuse_settings(rest, "--teacher", "--key")
+            asked = recipe_of_run(options.out)
+    teacher = load_teacher(source, key=key)
     if options.dry_run:
         console.print(describe_student_run(asked, teacher), highlight=False, markup=False)
         return

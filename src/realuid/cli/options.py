@@ -100,3 +100,20 @@ def refuse_existing(folder: Path, resume: bool) -> None:
     """A run never overwrites another one unless told to go on with it."""
     if not resume and Checkpoints(folder / "checkpoints").steps():
         raise ConfigError(f"'{folder}' already holds a run. Pass --resume to continue it, or another --out.")
+
+
+def refuse_settings(words: Sequence[str], *allowed: str) -> None:
+    """A resumed run goes on with the settings it was started with, so others are an error instead of having no effect.
+
+    Args:
+        words: of the command line.
+        allowed: options beside --resume, --out and --dry-run that are listened to.
+    """
+    allowed = ("--resume", "--out", "--dry-run", *allowed)
+    for word in words:
+        name = word.split("=")[0].replace("_", "-")
+        if name.startswith("--") and name not in allowed:
+            raise ConfigError(
+                f"{name} with --resume: a run goes on with the settings it was started with. Leave it out, or start "
+                "another run in another --out."
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import operator
 import os
 import zipfile
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from realuid.data.dataset import Dataset
@@ -20,10 +21,12 @@ from realuid.errors import DataError
 
 LABELS = "dataset.json"
 _MODES = {1: "L", 3: "RGB"}
+#: More classes than any data set has: a larger label is a mistake, and would cost its size in memory.
+_CLASSES = 1_000_000
 
 
 def decode(content: bytes, name: str, channels: int | None, resolution: int | None) -> np.ndarray:
-    """One encoded image to uint8, shape (h, w, c).
+    """One encoded image to uint8, shape (h, w, c), turned as its EXIF data say; 16-bit grey keeps its upper byte.
 
     Args:
         content: PNG, JPEG, ... as bytes.
@@ -33,8 +36,11 @@ def decode(content: bytes, name: str, channels: int | None, resolution: int | No
     """
     try:
         with Image.open(io.BytesIO(content)) as opened:
-            image = opened.convert(_MODES[channels or (1 if opened.mode in ("L", "1", "LA", "I;16") else 3)])
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith("I;16"):  # which Pillow would clip at 255
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            image = image.convert(_MODES[channels or (1 if image.mode in ("L", "1", "LA") else 3)])
+    except Exception as error:  # decoders of damaged files raise nearly every type
         raise DataError(f"'{name}' is not an image that can be read. Remove it or repair it.") from error
     if resolution and image.size != (resolution, resolution):
         side = min(image.size)
@@ -120,8 +126,8 @@ def _read_labels(source: str, names: Sequence[str], listing: bytes | None) -> Te
         return None
     try:
         pairs = json.loads(listing)["labels"]
-        table = {} if pairs is None else {name: int(label) for name, label in pairs}
-    except (ValueError, KeyError, TypeError) as error:
+        table = {} if pairs is None else {name: operator.index(label) for name, label in pairs}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{LABELS} of '{source}' is not {{\"labels\": [[name, class], ...]}} ({type(error).__name__})."
         ) from error
@@ -130,4 +136,9 @@ def _read_labels(source: str, names: Sequence[str], listing: bytes | None) -> Te
     missing = next((name for name in names if name not in table), None)
     if missing is not None:
         raise DataError(f"{LABELS} of '{source}' has no label for '{missing}'.")
-    return torch.tensor([table[name] for name in names])
+    labels = torch.tensor([table[name] for name in names])
+    if not 0 <= labels.min() <= labels.max() < _CLASSES:
+        raise DataError(
+            f"{LABELS} of '{source}' has labels from {labels.min()} to {labels.max()}. Allowed are 0 to {_CLASSES - 1}."
+        )
+    return labels

@@ -19,7 +19,7 @@ from realuid.data import Dataset, to_uint8
 from realuid.files import atomic_file
 from realuid.metrics.features import FeatureExtractor, cache_folder
 from realuid.metrics.manifold import precision_recall
-from realuid.seeds import mix, stream
+from realuid.seeds import mix, seeded, stream
 
 #: Kernel distance, precision and recall compare at most this many samples of either side.
 _KEPT = 10_000
@@ -145,9 +145,8 @@ class Evaluator:
 
     def _kid(self, generated: Tensor, seed: int) -> float:
         real = self.reference["features"]
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        with warnings.catch_warnings(), seeded(mix(seed, "kid")):
             warnings.simplefilter("ignore")  # that features are buffered is what is wanted
-            torch.manual_seed(mix(seed, "kid"))
             size = min(1000, len(real), len(generated))
             kid = KernelInceptionDistance(feature=_Features(self.extractor.num_features), subsets=50, subset_size=size)
             kid.update(real.double(), real=True)

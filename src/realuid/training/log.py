@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +143,7 @@ def _update_of(line: str) -> int:
 
 
 class Throughput:
-    """Images a second since the last reading."""
+    """Images a second since the last reading, pauses left out."""
 
     def __init__(self) -> None:
         self.since, self.images = time.perf_counter(), 0
@@ -152,3 +154,12 @@ class Throughput:
         rate = self.images / max(now - self.since, 1e-9)
         self.since, self.images = now, 0
         return rate
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens in the `with` block is no training; the device must have nothing left to do before it."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.since += time.perf_counter() - start

@@ -160,13 +160,14 @@ class Run:
             means = self.task.summary(self.means.read(self.accelerator))
             means |= {"images": done * self.task.images_per_update, "images_per_second": self.throughput.read()}
             log.write(done, means, note=self._note())
-        if due(self.config.sample_every) and self.accelerator.is_main_process:
-            self._grid()
-        if due(self.config.evaluate_every) and self.evaluator is not None:
-            log.write(done, self._evaluate(), note=self._note())
-            self.stopped = not last and self.hopeless is not None and self.hopeless(self.progress.history)
-        if last or (self.config.save_every and done % self.config.save_every == 0):
-            self._save()
+        with self.throughput.paused():
+            if due(self.config.sample_every) and self.accelerator.is_main_process:
+                self._grid()
+            if due(self.config.evaluate_every) and self.evaluator is not None:
+                log.write(done, self._evaluate(), note=self._note())
+                self.stopped = not last and self.hopeless is not None and self.hopeless(self.progress.history)
+            if last or (self.config.save_every and done % self.config.save_every == 0):
+                self._save()
 
     def _note(self) -> str:
         fd = next((entry["fd"] for entry in reversed(self.progress.history)), None)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
@@ -15,7 +14,7 @@ from realuid.errors import DataError
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel
 from realuid.sampling import balanced_labels, generate
-from realuid.seeds import mix
+from realuid.seeds import mix, seeded
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches, micro_batches
 from realuid.training.config import TeacherConfig
@@ -58,14 +57,14 @@ class TeacherTask(Task):
     def update(self, number: int) -> dict[str, Tensor]:
         """One step of the teacher."""
         draw = self.batches.real("teacher", number, self.config.batch)
-        torch.manual_seed(mix(self.config.seed, "dropout", number, self.batches.rank))
         losses = [
             lambda model, part=part: teacher_loss(
                 model, self.model.path, self.model.prediction, part, self.config.batch
             )
             for part in micro_batches(draw, parts_of(len(draw), self.config.micro_batch))
         ]
-        return self.learner.step(number, losses)
+        with seeded(mix(self.config.seed, "dropout", number, self.batches.rank)):
+            return self.learner.step(number, losses)
 
     def sample(self, model: nn.Module, count: int, seed: int) -> Iterator[Tensor]:
         """Multi-step samples, class-balanced."""
