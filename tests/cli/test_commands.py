@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from PIL import Image
 
 from realuid.cli.main import COMMANDS, main
 from realuid.data import load_dataset
+from realuid.data.writers import write_samples
 from realuid.metrics import features, train_classifier
 from realuid.models import Generator, from_pretrained, save_pretrained
+from realuid.models.saving import read_config
 from realuid.recipes import load_recipe
 from realuid.sampling import generate
 
@@ -107,6 +110,33 @@ def test_distill_makes_a_generator_and_resumes_with_its_teacher(tmp_path: Path, 
     realuid("distill", "--resume", "--out", out)
     after = from_pretrained(out / "model").state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_a_run_resumes_from_another_folder_as_what_it_was(tmp_path, recipe, model, monkeypatch) -> None:
+    """Fine-tuned, on data in a folder of a relative name, with a teacher that is one of several in a file."""
+    asked: list[tuple[str, str | None]] = []
+
+    def load(source, key=None):
+        asked.append((str(source), key))
+        return from_pretrained(model)
+
+    monkeypatch.setattr("realuid.cli.distill.load_teacher", load)
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write_samples([torch.rand(40, 1, 8, 8) * 2 - 1], Path("images"))
+    start = save_pretrained(Generator(small_teacher()), tmp_path / "start")
+    words = ("--teacher", "file", "--key", "raw", "--data.source", "images", "--start", start, "--trust-teacher")
+    realuid("distill", recipe, *words, "--out", tmp_path / "run")
+    about, weights = read_config(tmp_path / "run" / "model"), from_pretrained(tmp_path / "run" / "model").state_dict()
+    assert about["start"]["student"] == str(start) and about["teacher_key"] == "raw"
+    for gone in ("model", "checkpoints/0000004"):
+        shutil.rmtree(tmp_path / "run" / gone)
+    monkeypatch.chdir(tmp_path / "there")
+    realuid("distill", "--resume", "--out", tmp_path / "run")
+    assert asked == [("file", "raw")] * 2
+    assert read_config(tmp_path / "run" / "model") == about
+    assert all(torch.equal(v, weights[k]) for k, v in from_pretrained(tmp_path / "run" / "model").state_dict().items())
 
 
 @pytest.mark.parametrize("command", ["train", "distill", "demo"])

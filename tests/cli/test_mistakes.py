@@ -149,6 +149,14 @@ def test_resuming_nothing(capsys, tmp_path) -> None:
     check(capsys, tmp_path / "run", "distill", "--resume", "--out", tmp_path / "run", says=("nothing to resume",))
 
 
+@pytest.mark.parametrize("command", ["train", "distill"])
+def test_settings_of_a_resumed_run_cannot_be_changed(capsys, tmp_path, command) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "teacher.txt").write_text("somewhere\n")
+    words = (command, "--resume", "--updates=9", "--out", tmp_path / "run")
+    check(capsys, None, *words, says=("--updates with --resume", "started with"))
+
+
 def test_a_run_is_not_overwritten(capsys, tmp_path) -> None:
     (tmp_path / "run" / "checkpoints" / "0000000").mkdir(parents=True)
     check(capsys, None, "train", "--out", tmp_path / "run", says=("already holds a run", "--resume"))

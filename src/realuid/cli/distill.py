@@ -90,12 +90,12 @@ def run(arguments: Sequence[str]) -> None:
         check_fits(teacher, data)
         require_sound(teacher, data)
     if stages:
-        _run_chain(recipe, student, options, teacher, source)
+        _run_chain(recipe, student, options, teacher, source, key)
     else:
-        _run_one(asked, student or "distill", options, teacher, source)
+        _run_one(asked, student or "distill", options, teacher, source, key)
 
 
-def _run_one(recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str) -> None:
+def _run_one(recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str, key: str | None) -> None:
     about: dict[str, Any] = {}
     start = None
     if options.start is not None:
@@ -103,13 +103,24 @@ def _run_one(recipe: Recipe, name: str, options: Options, teacher: MatchingModel
         about["start"] = {"student": options.start, "ema": options.start_ema or "best"}
     if name in recipe.published:
         about["published_fid"] = recipe.published[name]
-    run_student(recipe, teacher, options.out, start=start, resume=options.resume, teacher_name=source, about=about)
+    run_student(
+        recipe,
+        teacher,
+        options.out,
+        start=start,
+        resume=options.resume,
+        teacher_name=source,
+        teacher_key=key,
+        about=about,
+    )
     say_result("student", options.out)
 
 
-def _run_chain(recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str) -> None:
+def _run_chain(
+    recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str, key: str | None
+) -> None:
     """The student and all those it starts from, in folders of their names; only the last one listens to options."""
     students = {**recipe.students, name: {**recipe.students[name], **to_dict(options.distill)}}
     recipe = replace(recipe, data=options.data, students=students)
-    run_named_student(recipe, name, teacher, options.out, teacher_name=source, chain=True)
+    run_named_student(recipe, name, teacher, options.out, teacher_name=source, teacher_key=key, chain=True)
     say_result("student", options.out / name)

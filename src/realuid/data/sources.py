@@ -48,6 +48,12 @@ def load_dataset(source: str, channels: int | None = None, resolution: int | Non
     return data
 
 
+def absolute_source(source: str) -> str:
+    """The same data, named so that it is found from any working folder."""
+    kind, path = ("hf:", source[3:]) if source.startswith("hf:") else ("", source)
+    return kind + str(Path(path).resolve()) if source != "digits" and Path(path).exists() else source
+
+
 def load_digits() -> Dataset:
     """scikit-learn's handwritten digits, uint8, shape (1797, 1, 8, 8), 10 classes; in a fixed shuffled order."""
     bunch = sklearn_digits()

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import dacite
 import yaml
 
+from realuid.data import absolute_source
 from realuid.errors import ConfigError, unknown_name
 from realuid.models import NetworkConfig
 from realuid.paths import Path as MatchingPath
@@ -183,6 +184,15 @@ class Recipe:
         if "start_ema" in changes:
             raise ConfigError(f"students.{name}: start_ema without start. Name the student to start from.")
         return None
+
+    def anchored(self) -> Recipe:
+        """The same with absolute paths, to be read back from another working folder."""
+        weights = self.evaluate.inception_weights
+        return dataclasses.replace(
+            self,
+            data=dataclasses.replace(self.data, source=absolute_source(self.data.source)),
+            evaluate=dataclasses.replace(self.evaluate, inception_weights=weights and str(Path(weights).resolve())),
+        )
 
     def ancestors(self, name: str) -> list[str]:
         """The students that have to be made before this one, first one first."""

@@ -88,7 +88,7 @@ def run_teacher(recipe: Recipe, folder: Path, resume: bool = False) -> MatchingM
             "training": to_dict(recipe.teacher),
             **({"published_fid": recipe.published["teacher"]} if "teacher" in recipe.published else {}),
         },
-        files={RECIPE: dump_recipe(recipe)},
+        files={RECIPE: dump_recipe(recipe.anchored())},
     )
 
 
@@ -101,6 +101,7 @@ def run_student(
     start: Generator | None = None,
     resume: bool = False,
     teacher_name: str = "",
+    teacher_key: str | None = None,
     about: dict[str, Any] | None = None,
     data: Dataset | None = None,
     evaluator: Evaluator | None = None,
@@ -115,7 +116,8 @@ def run_student(
         config: what differs from `recipe.distill`, complete.
         start: a distilled generator to go on from.
         resume: continue the run in `folder`.
-        teacher_name: where the teacher lies, for the record and for resuming.
+        teacher_name, teacher_key: where the teacher lies and which of its weights are meant, for the record and for
+            resuming.
         about: further sections of the saved model's config.json.
         data, evaluator: where they are at hand; otherwise they are read and made.
         hopeless: see `Run`.
@@ -137,16 +139,27 @@ def run_student(
         about={
             "data": recipe.data.source,
             "teacher": teacher_name,
+            **({} if teacher_key is None else {"teacher_key": teacher_key}),
             "distillation": to_dict(config),
             **(about or {}),
         },
-        files={RECIPE: dump_recipe(dataclasses.replace(recipe, distill=config)), TEACHER: f"{teacher_name}\n"},
+        files={
+            RECIPE: dump_recipe(dataclasses.replace(recipe.anchored(), distill=config)),
+            TEACHER: f"{teacher_name}\n{teacher_key or ''}\n",
+        },
         hopeless=hopeless,
     )
 
 
 def run_named_student(
-    recipe: Recipe, name: str, teacher: MatchingModel, folder: Path, *, teacher_name: str = "", chain: bool = False
+    recipe: Recipe,
+    name: str,
+    teacher: MatchingModel,
+    folder: Path,
+    *,
+    teacher_name: str = "",
+    teacher_key: str | None = None,
+    chain: bool = False,
 ) -> Generator:
     """Make one of the recipe's students, in `folder / name`.
 
@@ -154,7 +167,7 @@ def run_named_student(
         recipe, name: which student.
         teacher: what is distilled.
         folder: of all students of the recipe. A fine-tuned one starts from its origin's run there.
-        teacher_name: for the saved model.
+        teacher_name, teacher_key: as for `run_student`.
         chain: go on from what an earlier call left: finished runs are read, unfinished ones resumed, and the students
             that this one starts from are made first.
     """
@@ -162,7 +175,8 @@ def run_named_student(
     if chain and is_finished(run):
         return load_generator(run)
     if chain and origin:
-        run_named_student(recipe, origin.student, teacher, folder, teacher_name=teacher_name, chain=True)
+        names = {"teacher_name": teacher_name, "teacher_key": teacher_key}
+        run_named_student(recipe, origin.student, teacher, folder, **names, chain=True)
     about: dict[str, Any] = {}
     if origin:
         about["start"] = {"student": str(folder / origin.student), "ema": origin.ema or "best"}
@@ -176,6 +190,7 @@ def run_named_student(
         start=load_start(folder / origin.student, origin.ema) if origin else None,
         resume=chain and has_checkpoint(run),
         teacher_name=teacher_name,
+        teacher_key=teacher_key,
         about=about,
     )
 
@@ -190,15 +205,16 @@ def has_checkpoint(run: Path) -> bool:
     return bool(Checkpoints(run / "checkpoints").steps())
 
 
-def teacher_of_run(folder: Path) -> str:
-    """Where the teacher of a student's run lies.
+def teacher_of_run(folder: Path) -> tuple[str, str | None]:
+    """Where the teacher of a student's run lies, and which of its weights it is.
 
     Raises:
         CheckpointError: where the folder is no student's run.
     """
     if not (folder / TEACHER).is_file():
         raise CheckpointError(f"nothing to resume: no distillation was started in '{folder}' ({TEACHER} is missing).")
-    return (folder / TEACHER).read_text().strip()
+    where, key, *_ = [*(folder / TEACHER).read_text().splitlines(), ""]
+    return where.strip(), key.strip() or None
 
 
 @dataclass(frozen=True)

@@ -253,7 +253,7 @@ class Run:
             weights = {p.name: p.module.state_dict() for p in self.task.players}
             weights["ema"] = self.task.ema.state_dict()
             optimizers = {f"{p.name}-optimizer": p.optimizer_state() for p in self.task.players}
-            meta = {**vars(self.progress), "means": means, "settings": self._settings()}
+            meta = {**vars(self.progress), "means": means, "settings": self._settings(), "about": self.about}
             self.checkpoints.save(self.progress.update, weights, optimizers, meta)
 
     def _settings(self) -> dict[str, Any]:
@@ -262,6 +262,7 @@ class Run:
     def _load(self, step: int, folder: Path) -> None:
         weights, optimizers, meta = self.checkpoints.read(folder)
         settings, means = meta.pop("settings"), meta.pop("means")
+        self.about |= meta.pop("about", {})  # what the run was started with
         changed = [k for k, v in self._settings().items() if settings.get(k) != v]
         if changed:
             raise CheckpointError(
