@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import math
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from dacite.types import is_instance
@@ -18,27 +16,40 @@ def check_types(config: Any) -> None:
     Raises:
         ConfigError: naming the setting, its value and what is allowed.
     """
-    for name, hint in _hints(type(config)).items():
-        value = getattr(config, name)
-        if get_origin(hint) is Literal and value not in get_args(hint):
-            raise ConfigError(unknown_name(name, str(value), get_args(hint)))
-        if not is_instance(tuple(value) if isinstance(value, list) else value, hint):
-            needed = hint.__name__ if isinstance(hint, type) else str(hint)
-            raise ConfigError(f"{name} = {value!r}: a {type(value).__name__}, but needed is {needed}.")
+    hints = get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        check_type(field.name, getattr(config, field.name), hints[field.name])
 
 
-@functools.cache
-def _hints(cls: type) -> dict[str, Any]:
-    hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+def check_type(name: str, value: Any, hint: Any) -> None:
+    """The same for one value."""
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        raise ConfigError(unknown_name(name, str(value), get_args(hint)))
+    if not is_instance(tuple(value) if isinstance(value, list) else value, hint):
+        needed = hint.__name__ if isinstance(hint, type) else str(hint)
+        raise ConfigError(f"{name} = {value!r}: a {type(value).__name__}, but needed is {needed}.")
+
+
+def as_number(value: Any, hint: Any) -> Any:
+    """What YAML or a command line takes for a text or the other kind of number, as what is needed: 1e-3, 500.0.
+
+    Anything else unchanged.
+    """
+    if hint not in (int, float) or isinstance(value, bool):
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return value
+    return int(number) if hint is int and number.is_integer() else number
 
 
 def check_range(config: Any, interval: str, *names: str) -> None:
     """Raise ConfigError unless numbers, or all numbers of a tuple, lie in an interval such as '[0, 1)'."""
     low, high = (float(end) for end in interval[1:-1].split(","))
+    excluded = [end for end, bracket in ((low, interval[0]), (high, interval[-1])) if bracket in "()"]
     for name in names:
         value = getattr(config, name)
         for number in value if isinstance(value, tuple | list) else (value,):
-            inside = low <= number <= high and not math.isnan(number)
-            if not inside or (number == low and interval[0] == "(") or (number == high and interval[-1] == ")"):
+            if not low <= number <= high or number in excluded:
                 raise ConfigError(f"{name} = {value} is outside {interval}.")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from realuid.data import Order, load_dataset, random_flip, to_float, to_uint8
-from realuid.errors import DataError
+from realuid.errors import DataError, NonFiniteError
 
 
 def test_uint8_and_float_are_inverse_to_each_other() -> None:
@@ -13,6 +13,14 @@ def test_uint8_and_float_are_inverse_to_each_other() -> None:
     x = to_float(levels)
     assert x.min() == -1 and x.max() == 1
     assert torch.equal(to_uint8(x), levels)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_to_uint8_refuses_what_is_no_image(value: float) -> None:
+    x = torch.zeros(5, 1, 2, 2)
+    x[1, 0, 0, 0] = x[4, 0, 1, 1] = value
+    with pytest.raises(NonFiniteError, match="2 of 5 samples hold NaN or infinite"):
+        to_uint8(x)
 
 
 def test_to_uint8_rounds_to_nearest_and_clamps() -> None:

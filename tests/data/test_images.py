@@ -141,6 +141,31 @@ def test_an_image_too_large_to_be_one_is_named(tmp_path: Path, pixels: np.ndarra
         load_dataset(str(tmp_path))
 
 
+def test_what_operating_systems_leave_behind_is_no_image(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = write_zip(tmp_path / "a.zip", pixels)
+    left = ("__MACOSX/00000/._img00000000.png", "00000/.DS_Store", "Thumbs.db", "00000/desktop.ini", ".git/HEAD")
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in left:
+            archive.writestr(name, b"no image")
+        archive.extractall(tmp_path / "folder")
+    assert len(load_dataset(str(path))) == len(load_dataset(str(tmp_path / "folder"))) == 6
+
+
+def test_damage_within_a_zip_and_encryption_are_named(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", bytes(1000))
+    whole = path.read_bytes()
+    start = whole.index(b"a.png") + 5
+    path.write_bytes(whole[:start] + b"\xff" + whole[start + 1 :])  # the first byte of the compressed stream
+    with pytest.raises(DataError, match=r"a.zip' is not a whole zip file"):
+        load_dataset(str(path))
+    entry = whole.index(b"PK\1\2") + 8  # general purpose flags of the only file, in the directory and before it
+    path.write_bytes(whole[:6] + b"\1" + whole[7:entry] + b"\1" + whole[entry + 1 :])
+    with pytest.raises(DataError, match=r"a.zip' is not a whole zip file \(.*encrypted"):
+        load_dataset(str(path))
+
+
 def test_samples_written_as_zip_or_folder_read_back(tmp_path: Path) -> None:
     x = torch.rand(5, 1, 4, 4) * 2 - 1
     labels = torch.tensor([1, 0, 1, 0, 1])

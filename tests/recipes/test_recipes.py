@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -60,12 +62,13 @@ FORBIDDEN = ("teacher", "", "..", "../other", "/tmp/other", "a/b", ".hidden", "a
         ("distill: {lr: 1}", "distill.lr"),
         ("path: {settings: {noise: 1}}", "has no setting 'noise'"),
         ("students: {a: {alpha: 1, beta: 0.9}}", "alpha = 1 with beta"),
-        ("evaluate: {seeds: 0}", "evaluate.seeds = 0"),
+        ("evaluate: {seeds: 0}", "seeds = 0 is outside [1, inf)"),
+        ("evaluate: {samples: 4}", "samples = 4 is outside [5, inf)"),
         *((f"students: {{'{name}': {{}}}}", f"'{name}' is no name for a student") for name in FORBIDDEN),
     ],
 )
 def test_mistakes_are_named(text: str, says: str) -> None:
-    with pytest.raises(ConfigError, match=says.replace("(", r"\(")):
+    with pytest.raises(ConfigError, match=re.escape(says)):
         parse_recipe(text, "here")
 
 

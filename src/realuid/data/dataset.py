@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from realuid.errors import DataError
+from realuid.errors import DataError, NonFiniteError
 from realuid.seeds import stream
 
 
@@ -75,8 +75,28 @@ def to_float(values: Tensor) -> Tensor:
 
 
 def to_uint8(x: Tensor) -> Tensor:
-    """Float images in [-1, 1] to uint8, rounded to the nearest level and clamped: the inverse of `to_float`."""
+    """Float images in [-1, 1] to uint8, rounded to the nearest level and clamped: the inverse of `to_float`.
+
+    Raises:
+        NonFiniteError: for infinite numbers and NaN, which would become levels like others.
+    """
+    return quantise(require_finite(x))
+
+
+def quantise(x: Tensor) -> Tensor:
+    """`to_uint8` of what is known to be finite; a pure tensor operation, which exported programs may hold."""
     return ((x.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def require_finite(x: Tensor) -> Tensor:
+    """The samples themselves, shape (b, *d), or a NonFiniteError that says how many of them are not finite."""
+    broken = int((~torch.isfinite(x)).flatten(1).any(dim=1).sum())
+    if broken:
+        raise NonFiniteError(
+            f"{broken} of {len(x)} samples hold NaN or infinite numbers: the weights have gone out of bounds. Take an "
+            "earlier checkpoint, or train in precision fp32."
+        )
+    return x
 
 
 def random_flip(x: Tensor, uniform: Tensor) -> Tensor:

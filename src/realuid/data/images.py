@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import operator
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +23,8 @@ from realuid.errors import DataError
 
 LABELS = "dataset.json"
 _MODES = {1: "L", 3: "RGB"}
+#: What damaged and encrypted zips, and those of an unknown compression, raise.
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, OSError, EOFError)
 #: More classes than any data set has: a larger label is a mistake, and would cost its size in memory.
 _CLASSES = 1_000_000
 
@@ -78,10 +82,10 @@ def read_zip(path: Path, channels: int | None = None, resolution: int | None = N
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [n for n in archive.namelist() if not n.endswith("/") and Path(n).name != LABELS]
+            names = [n for n in archive.namelist() if not n.endswith("/") and _is_image(n)]
             listing = archive.read(LABELS) if LABELS in archive.namelist() else None
             contents = {name: archive.read(name) for name in names}
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+    except _BROKEN_ZIP as error:
         raise DataError(f"'{path}' is not a whole zip file ({error}). Download or write it again.") from error
     return _assemble(str(path), sorted(names), contents.__getitem__, listing, channels, resolution)
 
@@ -91,12 +95,20 @@ def read_folder(path: Path, channels: int | None = None, resolution: int | None 
 
     Labels come from `dataset.json` if it is there; else, if every image lies in a sub-folder, from the folder names.
     """
-    files = sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
-    names = [str(f.relative_to(path)) for f in files if f.name != LABELS]
+    files = sorted(f.relative_to(path) for f in path.rglob("*") if f.is_file())
+    names = [str(f) for f in files if _is_image(f)]
     listing = (path / LABELS).read_bytes() if (path / LABELS).is_file() else None
     if listing is None and names and all(os.sep in name for name in names):
         listing = json.dumps({"labels": _labels_from_folders(names)}).encode()
     return _assemble(str(path), names, lambda name: (path / name).read_bytes(), listing, channels, resolution)
+
+
+def _is_image(name: str | Path) -> bool:
+    """Whether a file counts: all but the labels and what operating systems leave behind, hidden or not."""
+    parts = Path(name).parts
+    return parts[-1] not in (LABELS, "Thumbs.db", "desktop.ini") and not any(
+        part.startswith(".") or part == "__MACOSX" for part in parts
+    )
 
 
 def _labels_from_folders(names: Sequence[str]) -> list[list]:

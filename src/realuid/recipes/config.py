@@ -18,6 +18,7 @@ from realuid.models import NetworkConfig
 from realuid.paths import Path as MatchingPath
 from realuid.paths import make_path
 from realuid.sampling import SAMPLERS
+from realuid.settings import as_number, check_range, check_types
 from realuid.training import DistillConfig, TeacherConfig
 from realuid.training.config import fine_tuning, to_dict
 
@@ -74,9 +75,9 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if self.sampler is not None and self.sampler not in SAMPLERS:
             raise ConfigError(unknown_name("sampler", self.sampler, SAMPLERS))
-        for name in ("samples", "seeds", "steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"evaluate.{name} = {getattr(self, name)}: must be at least 1.")
+        check_types(self)
+        check_range(self, "[5, inf)", "samples")
+        check_range(self, "[1, inf)", "seeds", "steps")
 
 
 T = TypeVar("T")
@@ -104,13 +105,11 @@ class SweepConfig:
     patience: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "trials"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"sweep.{name} = {getattr(self, name)}: must be at least 1.")
+        check_types(self)
+        check_range(self, "[1, inf)", "seeds", "trials")
+        check_range(self, "[0, 1]", "patience")
         if self.hopeless and self.hopeless < 1:
             raise ConfigError(f"sweep.hopeless = {self.hopeless}: must be at least 1, or 0 for never.")
-        if not 0 <= self.patience <= 1:
-            raise ConfigError(f"sweep.patience = {self.patience} is outside [0, 1].")
         if not self.alpha or not self.ratio:
             raise ConfigError("sweep.alpha and sweep.ratio need at least one value each.")
         allowed = {f.name for f in dataclasses.fields(DistillConfig)} - {"alpha", "beta", "seed"}
@@ -203,7 +202,8 @@ class Recipe:
 def _typed(cls: type[T], values: dict[str, Any], where: str) -> T:
     """A dataclass from plain values, or an error that names where they stand."""
     try:
-        return dacite.from_dict(cls, values, dacite.Config(type_hooks={float: _number}, cast=[tuple]))
+        hooks = {float: lambda value: as_number(value, float)}
+        return dacite.from_dict(cls, values, dacite.Config(type_hooks=hooks, cast=[tuple]))
     except dacite.DaciteError as error:
         raise ConfigError(f"'{where}': {error}.") from error
 
@@ -262,14 +262,6 @@ def _values(text: str, where: str) -> dict[str, Any]:
 def _join(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     both = {k: _join(base[k], v) for k, v in changes.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
     return {k: v for k, v in {**base, **changes, **both}.items() if v is not None}
-
-
-def _number(value: Any) -> Any:
-    """What YAML reads as a text or an integer but is a number all the same, such as 1e-3; anything else unchanged."""
-    try:
-        return float(value) if isinstance(value, int | str) and not isinstance(value, bool) else value
-    except ValueError:
-        return value
 
 
 def _check_keys(values: dict, cls: type, where: str, prefix: str = "") -> None:

@@ -175,8 +175,9 @@ def run_named_student(
     if chain and is_finished(run):
         return load_generator(run)
     if chain and origin:
-        names = {"teacher_name": teacher_name, "teacher_key": teacher_key}
-        run_named_student(recipe, origin.student, teacher, folder, **names, chain=True)
+        run_named_student(
+            recipe, origin.student, teacher, folder, teacher_name=teacher_name, teacher_key=teacher_key, chain=True
+        )
     about: dict[str, Any] = {}
     if origin:
         about["start"] = {"student": str(folder / origin.student), "ema": origin.ema or "best"}
@@ -279,7 +280,7 @@ def measure_classes(
     model: MatchingModel | Generator, evaluator: Evaluator, config: EvaluateConfig
 ) -> ClassScores | None:
     """Agreement of a separate classifier with the class asked for, and FD by class; None for unconditional models."""
-    classes = (model.model if isinstance(model, Generator) else model).num_classes
+    classes = model.num_classes
     if not classes or not evaluator.data.is_image:
         return None
     labels = balanced_labels(config.samples, classes)
@@ -302,7 +303,7 @@ def images_per_second(
 
 
 def _seconds(model: MatchingModel | Generator, config: EvaluateConfig, batch: int) -> float:
-    classes = (model.model if isinstance(model, Generator) else model).num_classes
+    classes = model.num_classes
     labels = balanced_labels(batch, classes) if classes else None
     synchronise: Callable[[], None] = torch.cuda.synchronize if model_device(model).type == "cuda" else lambda: None
     synchronise()

@@ -45,7 +45,7 @@ def _grid_of_data(data: Dataset, classes: int) -> Image.Image:
 
 
 def _grid_of(model: MatchingModel | Generator, steps: int, sampler: str | None) -> Image.Image:
-    classes = (model.model if isinstance(model, Generator) else model).num_classes
+    classes = model.num_classes
     columns = _columns(classes)
     count = _ROWS * columns
     labels = balanced_labels(count, classes) if classes else None

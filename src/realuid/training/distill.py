@@ -77,7 +77,6 @@ class DistillTask(Task):
         self.near = Batches(data, self.path, config.seed, config.flip, *process, window=config.gan_window)
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
-        self.calls = 1
         self.inputs = {"data": data.fingerprint(), "teacher": fingerprint(teacher)}
 
     @staticmethod
@@ -198,15 +197,12 @@ def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: Match
 
 def check_fits(model: MatchingModel | Generator, data: Dataset) -> None:
     """Raise ConfigError unless model and data have the same shape and, if conditional, enough classes."""
-    teacher = model.model if isinstance(model, Generator) else model
-    if teacher.image_shape != data.shape:
-        raise ConfigError(
-            f"the model makes samples of shape {teacher.image_shape}, but the data has shape {data.shape}."
-        )
-    if teacher.num_classes and data.labels is None:
-        raise ConfigError(f"the model is conditional on {teacher.num_classes} classes, but the data has no labels.")
-    if teacher.num_classes and data.num_classes > teacher.num_classes:
-        raise ConfigError(f"the data has {data.num_classes} classes, the model only {teacher.num_classes}.")
+    if model.image_shape != data.shape:
+        raise ConfigError(f"the model makes samples of shape {model.image_shape}, but the data has shape {data.shape}.")
+    if model.num_classes and data.labels is None:
+        raise ConfigError(f"the model is conditional on {model.num_classes} classes, but the data has no labels.")
+    if model.num_classes and data.num_classes > model.num_classes:
+        raise ConfigError(f"the data has {data.num_classes} classes, the model only {model.num_classes}.")
 
 
 def distill_teacher(

@@ -43,8 +43,6 @@ class Task(ABC):
     ema: EMA
     #: Images that pass through learning networks in one update.
     images_per_update: int
-    #: Network calls of one sample, for reports.
-    calls: int
     #: What the result depends on besides the settings: name -> fingerprint; a run resumes with the same ones only.
     inputs: dict[str, str]
 

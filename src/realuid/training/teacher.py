@@ -51,7 +51,7 @@ class TeacherTask(Task):
             accelerator.process_index,
             accelerator.num_processes,
         )
-        self.images_per_update, self.calls = config.batch, config.steps
+        self.images_per_update = config.batch
         self.inputs = {"data": data.fingerprint()}
 
     def update(self, number: int) -> dict[str, Tensor]:
