@@ -74,6 +74,21 @@ def test_demo_makes_models_figures_and_a_report(capsys, tmp_path: Path, recipe: 
     assert (out / "real-data" / "best" / "config.json").is_file() and (out / "report.html").is_file()
 
 
+def test_a_demo_goes_on_where_it_stopped(tmp_path: Path, recipe: Path) -> None:
+    out = tmp_path / "demo"
+    realuid("demo", recipe, "--out", out)
+    first = json.loads((out / "results.json").read_text())
+    made = {name: (out / name / "model" / "config.json").stat().st_mtime_ns for name in ("teacher", "data-free")}
+    shutil.rmtree(out / "real-data" / "model")
+    realuid("demo", "--resume", "--out", out)
+    again = json.loads((out / "results.json").read_text())
+    assert {name: (out / name / "model" / "config.json").stat().st_mtime_ns for name in made} == made
+    assert [s["fd"] for s in again["students"]] == [s["fd"] for s in first["students"]]
+    assert again["students"][0]["train_seconds"] == first["students"][0]["train_seconds"]
+    realuid("demo", recipe, "--evaluate.samples", 41, "--out", out)  # and without --resume everything is made anew
+    assert all((out / name / "model" / "config.json").stat().st_mtime_ns > made[name] for name in made)
+
+
 def test_train_writes_a_run_with_its_resolved_recipe(tmp_path: Path, recipe: Path) -> None:
     out = tmp_path / "run"
     changes = ("--lr", "1e-3", "--network.channels", "8", "8", "--path.name", "trigonometric")

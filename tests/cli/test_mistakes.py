@@ -149,12 +149,12 @@ def test_resuming_nothing(capsys, tmp_path) -> None:
     check(capsys, tmp_path / "run", "distill", "--resume", "--out", tmp_path / "run", says=("nothing to resume",))
 
 
-@pytest.mark.parametrize("command", ["train", "distill"])
+@pytest.mark.parametrize("command", ["train", "distill", "demo"])
 def test_settings_of_a_resumed_run_cannot_be_changed(capsys, tmp_path, command) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "teacher.txt").write_text("somewhere\n")
-    words = (command, "--resume", "--updates=9", "--out", tmp_path / "run")
-    check(capsys, None, *words, says=("--updates with --resume", "started with"))
+    words = (command, "--resume", "--data.source=toy:moons", "--out", tmp_path / "run")
+    check(capsys, None, *words, says=("--data.source with --resume", "started with"))
 
 
 def test_a_run_is_not_overwritten(capsys, tmp_path) -> None:
@@ -165,6 +165,10 @@ def test_a_run_is_not_overwritten(capsys, tmp_path) -> None:
 def test_bad_numbers(capsys, tmp_path, model) -> None:
     check(capsys, None, "sample", model, "--count", "0", says=("count = 0", "at least 1"))
     check(capsys, None, "sample", model, "--steps", "0", says=("steps = 0",))
+    check(capsys, None, "sample", model, "--seed", "-1", says=("seed = -1: allowed are 0 to 2^64 - 1",))
+    check(capsys, None, "sample", model, "--seed", str(2**64), says=(f"seed = {2**64}",))
+    for command in ("sample", "evaluate", "check-teacher"):
+        check(capsys, None, command, model, "--device", "banana", says=("unknown device 'banana'", "auto, cpu, cuda"))
     check(capsys, None, "sample", model, "--sampler", "eulr", says=("Did you mean 'euler'?",))
     check(capsys, None, "sample", model, "--classes", "3", says=("not conditional",))
 

@@ -10,10 +10,11 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from realuid.cli.options import console, parse, replace, split_recipe
+from realuid.cli.options import console, parse, refuse_settings, replace, split_recipe
 from realuid.recipes import DataConfig, EvaluateConfig
+from realuid.recipes.demo import run_demo
 from realuid.recipes.estimate import describe_demo
-from realuid.recipes.run import run_demo
+from realuid.recipes.run import recipe_of_run
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Options:
     evaluate: EvaluateConfig
     #: Folder for everything; an earlier demo there is replaced.
     out: Path = Path("runs/demo")
+    #: Go on with the demo in --out, with the settings it was started with.
+    resume: bool = False
     #: Print the resolved configuration, parameter count and estimates, and stop.
     dry_run: bool = False
 
@@ -33,10 +36,13 @@ def run(arguments: Sequence[str]) -> None:
     recipe, rest = split_recipe(arguments, "demo")
     options = parse(Options, "demo", rest, Options(recipe.data, recipe.evaluate), "RECIPE")
     recipe = replace(recipe, data=options.data, evaluate=options.evaluate)
+    if options.resume:
+        refuse_settings(rest)
+        recipe = recipe_of_run(options.out / "teacher")
     if options.dry_run:
         console.print(describe_demo(recipe), highlight=False, markup=False)
         return
-    results = run_demo(recipe, options.out, say=console.print)
+    results = run_demo(recipe, options.out, say=console.print, resume=options.resume)
     console.print(results_table(results), soft_wrap=False)
     console.print(f"{results['seconds']:.0f} s in all")
     console.print(f"figures: {options.out / 'results.json'}\nreport:  {options.out / 'report.html'}", highlight=False)

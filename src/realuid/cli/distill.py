@@ -9,22 +9,19 @@ from typing import Annotated, Any
 
 import tyro
 
-from realuid.cli.options import (
-    console,
-    parse,
-    recipe_of_run,
-    refuse_existing,
-    refuse_settings,
-    replace,
-    say_result,
-    split_recipe,
-    split_student,
-)
+from realuid.cli.options import console, parse, refuse_settings, replace, say_result, split_recipe, split_student
 from realuid.errors import ConfigError
 from realuid.models import MatchingModel
 from realuid.recipes import DataConfig, Recipe
 from realuid.recipes.estimate import describe_student_run
-from realuid.recipes.run import recipe_data, run_named_student, run_student, teacher_of_run
+from realuid.recipes.run import (
+    recipe_data,
+    recipe_of_run,
+    refuse_existing,
+    run_named_student,
+    run_student,
+    teacher_of_run,
+)
 from realuid.teachers import load_teacher
 from realuid.teachers.check import require_sound
 from realuid.training import DistillConfig, fine_tuning, load_start

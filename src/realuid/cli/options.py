@@ -11,12 +11,10 @@ from typing import Literal, TypeVar
 import tyro
 from rich.console import Console
 
-from realuid.errors import CheckpointError, ConfigError
+from realuid.errors import ConfigError
 from realuid.models.saving import read_config
 from realuid.recipes import Recipe, load_recipe, recipe_names
-from realuid.recipes.run import RECIPE
 from realuid.teachers import model_folder
-from realuid.training.checkpoints import Checkpoints
 
 T = TypeVar("T")
 
@@ -83,23 +81,6 @@ def parse(
 def replace(recipe: Recipe, **sections: object) -> Recipe:
     """The recipe with some sections replaced."""
     return dataclasses.replace(recipe, **sections)  # type: ignore[arg-type]
-
-
-def recipe_of_run(folder: Path) -> Recipe:
-    """The recipe a run was started with.
-
-    Raises:
-        CheckpointError: where none was started.
-    """
-    if not (folder / RECIPE).is_file():
-        raise CheckpointError(f"nothing to resume: no run was started in '{folder}' ({RECIPE} is missing).")
-    return load_recipe(str(folder / RECIPE))
-
-
-def refuse_existing(folder: Path, resume: bool) -> None:
-    """A run never overwrites another one unless told to go on with it."""
-    if not resume and Checkpoints(folder / "checkpoints").steps():
-        raise ConfigError(f"'{folder}' already holds a run. Pass --resume to continue it, or another --out.")
 
 
 def refuse_settings(words: Sequence[str], *allowed: str) -> None:

@@ -12,8 +12,10 @@ import tyro
 
 from realuid.cli.options import ModelOptions, console, parse
 from realuid.data.writers import write_samples
+from realuid.devices import choose_device
 from realuid.errors import ConfigError
 from realuid.exports import load_any
+from realuid.exports.onnx import OnnxStudent
 from realuid.sampling import balanced_labels, generate
 
 
@@ -36,7 +38,8 @@ class Options:
     sampler: str | None = None
     seed: int = 0
     batch: int = 256
-    device: str = "cpu"
+    #: auto (CUDA where there is one; ONNX files run on the CPU), cpu or cuda.
+    device: str = "auto"
     loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
 
@@ -45,7 +48,9 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(Options, "sample", arguments)
     if options.count < 1 or options.batch < 1:
         raise ConfigError(f"count = {options.count}, batch = {options.batch}: both must be at least 1.")
-    model = load_any(options.model, kind=options.loading.kind, key=options.loading.key).to(options.device)
+    device = choose_device(options.device)
+    model = load_any(options.model, kind=options.loading.kind, key=options.loading.key)
+    model = model.to("cpu" if isinstance(model, OnnxStudent) and options.device == "auto" else device)
     labels = class_labels(options, model.num_classes)
     batches = generate(
         model,

@@ -9,20 +9,11 @@ from typing import Annotated
 
 import tyro
 
-from realuid.cli.options import (
-    console,
-    parse,
-    recipe_of_run,
-    refuse_existing,
-    refuse_settings,
-    replace,
-    say_result,
-    split_recipe,
-)
+from realuid.cli.options import console, parse, refuse_settings, replace, say_result, split_recipe
 from realuid.models import NetworkConfig
 from realuid.recipes import DataConfig, PathConfig
 from realuid.recipes.estimate import describe_teacher_run
-from realuid.recipes.run import run_teacher
+from realuid.recipes.run import recipe_of_run, refuse_existing, run_teacher
 from realuid.training import TeacherConfig
 
 

@@ -7,21 +7,17 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from realuid._version import __version__
 from realuid.data import Dataset, load_dataset
 from realuid.errors import CheckpointError, ConfigError
-from realuid.files import write_json
 from realuid.metrics import ClassScores, Evaluator, class_scores, classifier, make_extractor
 from realuid.models import Generator, MatchingModel, build_network, model_device
 from realuid.models.saving import CONFIG
-from realuid.recipes.config import EvaluateConfig, Recipe, dump_recipe
-from realuid.reports import write_report
+from realuid.recipes.config import EvaluateConfig, Recipe, dump_recipe, load_recipe
 from realuid.sampling import SAMPLERS, OneStep, balanced_labels, generate
 from realuid.seeds import mix
 from realuid.teachers import load_generator
@@ -70,9 +66,9 @@ def _evaluator_if_due(data: Dataset, recipe: Recipe, config: LoopConfig) -> Eval
     return make_evaluator(data, recipe.evaluate, make_accelerator(config).device)
 
 
-def run_teacher(recipe: Recipe, folder: Path, resume: bool = False) -> MatchingModel:
-    """Train the recipe's teacher; the run is written to `folder`."""
-    data = recipe_data(recipe)
+def run_teacher(recipe: Recipe, folder: Path, resume: bool = False, data: Dataset | None = None) -> MatchingModel:
+    """Train the recipe's teacher; the run is written to `folder`. `data`: the recipe's, where it is at hand."""
+    data = data or recipe_data(recipe)
     check_batch(recipe.teacher.batch, data)
     model = new_teacher(recipe, data)
     evaluator = _evaluator_if_due(data, recipe, recipe.teacher)
@@ -98,7 +94,8 @@ def run_student(
     folder: Path,
     *,
     config: DistillConfig | None = None,
-    start: Generator | None = None,
+    start: Generator | MatchingModel | None = None,
+    fake: MatchingModel | None = None,
     resume: bool = False,
     teacher_name: str = "",
     teacher_key: str | None = None,
@@ -114,7 +111,8 @@ def run_student(
         teacher: the model to distil.
         folder: of the run.
         config: what differs from `recipe.distill`, complete.
-        start: a distilled generator to go on from.
+        start: a distilled generator to go on from, or a model to make one of.
+        fake: weights the fake model starts from.
         resume: continue the run in `folder`.
         teacher_name, teacher_key: where the teacher lies and which of its weights are meant, for the record and for
             resuming.
@@ -124,7 +122,7 @@ def run_student(
     """
     data = data or recipe_data(recipe)
     config = config or recipe.distill
-    if start is not None and config.t_init is None:  # so that the saved settings are enough to resume
+    if isinstance(start, Generator) and config.t_init is None:  # so that the saved settings are enough to resume
         config = dataclasses.replace(config, t_init=start.t_init)
     check_fits(teacher, data)
     evaluator = evaluator if evaluator and config.evaluate_every else _evaluator_if_due(data, recipe, config)
@@ -134,6 +132,7 @@ def run_student(
         config,
         folder,
         start=start,
+        fake=fake,
         evaluator=evaluator,
         resume=resume,
         about={
@@ -160,6 +159,7 @@ def run_named_student(
     teacher_name: str = "",
     teacher_key: str | None = None,
     chain: bool = False,
+    data: Dataset | None = None,
 ) -> Generator:
     """Make one of the recipe's students, in `folder / name`.
 
@@ -170,14 +170,14 @@ def run_named_student(
         teacher_name, teacher_key: as for `run_student`.
         chain: go on from what an earlier call left: finished runs are read, unfinished ones resumed, and the students
             that this one starts from are made first.
+        data: the recipe's, where it is at hand.
     """
     origin, run = recipe.origin(name), folder / name
     if chain and is_finished(run):
         return load_generator(run)
     if chain and origin:
-        run_named_student(
-            recipe, origin.student, teacher, folder, teacher_name=teacher_name, teacher_key=teacher_key, chain=True
-        )
+        names = {"teacher_name": teacher_name, "teacher_key": teacher_key}
+        run_named_student(recipe, origin.student, teacher, folder, **names, chain=True, data=data)  # type: ignore[arg-type]
     about: dict[str, Any] = {}
     if origin:
         about["start"] = {"student": str(folder / origin.student), "ema": origin.ema or "best"}
@@ -193,6 +193,7 @@ def run_named_student(
         teacher_name=teacher_name,
         teacher_key=teacher_key,
         about=about,
+        data=data,
     )
 
 
@@ -204,6 +205,25 @@ def is_finished(run: Path) -> bool:
 def has_checkpoint(run: Path) -> bool:
     """Whether a run's folder holds something to resume from."""
     return bool(Checkpoints(run / "checkpoints").steps())
+
+
+def recipe_of_run(folder: Path) -> Recipe:
+    """The recipe a run was started with.
+
+    Raises:
+        CheckpointError: where none was started.
+    """
+    if not (folder / RECIPE).is_file():
+        raise CheckpointError(f"nothing to resume: no run was started in '{folder}' ({RECIPE} is missing).")
+    return load_recipe(str(folder / RECIPE))
+
+
+def refuse_existing(folder: Path, resume: bool) -> None:
+    """A run never overwrites another one unless told to go on with it."""
+    if not resume and has_checkpoint(folder):
+        raise ConfigError(
+            f"'{folder}' already holds a run. Pass --resume (resume = True) to continue it, or another out."
+        )
 
 
 def teacher_of_run(folder: Path) -> tuple[str, str | None]:
@@ -312,79 +332,6 @@ def _seconds(model: MatchingModel | Generator, config: EvaluateConfig, batch: in
         pass
     synchronise()
     return time.perf_counter() - start
-
-
-def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Train a teacher, distil every student of the recipe, measure all of them.
-
-    Args:
-        recipe: with at least one entry in `students`.
-        folder: gets teacher/, one folder a student, results.json and report.html.
-        say: told what happens.
-
-    Returns:
-        what results.json holds.
-    """
-    if not recipe.students:
-        raise ConfigError(
-            f"recipe '{recipe.name}' has no students: add at least one, for instance {{uid: {{alpha: 1}}}}."
-        )
-    data = recipe_data(recipe)
-    say(f"data: {data.name}, {len(data)} images of shape {data.shape}")
-    start = time.perf_counter()
-    models: dict[str, MatchingModel | Generator] = {}
-    seconds: dict[str, float] = {}
-
-    def timed(name: str, work: Callable[[], MatchingModel | Generator]) -> None:
-        began = time.perf_counter()
-        models[name] = work()
-        seconds[name] = time.perf_counter() - began
-
-    evaluator = make_evaluator(data, recipe.evaluate)
-    timed("teacher", lambda: run_teacher(recipe, folder / "teacher"))
-    teacher = models["teacher"]
-    assert isinstance(teacher, MatchingModel)
-    for name in recipe.students:
-        student = partial(run_named_student, recipe, name, teacher, folder)
-        timed(name, partial(student, teacher_name=str(folder / "teacher")))
-    say("measuring")
-    rates = images_per_second(models, recipe.evaluate)
-    entries = {
-        name: {
-            "name": name,
-            **measure(model, evaluator, recipe.evaluate).to_dict(),
-            "images_per_second": rates[name],
-            "train_seconds": seconds[name],
-        }
-        for name, model in models.items()
-    }
-    for name in recipe.students:
-        config = recipe.student(name)
-        entries[name] |= {"alpha": config.alpha, "beta": config.beta, "alpha_sid": config.alpha_sid}
-        entries[name] |= {"objective": config.objective, "lambda_g": config.lambda_g}
-        if origin := recipe.origin(name):
-            entries[name]["start"] = origin.student
-    for name, model in models.items():
-        if scores := measure_classes(model, evaluator, recipe.evaluate):
-            entries[name]["classes"] = scores.to_dict()
-    for name in recipe.published.keys() & entries.keys():
-        entries[name]["published_fid"] = recipe.published[name]
-    results = {
-        "recipe": recipe.name,
-        "data": data.name,
-        "extractor": evaluator.extractor.key,
-        "fd_between_halves": fd_between_halves(evaluator),
-        "teacher": entries["teacher"],
-        "students": [entries[name] for name in recipe.students],
-        "seconds": time.perf_counter() - start,
-        "threads": torch.get_num_threads(),
-        "device": str(model_device(teacher)),
-        "torch": torch.__version__,
-        "realuid": __version__,
-    }
-    write_json(folder / "results.json", results)
-    write_report(folder, results, models, data, dump_recipe(recipe), recipe.evaluate.steps, recipe.evaluate.sampler)
-    return results
 
 
 def fd_between_halves(evaluator: Evaluator, splits: int = 10) -> float:
