@@ -49,8 +49,8 @@ def train(
     Args:
         data: a data set, or what `load_dataset` takes.
         out: folder of the run.
-        recipe: what settings are taken from that are not passed: a name, or a YAML file. None: the linear path, the
-            paper's CIFAR-10 network and the defaults of `TeacherConfig`.
+        recipe: what settings are taken from that are not passed: a name, or a YAML file. None: the linear path and the
+            defaults of `NetworkConfig` and `TeacherConfig`.
         path: name of the path, see `realuid.paths.PATHS`, or its settings, too.
         network: architecture.
         config: training settings.
@@ -115,7 +115,7 @@ def distill(
 
     Returns:
         the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
-        which `sample` decodes).
+        which `sample` decodes); `generator(z, Condition(x_T=...))` on a coupled path.
     """
     name = "" if isinstance(teacher, MatchingModel) else str(teacher)
     model = teacher if isinstance(teacher, MatchingModel) else load_teacher(teacher)
@@ -124,8 +124,8 @@ def distill(
     base = _recipe(recipe, source, out, resume)
     if config is None:
         config = fine_tuning(base.distill) if isinstance(begin, Generator) and not resume else base.distill
-    coefficients = {"alpha": alpha, "beta": beta}
-    config = dataclasses.replace(config, **{k: v for k, v in coefficients.items() if v is not None})
+    alpha, beta = config.alpha if alpha is None else alpha, config.beta if beta is None else beta
+    config = dataclasses.replace(config, alpha=alpha, beta=beta)
     check_fits(model, data)
     if not (trust_teacher or resume):
         require_sound(model, data)
@@ -149,6 +149,7 @@ def sample(
     count: int,
     *,
     labels: Tensor | None = None,
+    sources: Tensor | None = None,
     steps: int = 50,
     sampler: str | None = None,
     seed: int = 0,
@@ -159,11 +160,13 @@ def sample(
         model: a teacher, a generator, what `load_model` takes, or what `export` wrote.
         count: how many.
         labels: classes, int64, shape (count,), for a conditional model.
+        sources: x_T in data units, shape (count, *shape), for a coupled path.
         steps, sampler: for a teacher; by default its path's own sampler.
         seed: of the noise.
     """
     loaded = load_any(model) if isinstance(model, str | Path) else model
-    return torch.cat(list(generate(loaded, count, labels=labels, steps=steps, sampler=sampler, seed=seed)))
+    batches = generate(loaded, count, labels=labels, sources=sources, steps=steps, sampler=sampler, seed=seed)
+    return torch.cat(list(batches))
 
 
 def evaluate(

@@ -167,16 +167,33 @@ def test_bad_numbers(capsys, tmp_path, model) -> None:
     check(capsys, None, "sample", model, "--steps", "0", says=("steps = 0",))
     check(capsys, None, "sample", model, "--seed", "-1", says=("seed = -1: allowed are 0 to 2^64 - 1",))
     check(capsys, None, "sample", model, "--seed", str(2**64), says=(f"seed = {2**64}",))
-    for command in ("sample", "evaluate", "check-teacher"):
-        check(capsys, None, command, model, "--device", "banana", says=("unknown device 'banana'", "auto, cpu, cuda"))
+    for command, *rest in (("sample",), ("evaluate",), ("check-teacher",), ("restore", "images", "out")):
+        words = (command, model, *rest, "--device", "banana")
+        check(capsys, None, *words, says=("unknown device 'banana'", "auto, cpu, cuda"))
     check(capsys, None, "sample", model, "--sampler", "eulr", says=("Did you mean 'euler'?",))
     check(capsys, None, "sample", model, "--classes", "3", says=("not conditional",))
+
+
+@pytest.mark.parametrize("data", [None, {"sauce": "digits"}, ["digits"]])
+def test_a_model_that_does_not_say_its_data_is_not_measured_on_digits(capsys, tmp_path, data) -> None:
+    model = save_pretrained(small_teacher(), tmp_path / "silent", **({} if data is None else {"data": data}))
+    check(capsys, None, "evaluate", model, says=("does not say what it was trained on", "--data.source"))
 
 
 def test_an_unknown_option_exits_with_2(capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["train", "demo", "--learning-rate", "1"])
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(("command", "resumable"), [("train", True), ("info", False)])
+def test_an_interruption_promises_no_more_than_there_is(capsys, monkeypatch, command, resumable) -> None:
+    def interrupt(arguments) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"realuid.cli.{command}.run", interrupt)
+    assert main([command]) == 130
+    assert ("--resume" in capsys.readouterr().err) == resumable
 
 
 def test_what_nobody_foresaw_is_one_line_and_a_file(capsys, tmp_path, monkeypatch) -> None:
@@ -206,3 +223,8 @@ def test_settings_of_dataclasses_are_checked_on_the_command_line(capsys, tmp_pat
     check(capsys, tmp_path / "r", "train", "--updates", "0", "--out", tmp_path / "r", says=("updates = 0",))
     if not torch.cuda.is_available():
         check(capsys, tmp_path / "r", "train", "--device", "cuda", "--out", tmp_path / "r", says=("no CUDA device",))
+
+
+def test_families_of_the_demo(capsys) -> None:
+    check(capsys, None, "demo", "--family", "briDge", says=("unknown family 'briDge'", "Did you mean 'bridge'?"))
+    check(capsys, None, "demo", "demo", "--family=vp", says=("--family vp and recipe 'demo'", "pass one of them"))

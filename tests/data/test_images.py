@@ -91,6 +91,9 @@ def test_mistakes_name_the_file_and_what_to_do(tmp_path: Path, pixels: np.ndarra
         load_dataset("nowhere")
     with pytest.raises(DataError, match="channels = 2: allowed are 1"):
         load_dataset("digits", channels=2)
+    for resolution in (0, -8):
+        with pytest.raises(DataError, match=f"resolution = {resolution}: allowed are positive"):
+            load_dataset("digits", resolution=resolution)
     with pytest.raises(DataError, match="has 1 channel"):
         load_dataset("digits", channels=3)
 
@@ -190,3 +193,7 @@ def test_hugging_face_data_saved_to_disk(tmp_path: Path, pixels: np.ndarray) -> 
     data = load_dataset(f"hf:{tmp_path / 'hf'}")
     assert np.array_equal(data.values.permute(0, 2, 3, 1).numpy(), pixels)
     assert data.labels.tolist() == [0, 1, 0, 1, 0, 1] and data.classes == ("a", "b")
+    rows["label"][3] = -1  # how test splits without labels come
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "test"))
+    with pytest.raises(DataError, match=r"/test' has samples without a label"):
+        load_dataset(f"hf:{tmp_path / 'test'}")

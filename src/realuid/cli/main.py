@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "train a teacher",
     "distill": "distil a teacher into a one-step generator",
     "sample": "draw images from a teacher or a generator",
+    "restore": "turn degraded images into restored ones",
     "export": "write a generator for diffusers, ONNX Runtime, torch alone or the authors' scripts",
     "evaluate": "measure FD, KID, precision and recall of a model",
     "check-teacher": "find out if a teacher denoises your data and, if not, why",
@@ -28,6 +29,10 @@ COMMANDS = {
     "analyze": "draw where the coefficients act, from closed forms",
     "info": "say what a model, a run, a recipe or a data set is",
 }
+
+
+#: Commands with --resume.
+RESUMABLE = ("demo", "train", "distill", "sweep")
 
 
 def overview() -> str:
@@ -57,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     warnings.showwarning = _one_line_warning
+    command = arguments[0]
     try:
-        command = arguments[0]
         if command not in COMMANDS:
             raise RealUIDError(unknown_name("command", command, COMMANDS))
         importlib.import_module(f"realuid.cli.{command.replace('-', '_')}").run(arguments[1:])
@@ -66,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"realuid: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("realuid: interrupted; `--resume` continues from the last checkpoint", file=sys.stderr)
+        hint = "; `--resume` continues from the last checkpoint" if command in RESUMABLE else ""
+        print(f"realuid: interrupted{hint}", file=sys.stderr)
         return 130
     except Exception as error:
         return _defect(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +12,15 @@ from typing import Literal, TypeVar
 import tyro
 from rich.console import Console
 
+from realuid.devices import choose_device
 from realuid.errors import ConfigError
+from realuid.exports import load_any
+from realuid.exports.onnx import OnnxStudent
+from realuid.exports.student import Student
+from realuid.models import Generator, MatchingModel
 from realuid.models.saving import read_config
-from realuid.recipes import Recipe, load_recipe, recipe_names
-from realuid.teachers import model_folder
+from realuid.recipes import DataConfig, Recipe, load_recipe, recipe_names
+from realuid.teachers import local_path, model_folder, recognise
 
 T = TypeVar("T")
 
@@ -30,6 +36,12 @@ class ModelOptions:
     key: str | None = None
     #: Which of the two it is, where the files do not tell (pickles of EDM and SiD).
     kind: Literal["teacher", "generator"] | None = None
+
+
+def load_sampled(path: str, loading: ModelOptions, device: str) -> MatchingModel | Generator | Student:
+    """A model to draw samples from, on a device; ONNX files stay on the CPU, unless told otherwise in vain."""
+    chosen, model = choose_device(device), load_any(path, kind=loading.kind, key=loading.key)
+    return model if device == "auto" and isinstance(model, OnnxStudent) else model.to(chosen)
 
 
 def split_recipe(arguments: Sequence[str], default: str) -> tuple[Recipe, list[str]]:
@@ -81,6 +93,22 @@ def parse(
 def replace(recipe: Recipe, **sections: object) -> Recipe:
     """The recipe with some sections replaced."""
     return dataclasses.replace(recipe, **sections)  # type: ignore[arg-type]
+
+
+def trained_on(model: str) -> DataConfig:
+    """The data that realuid trained a model on, as its folder records it.
+
+    Raises:
+        ConfigError: where its files do not say.
+    """
+    path = local_path(model)
+    if recognise(path) == "realuid":
+        said = read_config(model_folder(path)).get("data")
+        said = {"source": said} if isinstance(said, str) else said
+        with contextlib.suppress(TypeError):
+            if isinstance(said, dict):
+                return DataConfig(**said)
+    raise ConfigError(f"'{model}' does not say what it was trained on: pass --data.source, the data to compare with.")
 
 
 def refuse_settings(words: Sequence[str], *allowed: str) -> None:

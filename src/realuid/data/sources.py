@@ -8,39 +8,48 @@ import torch
 from sklearn.datasets import load_digits as sklearn_digits
 
 from realuid.data.dataset import Dataset
-from realuid.data.images import decode_all, read_folder, read_zip
+from realuid.data.degradations import DEGRADATIONS
+from realuid.data.images import decode_all, labelled_by_folders, open_files, read_images
+from realuid.data.pairs import holds_pairs, read_pairs, split_pairs, with_degradation
 from realuid.data.toy import load_toy
 from realuid.errors import DataError
 
 SOURCES = "'digits', 'toy:NAME', 'hf:NAME', a folder of images or a .zip in the EDM layout"
 
 
-def load_dataset(source: str, channels: int | None = None, resolution: int | None = None) -> Dataset:
+def load_dataset(
+    source: str, channels: int | None = None, resolution: int | None = None, pairs: str | None = None
+) -> Dataset:
     """Read a data set into memory.
 
     Args:
         source: 'digits' (scikit-learn's 1797 images of 8 x 8), 'toy:NAME' (2-D points), 'hf:NAME' or 'hf:NAME:SPLIT'
             (Hugging Face, or a folder its `save_to_disk` wrote; needs the extra `realuid[data]`), a folder, or a zip.
+            A folder or zip with all of its images in input/ and target/ holds pairs of equal names.
         channels: 1 or 3 to convert images; None keeps them as they are.
         resolution: side length to crop and resize images to; None keeps their size.
+        pairs: make pairs by a degradation (a name in `realuid.data.DEGRADATIONS`), or with the images of another folder
+            or zip that have the same names.
 
     Raises:
         DataError: for a source that does not exist or cannot be read.
     """
     if channels not in (None, 1, 3):
         raise DataError(f"channels = {channels}: allowed are 1 (grey) and 3 (RGB).")
+    if resolution is not None and resolution < 1:
+        raise DataError(f"resolution = {resolution}: allowed are positive side lengths.")
     if source == "digits":
         data = load_digits()
     elif source.startswith("toy:"):
         data = load_toy(source.removeprefix("toy:"))
     elif source.startswith("hf:"):
         data = load_hugging_face(source.removeprefix("hf:"), channels, resolution)
-    elif Path(source).is_dir():
-        data = read_folder(Path(source), channels, resolution)
-    elif Path(source).is_file():
-        data = read_zip(Path(source), channels, resolution)
+    elif Path(source).exists():
+        data = _load_files(source, channels, resolution, pairs)
     else:
         raise DataError(f"no data at '{source}'. Allowed: {SOURCES}.")
+    if pairs and data.sources is None:
+        data = with_degradation(data, pairs)
     if channels and data.is_image and data.shape[0] != channels:
         raise DataError(f"'{source}' has {data.shape[0]} channel(s), but channels = {channels} was asked for.")
     if resolution and data.is_image and data.shape[1:] != (resolution, resolution):
@@ -52,6 +61,18 @@ def absolute_source(source: str) -> str:
     """The same data, named so that it is found from any working folder."""
     kind, path = ("hf:", source[3:]) if source.startswith("hf:") else ("", source)
     return kind + str(Path(path).resolve()) if source != "digits" and Path(path).exists() else source
+
+
+def _load_files(source: str, channels: int | None, resolution: int | None, pairs: str | None) -> Dataset:
+    files = open_files(source)
+    if holds_pairs(files):
+        if pairs:
+            raise DataError(f"'{source}' holds pairs already (input/ and target/): leave data.pairs = {pairs} out.")
+        return read_pairs(*split_pairs(files), channels, resolution)
+    files = labelled_by_folders(files) if Path(source).is_dir() else files
+    if pairs and pairs not in DEGRADATIONS and Path(pairs).exists():
+        return read_pairs(open_files(pairs), files, channels, resolution)
+    return read_images(files, channels, resolution)
 
 
 def load_digits() -> Dataset:
@@ -88,5 +109,7 @@ def load_hugging_face(name: str, channels: int | None = None, resolution: int | 
     rows = [row["bytes"] or Path(row["path"]).read_bytes() for row in table[image]]
     values = decode_all([str(i) for i in range(len(rows))], lambda i: rows[int(i)], channels, resolution)
     labels = None if label is None else torch.tensor(table[label])
+    if labels is not None and labels.min() < 0:
+        raise DataError(f"'hf:{name}' has samples without a label. Take another split, as hf:NAME:SPLIT.")
     classes = () if label is None else tuple(table.features[label].names)
     return Dataset(values, labels, Path(name).name, classes)

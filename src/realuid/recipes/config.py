@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import dacite
 import yaml
 
-from realuid.data import absolute_source
+from realuid.data import DEGRADATIONS, Dataset, absolute_source, load_dataset
 from realuid.errors import ConfigError, unknown_name
-from realuid.models import NetworkConfig
+from realuid.models import NetworkConfig, make_preconditioning
 from realuid.paths import Path as MatchingPath
 from realuid.paths import make_path
 from realuid.sampling import SAMPLERS
@@ -35,6 +35,16 @@ class DataConfig:
     resolution: int | None = None
     #: Use class labels: a conditional teacher and student.
     conditional: bool = False
+    #: What samples come in pairs with, for coupled paths: a degradation (sr-box-4, inpaint-centre, jpeg-5, blur-1,
+    #: grey, ...), or a folder or zip of images with the names of the data's own. None: the data itself says.
+    pairs: str | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+    def load(self) -> Dataset:
+        """The data itself."""
+        return load_dataset(self.source, self.channels, self.resolution, self.pairs)
 
 
 @dataclass(frozen=True)
@@ -45,10 +55,17 @@ class PathConfig:
     #: What the network predicts. None: the path's own choice.
     prediction: str | None = None
     #: The path's own settings, for instance a noise level.
-    settings: dict[str, float] = field(default_factory=dict)
+    settings: dict[str, bool | float | str] = field(default_factory=dict)
+    #: Scales around the network: plain (none), edm, vp or ve. None: the path's own (edm on path ve, plain elsewhere).
+    preconditioning: str | None = None
+    #: Whether networks are given x_T where the path is coupled, so that they keep pairs together.
+    sees_source: bool = True
 
     def __post_init__(self) -> None:
-        make_path(self.name, **self.settings)
+        check_types(self)
+        self.build()
+        if self.preconditioning is not None:
+            make_preconditioning(self.preconditioning)
 
     def build(self) -> MatchingPath:
         """The path itself."""
@@ -69,8 +86,10 @@ class EvaluateConfig:
     seeds: int = 3
     #: Steps of the teacher's sampler.
     steps: int = 50
-    #: How a teacher is sampled. None: the path's own way.
+    #: How a teacher is sampled. None: its own way.
     sampler: str | None = None
+    #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1 is none.
+    guidance: float = 1.0
 
     def __post_init__(self) -> None:
         if self.sampler is not None and self.sampler not in SAMPLERS:
@@ -186,10 +205,11 @@ class Recipe:
 
     def anchored(self) -> Recipe:
         """The same with absolute paths, to be read back from another working folder."""
-        weights = self.evaluate.inception_weights
+        weights, pairs = self.evaluate.inception_weights, self.data.pairs
+        pairs = absolute_source(pairs) if pairs and pairs not in DEGRADATIONS else pairs
         return dataclasses.replace(
             self,
-            data=dataclasses.replace(self.data, source=absolute_source(self.data.source)),
+            data=dataclasses.replace(self.data, source=absolute_source(self.data.source), pairs=pairs),
             evaluate=dataclasses.replace(self.evaluate, inception_weights=weights and str(Path(weights).resolve())),
         )
 

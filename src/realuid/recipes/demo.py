@@ -83,7 +83,7 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print, r
         student = partial(run_named_student, recipe, name, teacher, folder, chain=True, data=data)
         timed(name, partial(student, teacher_name=str(run)))
     say("measuring")
-    rates = images_per_second(models, recipe.evaluate)
+    rates = images_per_second(models, data, recipe.evaluate)
     entries = {
         name: {
             "name": name,
@@ -118,7 +118,8 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print, r
         "realuid": __version__,
     }
     write_json(folder / "results.json", results)
-    write_report(folder, results, models, data, dump_recipe(recipe), recipe.evaluate.steps, recipe.evaluate.sampler)
+    how = recipe.evaluate
+    write_report(folder, results, models, data, dump_recipe(recipe), how.steps, how.sampler, how.guidance)
     return results
 
 

@@ -16,6 +16,9 @@ from realuid.recipes.run import calls_of, new_teacher, recipe_data
 from realuid.training import DistillConfig
 from realuid.training.config import LoopConfig
 
+#: Images of a first measurement, and seconds below which more of them are measured.
+_FEW, _QUICK = 16, 0.2
+
 
 class _Probe(NamedTuple):
     """What one forward and backward pass of one image takes."""
@@ -26,9 +29,13 @@ class _Probe(NamedTuple):
 
 
 def _probe(model: MatchingModel, config: LoopConfig) -> _Probe:
-    """Measure a few passes on a small batch, on the device of the run."""
-    device, batch = choose_device(config.device), min(config.batch, 16)
-    model = model.to(device).train()
+    """Measure on the device of the run: a small batch or, where that is quick, as many images as a step takes."""
+    device, at_once = choose_device(config.device), _at_once(config)
+    few = _pass(model.to(device).train(), min(_FEW, at_once), device)
+    return few if few.seconds * _FEW > _QUICK else _pass(model, at_once, device)
+
+
+def _pass(model: MatchingModel, batch: int, device: torch.device) -> _Probe:
     x = torch.randn(batch, *model.shape, device=device)
     t = torch.full((batch,), (model.path.t_min + model.path.t_max) / 2, device=device)
     labels = torch.zeros(batch, dtype=torch.long, device=device) if model.num_classes else None
@@ -66,9 +73,12 @@ class _Stage(NamedTuple):
 
     def gibibytes(self, probe: _Probe, parameters: int) -> float:
         """Per learner weights, gradients and two Adam moments; averages; the frozen teacher; activations."""
-        at_once = min(self.config.batch, self.config.micro_batch or self.config.batch)
         copies = 4 * self.learners + len(self.config.ema) + (1 if self.learners > 1 else 0)
-        return (4 * parameters * copies + at_once * probe.activations * self.learners) / 2**30
+        return (4 * parameters * copies + _at_once(self.config) * probe.activations * self.learners) / 2**30
+
+
+def _at_once(config: LoopConfig) -> int:
+    return min(config.batch, config.micro_batch or config.batch)
 
 
 def _student(name: str, c: DistillConfig) -> _Stage:
