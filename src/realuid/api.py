@@ -117,7 +117,6 @@ def distill(
         the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
         which `sample` decodes); `generator(z, Condition(x_T=...))` on a coupled path.
     """
-    name = "" if isinstance(teacher, MatchingModel) else str(teacher)
     model = teacher if isinstance(teacher, MatchingModel) else load_teacher(teacher)
     begin = load_start(start, start_ema) if isinstance(start, str | Path) else start
     out, source, data = Path(out), data if isinstance(data, str) else data.name, _data(data)
@@ -130,9 +129,17 @@ def distill(
     if not (trust_teacher or resume):
         require_sound(model, data)
     base = dataclasses.replace(base, evaluate=evaluate or base.evaluate)
+    name = _name(teacher)
     return run_student(
         base, model, out, config=config, start=begin, fake=fake, resume=resume, teacher_name=name, data=data
     )
+
+
+def _name(teacher: MatchingModel | str | Path) -> str:
+    """What a teacher is called in the record of its student: where it was loaded from, or what it is."""
+    if not isinstance(teacher, MatchingModel):
+        return str(teacher)
+    return teacher.origin or str(teacher.network.settings.get("function", type(teacher.network).__name__))
 
 
 def _recipe(name: str | None, source: str, out: Path, resume: bool) -> Recipe:

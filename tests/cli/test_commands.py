@@ -149,9 +149,20 @@ def test_a_run_resumes_from_another_folder_as_what_it_was(tmp_path, recipe, mode
         shutil.rmtree(tmp_path / "run" / gone)
     monkeypatch.chdir(tmp_path / "there")
     realuid("distill", "--resume", "--out", tmp_path / "run")
-    assert asked == [("file", "raw")] * 2
+    assert asked == [("file", "raw")] * 2  # no file of the working folder: an id of the hub
     assert read_config(tmp_path / "run" / "model") == about
     assert all(torch.equal(v, weights[k]) for k, v in from_pretrained(tmp_path / "run" / "model").state_dict().items())
+
+
+def test_a_run_finds_its_teacher_from_another_folder(tmp_path: Path, recipe: Path, model: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    realuid("distill", recipe, "--teacher", model.name, "--trust-teacher", "--out", "student")
+    before = (tmp_path / "student" / "model" / "config.json").read_text()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    realuid("distill", "--resume", "--out", "../student")
+    assert (tmp_path / "student" / "model" / "config.json").read_text() == before
+    assert json.loads(before)["teacher"] == model.name
 
 
 @pytest.mark.parametrize("command", ["train", "distill", "demo"])

@@ -69,14 +69,15 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError("--start-ema without --start: say which distilled generator to start from.")
     chain = [*recipe.ancestors(student), student] if student and options.start is None else []
     stages = chain if len(chain) > 1 else []
-    asked, source, key = replace(recipe, data=options.data, distill=options.distill), options.teacher, options.key
+    asked = replace(recipe, data=options.data, distill=options.distill)
+    name, place, key = options.teacher, options.teacher, options.key
     if options.resume:
         if not any(word.split("=")[0] == "--teacher" for word in rest):
-            source, key = teacher_of_run(options.out / stages[0] if stages else options.out)
+            name, place, key = teacher_of_run(options.out / stages[0] if stages else options.out)
         if not stages:
             refuse_settings(rest, "--teacher", "--key")
             asked = recipe_of_run(options.out)
-    teacher = load_teacher(source, key=key)
+    teacher = load_teacher(place, key=key)
     if options.dry_run:
         console.print(describe_student_run(asked, teacher), highlight=False, markup=False)
         return
@@ -87,9 +88,9 @@ def run(arguments: Sequence[str]) -> None:
         check_fits(teacher, data)
         require_sound(teacher, data)
     if stages:
-        _run_chain(recipe, student, options, teacher, source, key)
+        _run_chain(recipe, student, options, teacher, name, key)
     else:
-        _run_one(asked, student or "distill", options, teacher, source, key)
+        _run_one(asked, student or "distill", options, teacher, name, key)
 
 
 def _run_one(recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str, key: str | None) -> None:

@@ -36,7 +36,10 @@ def make_path(name: str, **settings: Any) -> Path:
     for key in settings:
         if key not in allowed:
             raise ConfigError(f"path '{name}' has no setting '{key}'. Allowed: {', '.join(allowed) or 'none'}.")
-    hints = get_type_hints(PATHS[name])
+    try:
+        hints = get_type_hints(PATHS[name])
+    except NameError:  # of a path of the user's own, defined where its annotations mean nothing to others
+        hints = dict.fromkeys(allowed, Any)
     settings = {key: as_number(value, hints[key]) for key, value in settings.items()}
     for key, value in settings.items():
         check_type(key, value, hints[key])

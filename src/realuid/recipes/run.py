@@ -33,7 +33,7 @@ from realuid.training.teacher import check_batch
 
 #: The file of a run's folder that holds its resolved recipe.
 RECIPE = "recipe.yaml"
-#: The file of a student's run folder that says where its teacher lies.
+#: The file of a student's run folder that says, line by line, what its teacher was called, where it lies and its key.
 TEACHER = "teacher.txt"
 
 
@@ -157,10 +157,15 @@ def run_student(
         },
         files={
             RECIPE: dump_recipe(dataclasses.replace(recipe.anchored(), distill=config)),
-            TEACHER: f"{teacher_name}\n{teacher_key or ''}\n",
+            TEACHER: f"{teacher_name}\n{_lasting(teacher_name)}\n{teacher_key or ''}\n",
         },
         hopeless=hopeless,
     )
+
+
+def _lasting(name: str) -> str:
+    """What finds a teacher from whatever folder the run is resumed in: an absolute path, or the id on a hub it was."""
+    return str(Path(name).resolve()) if name and Path(name).exists() else name
 
 
 def run_named_student(
@@ -239,16 +244,16 @@ def refuse_existing(folder: Path, resume: bool) -> None:
         )
 
 
-def teacher_of_run(folder: Path) -> tuple[str, str | None]:
-    """Where the teacher of a student's run lies, and which of its weights it is.
+def teacher_of_run(folder: Path) -> tuple[str, str, str | None]:
+    """What the teacher of a student's run was called, where it lies, and which of its weights it is.
 
     Raises:
         CheckpointError: where the folder is no student's run.
     """
     if not (folder / TEACHER).is_file():
         raise CheckpointError(f"nothing to resume: no distillation was started in '{folder}' ({TEACHER} is missing).")
-    where, key, *_ = [*(folder / TEACHER).read_text().splitlines(), ""]
-    return where.strip(), key.strip() or None
+    name, place, key, *_ = [*(folder / TEACHER).read_text().splitlines(), "", "", ""]
+    return name, place or name, key or None
 
 
 @dataclass(frozen=True)

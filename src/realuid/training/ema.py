@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -50,6 +51,11 @@ class EMA:
         finally:
             self._swap(decay)
             self.module.train(training)
+
+    def averaged(self, decay: float) -> nn.Module:
+        """A copy of the module with averaged weights, in evaluation mode."""
+        with self.applied(decay) as module:
+            return copy.deepcopy(module).eval().requires_grad_(False)
 
     def state_dict(self) -> dict[str, Tensor]:
         """All averages under names like '0.999.network.conv.weight', and the number of updates."""
