@@ -85,12 +85,11 @@ def _model(what: str, loading: ModelOptions) -> None:
 
 def _imported(model: MatchingModel | Generator, path: Path) -> dict[str, Any]:
     """What an imported model is in our terms, and checksums of the files it came from."""
-    matching = model.model if isinstance(model, Generator) else model
     files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file() and f.suffix != ".md")
     return {
         **describe(model),
-        "shape": matching.shape,
-        "classes": matching.num_classes,
-        "images": matching.image_shape,
+        "shape": model.shape,
+        "classes": model.num_classes,
+        "images": model.image_shape,
         "sha256": {str(f.relative_to(path.parent)): sha256(f) for f in files},
     }
