@@ -12,6 +12,7 @@ import tyro
 from realuid.cli.options import console, parse, replace, split_recipe, split_student
 from realuid.errors import ConfigError
 from realuid.recipes import DataConfig, EvaluateConfig, SweepConfig, load_recipe
+from realuid.recipes.run import teacher_of_run
 from realuid.recipes.sweep import SWEEP, make_trials, run_sweep
 from realuid.training import DistillConfig
 
@@ -24,7 +25,7 @@ class Options:
     sweep: Annotated[SweepConfig, tyro.conf.arg(name="")]
     distill: DistillConfig
     evaluate: EvaluateConfig
-    #: The teacher of all trials, anything `realuid distill` takes.
+    #: The teacher of all trials, anything `realuid distill` takes; --resume takes the one the sweep was started with.
     teacher: str = "runs/teacher"
     #: Folder of the sweep.
     out: Path = Path("runs/sweep")
@@ -45,8 +46,9 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(Options, "sweep", rest, default, "RECIPE[:STUDENT]")
     if options.processes < 1:
         raise ConfigError(f"processes = {options.processes}: must be at least 1.")
+    teacher = options.teacher
     if options.resume:
-        recipe = load_recipe(str(options.out / SWEEP))
+        recipe, teacher = load_recipe(str(options.out / SWEEP)), teacher_of_run(options.out)
     else:
         recipe = replace(
             recipe, data=options.data, sweep=options.sweep, distill=options.distill, evaluate=options.evaluate
@@ -58,7 +60,7 @@ def run(arguments: Sequence[str]) -> None:
         return
     if not options.resume and (options.out / SWEEP).exists():
         raise ConfigError(f"'{options.out}' already holds a sweep. Pass --resume to continue it, or another --out.")
-    results = run_sweep(recipe, options.teacher, options.out, options.processes, console.print)
+    results = run_sweep(recipe, teacher, options.out, options.processes, console.print)
     for row in results["settings"]:
         fd = "stopped" if row["fd_mean"] is None else f"{row['fd_mean']:.3f}"
         setting = ", ".join(f"{k} = {v:g}" for k, v in row["settings"].items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from realuid.errors import ConfigError, unknown_name
 from realuid.objectives.base import Objective
@@ -64,7 +64,7 @@ def make_objective(
                 setting, f"delta = {delta}"
             )
             raise ConfigError(f"{label}: objective '{name}' has no use for it. It belongs to: {', '.join(users)}.")
-    values = {
+    values: dict[str, Any] = {
         "alpha": alpha,
         "beta": beta,
         "gamma": alpha if gamma is None else gamma,

@@ -28,7 +28,7 @@ from realuid.errors import ConfigError, NonFiniteError
 from realuid.files import atomic_file, write_json
 from realuid.models import MatchingModel
 from realuid.recipes.config import Recipe, SweepConfig, dump_recipe
-from realuid.recipes.run import has_checkpoint, make_evaluator, measure, recipe_data, run_student
+from realuid.recipes.run import TEACHER, has_checkpoint, make_evaluator, measure, recipe_data, run_student
 from realuid.reports.sweep import write_sweep_report
 from realuid.seeds import stream
 from realuid.teachers import load_teacher
@@ -37,6 +37,8 @@ from realuid.training.accelerate import make_accelerator
 
 #: The file of a sweep's folder that holds its recipe, and that of a trial's folder that says it is finished.
 SWEEP, RESULT = "sweep.yaml", "result.json"
+#: Evaluations of a trial, each with "update" and "fd".
+History = list[dict[str, Any]]
 #: A trial is only compared with at least so many others.
 _OTHERS = 3
 
@@ -107,7 +109,9 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob(f"trials/*/{RESULT}"))]
 
 
-def is_hopeless(history: list[dict[str, Any]], others: list[list[dict[str, Any]]], sweep: SweepConfig, updates: int):
+def is_hopeless(
+    history: list[dict[str, Any]], others: list[list[dict[str, Any]]], sweep: SweepConfig, updates: int
+) -> bool:
     """Whether a trial's best quick FD so far is too far above the median of others at the same update."""
     now = history[-1]["update"]
     bests = [min((h["fd"] for h in other if h["update"] <= now), default=None) for other in others if other]
@@ -140,7 +144,7 @@ def run_sweep(
     Args:
         recipe: its `sweep` says what is tried, its `distill` all that is not varied.
         teacher: the one teacher, anything `load_teacher` reads.
-        folder: of the sweep: sweep.yaml, trials/, results.json and sweep.html.
+        folder: of the sweep: sweep.yaml, teacher.txt, trials/, results.json and sweep.html.
         processes: how many trials run at a time.
         say: told what happens.
 
@@ -151,8 +155,9 @@ def run_sweep(
     for reason in refused:
         say(f"left out: {reason}")
     (folder / "trials").mkdir(parents=True, exist_ok=True)
-    with atomic_file(folder / SWEEP) as temporary:
-        temporary.write_text(dump_recipe(recipe))
+    for name, text in ((SWEEP, dump_recipe(recipe)), (TEACHER, f"{teacher}\n")):
+        with atomic_file(folder / name) as temporary:
+            temporary.write_text(text)
     say(f"{len(trials)} trials, {len(read_results(folder))} of them finished")
     context = multiprocessing.get_context("spawn")
     arguments = (recipe, teacher, folder, os.getpid(), max(1, torch.get_num_threads() // processes))
@@ -194,10 +199,10 @@ def _run_trial(
     recipe: Recipe, trial: Trial, teacher: MatchingModel, teacher_name: str, run: Path, data, evaluator
 ) -> dict:
     config, start = trial.config(recipe.distill), time.perf_counter()
-    history: list[dict[str, Any]] = []
+    history: History = []
     verdict = {"status": "finished"}
 
-    def hopeless(so_far: list[dict[str, Any]]) -> bool:
+    def hopeless(so_far: History) -> bool:
         others = [result["history"] for result in read_results(run.parents[1])]
         stop = is_hopeless(so_far, others, recipe.sweep, config.updates)
         verdict["status"] = "stopped" if stop else "finished"
@@ -251,7 +256,7 @@ def write_results(recipe: Recipe, teacher: str | Path, folder: Path) -> dict[str
         )
     rows.sort(key=lambda row: -row["fd_mean"] if row["fd_mean"] is not None else float("-inf"))
     total = len(make_trials(recipe.sweep, recipe.distill)[0])
-    results = {"recipe": recipe.name, "teacher": str(teacher), "trials": total, "settings": rows}
-    write_json(folder / "results.json", results)
-    write_sweep_report(folder, results, read_results(folder), dump_recipe(recipe))
-    return results
+    summary = {"recipe": recipe.name, "teacher": str(teacher), "trials": total, "settings": rows}
+    write_json(folder / "results.json", summary)
+    write_sweep_report(folder, summary, read_results(folder), dump_recipe(recipe))
+    return summary

@@ -49,10 +49,10 @@ def scatter(rows: list[dict[str, Any]]) -> Figure:
     """The same for a random search: one point a setting."""
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
     known = [row for row in rows if row["fd_mean"] is not None]
-    places = [(row["settings"]["ratio"], row["settings"]["alpha"]) for row in known]
     if known:
+        xs, ys = ([row["settings"][name] for row in known] for name in ("ratio", "alpha"))
         fds = np.log10([row["fd_mean"] for row in known])
-        points = axes.scatter(*zip(*places, strict=True), c=fds, cmap="viridis_r", s=60, edgecolor="0.3")
+        points = axes.scatter(xs, ys, c=fds, cmap="viridis_r", s=60, edgecolor="0.3")
         figure.colorbar(points, label="log10 FD")
     for row in rows:
         if row["fd_mean"] is None:
