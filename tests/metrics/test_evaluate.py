@@ -137,7 +137,7 @@ def test_the_reference_of_sorted_data_is_a_random_part(digits, monkeypatch) -> N
 
 def test_damaged_statistics_are_computed_anew(digits) -> None:
     extractor = classifier(digits)
-    whole = Evaluator(digits, extractor).reference
+    whole = {name: value.clone() for name, value in Evaluator(digits, extractor).reference.items()}
     (path,) = cache_folder().glob(f"statistics*-{digits.fingerprint()}-*")
     path.write_bytes(path.read_bytes()[:100])
     again = Evaluator(digits, extractor).reference

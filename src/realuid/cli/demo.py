@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from realuid.cli.options import console, parse, replace, split_recipe
@@ -42,22 +43,23 @@ def run(arguments: Sequence[str]) -> None:
 
 def results_table(results: dict[str, Any]) -> Table:
     """The figures of results.json as a table for the terminal."""
-    table = Table(title=f"{results['recipe']} on {results['data']}: one step against {results['teacher']['calls']}")
+    title = f"{results['recipe']} on {results['data']}: one step against {results['teacher']['calls']}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     teacher = results["teacher"]
     rows = (teacher, *results["students"])
     classes = any("classes" in row for row in rows)
     published = any("published_fid" in row for row in rows)
-    columns = ("model", "alpha, beta", "calls", "FD", "x teacher", "KID", "images / s", "faster")
-    for column in (*columns, *(["right class"] if classes else []), *(["published FID"] if published else [])):
-        table.add_column(column, justify="left" if column == "model" else "right")
+    columns = ("model", "alpha, beta", "calls", "FD", "x\nteacher", "KID", "images\n/ s", "faster")
+    for column in (*columns, *(["right\nclass"] if classes else []), *(["published\nFID"] if published else [])):
+        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     for row in rows:
         table.add_row(
             row["name"],
             f"{row['alpha']:g}, {row['beta']:g}" if "alpha" in row else "",
             str(row["calls"]),
-            f"{row['fd_mean']:.3f} ± {row['fd_std']:.3f}",
+            f"{row['fd_mean']:.3f}±{row['fd_std']:.3f}",
             f"{row['fd_mean'] / teacher['fd_mean']:.1f}",
-            f"{row['kid']:.1e}",
+            f"{row['kid']:.4f}",
             f"{row['images_per_second']:,.0f}",
             f"{row['images_per_second'] / teacher['images_per_second']:.1f}x",
             *([f"{row['classes']['agreement']:.1%}"] if classes else []),
