@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from realuid.files import atomic_file
-from realuid.reports.plots import COLOURS, figure_svg, plt
+from realuid.reports.plots import COLOURS, distance_axis, figure_svg, plt
 
 
 def heat_map(rows: list[dict[str, Any]]) -> Figure:
@@ -74,17 +74,17 @@ def curves(trials: list[dict[str, Any]], best: list[dict[str, float]]) -> Figure
     for trial in trials:
         setting = {k: v for k, v in trial["settings"].items() if k != "seed"}
         label, colour, width = "", "0.8", 0.8
-        if setting in best:
+        if setting["alpha"] == setting["ratio"] == 1:
+            label, colour, width = f"{_label(setting)}: data-free", "black", 1.8
+        elif setting in best:
             label, colour, width = _label(setting), COLOURS[(len(best) - 1 - best.index(setting)) % len(COLOURS)], 1.8
-        elif setting["alpha"] == setting["ratio"] == 1:
-            label, colour, width = "data-free (UID)", "black", 1.8
         xs, ys = [h["update"] for h in trial["history"]], [h["fd"] for h in trial["history"]]
         axes.plot(xs, ys, color=colour, lw=width, label="" if label in shown else label, zorder=2 if label else 1)
         if trial["status"] != "finished" and xs:
             axes.plot(xs[-1], ys[-1], "x", color=colour, ms=5)
         shown.add(label)
-    axes.set(xlabel="generator updates", ylabel="Fréchet distance (quick)", yscale="log")
-    axes.grid(alpha=0.25, which="both")
+    axes.set_xlabel("generator updates")
+    distance_axis(axes)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8)
     return figure
@@ -122,6 +122,7 @@ def write_sweep_report(folder: Path, results: dict[str, Any], trials: list[dict[
         rows=rows,
         plots=plots,
         best=finished[-1] if finished else None,
+        others=any(len(row["settings"]) > 2 for row in rows),
         done=len(trials),
         recipe=recipe_yaml,
     )
