@@ -10,15 +10,14 @@ from torch import Tensor
 
 from realuid.data import Dataset, load_dataset
 from realuid.exports import Export, ExportOptions, FormatName, export_student, load_any
-from realuid.models import Generator, MatchingModel, NetworkConfig, build_network
-from realuid.paths import make_path
-from realuid.recipes import EvaluateConfig
-from realuid.recipes.run import Measurement, make_evaluator, measure
+from realuid.models import Generator, MatchingModel, NetworkConfig
+from realuid.recipes import DataConfig, EvaluateConfig, PathConfig, Recipe
+from realuid.recipes.run import Measurement, make_evaluator, measure, new_teacher
 from realuid.sampling import OneStep, generate
-from realuid.seeds import mix
 from realuid.teachers import load_generator, load_model, load_teacher
 from realuid.teachers.check import check_teacher, require_sound
 from realuid.training import DistillConfig, TeacherConfig, distill_teacher, fine_tuning, load_start, train_teacher
+from realuid.training.config import to_dict
 from realuid.training.distill import check_fits
 
 
@@ -30,7 +29,7 @@ def train(
     data: Dataset | str,
     out: str | Path = "runs/teacher",
     *,
-    path: str = "linear",
+    path: str | PathConfig = "linear",
     network: NetworkConfig | None = None,
     config: TeacherConfig | None = None,
     conditional: bool = False,
@@ -40,7 +39,7 @@ def train(
     Args:
         data: a data set, or what `load_dataset` takes.
         out: folder of the run.
-        path: name of the path, see `realuid.paths.PATHS`.
+        path: name of the path, see `realuid.paths.PATHS`, or more: its settings, prediction and preconditioning.
         network: architecture; by default the paper's CIFAR-10 network.
         config: training settings.
         conditional: use the data's class labels.
@@ -48,11 +47,14 @@ def train(
     Returns:
         the trained teacher, with averaged weights.
     """
-    data, config = _data(data), config or TeacherConfig()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mix(config.seed, "teacher start"))
-        built = build_network(network or NetworkConfig(), data.shape, data.num_classes if conditional else 0)
-    return train_teacher(MatchingModel(built, make_path(path)), data, config, out)
+    recipe = Recipe(
+        data=DataConfig(conditional=conditional),
+        network=network or NetworkConfig(),
+        path=PathConfig(path) if isinstance(path, str) else path,
+        teacher=config or TeacherConfig(),
+    )
+    data = _data(data)
+    return train_teacher(new_teacher(recipe, data), data, recipe.teacher, out)
 
 
 def distill(
@@ -86,18 +88,30 @@ def distill(
 
     Returns:
         the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
-        which `sample` decodes).
+        which `sample` decodes); `generator(z, Condition(x_T=...))` on a coupled path.
     """
     model = teacher if isinstance(teacher, MatchingModel) else load_teacher(teacher)
     begin = load_start(start, start_ema) if isinstance(start, str | Path) else start
     if config is None:
         config = fine_tuning(DistillConfig()) if isinstance(begin, Generator) else DistillConfig()
     config = dataclasses.replace(config, alpha=alpha, beta=beta)
-    data = _data(data)
+    source, data = data, _data(data)
     check_fits(model, data)
     if not trust_teacher:
         require_sound(model, data)
-    return distill_teacher(model, data, config, out, start=begin, fake=fake)
+    about = {
+        "data": source if isinstance(source, str) else source.name,
+        "teacher": _name(teacher),
+        "distillation": to_dict(config),
+    }
+    return distill_teacher(model, data, config, out, start=begin, fake=fake, about=about)
+
+
+def _name(teacher: MatchingModel | str | Path) -> str:
+    """What a teacher is called in the record of its student: where it was loaded from, or what it is."""
+    if not isinstance(teacher, MatchingModel):
+        return str(teacher)
+    return teacher.origin or str(teacher.network.settings.get("function", type(teacher.network).__name__))
 
 
 def sample(
@@ -105,6 +119,7 @@ def sample(
     count: int,
     *,
     labels: Tensor | None = None,
+    sources: Tensor | None = None,
     steps: int = 50,
     sampler: str | None = None,
     seed: int = 0,
@@ -115,11 +130,13 @@ def sample(
         model: a teacher, a generator, what `load_model` takes, or what `export` wrote.
         count: how many.
         labels: classes, int64, shape (count,), for a conditional model.
+        sources: x_T in data units, shape (count, *shape), for a coupled path.
         steps, sampler: for a teacher; by default its path's own sampler.
         seed: of the noise.
     """
     loaded = load_any(model) if isinstance(model, str | Path) else model
-    return torch.cat(list(generate(loaded, count, labels=labels, steps=steps, sampler=sampler, seed=seed)))
+    batches = generate(loaded, count, labels=labels, sources=sources, steps=steps, sampler=sampler, seed=seed)
+    return torch.cat(list(batches))
 
 
 def evaluate(

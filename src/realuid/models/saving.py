@@ -23,7 +23,7 @@ from realuid.models.codec import load_codec
 from realuid.models.diffusers_weights import read_diffusers_config
 from realuid.models.generator import Generator
 from realuid.models.matching import MatchingModel
-from realuid.models.networks import Network
+from realuid.models.networks import DiT, Network, UNet, check_runs
 from realuid.models.own import Function
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
 from realuid.models.weights import apart, check_weights, load_strictly, on_paper, read_weights
@@ -48,9 +48,10 @@ def describe(model: MatchingModel | Generator) -> dict[str, Any]:
         "prediction": matching.prediction,
         "preconditioning": preconditioning_config(matching.preconditioning),
         "network": network_config(matching.network),
+        "null_class": matching.null_class,
     }
     if isinstance(model, Generator):
-        description["t_init"] = model.t_init
+        description |= {"t_init": model.t_init, "noise": model.noise}
     return description
 
 
@@ -63,8 +64,11 @@ def build(description: dict[str, Any], function: Function | None = None) -> Matc
         path=path_from_config(description["path"]),
         prediction=description["prediction"],
         preconditioning=make_preconditioning(**description["preconditioning"]),
+        null_class=description.get("null_class", False),
     )
-    return Generator(matching, description["t_init"]) if description["kind"] == "generator" else matching
+    if description["kind"] == "generator":
+        return Generator(matching, description["t_init"], description.get("noise", True))
+    return matching
 
 
 def save_pretrained(model: MatchingModel | Generator, folder: str | FilePath, **extra: Any) -> FilePath:
@@ -136,6 +140,8 @@ def _rebuild(
         else:
             with on_paper(parameters=len(weights)):
                 sized = make_network(**config["network"])
+                if isinstance(sized, UNet | DiT):
+                    check_runs(sized)
         prefix = "model.network." if config["kind"] == "generator" else "network."
         check_weights({prefix + name: value for name, value in sized.state_dict().items()}, weights, where)
         model = build(config, network)
@@ -145,6 +151,9 @@ def _rebuild(
         reason = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)[:500]
         raise CheckpointError(f"'{where}' does not describe a model ({reason}).") from error
     load_strictly(model, weights, where)
+    if isinstance(model, Generator):
+        own = describe(model)
+        model.about = {name: value for name, value in config.items() if name not in own}
     return model.eval()
 
 

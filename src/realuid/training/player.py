@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from realuid.training.config import LoopConfig
 
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
 M = TypeVar("M", bound=nn.Module)
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def learning_rate_factor(update: int, config: LoopConfig) -> float:
