@@ -28,8 +28,17 @@ class LoopConfig:
     batch: int = 256
     #: At most so many images at once on a process; gradients of the parts are accumulated. 0: all at once.
     micro_batch: int = 0
-    #: Arithmetic of the networks; weights, losses and optimisers stay in fp32.
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    #: Arithmetic of the networks; weights, losses and optimisers stay in fp32. auto: bf16 on accelerators that have it.
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    #: Keep images in memory pixel by pixel, as fast convolutions want them. None: yes.
+    channels_last: bool | None = None
+    #: One kernel for Adam over all weights. None: yes.
+    fused: bool | None = None
+    #: torch.compile the networks: minutes at the start, faster updates. None: no.
+    compile: bool | None = None
+    #: Compute activations of blocks again on the way back instead of keeping them: a third slower, far less memory.
+    #: None: no.
+    recompute: bool | None = None
     #: Decays of the exponential moving averages; the first one is reported on the way.
     ema: tuple[float, ...] = (0.999,)
     #: Largest gradient norm.

@@ -20,6 +20,7 @@ from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches, micro_batches
 from realuid.training.config import TeacherConfig
 from realuid.training.ema import EMA
+from realuid.training.levers import choose_levers
 from realuid.training.loop import Run, Task
 from realuid.training.player import Player
 from realuid.training.updates import teacher_loss
@@ -41,6 +42,8 @@ class TeacherTask(Task):
         self.model, self.config = model, config
         data = data if model.num_classes else data.without_labels()
         check_batch(config.batch, data)
+        self.levers = choose_levers(config, accelerator.device)
+        self.levers.apply(model)
         self.learner = Player("teacher", model.train(), config.lr, config.betas, config, accelerator)
         self.players = (self.learner,)
         self.ema = EMA(model, config.ema)
