@@ -10,12 +10,10 @@ from torch import Tensor
 
 from realuid.data import Dataset, load_dataset
 from realuid.exports import Export, ExportOptions, FormatName, export_student, load_any
-from realuid.models import Generator, MatchingModel, NetworkConfig, build_network
-from realuid.paths import make_path
-from realuid.recipes import EvaluateConfig
-from realuid.recipes.run import Measurement, make_evaluator, measure
+from realuid.models import Generator, MatchingModel, NetworkConfig
+from realuid.recipes import DataConfig, EvaluateConfig, PathConfig, Recipe
+from realuid.recipes.run import Measurement, make_evaluator, measure, new_teacher
 from realuid.sampling import OneStep, generate
-from realuid.seeds import mix
 from realuid.teachers import load_generator, load_model, load_teacher
 from realuid.teachers.check import check_teacher, require_sound
 from realuid.training import DistillConfig, TeacherConfig, distill_teacher, fine_tuning, load_start, train_teacher
@@ -30,7 +28,7 @@ def train(
     data: Dataset | str,
     out: str | Path = "runs/teacher",
     *,
-    path: str = "linear",
+    path: str | PathConfig = "linear",
     network: NetworkConfig | None = None,
     config: TeacherConfig | None = None,
     conditional: bool = False,
@@ -40,7 +38,7 @@ def train(
     Args:
         data: a data set, or what `load_dataset` takes.
         out: folder of the run.
-        path: name of the path, see `realuid.paths.PATHS`.
+        path: name of the path, see `realuid.paths.PATHS`, or more: its settings, prediction and preconditioning.
         network: architecture; by default the paper's CIFAR-10 network.
         config: training settings.
         conditional: use the data's class labels.
@@ -48,11 +46,14 @@ def train(
     Returns:
         the trained teacher, with averaged weights.
     """
-    data, config = _data(data), config or TeacherConfig()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mix(config.seed, "teacher start"))
-        built = build_network(network or NetworkConfig(), data.shape, data.num_classes if conditional else 0)
-    return train_teacher(MatchingModel(built, make_path(path)), data, config, out)
+    recipe = Recipe(
+        data=DataConfig(conditional=conditional),
+        network=network or NetworkConfig(),
+        path=PathConfig(path) if isinstance(path, str) else path,
+        teacher=config or TeacherConfig(),
+    )
+    data = _data(data)
+    return train_teacher(new_teacher(recipe, data), data, recipe.teacher, out)
 
 
 def distill(
@@ -86,7 +87,7 @@ def distill(
 
     Returns:
         the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
-        which `sample` decodes).
+        which `sample` decodes); `generator(z, Condition(x_T=...))` on a coupled path.
     """
     model = teacher if isinstance(teacher, MatchingModel) else load_teacher(teacher)
     begin = load_start(start, start_ema) if isinstance(start, str | Path) else start
@@ -105,6 +106,7 @@ def sample(
     count: int,
     *,
     labels: Tensor | None = None,
+    sources: Tensor | None = None,
     steps: int = 50,
     sampler: str | None = None,
     seed: int = 0,
@@ -115,11 +117,13 @@ def sample(
         model: a teacher, a generator, what `load_model` takes, or what `export` wrote.
         count: how many.
         labels: classes, int64, shape (count,), for a conditional model.
+        sources: x_T in data units, shape (count, *shape), for a coupled path.
         steps, sampler: for a teacher; by default its path's own sampler.
         seed: of the noise.
     """
     loaded = load_any(model) if isinstance(model, str | Path) else model
-    return torch.cat(list(generate(loaded, count, labels=labels, steps=steps, sampler=sampler, seed=seed)))
+    batches = generate(loaded, count, labels=labels, sources=sources, steps=steps, sampler=sampler, seed=seed)
+    return torch.cat(list(batches))
 
 
 def evaluate(

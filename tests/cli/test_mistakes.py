@@ -177,3 +177,8 @@ def test_settings_of_dataclasses_are_checked_on_the_command_line(capsys, tmp_pat
     check(capsys, tmp_path / "r", "train", "--updates", "0", "--out", tmp_path / "r", says=("updates = 0",))
     if not torch.cuda.is_available():
         check(capsys, tmp_path / "r", "train", "--device", "cuda", "--out", tmp_path / "r", says=("no CUDA device",))
+
+
+def test_families_of_the_demo(capsys) -> None:
+    check(capsys, None, "demo", "--family", "briDge", says=("unknown family 'briDge'", "Did you mean 'bridge'?"))
+    check(capsys, None, "demo", "demo", "--family=vp", says=("--family vp and recipe 'demo'", "pass one of them"))

@@ -91,6 +91,12 @@ def test_the_space_is_the_objective_s_or_the_path_s() -> None:
     assert choose_space(RealUID(), linear, "data_prediction") == "data_prediction"
     assert choose_space(dmd, linear) == "data_prediction" == choose_space(dmd, make_path("ve"))
     assert choose_space(dmd, linear, "score") == "score"
+    interpolant, both = make_path("interpolant"), "velocity_and_noise"
+    assert choose_space(RealUID(), interpolant, usual=both) == both
+    assert choose_space(RealUID(), interpolant, "velocity", both) == "velocity"
+    assert choose_space(dmd, interpolant, usual=both) == "data_prediction"
+    with pytest.raises(ConfigError, match="min_snr weighs one prediction, and velocity_and_noise is two"):
+        choose_space(RealUID(weight="min_snr"), interpolant, usual=both)
     with pytest.raises(ConfigError, match="DMD is defined in data_prediction or score only"):
         choose_space(dmd, linear, "velocity")
 
@@ -98,10 +104,26 @@ def test_the_space_is_the_objective_s_or_the_path_s() -> None:
 def test_weights_over_time() -> None:
     t = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
     linear, ve = make_path("linear"), make_path("ve")
-    assert RealUID(weight="one").time_weight(ve, t).tolist() == [1, 1, 1]
-    assert RealUID().time_weight(ve, t).tolist() == ve.weight(t).tolist() != [1, 1, 1]
+    assert RealUID(weight="one").time_weight(ve, t, "data_prediction").tolist() == [1, 1, 1]
+    for space in ("data_prediction", "noise_prediction"):
+        assert RealUID().time_weight(ve, t, space).tolist() == ve.weight(t, space).tolist() != [1, 1, 1]
+    min_snr = RealUID(weight="min_snr")
     expected = [5.0, 1.0, (0.1 / 0.9) ** 2]  # ((1 - t) / t)^2, at most 5
-    assert RealUID(weight="min_snr").time_weight(linear, t).tolist() == pytest.approx(expected)
+    assert min_snr.time_weight(linear, t, "data_prediction").tolist() == pytest.approx(expected)
+    expected = [0.05, 0.25, 0.01]  # times t^2: a velocity is (x_t - x_0) / t
+    assert min_snr.time_weight(linear, t, "velocity").tolist() == pytest.approx(expected)
+
+
+def test_min_snr_is_hang_et_al_in_their_three_spaces() -> None:
+    """min(SNR, 5), / SNR for noise, / (SNR + 1) for v (2023, sec. 3.4)."""
+    vp, t = make_path("vp"), torch.tensor([0.05, 0.3, 0.8], dtype=torch.float64)
+    k = vp.coefficients(t)
+    snr = k.a**2 / k.b**2
+    assert snr[0] > 5 > snr[1]
+    divided = {"data_prediction": 1, "noise_prediction": snr, "v_prediction": snr + 1}
+    for space, by in divided.items():
+        found = RealUID(weight="min_snr").time_weight(vp, t, space)
+        assert found.tolist() == pytest.approx((snr.clamp(max=5) / by).tolist(), rel=1e-9), space
 
 
 def test_normalisation_is_that_of_sid() -> None:

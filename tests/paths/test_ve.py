@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from edm_oracles import edm_weight, gaussian_ode_map, gaussian_posterior_mean, karras_grid, normal_cdf
+from edm_oracles import gaussian_ode_map, gaussian_posterior_mean, karras_grid, normal_cdf
 
 from realuid.errors import ConfigError
 from realuid.models import EDM, Generator, MatchingModel, Network
@@ -56,12 +56,6 @@ def test_training_noise_is_finite_at_the_ends_of_the_uniform(dtype):
     sigma = VEPath().sample_time(uniform)
     assert sigma.isfinite().all() and (sigma > 0).all()
     assert sigma[0] < sigma[1] < sigma[2]
-
-
-def test_weight_is_edms():
-    sigma = torch.tensor(SIGMAS[1:], dtype=torch.float64)
-    expected = [edm_weight(s, 0.7) for s in SIGMAS[1:]]
-    assert VEPath(sigma_data=0.7).weight(sigma).tolist() == pytest.approx(expected, rel=1e-12)
 
 
 def test_conversions_give_the_true_predictions_and_stay_finite_at_zero_noise():

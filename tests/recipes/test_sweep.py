@@ -46,6 +46,13 @@ def teacher(tmp_path: Path) -> Path:
     return save_pretrained(MatchingModel(MLP(2, 16, 2), make_path("linear")), tmp_path / "teacher")
 
 
+def test_a_teacher_that_needs_pairs_is_refused_before_anything_is_written(recipe, tmp_path: Path, capsys) -> None:
+    bridge = MatchingModel(MLP(2, 16, 2, sees_source=True), make_path("brownian_bridge"))
+    assert sweep(recipe, save_pretrained(bridge, tmp_path / "bridge"), tmp_path / "sweep") == 2
+    assert "a coupled path needs pairs, but 'toy:moons' has none" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "sweep").exists()
+
+
 def sweep(recipe: Path, teacher: Path, out: Path, *more: str) -> int:
     return main(["sweep", str(recipe), "--teacher", str(teacher), "--out", str(out), *more])
 

@@ -93,7 +93,7 @@ def test_its_table_holds_the_figures(html: str) -> None:
     assert head == []
     assert teacher[0] == "teacher" and teacher[2:4] == ["3", "3.500 ± 1.414"] and teacher[8:10] == ["1,234", "1.0×"]
     assert student[:5] == ["data-free", "0.9, 0.92", "1", "14.000 ± 1.414", "4.0"]
-    assert student[5:] == ["1.23e-03", "0.810", "0.620", "43,190", "35.0×", "32 s"]
+    assert student[5:] == ["0.0012", "0.810", "0.620", "43,190", "35.0×", "32 s"]
     assert "20.25" in html and "name: tiny &lt;b&gt;" in html
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import torch
 from conftest import small_teacher
 
 from realuid.data import Dataset
+from realuid.models import EDM, Generator, MatchingModel, NetworkConfig, build_network
 from realuid.objectives import RealUID
+from realuid.paths import VEPath
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
 from realuid.training.accelerate import make_accelerator
 from realuid.training.adversarial import deception_loss, discriminator_loss
-from realuid.training.batches import Batches, micro_batches
+from realuid.training.batches import Batches, Draw, micro_batches
 from realuid.training.updates import fake_loss, generator_loss, teacher_loss
 
 
@@ -262,3 +265,28 @@ def test_parts_that_a_network_keeps_fixed_stay_fixed(data) -> None:
         first, *others = model.network.parameters()
         assert torch.equal(first, fixed) and not first.requires_grad
         assert all(p.requires_grad for p in others)
+
+
+def test_edms_losses_are_the_same_whatever_is_predicted(data) -> None:
+    """Noise and data are two names for one prediction once x_t is given, so their weighted losses are equal."""
+    torch.manual_seed(0)
+    network = build_network(NetworkConfig("unet", (8,), 1, ()), (1, 8, 8)).double()
+    model, other = (MatchingModel(copy.deepcopy(network), VEPath(), preconditioning=EDM()) for _ in range(2))
+    with torch.no_grad():
+        for p in other.parameters():
+            p.mul_(1.1)
+    batches = Batches(data, model.path, seed=1)
+    generated, real = (in_double(draw(role, 0, 8)) for draw, role in ((batches.generated, "g"), (batches.real, "r")))
+    values = []
+    for space in ("data_prediction", "noise_prediction", "score"):
+        taught = teacher_loss(model, model.path, space, real, 8)
+        fake = fake_loss(other, Generator(model), RealUID(), model.path, space, generated, real, 8, 8)
+        student = generator_loss(Generator(model), model, other, RealUID(), model.path, space, generated, 8)
+        values.append([taught.item(), fake.item(), student.loss.item()])
+    assert values[1] == pytest.approx(values[0], rel=1e-6) and values[2] == pytest.approx(values[0], rel=1e-6)
+    assert min(map(abs, values[0])) > 1e-3
+
+
+def in_double(draw: Draw) -> Draw:
+    parts = {f.name: getattr(draw, f.name) for f in dataclasses.fields(draw)}
+    return Draw(**{k: v.double() if isinstance(v, torch.Tensor) else v for k, v in parts.items()})

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from realuid.cli.options import console, parse, replace, split_recipe
-from realuid.recipes import DataConfig, EvaluateConfig, dump_recipe
+from realuid.errors import ConfigError, unknown_name
+from realuid.recipes import FAMILIES, DataConfig, EvaluateConfig, dump_recipe
 from realuid.recipes.run import run_demo
+
+#: Figures of models that restore pairs: dB, RMS in data units, share of samples of the right class.
+RESTORATION = ("psnr", "consistency", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,8 @@ class Options:
 
     data: DataConfig
     evaluate: EvaluateConfig
+    #: In place of a recipe: flow, vp, edm, bridge or interpolant, each with its recipe for digits.
+    family: str | None = None
     #: Folder for everything; an earlier demo there is replaced.
     out: Path = Path("runs/demo")
     #: Print the resolved configuration and stop.
@@ -28,7 +35,7 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
-    recipe, rest = split_recipe(arguments, "demo")
+    recipe, rest = split_recipe(_of_family(arguments), "demo")
     options = parse(Options, "demo", rest, Options(recipe.data, recipe.evaluate), "RECIPE")
     recipe = replace(recipe, data=options.data, evaluate=options.evaluate)
     if options.dry_run:
@@ -40,24 +47,41 @@ def run(arguments: Sequence[str]) -> None:
     console.print(f"figures: {options.out / 'results.json'}\nreport:  {options.out / 'report.html'}", highlight=False)
 
 
+def _of_family(arguments: Sequence[str]) -> list[str]:
+    """The arguments with `--family NAME` (or `--family=NAME`) replaced by the name of its recipe, as first word."""
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--family=") else [word])]
+    if "--family" not in words or words.index("--family") + 1 == len(words):
+        return words  # and the parser complains about a name that is missing
+    place = words.index("--family")
+    name, rest = words[place + 1], words[:place] + words[place + 2 :]
+    if name not in FAMILIES:
+        raise ConfigError(unknown_name("family", name, FAMILIES))
+    if rest and not rest[0].startswith("-"):
+        raise ConfigError(f"--family {name} and recipe '{rest[0]}': pass one of them.")
+    return [FAMILIES[name], *rest]
+
+
 def results_table(results: dict[str, Any]) -> Table:
     """The figures of results.json as a table for the terminal."""
-    table = Table(title=f"{results['recipe']} on {results['data']}: one step against {results['teacher']['calls']}")
+    title = f"{results['recipe']} on {results['data']}: one step against {results['teacher']['calls']}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     teacher = results["teacher"]
     rows = (teacher, *results["students"])
     classes = any("classes" in row for row in rows)
     published = any("published_fid" in row for row in rows)
-    columns = ("model", "alpha, beta", "calls", "FD", "x teacher", "KID", "images / s", "faster")
-    for column in (*columns, *(["right class"] if classes else []), *(["published FID"] if published else [])):
-        table.add_column(column, justify="left" if column == "model" else "right")
+    pairs = [name for name in RESTORATION if name in teacher]
+    columns = ("model", "alpha, beta", "calls", "FD", "x\nteacher", "KID", *pairs, "images\n/ s", "faster")
+    for column in (*columns, *(["right\nclass"] if classes else []), *(["published\nFID"] if published else [])):
+        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     for row in rows:
         table.add_row(
             row["name"],
             f"{row['alpha']:g}, {row['beta']:g}" if "alpha" in row else "",
             str(row["calls"]),
-            f"{row['fd_mean']:.3f} ± {row['fd_std']:.3f}",
+            f"{row['fd_mean']:.3f}±{row['fd_std']:.3f}",
             f"{row['fd_mean'] / teacher['fd_mean']:.1f}",
-            f"{row['kid']:.1e}",
+            f"{row['kid']:.4f}",
+            *(f"{row[name]:.3f}" for name in pairs),
             f"{row['images_per_second']:,.0f}",
             f"{row['images_per_second'] / teacher['images_per_second']:.1f}x",
             *([f"{row['classes']['agreement']:.1%}"] if classes else []),

@@ -11,9 +11,7 @@ from typing import Annotated
 
 import tyro
 
-from realuid.cli.options import ModelOptions, console, parse
-from realuid.data import load_dataset
-from realuid.errors import ConfigError
+from realuid.cli.options import ModelOptions, console, parse, trained_on
 from realuid.files import write_json
 from realuid.models.saving import read_config
 from realuid.recipes import DataConfig, EvaluateConfig
@@ -41,16 +39,16 @@ def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     options = parse(Options, "evaluate", arguments)
     model = load_model(options.model, kind=options.loading.kind, key=options.loading.key).to(options.device)
-    source = options.data.source or trained_on(options.model)
-    data = load_dataset(source, options.data.channels, options.data.resolution)
+    chosen = options.data if options.data.source else trained_on(options.model)
+    data = chosen.load()
     check_fits(model, data)
     evaluator = make_evaluator(data, options.evaluate, options.device)
     figures = {
         "model": options.model,
-        "data": source,
+        "data": chosen.source,
         "extractor": evaluator.extractor.key,
         **measure(model, evaluator, options.evaluate).to_dict(),
-        "images_per_second": images_per_second({"model": model}, options.evaluate)["model"],
+        "images_per_second": images_per_second({"model": model}, data, options.evaluate)["model"],
         "settings": dataclasses.asdict(options.evaluate),
     }
     if scores := measure_classes(model, evaluator, options.evaluate):
@@ -61,17 +59,3 @@ def run(arguments: Sequence[str]) -> None:
     console.print_json(json.dumps(figures))
     if options.out:
         write_json(options.out, figures)
-
-
-def trained_on(model: str) -> str:
-    """The data that realuid trained a model on.
-
-    Raises:
-        ConfigError: where its files do not say.
-    """
-    path = local_path(model)
-    if recognise(path) != "realuid":
-        raise ConfigError(
-            f"'{model}' does not say what it was trained on: pass --data.source, the data to compare with."
-        )
-    return read_config(model_folder(path)).get("data", "digits")

@@ -48,7 +48,8 @@ def run(arguments: Sequence[str]) -> None:
 def _data(what: str) -> None:
     data = load_dataset(what)
     classes = f", {data.num_classes} classes" if data.num_classes else ""
-    console.print(f"{data.name}: {len(data)} samples of shape {data.shape}{classes}", highlight=False)
+    pairs = ", in pairs with their sources" if data.sources is not None else ""
+    console.print(f"{data.name}: {len(data)} samples of shape {data.shape}{classes}{pairs}", highlight=False)
 
 
 def _model(what: str, loading: ModelOptions) -> None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train a teacher",
     "distill": "distil a teacher into a one-step generator",
     "sample": "draw images from a teacher or a generator",
+    "restore": "turn degraded images into restored ones",
     "export": "write a generator for diffusers, ONNX Runtime, torch alone or the authors' scripts",
     "evaluate": "measure FD, KID, precision and recall of a model",
     "check-teacher": "find out if a teacher denoises your data and, if not, why",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ from rich.console import Console
 
 from realuid.errors import CheckpointError, ConfigError
 from realuid.models.saving import read_config
-from realuid.recipes import Recipe, load_recipe, recipe_names
+from realuid.recipes import DataConfig, Recipe, load_recipe, recipe_names
 from realuid.recipes.run import RECIPE
-from realuid.teachers import model_folder
+from realuid.teachers import local_path, model_folder, recognise
 from realuid.training.checkpoints import Checkpoints
 
 T = TypeVar("T")
@@ -83,6 +84,20 @@ def parse(
 def replace(recipe: Recipe, **sections: object) -> Recipe:
     """The recipe with some sections replaced."""
     return dataclasses.replace(recipe, **sections)  # type: ignore[arg-type]
+
+
+def trained_on(model: str) -> DataConfig:
+    """The data that realuid trained a model on: its settings, or a source alone; digits where its folder says nothing.
+
+    Raises:
+        ConfigError: where its files do not say.
+    """
+    path = local_path(model)
+    if recognise(path) == "realuid":
+        said = read_config(model_folder(path)).get("data", {})
+        with contextlib.suppress(TypeError):
+            return DataConfig(**({"source": said} if isinstance(said, str) else said))
+    raise ConfigError(f"'{model}' does not say what it was trained on: pass --data.source, the data to compare with.")
 
 
 def recipe_of_run(folder: Path) -> Recipe:

@@ -10,10 +10,13 @@ from typing import Annotated
 import torch
 import tyro
 
-from realuid.cli.options import ModelOptions, console, parse
+from realuid.cli.options import ModelOptions, console, parse, trained_on
+from realuid.data import Dataset, conditions, sample_image, save_image
 from realuid.data.writers import write_samples
 from realuid.errors import ConfigError
 from realuid.exports import load_any
+from realuid.models import Condition
+from realuid.recipes import DataConfig
 from realuid.sampling import balanced_labels, generate
 
 
@@ -30,10 +33,14 @@ class Options:
     count: int = 64
     #: Classes to draw, in turn; by default all of them (conditional models).
     classes: tuple[int, ...] = ()
+    #: Where source images come from, for coupled paths; by default the data the model was trained on.
+    data: DataConfig = field(default_factory=lambda: DataConfig(source=""))
     #: Steps of a teacher.
     steps: int = 50
-    #: How a teacher is sampled. None: its path's own way.
+    #: How a teacher is sampled. None: its own way.
     sampler: str | None = None
+    #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1 is none.
+    guidance: float = 1.0
     seed: int = 0
     batch: int = 256
     device: str = "cpu"
@@ -46,18 +53,35 @@ def run(arguments: Sequence[str]) -> None:
     if options.count < 1 or options.batch < 1:
         raise ConfigError(f"count = {options.count}, batch = {options.batch}: both must be at least 1.")
     model = load_any(options.model, kind=options.loading.kind, key=options.loading.key).to(options.device)
-    labels = class_labels(options, model.num_classes)
+    classes = class_labels(options, model.num_classes)
+    if model.coupled:
+        data = pairs_of_classes((options.data if options.data.source else trained_on(options.model)).load(), options)
+        given = conditions(model, data, options.count)
+    else:
+        given = Condition(classes)
     batches = generate(
         model,
         options.count,
-        labels=labels,
+        labels=given.labels,
+        sources=given.x_T,
         steps=options.steps,
         sampler=options.sampler,
+        guidance=options.guidance,
         seed=options.seed,
         batch=options.batch,
     )
-    write_samples(batches, options.out, labels)
+    if model.coupled and options.out.suffix == ".png":
+        save_image(sample_image(model, data, torch.cat(list(batches))), options.out)
+    else:
+        write_samples(batches, options.out, given.labels)
     console.print(f"{options.count} images: {options.out}", highlight=False)
+
+
+def pairs_of_classes(data: Dataset, options: Options) -> Dataset:
+    """The data, or only its pairs of the wanted classes."""
+    if not options.classes or data.labels is None:
+        return data
+    return data.subset(torch.isin(data.labels, torch.tensor(options.classes)))
 
 
 def class_labels(options: Options, num_classes: int) -> torch.Tensor | None:

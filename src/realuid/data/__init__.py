@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from realuid.data.conditions import check_pairs, conditions, sample_image, samples
 from realuid.data.dataset import Dataset, Order, random_flip, to_float, to_uint8
-from realuid.data.grid import grid_image, save_grid
+from realuid.data.degradations import DEGRADATIONS, degrade
+from realuid.data.grid import grid_image, save_grid, save_image
 from realuid.data.latents import encode_dataset
 from realuid.data.sources import load_dataset
 
 __all__ = [
+    "DEGRADATIONS",
     "Dataset",
     "Order",
+    "check_pairs",
+    "conditions",
+    "degrade",
     "encode_dataset",
     "grid_image",
     "load_dataset",
     "random_flip",
+    "sample_image",
+    "samples",
     "save_grid",
+    "save_image",
     "to_float",
     "to_uint8",
 ]

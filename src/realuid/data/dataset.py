@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -21,12 +23,27 @@ class Dataset:
         labels: int64 classes, shape (n,), or None.
         name: for messages and reports.
         classes: class names; their number is the number of classes.
+        sources: what each sample comes in a pair with (for instance its degraded image), like `values`, or None.
+        degradation: how `sources` were made from `values`, a name in `realuid.data.DEGRADATIONS`; '' if unknown.
+
+    Raises:
+        DataError: if `sources` are not like `values`.
     """
 
     values: Tensor
     labels: Tensor | None = None
     name: str = "data"
     classes: tuple[str, ...] = field(default=())
+    sources: Tensor | None = None
+    degradation: str = ""
+
+    def __post_init__(self) -> None:
+        x, y = self.values, self.sources
+        if y is not None and (y.shape != x.shape or y.dtype != x.dtype):
+            raise DataError(
+                f"pairs of '{self.name}' do not match: {tuple(x.shape)} {x.dtype} values, {tuple(y.shape)} {y.dtype} "
+                "sources. Bring both to one shape."
+            )
 
     def __len__(self) -> int:
         return self.values.shape[0]
@@ -48,24 +65,29 @@ class Dataset:
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same data on a device."""
-        labels = None if self.labels is None else self.labels.to(device)
-        return Dataset(self.values.to(device), labels, self.name, self.classes)
+        return self._each(lambda tensor: tensor.to(device))
 
     def subset(self, index: Tensor | slice) -> Dataset:
         """Some of the samples."""
-        labels = None if self.labels is None else self.labels[index]
-        return Dataset(self.values[index], labels, self.name, self.classes)
+        return self._each(lambda tensor: tensor[index])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Dataset:
+        """The same data with its tensors changed, all in the same way."""
+        tensors = {"values": self.values, "labels": self.labels, "sources": self.sources}
+        return dataclasses.replace(self, **{k: None if v is None else change(v) for k, v in tensors.items()})  # type: ignore[arg-type]
 
     def without_labels(self) -> Dataset:
         """The same samples, unconditional."""
-        return Dataset(self.values, None, self.name)
+        return dataclasses.replace(self, labels=None, classes=())
 
-    def fingerprint(self) -> str:
-        """SHA-256 over values and labels: the key of everything that is cached about this data."""
+    def fingerprint(self, pairs: bool = False) -> str:
+        """SHA-256 over values and labels: the key of what is cached about them. With `pairs` over sources, too."""
         digest = hashlib.sha256(str((self.shape, self.num_classes)).encode())
         digest.update(self.values.cpu().contiguous().numpy().tobytes())
         if self.labels is not None:
             digest.update(self.labels.cpu().contiguous().numpy().tobytes())
+        if pairs and self.sources is not None:
+            digest.update(self.sources.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
 

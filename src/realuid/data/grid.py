@@ -48,7 +48,12 @@ def _scatter(points: Tensor) -> Image.Image:
     return image
 
 
+def save_image(image: Image.Image, path: Path) -> None:
+    """Write a picture as PNG, atomically."""
+    with atomic_file(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
 def save_grid(x: Tensor, path: Path, columns: int | None = None) -> None:
     """Write `grid_image(x)` as PNG, atomically."""
-    with atomic_file(path) as temporary:
-        grid_image(x, columns).save(temporary, format="PNG")
+    save_image(grid_image(x, columns), path)

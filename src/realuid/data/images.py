@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -64,11 +65,22 @@ def _describe(array: np.ndarray) -> str:
     return f"{width}x{height} with {channels} channel{'s' if channels > 1 else ''}"
 
 
-def read_zip(path: Path, channels: int | None = None, resolution: int | None = None) -> Dataset:
-    """A zip in the EDM / StyleGAN layout: images in folders, labels in `dataset.json` if there are any.
+class Files(NamedTuple):
+    """Encoded images under their names, from a folder or a zip."""
+
+    #: For messages, and to name the data after.
+    source: str
+    names: list[str]
+    read: Callable[[str], bytes]
+    #: dataset.json, if there is one.
+    listing: bytes | None = None
+
+
+def open_zip(path: Path) -> Files:
+    """The files of a zip.
 
     Raises:
-        DataError: for a missing, truncated or empty zip, or a file in it that is not an image.
+        DataError: for a missing or truncated zip.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -77,7 +89,38 @@ def read_zip(path: Path, channels: int | None = None, resolution: int | None = N
             contents = {name: archive.read(name) for name in names}
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise DataError(f"'{path}' is not a whole zip file ({error}). Download or write it again.") from error
-    return _assemble(str(path), sorted(names), contents.__getitem__, listing, channels, resolution)
+    return Files(str(path), sorted(names), contents.__getitem__, listing)
+
+
+def open_folder(path: Path) -> Files:
+    """The files of a folder, searched through all levels."""
+    files = sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
+    names = [f.relative_to(path).as_posix() for f in files if f.name != LABELS]
+    listing = (path / LABELS).read_bytes() if (path / LABELS).is_file() else None
+    return Files(str(path), names, lambda name: (path / name).read_bytes(), listing)
+
+
+def open_files(path: str | Path) -> Files:
+    """The files of a folder or a zip.
+
+    Raises:
+        DataError: where neither is there, or the zip is damaged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return open_folder(path)
+    if path.is_file():
+        return open_zip(path)
+    raise DataError(f"there is no folder or zip at '{path}'.")
+
+
+def read_zip(path: Path, channels: int | None = None, resolution: int | None = None) -> Dataset:
+    """A zip in the EDM / StyleGAN layout: images in folders, labels in `dataset.json` if there are any.
+
+    Raises:
+        DataError: for a missing, truncated or empty zip, or a file in it that is not an image.
+    """
+    return read_images(open_zip(path), channels, resolution)
 
 
 def read_folder(path: Path, channels: int | None = None, resolution: int | None = None) -> Dataset:
@@ -85,12 +128,14 @@ def read_folder(path: Path, channels: int | None = None, resolution: int | None 
 
     Labels come from `dataset.json` if it is there; else, if every image lies in a sub-folder, from the folder names.
     """
-    files = sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
-    names = [str(f.relative_to(path)) for f in files if f.name != LABELS]
-    listing = (path / LABELS).read_bytes() if (path / LABELS).is_file() else None
-    if listing is None and names and all(os.sep in name for name in names):
-        listing = json.dumps({"labels": _labels_from_folders(names)}).encode()
-    return _assemble(str(path), names, lambda name: (path / name).read_bytes(), listing, channels, resolution)
+    return read_images(labelled_by_folders(open_folder(path)), channels, resolution)
+
+
+def labelled_by_folders(files: Files) -> Files:
+    """The same files, labelled by sub-folder if every one lies in one and dataset.json does not label them."""
+    if files.listing is not None or not files.names or not all("/" in name for name in files.names):
+        return files
+    return files._replace(listing=json.dumps({"labels": _labels_from_folders(files.names)}).encode())
 
 
 def _labels_from_folders(names: Sequence[str]) -> list[list]:
@@ -99,20 +144,14 @@ def _labels_from_folders(names: Sequence[str]) -> list[list]:
     return [[name, order[folder]] for name, folder in zip(names, folders, strict=True)]
 
 
-def _assemble(
-    source: str,
-    names: Sequence[str],
-    read: Callable[[str], bytes],
-    listing: bytes | None,
-    channels: int | None,
-    resolution: int | None,
-) -> Dataset:
-    if not names:
-        raise DataError(f"'{source}' holds no images.")
-    labels = _read_labels(source, names, listing)
-    values = decode_all(names, read, channels, resolution)
+def read_images(files: Files, channels: int | None = None, resolution: int | None = None) -> Dataset:
+    """Decode files into a data set, with the labels of their listing."""
+    if not files.names:
+        raise DataError(f"'{files.source}' holds no images.")
+    labels = _read_labels(files.source, files.names, files.listing)
+    values = decode_all(files.names, files.read, channels, resolution)
     classes = () if labels is None else tuple(str(i) for i in range(int(labels.max()) + 1))
-    return Dataset(values, labels, Path(source).stem, classes)
+    return Dataset(values, labels, Path(files.source).stem, classes)
 
 
 def _read_labels(source: str, names: Sequence[str], listing: bytes | None) -> Tensor | None:

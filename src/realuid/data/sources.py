@@ -8,21 +8,28 @@ import torch
 from sklearn.datasets import load_digits as sklearn_digits
 
 from realuid.data.dataset import Dataset
-from realuid.data.images import decode_all, read_folder, read_zip
+from realuid.data.degradations import DEGRADATIONS
+from realuid.data.images import decode_all, labelled_by_folders, open_files, read_images
+from realuid.data.pairs import holds_pairs, read_pairs, split_pairs, with_degradation
 from realuid.data.toy import load_toy
 from realuid.errors import DataError
 
 SOURCES = "'digits', 'toy:NAME', 'hf:NAME', a folder of images or a .zip in the EDM layout"
 
 
-def load_dataset(source: str, channels: int | None = None, resolution: int | None = None) -> Dataset:
+def load_dataset(
+    source: str, channels: int | None = None, resolution: int | None = None, pairs: str | None = None
+) -> Dataset:
     """Read a data set into memory.
 
     Args:
         source: 'digits' (scikit-learn's 1797 images of 8 x 8), 'toy:NAME' (2-D points), 'hf:NAME' or 'hf:NAME:SPLIT'
             (Hugging Face, or a folder its `save_to_disk` wrote; needs the extra `realuid[data]`), a folder, or a zip.
+            A folder or zip with all of its images in input/ and target/ holds pairs of equal names.
         channels: 1 or 3 to convert images; None keeps them as they are.
         resolution: side length to crop and resize images to; None keeps their size.
+        pairs: make pairs by a degradation (a name in `realuid.data.DEGRADATIONS`), or with the images of another folder
+            or zip that have the same names.
 
     Raises:
         DataError: for a source that does not exist or cannot be read.
@@ -35,17 +42,29 @@ def load_dataset(source: str, channels: int | None = None, resolution: int | Non
         data = load_toy(source.removeprefix("toy:"))
     elif source.startswith("hf:"):
         data = load_hugging_face(source.removeprefix("hf:"), channels, resolution)
-    elif Path(source).is_dir():
-        data = read_folder(Path(source), channels, resolution)
-    elif Path(source).is_file():
-        data = read_zip(Path(source), channels, resolution)
+    elif Path(source).exists():
+        data = _load_files(source, channels, resolution, pairs)
     else:
         raise DataError(f"no data at '{source}'. Allowed: {SOURCES}.")
+    if pairs and data.sources is None:
+        data = with_degradation(data, pairs)
     if channels and data.is_image and data.shape[0] != channels:
         raise DataError(f"'{source}' has {data.shape[0]} channel(s), but channels = {channels} was asked for.")
     if resolution and data.is_image and data.shape[1:] != (resolution, resolution):
         raise DataError(f"'{source}' is {data.shape[2]}x{data.shape[1]}, but resolution = {resolution} was asked for.")
     return data
+
+
+def _load_files(source: str, channels: int | None, resolution: int | None, pairs: str | None) -> Dataset:
+    files = open_files(source)
+    if holds_pairs(files):
+        if pairs:
+            raise DataError(f"'{source}' holds pairs already (input/ and target/): leave data.pairs = {pairs} out.")
+        return read_pairs(*split_pairs(files), channels, resolution)
+    files = labelled_by_folders(files) if Path(source).is_dir() else files
+    if pairs and pairs not in DEGRADATIONS and Path(pairs).exists():
+        return read_pairs(open_files(pairs), files, channels, resolution)
+    return read_images(files, channels, resolution)
 
 
 def load_digits() -> Dataset:

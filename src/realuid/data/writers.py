@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 import torch
 from PIL import Image
@@ -41,6 +42,36 @@ def write_samples(batches: Iterable[Tensor], out: Path, labels: Tensor | None = 
         with atomic_folder(out) as folder:
             for number, content in enumerate(_pngs(batches)):
                 (folder / f"img{number:08d}.png").write_bytes(content)
+
+
+def write_named(batches: Iterable[Tensor], names: Sequence[str], out: Path) -> None:
+    """Write images under names, as PNG, to a new folder or a .zip.
+
+    Args:
+        batches: float images in [-1, 1], shape (b, c, h, w).
+        names: one an image; their endings are replaced, their folders kept.
+        out: a .zip or a new folder.
+
+    Raises:
+        ConfigError: for another ending, a folder that has something in it, or two images of one name.
+    """
+    targets = [str(PurePosixPath(name).with_suffix(".png")) for name in names]
+    double = next((name for name, count in Counter(targets).items() if count > 1), None)
+    if double is not None:
+        raise ConfigError(f"two images would be written to '{double}': give them different names.")
+    if out.suffix == ".zip":
+        with atomic_file(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for name, content in zip(targets, _pngs(batches), strict=True):
+                archive.writestr(name, content)
+    elif out.suffix:
+        raise ConfigError(f"cannot write '{out}': allowed are a .zip or a folder.")
+    elif out.is_dir() and any(out.iterdir()):
+        raise ConfigError(f"'{out}' is not empty. Pass a new folder.")
+    else:
+        with atomic_folder(out) as folder:
+            for name, content in zip(targets, _pngs(batches), strict=True):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
 
 
 def _pngs(batches: Iterable[Tensor]) -> Iterator[bytes]:

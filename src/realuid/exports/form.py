@@ -54,7 +54,9 @@ def form_of(generator: Generator) -> Form:
     """
     model = generator.model
     network = _StandIn(model.heads, model.network.sees_source)
-    line = Generator(MatchingModel(network, model.path, model.prediction, model.preconditioning), generator.t_init)
+    line = Generator(
+        MatchingModel(network, model.path, model.prediction, model.preconditioning), generator.t_init, generator.noise
+    )
 
     def ask(z: float, x_T: float, answer: list[float], dtype: torch.dtype = torch.float64) -> tuple[float, float]:
         network.answer = answer

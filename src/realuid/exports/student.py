@@ -32,6 +32,11 @@ class Student(ABC):
         return self.contract.shape
 
     @property
+    def coupled(self) -> bool:
+        """Whether it starts from source images x_T."""
+        return self.contract.coupled
+
+    @property
     def num_classes(self) -> int:
         """Number of classes, 0 where unconditional."""
         return self.contract.num_classes

@@ -14,6 +14,7 @@ from realuid.metrics.features import (
     train_classifier,
 )
 from realuid.metrics.manifold import precision_recall
+from realuid.metrics.restoration import Restoration
 
 __all__ = [
     "ClassScores",
@@ -21,6 +22,7 @@ __all__ = [
     "Evaluator",
     "FeatureExtractor",
     "Inception",
+    "Restoration",
     "Scores",
     "cache_folder",
     "class_scores",

@@ -10,6 +10,7 @@ from realuid.models.condition import Condition
 from realuid.models.discriminator import Discriminator
 from realuid.models.fresh import fresh
 from realuid.models.generator import SIGMA_INIT, Generator
+from realuid.models.guidance import Guided, guided
 from realuid.models.matching import MatchingModel, count_parameters, fingerprint, model_device
 from realuid.models.networks import MLP, DiT, Network, UNet
 from realuid.models.own import OwnNetwork
@@ -23,6 +24,7 @@ from realuid.models.preconditioning import (
     Preconditioning,
     Reversed,
     Steps,
+    make_preconditioning,
 )
 from realuid.models.saving import from_pretrained, load_single_file, save_pretrained, save_single_file
 from realuid.models.song_unet import SongUNet
@@ -44,6 +46,7 @@ __all__ = [
     "DiT",
     "Discriminator",
     "Generator",
+    "Guided",
     "MatchingModel",
     "Network",
     "NetworkConfig",
@@ -61,8 +64,10 @@ __all__ = [
     "fingerprint",
     "fresh",
     "from_pretrained",
+    "guided",
     "load_single_file",
     "load_strictly",
+    "make_preconditioning",
     "model_device",
     "save_pretrained",
     "save_single_file",

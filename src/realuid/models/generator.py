@@ -19,21 +19,33 @@ class Generator(nn.Module):
 
     In general x_t is the path's start: all of its noise and, where coupled, its source images; nothing of x_0.
 
+    On a coupled path x_T comes with the condition: G(z, x_T), or without noise G(x_T).
+
     Args:
         model: the matching model that becomes the generator; distillation starts from the teacher's weights.
         t_init: start time in (0, t_max]. t_max is the paper's form (for flow G(z) = z - f(z, 1)). Below it is SiD's
             sigma_init = b / a, by default 2.5: t = 0.714 on the linear path.
+        noise: whether z enters. Without it samples are a function of x_T, which only coupled paths have.
+
+    Raises:
+        ConfigError: for a t_init outside the path's times, or no noise where there is no x_T.
+        PredictionError: if a data prediction does not follow from the model's own.
     """
 
-    def __init__(self, model: MatchingModel, t_init: float | None = None):
+    def __init__(self, model: MatchingModel, t_init: float | None = None, noise: bool = True):
         super().__init__()
         path = model.path
-        self.model = model
+        self.model, self.noise = model, noise
         self.t_init = path.time_at_noise_ratio(SIGMA_INIT) if t_init is None else float(t_init)
         if not path.t_min < self.t_init <= path.t_max:
             raise ConfigError(
                 f"t_init = {t_init} is outside ({path.t_min:g}, {path.t_max:g}], the times of path '{path.name}'."
             )
+        if not noise and not path.coupled:
+            raise ConfigError(
+                f"noise = False, but only coupled paths start from a source image; '{path.name}' is none."
+            )
+        model.check_space("data_prediction")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -46,6 +58,11 @@ class Generator(nn.Module):
         return self.model.num_classes
 
     @property
+    def coupled(self) -> bool:
+        """Whether it starts from source images x_T."""
+        return self.model.coupled
+
+    @property
     def codec(self) -> Codec | None:
         """Where samples are latents: what turns them into images."""
         return self.model.codec
@@ -56,8 +73,13 @@ class Generator(nn.Module):
         return self.model.device
 
     def forward(self, z: Tensor, condition: Condition | None = None) -> Tensor:
-        """One network call: standard normal z, shape (b, *shape), to samples of the same shape in data units."""
+        """One network call: standard normal z, shape (b, *shape), to samples of the same shape in data units.
+
+        Args:
+            z: standard normal; without `noise` only its shape counts.
+            condition: labels where the model is conditional, x_T where the path is coupled.
+        """
         dtype = torch.promote_types(z.dtype, torch.float32)
         t = torch.full((z.shape[0],), self.t_init, device=z.device, dtype=dtype)
-        x_t = self.model.path.start(t, z, condition.x_T if condition else None)
+        x_t = self.model.path.start(t, z if self.noise else torch.zeros_like(z), condition.x_T if condition else None)
         return self.model(x_t.to(z.dtype), t, condition, space="data_prediction")

@@ -24,6 +24,7 @@ class MatchingModel(nn.Module):
         prediction: what the (preconditioned) network predicts; by default the path's own.
         preconditioning: scales of input, output and time; `Plain` passes x_t and 1000 t.
         codec: where samples are latents: what turns them into images.
+        null_class: whether the network's last class stands for "no label" (classifier-free guidance).
     """
 
     def __init__(
@@ -33,10 +34,11 @@ class MatchingModel(nn.Module):
         prediction: str | None = None,
         preconditioning: Preconditioning | None = None,
         codec: Codec | None = None,
+        null_class: bool = False,
     ):
         super().__init__()
         self.network = network
-        self.path = path
+        self.path, self.null_class = path, null_class
         self.prediction = check_prediction(prediction or path.default_prediction, path)
         self.preconditioning = preconditioning or Plain()
         self.codec = codec
@@ -45,6 +47,8 @@ class MatchingModel(nn.Module):
             raise ConfigError(
                 f"prediction '{self.prediction}' needs a network of {self.heads} heads, this one has {network.heads}."
             )
+        if null_class and network.num_classes < 2:
+            raise ConfigError(f"a null class needs a class beside it; the network has {network.num_classes} in all.")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,8 +62,19 @@ class MatchingModel(nn.Module):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, 0 where unconditional."""
-        return self.network.num_classes
+        """Number of classes, 0 where unconditional; the null class is the one after them."""
+        return self.network.num_classes - self.null_class
+
+    @property
+    def coupled(self) -> bool:
+        """Whether it starts from source images x_T."""
+        return self.path.coupled
+
+    @property
+    def default_sampler(self) -> str:
+        """How it is sampled unless told otherwise: the path's way, or along the velocity where that way needs x_T."""
+        needs_source = self.path.coupled and not self.path.markov
+        return "euler" if needs_source and not self.network.sees_source else self.path.default_sampler
 
     @property
     def device(self) -> torch.device:
@@ -92,6 +107,13 @@ class MatchingModel(nn.Module):
         skipped = x_t if self.heads == 1 else torch.cat([x_t] * self.heads, dim=1)
         x_T = condition.x_T if self.network.sees_source else None
         return Estimate(scales.skip * skipped + scales.out * raw, self.prediction, self.path, k, x_t, x_T)
+
+    def check_space(self, space: str) -> None:
+        """Raise PredictionError unless predictions in `space` exist and follow from the model's own."""
+        check_prediction(space, self.path)
+        x, t = torch.zeros(0, *self.shape), torch.zeros(0)
+        value, x_T = torch.cat([x] * self.heads, dim=1), x if self.network.sees_source else None
+        Estimate(value, self.prediction, self.path, self.path.coefficients(t).expand(x), x, x_T)[space]
 
 
 def count_parameters(module: nn.Module) -> int:

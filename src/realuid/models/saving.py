@@ -48,9 +48,10 @@ def describe(model: MatchingModel | Generator) -> dict[str, Any]:
         "prediction": matching.prediction,
         "preconditioning": preconditioning_config(matching.preconditioning),
         "network": network_config(matching.network),
+        "null_class": matching.null_class,
     }
     if isinstance(model, Generator):
-        description["t_init"] = model.t_init
+        description |= {"t_init": model.t_init, "noise": model.noise}
     return description
 
 
@@ -63,8 +64,11 @@ def build(description: dict[str, Any], function: Function | None = None) -> Matc
         path=path_from_config(description["path"]),
         prediction=description["prediction"],
         preconditioning=make_preconditioning(**description["preconditioning"]),
+        null_class=description.get("null_class", False),
     )
-    return Generator(matching, description["t_init"]) if description["kind"] == "generator" else matching
+    if description["kind"] == "generator":
+        return Generator(matching, description["t_init"], description.get("noise", True))
+    return matching
 
 
 def save_pretrained(model: MatchingModel | Generator, folder: str | FilePath, **extra: Any) -> FilePath:

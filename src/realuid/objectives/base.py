@@ -62,9 +62,9 @@ class Objective(ABC):
             x_t: the point itself, with the graph through x_0^g.
         """
 
-    def time_weight(self, path: Path, t: Tensor) -> Tensor:
-        """w(t) of both players' losses, shape (b,)."""
-        return TIME_WEIGHTS[self.weight](path, t)
+    def time_weight(self, path: Path, t: Tensor, space: str) -> Tensor:
+        """w(t) of both players' losses, taken in `space`, shape (b,)."""
+        return TIME_WEIGHTS[self.weight](path, t, space)
 
     def sample_weight(self, teacher: Tensor, target: Tensor) -> Tensor:
         """What multiplies a sample's generator loss besides w(t), shape (b,), without a graph: 1, or SiD's 1 / mean."""

@@ -19,8 +19,8 @@ from realuid.objectives.reduce import inner
 class DMD(RealUM):
     """DMD; the mixture of Lemma 5 is RealUM with alpha = beta.
 
-    In the score space the generator's gradient is Lemma 5's. In the data space it is that times b^2 / a, the weight
-    that diffusion's DMD uses.
+    In the score space the generator's gradient is Lemma 5's times w(t), the path's own being b^2. In the data space it
+    is Lemma 5's times b^2 / a, the weight that diffusion's DMD uses.
 
     Raises:
         ConfigError: unless alpha = beta, in (0, 1].

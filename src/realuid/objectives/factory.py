@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from realuid.errors import ConfigError, unknown_name
 from realuid.objectives.base import Objective
@@ -12,7 +12,7 @@ from realuid.objectives.general import GeneralRealUID
 from realuid.objectives.normalised import NormalisedRealUID
 from realuid.objectives.realuid import RealUID
 from realuid.objectives.weights import TIME_WEIGHTS, TimeWeight
-from realuid.paths import Path, check_prediction
+from realuid.paths import STACKED, Path, check_prediction
 
 ObjectiveName = Literal["realuid", "general", "normalised", "dmd"]
 Delta = Literal["plain", "beta"]
@@ -64,7 +64,7 @@ def make_objective(
                 setting, f"delta = {delta}"
             )
             raise ConfigError(f"{label}: objective '{name}' has no use for it. It belongs to: {', '.join(users)}.")
-    values = {
+    values: dict[str, Any] = {
         "alpha": alpha,
         "beta": beta,
         "gamma": alpha if gamma is None else gamma,
@@ -76,19 +76,25 @@ def make_objective(
     return OBJECTIVES[name](**{key: value for key, value in values.items() if key in own})
 
 
-def choose_space(objective: Objective, path: Path, asked: str | None = None) -> str:
-    """The prediction in which the losses are taken: what was asked for, else the path's own where it is allowed.
+def choose_space(objective: Objective, path: Path, asked: str | None = None, usual: str | None = None) -> str:
+    """The prediction in which the losses are taken: what was asked for, else the usual one where it is allowed.
+
+    Args:
+        objective: may be defined in some spaces only.
+        path: where x_t lives.
+        asked: by the user.
+        usual: what is taken where nothing was asked for; None: the path's own.
 
     Raises:
-        ConfigError: for a space in which the objective is not defined.
+        ConfigError: for a space in which the objective or its weight is not defined.
         PredictionError: for a prediction that does not exist on the path.
     """
-    allowed = objective.spaces
-    if allowed is None:
-        return check_prediction(asked or path.default_prediction, path)
-    space = asked or (path.default_prediction if path.default_prediction in allowed else allowed[0])
-    if space not in allowed:
+    allowed, usual = objective.spaces, usual or path.default_prediction
+    space = asked or (usual if allowed is None or usual in allowed else allowed[0])
+    if allowed is not None and space not in allowed:
         raise ConfigError(
             f"space = {space}: {type(objective).__name__} is defined in {' or '.join(allowed)} only. Leave space out."
         )
+    if space in STACKED and objective.weight == "min_snr":
+        raise ConfigError(f"weight = min_snr weighs one prediction, and {space} is two: set space to one of them.")
     return check_prediction(space, path)

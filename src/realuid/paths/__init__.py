@@ -11,10 +11,11 @@ from typing import Any
 from realuid.errors import ConfigError, unknown_name
 from realuid.paths.base import Coefficients, Path, broadcast
 from realuid.paths.bridge import BrownianBridge, I2SBBridge, VEBridge, VPBridge
-from realuid.paths.conversions import Estimate, convert
+from realuid.paths.conversions import Estimate, convert, error_ratio
 from realuid.paths.flow import LinearPath, TrigonometricPath
 from realuid.paths.interpolant import InterpolantPath
 from realuid.paths.predictions import PREDICTIONS, STACKED, check_prediction, heads, target
+from realuid.paths.times import TIMES, check_times, sample_times
 from realuid.paths.ve import VEPath
 from realuid.paths.vp import CosinePath, DDPMPath, VPPath
 
@@ -45,6 +46,7 @@ __all__ = [
     "PATHS",
     "PREDICTIONS",
     "STACKED",
+    "TIMES",
     "BrownianBridge",
     "Coefficients",
     "CosinePath",
@@ -61,9 +63,12 @@ __all__ = [
     "VPPath",
     "broadcast",
     "check_prediction",
+    "check_times",
     "convert",
+    "error_ratio",
     "heads",
     "make_path",
     "path_from_config",
+    "sample_times",
     "target",
 ]

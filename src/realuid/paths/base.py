@@ -124,21 +124,42 @@ class Path(ABC):
     def time_at_noise_ratio(self, sigma: float) -> float:
         """The time at which sqrt(b^2 + c^2) / a = sigma: EDM's noise level, the common clock of all Gaussian paths.
 
-        Found by bisection, since what is not data grows with t on every path; t_max where it never reaches sigma.
+        t_max where it never reaches sigma.
         """
-        low, high = (torch.tensor([t], dtype=torch.float64) for t in (self.t_min, self.t_max))
+        return float(self.times_at_noise_ratio(torch.tensor([sigma], dtype=torch.float64)))
+
+    def times_at_noise_ratio(self, sigma: Tensor) -> Tensor:
+        """The same for many noise levels, shape (b,).
+
+        Found by bisection, since what is not data grows with t on every path.
+        """
+        low, high = (torch.full_like(sigma, t, dtype=torch.float64) for t in (self.t_min, self.t_max))
         for _ in range(80):
             middle = (low + high) / 2
             k = self.coefficients(middle)
-            low, high = (middle, high) if torch.hypot(k.b, k.c) < sigma * k.a else (low, middle)
-        return float(high)
+            below = torch.hypot(k.b, k.c) < sigma * k.a
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return high.to(sigma.dtype)
 
     def sample_time(self, uniform: Tensor) -> Tensor:
         """Training times for uniform random numbers in [0, 1), shape (b,): by default uniform in [t_min, t_max]."""
         return self.t_min + (self.t_max - self.t_min) * uniform
 
-    def weight(self, t: Tensor) -> Tensor:
-        """Weight w(t) of the matching loss in the default prediction, shape (b,): by default 1."""
+    def weight(self, t: Tensor, space: str) -> Tensor:
+        """Weight w(t) of the squared error of a prediction, shape (b,): by default 1.
+
+        Two targets grow without bound near the data, and with them their variance. Their errors count as those of what
+        they are multiples of: an error of the score as that of the noise, an error of the drift as that of the data.
+
+        Args:
+            t: times, shape (b,).
+            space: the prediction, a name in `realuid.paths.PREDICTIONS` or `STACKED`.
+        """
+        k = self.coefficients(t)
+        if space == "score":
+            return (k.c if self.has_eps else k.b) ** 2
+        if space == "drift":
+            return (k.b / (k.a_dot * k.b - k.a * k.b_dot)) ** 2
         return torch.ones_like(t)
 
     def grid(self, steps: int, device: torch.device | str = "cpu") -> Tensor:
@@ -151,6 +172,11 @@ class Path(ABC):
     def to_config(self) -> dict:
         """A JSON-ready description; `realuid.paths.path_from_config` reads it back."""
         return {"name": self.name, **dataclasses.asdict(self)}
+
+
+def normal_quantile(uniform: Tensor) -> Tensor:
+    """Standard normal numbers from uniform ones in [0, 1); a 0 stands for half the step between two of float32."""
+    return torch.special.ndtri(uniform.clamp(min=2.0**-25))
 
 
 def sine_grid(t_max: float, steps: int, device: torch.device | str = "cpu") -> Tensor:

@@ -73,6 +73,18 @@ def convert(
     )
 
 
+def error_ratio(source: str, to: str, path: Path, k: Coefficients) -> Tensor:
+    """What an error of one prediction makes of another that follows from it: d y' / d y at a fixed point, shape (b,).
+
+    Args:
+        source, to: names in `PREDICTIONS`, not stacked ones.
+        path: the path that k comes from; where it is coupled, x_T is taken for known.
+        k: coefficients, shape (b,).
+    """
+    zero, x_T = torch.zeros_like(k.t), torch.zeros_like(k.t) if path.coupled else None
+    return convert(torch.ones_like(k.t), source, to, path, k, zero, x_T)
+
+
 def _from_velocity_and_noise(value: Tensor, to: str, path: Path, k: Coefficients, x_t: Tensor) -> Tensor:
     """With eps predicted, what is left of x_t and of the velocity determines x_0 and x_T."""
     velocity, eps = value.chunk(2, dim=1)

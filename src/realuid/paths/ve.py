@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from realuid.errors import ConfigError
-from realuid.paths.base import Coefficients, Path
-
-#: Half the step between two float32 random numbers: what stands in for a uniform 0, whose normal quantile is infinite.
-_HALF_STEP = 2.0**-25
+from realuid.paths.base import Coefficients, Path, normal_quantile
+from realuid.paths.conversions import error_ratio
 
 
 @dataclass(frozen=True)
@@ -65,11 +63,15 @@ class VEPath(Path):
 
     def sample_time(self, uniform: Tensor) -> Tensor:
         """EDM's training noise, sigma = exp(p_mean + p_std Phi^-1(uniform)), Phi the normal distribution function."""
-        return torch.exp(self.p_mean + self.p_std * torch.special.ndtri(uniform.clamp(min=_HALF_STEP)))
+        return torch.exp(self.p_mean + self.p_std * normal_quantile(uniform))
 
-    def weight(self, t: Tensor) -> Tensor:
-        """(sigma^2 + sigma_data^2) / (sigma sigma_data)^2: EDM's weight of the squared error of the data prediction."""
-        return (t**2 + self.sigma_data**2) / (t * self.sigma_data) ** 2
+    def weight(self, t: Tensor, space: str) -> Tensor:
+        """EDM's weight of the error of the data prediction, (sigma^2 + sigma_data^2) / (sigma sigma_data)^2.
+
+        Other predictions follow from the data's and x_t, so their errors are multiples of its: the loss is the same.
+        """
+        of_data = (t**2 + self.sigma_data**2) / (t * self.sigma_data) ** 2
+        return of_data * error_ratio(space, "data_prediction", self, self.coefficients(t)) ** 2
 
     def grid(self, steps: int, device: torch.device | str = "cpu") -> Tensor:
         """EDM's noise levels (eq. 5): steps of equal size in sigma^(1 / rho) from sigma_max to sigma_min, then 0.

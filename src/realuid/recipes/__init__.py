@@ -15,7 +15,17 @@ from realuid.recipes.config import (
     recipe_names,
 )
 
+#: Families of matching models -> the recipe that shows them on digits.
+FAMILIES = {
+    "flow": "demo",
+    "vp": "digits-vp",
+    "edm": "digits-edm",
+    "bridge": "digits-bridge",
+    "interpolant": "digits-interpolant",
+}
+
 __all__ = [
+    "FAMILIES",
     "DataConfig",
     "EvaluateConfig",
     "Origin",

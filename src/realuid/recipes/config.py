@@ -11,8 +11,9 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import dacite
 import yaml
 
+from realuid.data import Dataset, load_dataset
 from realuid.errors import ConfigError, unknown_name
-from realuid.models import NetworkConfig
+from realuid.models import NetworkConfig, make_preconditioning
 from realuid.paths import Path as MatchingPath
 from realuid.paths import make_path
 from realuid.sampling import SAMPLERS
@@ -32,6 +33,13 @@ class DataConfig:
     resolution: int | None = None
     #: Use class labels: a conditional teacher and student.
     conditional: bool = False
+    #: What samples come in pairs with, for coupled paths: a degradation (sr-box-4, inpaint-centre, jpeg-5, blur-1,
+    #: grey, ...), or a folder or zip of images with the names of the data's own. None: the data itself says.
+    pairs: str | None = None
+
+    def load(self) -> Dataset:
+        """The data itself."""
+        return load_dataset(self.source, self.channels, self.resolution, self.pairs)
 
 
 @dataclass(frozen=True)
@@ -42,10 +50,15 @@ class PathConfig:
     #: What the network predicts. None: the path's own choice.
     prediction: str | None = None
     #: The path's own settings, for instance a noise level.
-    settings: dict[str, float] = field(default_factory=dict)
+    settings: dict[str, bool | float | str] = field(default_factory=dict)
+    #: Scales around the network: plain (none), edm, vp or ve.
+    preconditioning: str = "plain"
+    #: Whether networks are given x_T where the path is coupled, so that they keep pairs together.
+    sees_source: bool = True
 
     def __post_init__(self) -> None:
-        make_path(self.name, **self.settings)
+        self.build()
+        make_preconditioning(self.preconditioning)
 
     def build(self) -> MatchingPath:
         """The path itself."""
@@ -66,8 +79,10 @@ class EvaluateConfig:
     seeds: int = 3
     #: Steps of the teacher's sampler.
     steps: int = 50
-    #: How a teacher is sampled. None: the path's own way.
+    #: How a teacher is sampled. None: its own way.
     sampler: str | None = None
+    #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1 is none.
+    guidance: float = 1.0
 
     def __post_init__(self) -> None:
         if self.sampler is not None and self.sampler not in SAMPLERS:

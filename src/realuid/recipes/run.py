@@ -5,24 +5,26 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from realuid._version import __version__
-from realuid.data import Dataset, load_dataset
+from realuid.data import Dataset, check_pairs, conditions, samples
 from realuid.errors import CheckpointError, ConfigError
 from realuid.files import write_json
-from realuid.metrics import ClassScores, Evaluator, class_scores, classifier, make_extractor
-from realuid.models import Generator, MatchingModel, build_network, model_device
+from realuid.metrics import Classifier, ClassScores, Evaluator, Restoration, class_scores, classifier, make_extractor
+from realuid.models import Generator, MatchingModel, build_network, make_preconditioning, model_device
 from realuid.models.saving import CONFIG
+from realuid.paths import heads
 from realuid.recipes.config import EvaluateConfig, Recipe, dump_recipe
 from realuid.reports import write_report
-from realuid.sampling import SAMPLERS, OneStep, balanced_labels, generate
+from realuid.sampling import SAMPLERS, OneStep
 from realuid.seeds import mix
 from realuid.teachers import load_generator
 from realuid.training import DistillConfig, distill_teacher, load_start, train_teacher
@@ -41,7 +43,9 @@ TEACHER = "teacher.txt"
 
 def recipe_data(recipe: Recipe) -> Dataset:
     """The recipe's data; labels stay, since measuring uses them even where training does not."""
-    return load_dataset(recipe.data.source, recipe.data.channels, recipe.data.resolution)
+    data = recipe.data.load()
+    check_pairs(recipe.path.build(), data)
+    return data
 
 
 def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device | str = "cpu") -> Evaluator:
@@ -56,12 +60,21 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
             f"data.conditional = true, but '{recipe.data.source}' has no labels. Add them, or pass "
             "--data.no-conditional."
         )
-    classes = data.num_classes if recipe.data.conditional else 0
+    classes, null_class = data.num_classes if recipe.data.conditional else 0, recipe.teacher.label_dropout > 0
+    if null_class and not classes:
+        raise ConfigError(f"teacher.label_dropout = {recipe.teacher.label_dropout} needs data.conditional = True.")
     path = recipe.path.build()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(recipe.teacher.seed, "teacher start"))
-        network = build_network(recipe.network, data.shape, classes, sees_source=path.coupled)
-    return MatchingModel(network, path, recipe.path.prediction)
+        network = build_network(
+            recipe.network,
+            data.shape,
+            classes + null_class,
+            sees_source=path.coupled and recipe.path.sees_source,
+            heads=heads(recipe.path.prediction or path.default_prediction),
+        )
+    preconditioning = make_preconditioning(recipe.path.preconditioning)
+    return MatchingModel(network, path, recipe.path.prediction, preconditioning, null_class=null_class)
 
 
 def _evaluator_if_due(data: Dataset, recipe: Recipe, config: LoopConfig) -> Evaluator | None:
@@ -84,7 +97,7 @@ def run_teacher(recipe: Recipe, folder: Path, resume: bool = False) -> MatchingM
         evaluator=evaluator,
         resume=resume,
         about={
-            "data": recipe.data.source,
+            "data": to_dict(recipe.data),
             "training": to_dict(recipe.teacher),
             **({"published_fid": recipe.published["teacher"]} if "teacher" in recipe.published else {}),
         },
@@ -122,8 +135,8 @@ def run_student(
     """
     data = data or recipe_data(recipe)
     config = config or recipe.distill
-    if start is not None and config.t_init is None:  # so that the saved settings are enough to resume
-        config = dataclasses.replace(config, t_init=start.t_init)
+    if start is not None:  # so that the saved settings are enough to resume
+        config = config.of_generator(start.t_init, start.noise)
     check_fits(teacher, data)
     evaluator = evaluator if evaluator and config.evaluate_every else _evaluator_if_due(data, recipe, config)
     return distill_teacher(
@@ -135,7 +148,7 @@ def run_student(
         evaluator=evaluator,
         resume=resume,
         about={
-            "data": recipe.data.source,
+            "data": to_dict(recipe.data),
             "teacher": teacher_name,
             "distillation": to_dict(config),
             **(about or {}),
@@ -211,6 +224,8 @@ class Measurement:
     recall: list[float]
     samples: int
     calls: int
+    #: How well pairs are restored, see `realuid.metrics.Restoration`; empty where samples do not come in pairs.
+    restoration: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON, with mean and spread (sample standard deviation) of fd."""
@@ -224,6 +239,7 @@ class Measurement:
             "kid": statistics.mean(self.kid),
             "precision": statistics.mean(self.precision),
             "recall": statistics.mean(self.recall),
+            **self.restoration,
         }
 
 
@@ -231,13 +247,14 @@ def calls_of(model: MatchingModel | OneStep, config: EvaluateConfig) -> int:
     """Network calls a sample."""
     if not isinstance(model, MatchingModel):
         return 1
-    return SAMPLERS[config.sampler or model.path.default_sampler].calls(config.steps)
+    calls = SAMPLERS[config.sampler or model.default_sampler].calls(config.steps)
+    return calls if config.guidance == 1 else 2 * calls
 
 
 def measure(
     model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig, full: bool = True
 ) -> Measurement:
-    """FD, KID, precision and recall over several seeds, classes balanced.
+    """FD, KID, precision and recall over several seeds, and how well pairs are restored where there are any.
 
     Args:
         model: teacher or generator.
@@ -245,53 +262,61 @@ def measure(
         config: samples, seeds, and how a teacher is sampled.
         full: also KID, precision and recall (NaN otherwise).
     """
-    labels = balanced_labels(config.samples, model.num_classes) if model.num_classes else None
-    scores = [
-        evaluator.score(
-            generate(
-                model, config.samples, labels=labels, steps=config.steps, sampler=config.sampler, seed=mix("fd", seed)
-            ),
-            full,
-        )
-        for seed in range(config.seeds)
-    ]
+    data = evaluator.data
+    restoration = Restoration(data, label_classifier(evaluator)) if model.coupled and data.is_image else None
+    scores = []
+    for seed in range(config.seeds):
+        batches = _samples(model, data, config.samples, config, seed=mix("fd", seed))
+        scores.append(evaluator.score(batches if restoration is None else restoration.watch(batches), full))
     columns = {name: [getattr(s, name) for s in scores] for name in ("fd", "kid", "precision", "recall")}
-    return Measurement(**columns, samples=config.samples, calls=calls_of(model, config))
+    restored = {} if restoration is None else restoration.figures()
+    return Measurement(**columns, samples=config.samples, calls=calls_of(model, config), restoration=restored)
 
 
-def measure_classes(
-    model: MatchingModel | Generator, evaluator: Evaluator, config: EvaluateConfig
-) -> ClassScores | None:
+def label_classifier(evaluator: Evaluator) -> Classifier | None:
+    """The evaluator's feature extractor, where it is a classifier of the data's labels."""
+    extractor = evaluator.extractor
+    return extractor if isinstance(extractor, Classifier) and evaluator.data.labels is not None else None
+
+
+def _samples(
+    model: MatchingModel | OneStep, data: Dataset, count: int, config: EvaluateConfig, seed: int = 0
+) -> Iterator[Tensor]:
+    return samples(model, data, count, steps=config.steps, sampler=config.sampler, guidance=config.guidance, seed=seed)
+
+
+def measure_classes(model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig) -> ClassScores | None:
     """Agreement of a separate classifier with the class asked for, and FD by class; None for unconditional models."""
-    classes = (model.model if isinstance(model, Generator) else model).num_classes
-    if not classes or not evaluator.data.is_image:
+    data = evaluator.data
+    if not model.num_classes or not data.is_image:
         return None
-    labels = balanced_labels(config.samples, classes)
-    samples = generate(
-        model, config.samples, labels=labels, steps=config.steps, sampler=config.sampler, seed=mix("classes")
-    )
+    labels = conditions(model, data, config.samples).labels
+    assert labels is not None, "the model is conditional"
+    batches = _samples(model, data, config.samples, config, seed=mix("classes"))
     # seed 1: the evaluator's own features come from the classifier of seed 0
-    return class_scores(samples, labels, evaluator, classifier(evaluator.data, seed=1))
+    return class_scores(batches, labels.cpu(), evaluator, classifier(data, seed=1))
 
 
 def images_per_second(
-    models: dict[str, MatchingModel | Generator], config: EvaluateConfig, batch: int = 500, rounds: int = 3
+    models: dict[str, MatchingModel | Generator],
+    data: Dataset,
+    config: EvaluateConfig,
+    batch: int = 500,
+    rounds: int = 3,
 ) -> dict[str, float]:
     """Sampling speed of several models, measured in turns (medians), so that a machine's moods hit all alike."""
     times: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(rounds + 1):  # the first is a warm-up
         for name, model in models.items():
-            times[name].append(_seconds(model, config, batch))
+            times[name].append(_seconds(model, data, config, batch))
     return {name: batch / statistics.median(seconds[1:]) for name, seconds in times.items()}
 
 
-def _seconds(model: MatchingModel | Generator, config: EvaluateConfig, batch: int) -> float:
-    classes = (model.model if isinstance(model, Generator) else model).num_classes
-    labels = balanced_labels(batch, classes) if classes else None
+def _seconds(model: MatchingModel | Generator, data: Dataset, config: EvaluateConfig, batch: int) -> float:
     synchronise: Callable[[], None] = torch.cuda.synchronize if model_device(model).type == "cuda" else lambda: None
     synchronise()
     start = time.perf_counter()
-    for _ in generate(model, batch, labels=labels, steps=config.steps, sampler=config.sampler, batch=batch):
+    for _ in _samples(model, data, batch, config):
         pass
     synchronise()
     return time.perf_counter() - start
@@ -331,7 +356,7 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -
         student = partial(run_named_student, recipe, name, teacher, folder)
         timed(name, partial(student, teacher_name=str(folder / "teacher")))
     say("measuring")
-    rates = images_per_second(models, recipe.evaluate)
+    rates = images_per_second(models, data, recipe.evaluate)
     entries = {
         name: {
             "name": name,
@@ -366,7 +391,8 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -
         "realuid": __version__,
     }
     write_json(folder / "results.json", results)
-    write_report(folder, results, models, data, dump_recipe(recipe), recipe.evaluate.steps, recipe.evaluate.sampler)
+    how = recipe.evaluate
+    write_report(folder, results, models, data, dump_recipe(recipe), how.steps, how.sampler, how.guidance)
     return results
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from realuid.data import Dataset
 from realuid.errors import ConfigError, NonFiniteError
 from realuid.files import atomic_file, write_json
 from realuid.models import MatchingModel
@@ -34,6 +35,7 @@ from realuid.seeds import stream
 from realuid.teachers import load_teacher
 from realuid.training import DistillConfig
 from realuid.training.accelerate import make_accelerator
+from realuid.training.distill import check_fits
 
 #: The file of a sweep's folder that holds its recipe, and that of a trial's folder that says it is finished.
 SWEEP, RESULT = "sweep.yaml", "result.json"
@@ -150,6 +152,7 @@ def run_sweep(
     trials, refused = make_trials(recipe.sweep, recipe.distill)
     for reason in refused:
         say(f"left out: {reason}")
+    data, model = _load(recipe, teacher)
     (folder / "trials").mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / SWEEP) as temporary:
         temporary.write_text(dump_recipe(recipe))
@@ -159,7 +162,7 @@ def run_sweep(
     helpers = [context.Process(target=_helper, args=(*arguments, i)) for i in range(1, processes)]
     for helper in helpers:
         helper.start()
-    _work(recipe, teacher, folder, say)
+    _work(recipe, str(teacher), model, data, folder, say)
     for helper in helpers:
         helper.join()
     if failed := [helper for helper in helpers if helper.exitcode]:
@@ -172,22 +175,35 @@ def _helper(recipe: Recipe, teacher: str | Path, folder: Path, parent: int, thre
     torch.set_num_threads(threads)
     with (folder / f"process-{number}.log").open("a", buffering=1) as log:
         sys.stdout = sys.stderr = log
-        _work(recipe, teacher, folder, print, lambda: os.getppid() == parent)
+        data, model = _load(recipe, teacher)
+        _work(recipe, str(teacher), model, data, folder, print, lambda: os.getppid() == parent)
+
+
+def _load(recipe: Recipe, teacher: str | Path) -> tuple[Dataset, MatchingModel]:
+    """Data and teacher, which fit each other."""
+    data, model = recipe_data(recipe), load_teacher(teacher)
+    check_fits(model, data)
+    return data, model
 
 
 def _work(
-    recipe: Recipe, teacher: str | Path, folder: Path, say: Callable, go_on: Callable[[], bool] = lambda: True
+    recipe: Recipe,
+    teacher_name: str,
+    teacher: MatchingModel,
+    data: Dataset,
+    folder: Path,
+    say: Callable,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> None:
-    data, model = recipe_data(recipe), load_teacher(teacher)
     evaluator = make_evaluator(data, recipe.evaluate, make_accelerator(recipe.distill).device)
     for trial in make_trials(recipe.sweep, recipe.distill)[0]:
         run = folder / "trials" / trial.name
         with claimed(run) as mine:
             if not mine or (run / RESULT).is_file() or not go_on():
                 continue
-            result = _run_trial(recipe, trial, model, str(teacher), run, data, evaluator)
+            result = _run_trial(recipe, trial, teacher, teacher_name, run, data, evaluator)
             say(f"{trial.name}: {result['status']}, FD {result['fd']}")
-        write_results(recipe, teacher, folder)
+        write_results(recipe, teacher_name, folder)
 
 
 def _run_trial(
@@ -251,7 +267,7 @@ def write_results(recipe: Recipe, teacher: str | Path, folder: Path) -> dict[str
         )
     rows.sort(key=lambda row: -row["fd_mean"] if row["fd_mean"] is not None else float("-inf"))
     total = len(make_trials(recipe.sweep, recipe.distill)[0])
-    results = {"recipe": recipe.name, "teacher": str(teacher), "trials": total, "settings": rows}
-    write_json(folder / "results.json", results)
-    write_sweep_report(folder, results, read_results(folder), dump_recipe(recipe))
-    return results
+    summary = {"recipe": recipe.name, "teacher": str(teacher), "trials": total, "settings": rows}
+    write_json(folder / "results.json", summary)
+    write_sweep_report(folder, summary, read_results(folder), dump_recipe(recipe))
+    return summary

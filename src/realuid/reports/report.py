@@ -13,11 +13,10 @@ import jinja2
 import torch
 from PIL import Image
 
-from realuid.data import Dataset, grid_image
+from realuid.data import Dataset, grid_image, sample_image, samples
 from realuid.files import atomic_file
 from realuid.models import Generator, MatchingModel
 from realuid.reports.plots import fd_curves, figure_svg, gap_by_time
-from realuid.sampling import balanced_labels, generate
 
 #: Rows and columns of a grid, and its seed: every model starts from the same noise. Up to so many classes get a column
 #: each.
@@ -44,13 +43,12 @@ def _grid_of_data(data: Dataset, classes: int) -> Image.Image:
     return grid_image(torch.stack([images[:rows] for images in by_class], dim=1).flatten(0, 1), columns)
 
 
-def _grid_of(model: MatchingModel | Generator, steps: int, sampler: str | None) -> Image.Image:
-    classes = (model.model if isinstance(model, Generator) else model).num_classes
-    columns = _columns(classes)
-    count = _ROWS * columns
-    labels = balanced_labels(count, classes) if classes else None
-    batches = generate(model, count, labels=labels, steps=steps, sampler=sampler, seed=_SEED)
-    return grid_image(torch.cat([x.cpu() for x in batches]), columns)
+def _grid_of(
+    model: MatchingModel | Generator, data: Dataset, steps: int, sampler: str | None, guidance: float
+) -> Image.Image:
+    columns = _columns((model.model if isinstance(model, Generator) else model).num_classes)
+    batches = samples(model, data, _ROWS * columns, steps=steps, sampler=sampler, guidance=guidance, seed=_SEED)
+    return sample_image(model, data, torch.cat([x.cpu() for x in batches]), columns)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -66,6 +64,7 @@ def write_report(
     recipe_yaml: str,
     steps: int,
     sampler: str | None,
+    guidance: float = 1.0,
 ) -> Path:
     """Write report.html into the folder of a demo.
 
@@ -75,14 +74,14 @@ def write_report(
         models: "teacher" and the students, by name.
         data: for the grid of real images.
         recipe_yaml: the settings, shown at the end.
-        steps, sampler: of the teacher.
+        steps, sampler, guidance: of the teacher.
     """
     teacher = models["teacher"]
     assert isinstance(teacher, MatchingModel)
     real = png_uri(_grid_of_data(data, teacher.num_classes))
     grids = [{"title": "real data", "note": "for comparison", "uri": real}]
     for entry in [results["teacher"], *results["students"]]:
-        uri = png_uri(_grid_of(models[entry["name"]], steps, sampler))
+        uri = png_uri(_grid_of(models[entry["name"]], data, steps, sampler, guidance))
         calls = entry["calls"]
         note = f"{calls} network call{'s' if calls > 1 else ''} an image, FD {entry['fd_mean']:.2f}"
         grids.append({"title": entry["name"], "note": note, "uri": uri})

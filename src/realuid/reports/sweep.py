@@ -52,7 +52,8 @@ def scatter(rows: list[dict[str, Any]]) -> Figure:
     places = [(row["settings"]["ratio"], row["settings"]["alpha"]) for row in known]
     if known:
         fds = np.log10([row["fd_mean"] for row in known])
-        points = axes.scatter(*zip(*places, strict=True), c=fds, cmap="viridis_r", s=60, edgecolor="0.3")
+        x, y = zip(*places, strict=True)
+        points = axes.scatter(x, y, c=fds, cmap="viridis_r", s=60, edgecolor="0.3")
         figure.colorbar(points, label="log10 FD")
     for row in rows:
         if row["fd_mean"] is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from realuid.sampling.base import Sampler, as_batch
+from realuid.sampling.dpm_solver import dpm_solver
 from realuid.sampling.ode import euler, heun
 from realuid.sampling.posterior import ancestral, ddim
 from realuid.sampling.sample import SAMPLERS, OneStep, balanced_labels, generate, sample_teacher
@@ -16,6 +17,7 @@ __all__ = [
     "as_batch",
     "balanced_labels",
     "ddim",
+    "dpm_solver",
     "euler",
     "generate",
     "heun",

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
-from realuid.models import Codec, Condition, MatchingModel
+from realuid.models import Codec, Condition, MatchingModel, guided
 from realuid.sampling.base import Noise, Sampler, as_batch
+from realuid.sampling.dpm_solver import dpm_solver
 from realuid.sampling.ode import euler, heun
 from realuid.sampling.posterior import ancestral, ddim
 from realuid.sampling.sde import sde
 from realuid.seeds import stream
 
-SAMPLERS: dict[str, Sampler] = {"euler": euler, "heun": heun, "ddim": ddim, "ancestral": ancestral, "sde": sde}  # type: ignore[dict-item]
+SAMPLERS = cast(
+    dict[str, Sampler],
+    {"euler": euler, "heun": heun, "ddim": ddim, "ancestral": ancestral, "sde": sde, "dpm_solver": dpm_solver},
+)
 
 
 @torch.no_grad()
@@ -35,7 +39,7 @@ def sample_teacher(
         x_T: standard normal noise (or the corrupted images of a bridge), shape (b, *shape).
         steps: number of steps, at least 1.
         condition: labels, where the teacher reads them.
-        sampler: a name in `SAMPLERS`, or a function like them; by default the path's own.
+        sampler: a name in `SAMPLERS`, or a function like them; by default the model's own.
         noise: where fresh standard normal numbers come from, for samplers of SDEs and paths that start from images.
 
     Returns:
@@ -45,7 +49,7 @@ def sample_teacher(
         ConfigError: for an unknown sampler, a number of steps below 1, or a path that cannot be started from x_T.
         PredictionError: if the sampler needs what does not follow from the model's prediction.
     """
-    path, sampler = model.path, sampler or model.path.default_sampler
+    path, sampler = model.path, sampler or model.default_sampler
     if isinstance(sampler, str):
         if sampler not in SAMPLERS:
             raise ConfigError(unknown_name("sampler", sampler, SAMPLERS))
@@ -85,6 +89,9 @@ class OneStep(Protocol):
     def num_classes(self) -> int: ...
 
     @property
+    def coupled(self) -> bool: ...
+
+    @property
     def codec(self) -> Codec | None: ...
 
     @property
@@ -99,8 +106,10 @@ def generate(
     count: int,
     *,
     labels: Tensor | None = None,
+    sources: Tensor | None = None,
     steps: int = 50,
     sampler: str | None = None,
+    guidance: float = 1.0,
     seed: int = 0,
     batch: int = 500,
 ) -> Iterator[Tensor]:
@@ -110,26 +119,33 @@ def generate(
         model: a generator (one call) or a teacher (`steps` steps of `sampler`).
         count: how many samples in all.
         labels: class of every sample, shape (count,), for a conditional model.
-        steps, sampler: how a teacher is sampled, by default with its path's own sampler; not read for a generator.
+        sources: x_T of every sample in data units, shape (count, *shape), for a coupled path.
+        steps, sampler, guidance: how a teacher is sampled, by default in its own way and without classifier-free
+            guidance; not read for a generator.
         seed: of the noise. A sample's noise on the way is a stream of its own.
         batch: samples at a time.
 
     Yields:
         samples in data units, shape (<= batch, *image_shape), on the model's device; latents are decoded.
     """
+    model = guided(model, guidance) if isinstance(model, MatchingModel) else model
     if model.num_classes and labels is None:
         raise ConfigError(f"the model is conditional on {model.num_classes} classes: pass labels, one per sample.")
+    if model.coupled and sources is None:
+        raise ConfigError("the model starts from source images: pass sources, one per sample.")
     device = model.device
     noise = torch.Generator().manual_seed(seed)
     for first in range(0, count, batch):
         size = min(batch, count - first)
+        part = slice(first, first + size)
         z = torch.stack([torch.randn(model.shape, generator=noise) for _ in range(size)]).to(device)
-        part = None if labels is None or not model.num_classes else labels[first : first + size].to(device)
-        condition = Condition(labels=part)
+        label = labels[part].to(device) if model.num_classes and labels is not None else None
+        x_T = sources[part].to(device) if model.coupled and sources is not None else None
         if isinstance(model, MatchingModel):
-            x = sample_teacher(model, z, steps, condition, sampler, _noise_of(seed, range(first, first + size)))
+            on_the_way = _noise_of(seed, range(first, first + size))
+            x = sample_teacher(model, z if x_T is None else x_T, steps, Condition(label), sampler, on_the_way)
         else:
-            x = model(z, condition)
+            x = model(z, Condition(label, x_T))
         yield model.codec.decode(x) if model.codec else x
 
 

@@ -31,9 +31,10 @@ def discriminator_loss(
         generated, real: draws at times near the data.
         batch: size of the whole batch of either.
     """
+    assert generated.z is not None and real.x_0 is not None, "draws for generated samples and of real data"
     with torch.no_grad():
         x_g = generator(generated.z, generated.condition)
-    eps = None if generated.eps is None else torch.cat([generated.eps, real.eps])
+    eps = None if generated.eps is None or real.eps is None else torch.cat([generated.eps, real.eps])
     x_0, x_T = torch.cat([x_g, real.x_0]), torch.cat([generated.x_T, real.x_T])
     t, condition = torch.cat([generated.t, real.t]), Condition.cat([generated.condition, real.condition])
     x_t, _ = path.sample(x_0, x_T, t, eps)
@@ -58,6 +59,7 @@ def deception_loss(
         adversarial, path, batch: as in `discriminator_loss`.
         draw: noise, times near the data, labels.
     """
+    assert draw.z is not None, "a draw for generated samples"
     x_0 = generator(draw.z, draw.condition)
     x_t, _ = path.sample(x_0, draw.x_T, draw.t, draw.eps)
     return adversarial.generator(discriminator(x_t, draw.t, draw.condition, judge=True)).sum() / batch

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from realuid.data import Dataset, Order, random_flip, to_float
+from realuid.data import Dataset, Order, check_pairs, random_flip, to_float
 from realuid.models import Condition
-from realuid.paths import Path
+from realuid.paths import Path, sample_times
 from realuid.seeds import stream
 
 
@@ -21,11 +21,11 @@ class Draw:
 
     Attributes:
         t: times, shape (n,).
-        x_T: source of the path, shape (n, *shape).
+        x_T: source of the path, shape (n, *shape): noise, or where coupled the source of a real pair.
         eps: third Gaussian of the path, shape (n, *shape), or None where it has none.
         x_0: real data, shape (n, *shape), or None for generated samples.
         z: input of the generator, shape (n, *shape), or None for real data.
-        condition: labels and / or x_T.
+        condition: labels and, where coupled, x_T; networks read what they were built to see.
     """
 
     t: Tensor
@@ -48,12 +48,16 @@ class Batches:
     """Makes the draws of a run.
 
     Args:
-        data: the training data, on the device.
-        path: which times and how many Gaussians to draw.
+        data: the training data, on the device; pairs where the path is coupled.
+        path: which times and how many Gaussians to draw, and where x_T comes from.
         seed: of the run.
         flip: mirror real images at random.
         rank, world: this process and the number of them.
         window: share of the path's times that is drawn, those nearest to the data.
+        label_dropout, null_label: share of labels replaced, and by which.
+
+    Raises:
+        DataError: for a coupled path without pairs.
     """
 
     def __init__(
@@ -64,10 +68,15 @@ class Batches:
         flip: bool = False,
         rank: int = 0,
         world: int = 1,
+        *,
         window: float = 1.0,
+        label_dropout: float = 0.0,
+        null_label: int = 0,
     ):
+        check_pairs(path, data)
         self.data, self.path, self.seed, self.flip = data, path, seed, flip
         self.rank, self.world, self.window = rank, world, window
+        self.label_dropout, self.null_label = label_dropout, null_label
         self.device = data.values.device
         self._orders: dict[str, Order] = {}
 
@@ -76,20 +85,23 @@ class Batches:
         order = self._orders.setdefault(role, Order(len(self.data), self.seed_of(role), self.device))
         index = order.indices(step * count, count)
         random = stream(self.seed, role, step, device=self.device)
-        x_0 = to_float(self.data.values[index])
-        if self.flip:
-            x_0 = random_flip(x_0, torch.rand(count, generator=random, device=self.device))
-        labels = None if self.data.labels is None else self.data.labels[index]
-        return self._mine(self._draw(random, count, x_0=x_0, z=None, labels=labels))
+        mirror = self._mirror(random, count)
+        x_0 = self._pick(self.data.values, index, mirror)
+        return self._mine(self._draw(random, count, index, mirror, x_0=x_0, z=None))
 
-    def generated(self, role: str, step: int, count: int) -> Draw:
-        """Draws for generated samples; classes are those of random real samples."""
+    def generated(self, role: str, step: int, count: int, times: str = "path") -> Draw:
+        """Draws for generated samples; class and, where coupled, x_T are those of a random real sample.
+
+        `times` names their distribution in `realuid.paths.TIMES`.
+        """
         random = stream(self.seed, role, step, device=self.device)
-        labels = None
-        if self.data.labels is not None:
-            labels = self.data.labels[torch.randint(len(self.data), (count,), generator=random, device=self.device)]
+        index = mirror = None
+        if self.data.labels is not None or self.path.coupled:
+            index = torch.randint(len(self.data), (count,), generator=random, device=self.device)
+        if self.path.coupled:
+            mirror = self._mirror(random, count)
         z = self._normal(random, count)
-        return self._mine(self._draw(random, count, x_0=None, z=z, labels=labels))
+        return self._mine(self._draw(random, count, index, mirror, x_0=None, z=z, times=times))
 
     def seed_of(self, role: str) -> int:
         """Seed of the order in which a role goes through the data."""
@@ -98,13 +110,35 @@ class Batches:
     def _normal(self, random: torch.Generator, count: int) -> Tensor:
         return torch.randn(count, *self.data.shape, generator=random, device=self.device)
 
+    def _mirror(self, random: torch.Generator, count: int) -> Tensor | None:
+        """Random numbers that say which pairs are mirrored, or None."""
+        return torch.rand(count, generator=random, device=self.device) if self.flip else None
+
+    @staticmethod
+    def _pick(images: Tensor, index: Tensor, mirror: Tensor | None) -> Tensor:
+        x = to_float(images[index])
+        return x if mirror is None else random_flip(x, mirror)
+
     def _draw(
-        self, random: torch.Generator, count: int, x_0: Tensor | None, z: Tensor | None, labels: Tensor | None
+        self,
+        random: torch.Generator,
+        count: int,
+        index: Tensor | None,
+        mirror: Tensor | None,
+        x_0: Tensor | None,
+        z: Tensor | None,
+        times: str = "path",
     ) -> Draw:
-        t = self.path.sample_time(self.window * torch.rand(count, generator=random, device=self.device))
-        x_T = self._normal(random, count)
+        labels = None if self.data.labels is None else self.data.labels[index]
+        uniform = torch.rand(count, generator=random, device=self.device)
+        t = sample_times(times, self.path, self.window * uniform)
+        source = self._pick(self.data.sources, index, mirror) if self.path.coupled else None  # type: ignore[arg-type]
+        x_T = self._normal(random, count) if source is None else source
         eps = self._normal(random, count) if self.path.has_eps else None
-        return Draw(t=t, x_T=x_T, eps=eps, x_0=x_0, z=z, condition=Condition(labels=labels))
+        if labels is not None and self.label_dropout:
+            dropped = torch.rand(count, generator=random, device=self.device) < self.label_dropout
+            labels = labels.masked_fill(dropped, self.null_label)
+        return Draw(t=t, x_T=x_T, eps=eps, x_0=x_0, z=z, condition=Condition(labels=labels, x_T=source))
 
     def _mine(self, draw: Draw) -> Draw:
         bounds = [len(draw) * i // self.world for i in range(self.world + 1)]

@@ -16,6 +16,7 @@ from realuid.objectives import (
     TimeWeight,
     make_objective,
 )
+from realuid.paths import check_times
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class TeacherConfig(LoopConfig):
 
     lr: float = 2e-4
     betas: tuple[float, float] = (0.9, 0.999)
+    #: Share of samples trained without their label, so that the teacher can be guided (conditional teachers only).
+    label_dropout: float = 0.0
     #: Calls of the sampler for grids and quick FDs.
     steps: int = 50
 
@@ -95,6 +98,8 @@ class TeacherConfig(LoopConfig):
         super().__post_init__()
         _positive("lr", self.lr)
         _at_least("steps", self.steps, 1)
+        if not 0 <= self.label_dropout < 1:
+            raise ConfigError(f"label_dropout = {self.label_dropout} is outside [0, 1). Usual is 0.1.")
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,8 @@ class DistillConfig(LoopConfig):
     weight: TimeWeight = "path"
     #: Divide every sample's generator loss by its mean |target - teacher|, as SiD does.
     normalise: bool = False
-    #: Prediction in which the losses are taken. None: the path's own (velocity for flow matching).
+    #: Prediction in which the losses are taken. None: the path's own (velocity for flow matching), or all that a
+    #: teacher of several heads predicts.
     space: str | None = None
     #: Weight of the adversarial loss on the generator's turn; 0: none. The losses beside it are sums over elements.
     lambda_g: float = 0.0
@@ -131,6 +137,9 @@ class DistillConfig(LoopConfig):
     #: Start time of the generator. None: where noise / signal = 2.5 (SiD's sigma_init), or that of the generator the
     #: run starts from; 1 is the paper's form.
     t_init: float | None = None
+    #: Whether the generator is given fresh noise; without it, its samples are a function of x_T (coupled paths only).
+    #: None: it is, or as the generator the run starts from.
+    noise: bool | None = None
     #: Weights the fake model starts from: random when distilling from scratch, teacher when fine-tuning.
     fake_start: Literal["random", "teacher"] = "random"
     generator_lr: float = 3e-5
@@ -138,11 +147,16 @@ class DistillConfig(LoopConfig):
     betas: tuple[float, float] = (0.0, 0.999)
     #: Real images per generated one in the fake model's batch; the real term's weight is only 1 - alpha.
     real_share: float = 0.125
+    #: Scale of classifier-free guidance of the teacher (trained with label_dropout); 1 is none.
+    guidance: float = 1.0
+    #: Times of the generator's step: the path's own, uniform, SiD's grid, or EDM's log-normal noise levels.
+    generator_times: Literal["path", "uniform", "grid", "log-normal"] = "path"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.make_objective()
         self.make_adversarial()
+        check_times(self.generator_times)
         _at_least("fake_updates", self.fake_updates, 1)
         _positive("generator_lr", self.generator_lr)
         _positive("fake_lr", self.fake_lr)
@@ -169,6 +183,14 @@ class DistillConfig(LoopConfig):
             return None
         lambda_d = PUBLISHED_RATIO * self.lambda_g if self.lambda_d is None else self.lambda_d
         return Adversarial(self.lambda_g, lambda_d, self.gan_window)
+
+    def of_generator(self, t_init: float, noise: bool) -> DistillConfig:
+        """These settings with what they leave to the generator that a run starts from."""
+        return dataclasses.replace(
+            self,
+            t_init=t_init if self.t_init is None else self.t_init,
+            noise=noise if self.noise is None else self.noise,
+        )
 
     @property
     def real_batch(self) -> int:

@@ -12,13 +12,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from realuid.data import Dataset, encode_dataset
+from realuid.data import Dataset, check_pairs, encode_dataset, samples
 from realuid.errors import ConfigError
 from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel, fingerprint, fresh
+from realuid.models import Generator, MatchingModel, fingerprint, fresh, guided
 from realuid.models.discriminator import new_discriminator
 from realuid.objectives import UnwiseSettingWarning, advice, choose_space
-from realuid.sampling import balanced_labels, generate
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.adversarial import deception_loss, discriminator_loss
@@ -61,8 +60,11 @@ class DistillTask(Task):
         self.config, self.path = config, teacher.path
         self.title = f"student ({config.alpha:g}, {config.beta:g})"
         self.objective, self.adversarial = config.make_objective(), config.make_adversarial()
-        self.space = choose_space(self.objective, teacher.path, config.space)
-        self.teacher = copy.deepcopy(teacher).to(accelerator.device).eval().requires_grad_(False)
+        usual = teacher.prediction if teacher.heads > 1 else teacher.path.default_prediction
+        self.space = choose_space(self.objective, teacher.path, config.space, usual)
+        teacher.check_space(self.space)
+        frozen = guided(copy.deepcopy(teacher), config.guidance)
+        self.teacher = frozen.to(accelerator.device).eval().requires_grad_(False)
         self.generator = able_to_learn(self._generator_start(teacher, start, config).eval())
         self.fake = able_to_learn(self._fake_start(teacher, config, fake).eval())
         self.levers = choose_levers(config, accelerator.device)
@@ -81,20 +83,19 @@ class DistillTask(Task):
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
         self.calls = 1
-        self.inputs = {"data": data.fingerprint(), "teacher": fingerprint(teacher)}
+        self.inputs = {"data": data.fingerprint(pairs=True), "teacher": fingerprint(teacher)}
 
     @staticmethod
     def _generator_start(
         teacher: MatchingModel, start: Generator | MatchingModel | None, config: DistillConfig
     ) -> Generator:
         if not isinstance(start, Generator):
-            return Generator(copy.deepcopy(start or teacher), config.t_init)
+            return Generator(copy.deepcopy(start or teacher), config.t_init, config.noise is not False)
         if start.model.path != teacher.path:
             raise ConfigError(f"start is on path {start.model.path}, the teacher on {teacher.path}.")
-        if config.t_init not in (None, start.t_init):
-            raise ConfigError(
-                f"t_init = {config.t_init}, but the generator to start from has {start.t_init:g}. Leave t_init out."
-            )
+        for name, own in (("t_init", start.t_init), ("noise", start.noise)):
+            if (asked := getattr(config, name)) not in (None, own):
+                raise ConfigError(f"{name} = {asked}, but the generator to start from has {own}. Leave {name} out.")
         return copy.deepcopy(start)
 
     @staticmethod
@@ -134,7 +135,7 @@ class DistillTask(Task):
 
     def _generator_step(self, number: int) -> dict[str, Tensor]:
         c = self.config
-        draw = self.batches.generated("generator", number, c.batch)
+        draw = self.batches.generated("generator", number, c.batch, c.generator_times)
         judged = self.near.generated("judged by generator", number, c.gan_batch) if self.adversarial else None
         opponent: Any = self.opponent.module
         gaps: list[tuple[Tensor, Tensor]] = []
@@ -176,10 +177,9 @@ class DistillTask(Task):
         return means
 
     def sample(self, model: nn.Module, count: int, seed: int) -> Iterator[Tensor]:
-        """One-step samples, class-balanced."""
+        """One-step samples under the conditions of the data."""
         assert isinstance(model, Generator)
-        classes = model.model.num_classes
-        return generate(model, count, labels=balanced_labels(count, classes) if classes else None, seed=seed)
+        return samples(model, self.batches.data, count, seed=seed)
 
 
 def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: MatchingModel | None) -> None:
@@ -200,8 +200,15 @@ def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: Match
 
 
 def check_fits(model: MatchingModel | Generator, data: Dataset) -> None:
-    """Raise ConfigError unless model and data have the same shape and, if conditional, enough classes."""
+    """Raise ConfigError unless model and data have the same shape and, if conditional, enough classes.
+
+    Raises:
+        DataError: for a coupled path without pairs.
+    """
     teacher = model.model if isinstance(model, Generator) else model
+    check_pairs(teacher, data)
+    if teacher.codec and teacher.coupled:
+        raise ConfigError("the model starts from source images, and those cannot be latents yet: use one on pixels.")
     if teacher.image_shape != data.shape:
         raise ConfigError(
             f"the model makes samples of shape {teacher.image_shape}, but the data has shape {data.shape}."

@@ -13,13 +13,15 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from PIL import Image
 from torch import Tensor, nn
 
-from realuid.data import save_grid
+from realuid.data import sample_image, save_image
 from realuid.errors import CheckpointError, NonFiniteError
 from realuid.files import atomic_file, repair, write_json
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, OwnNetwork, from_pretrained, load_strictly, save_pretrained
+from realuid.training.batches import Batches
 from realuid.training.checkpoints import Checkpoints
 from realuid.training.config import LoopConfig, to_dict
 from realuid.training.ema import EMA
@@ -43,6 +45,7 @@ class Task(ABC):
     learner: Player
     ema: EMA
     levers: Levers
+    batches: Batches
     #: Images that pass through learning networks in one update.
     images_per_update: int
     #: Network calls of one sample, for reports.
@@ -57,6 +60,10 @@ class Task(ABC):
     @abstractmethod
     def sample(self, model: nn.Module, count: int, seed: int) -> Iterator[Tensor]:
         """Batches of samples from a copy of the learner."""
+
+    def grid(self, model: MatchingModel | Generator, count: int, seed: int) -> Image.Image:
+        """Such samples as one picture."""
+        return sample_image(model, self.batches.data, torch.cat(list(self.sample(model, count, seed))))
 
     def summary(self, means: dict[str, Any]) -> dict[str, Any]:
         """Turn averaged values into what is written to the log; by default unchanged."""
@@ -228,8 +235,9 @@ class Run:
     @torch.no_grad()
     def _grid(self) -> None:
         with self.task.ema.applied(self.task.ema.decays[0]) as model:
-            x = torch.cat(list(self.task.sample(model, 64, SAMPLE_SEED)))
-        save_grid(x, self.folder / "samples" / f"{self.progress.update:07d}.png")
+            assert isinstance(model, MatchingModel | Generator)
+            picture = self.task.grid(model, 64, SAMPLE_SEED)
+        save_image(picture, self.folder / "samples" / f"{self.progress.update:07d}.png")
 
     def _export(self, model: nn.Module, name: str) -> None:
         assert isinstance(model, MatchingModel | Generator)

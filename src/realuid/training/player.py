@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from realuid.training.config import LoopConfig
 from realuid.training.levers import choose_levers
+
+M = TypeVar("M", bound=nn.Module)
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -24,7 +27,7 @@ def learning_rate_factor(update: int, config: LoopConfig) -> float:
     return rise * 0.5 * (1 + math.cos(math.pi * update / config.updates))
 
 
-def able_to_learn(module: nn.Module) -> nn.Module:
+def able_to_learn(module: M) -> M:
     """The module, with gradients where it was frozen as a whole; parts that it keeps fixed by itself stay fixed."""
     if not any(p.requires_grad for p in module.parameters()):
         module.requires_grad_(True)

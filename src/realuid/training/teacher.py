@@ -10,11 +10,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from realuid.data import Dataset
-from realuid.errors import DataError
+from realuid.data import Dataset, samples
+from realuid.errors import ConfigError, DataError
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel
-from realuid.sampling import balanced_labels, generate
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches, micro_batches
@@ -42,6 +41,11 @@ class TeacherTask(Task):
         self.model, self.config = model, config
         data = data if model.num_classes else data.without_labels()
         check_batch(config.batch, data)
+        if config.label_dropout and not model.null_class:
+            raise ConfigError(
+                f"label_dropout = {config.label_dropout}: the model has no class that stands for no label. Train a "
+                "conditional one (data.conditional), or set label_dropout = 0."
+            )
         self.levers = choose_levers(config, accelerator.device)
         self.levers.apply(model)
         self.learner = Player("teacher", model.train(), config.lr, config.betas, config, accelerator)
@@ -54,9 +58,11 @@ class TeacherTask(Task):
             config.flip,
             accelerator.process_index,
             accelerator.num_processes,
+            label_dropout=config.label_dropout,
+            null_label=model.num_classes,
         )
         self.images_per_update, self.calls = config.batch, config.steps
-        self.inputs = {"data": data.fingerprint()}
+        self.inputs = {"data": data.fingerprint(pairs=True)}
 
     def update(self, number: int) -> dict[str, Tensor]:
         """One step of the teacher."""
@@ -71,10 +77,9 @@ class TeacherTask(Task):
         return self.learner.step(number, losses)
 
     def sample(self, model: nn.Module, count: int, seed: int) -> Iterator[Tensor]:
-        """Multi-step samples, class-balanced."""
+        """Multi-step samples under the conditions of the data."""
         assert isinstance(model, MatchingModel)
-        labels = balanced_labels(count, model.num_classes) if model.num_classes else None
-        return generate(model, count, labels=labels, steps=self.config.steps, seed=seed)
+        return samples(model, self.batches.data, count, steps=self.config.steps, seed=seed)
 
 
 def check_batch(batch: int, data: Dataset) -> None:

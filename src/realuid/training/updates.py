@@ -45,7 +45,7 @@ def teacher_loss(model: MatchingModel, path: Path, space: str, draw: Draw, batch
     x_t, k = path.sample(draw.x_0, draw.x_T, draw.t, draw.eps)
     y = target(space, path, k, draw.x_0, draw.x_T, draw.eps)
     losses = matching_loss(model(x_t, draw.t, draw.condition, space), y)
-    return (path.weight(draw.t) * losses).sum() / batch
+    return (path.weight(draw.t, space) * losses).sum() / batch
 
 
 def fake_loss(
@@ -92,7 +92,7 @@ def fake_loss(
         assert teacher is not None, "the objective's fake side reads the teacher"
         with torch.no_grad():
             f_star = teacher(x_t, t, condition, space)
-    w, n = objective.time_weight(path, t), len(x_g)
+    w, n = objective.time_weight(path, t, space), len(x_g)
 
     def stratum(part: slice) -> tuple[Tensor, Tensor, Tensor | None]:
         return f[part], y[part], None if f_star is None else f_star[part]
@@ -128,7 +128,7 @@ def generator_loss(
     with nullcontext() if objective.through_networks else torch.no_grad():
         f_star = teacher(x_t, draw.t, draw.condition, space)
         f = fake(x_t, draw.t, draw.condition, space)
-    w = objective.time_weight(path, draw.t) * objective.sample_weight(f_star, y)
+    w = objective.time_weight(path, draw.t, space) * objective.sample_weight(f_star, y)
     loss = (w * objective.generator(f_star, f, y, x_t)).sum() / batch
     gap = squared_norm((f_star - f).detach()) / x_0[0].numel()
     return GeneratorLoss(loss, gap, draw.t)

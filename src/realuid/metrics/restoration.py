@@ -1,0 +1,77 @@
+"""How well samples restore the images they were made from: against the truth, the input, and a classifier."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from realuid.data import Dataset, degrade, to_uint8
+from realuid.metrics.features import Classifier
+
+#: Where an image is restored exactly its PSNR is infinite; this stands for it in the mean, in dB.
+_EXACT = 100.0
+
+
+def psnr(x: Tensor, truth: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of uint8 images, 10 log10(255^2 / MSE), in dB, at most 100: shape (b,)."""
+    mse = (x.double() - truth.double()).square().flatten(1).mean(1)
+    return (10 * torch.log10(255**2 / mse)).clamp(max=_EXACT)
+
+
+def inconsistency(x: Tensor, sources: Tensor, degradation: str, index: Tensor | None = None) -> Tensor:
+    """Mean square of what `x`, degraded again, differs by from its source; in data units, shape (b,).
+
+    Args:
+        x, sources: uint8, shape (b, c, h, w).
+        degradation: how sources are made, a name in `realuid.data.DEGRADATIONS`.
+        index: numbers of the pairs in their data set, shape (b,).
+    """
+    difference = degrade(x, degradation, index=index).double() - sources.double()
+    return (difference / 127.5).square().flatten(1).mean(1)
+
+
+class Restoration:
+    """Follows batches of samples, made under `realuid.data.conditions`, and compares them with their pairs.
+
+    Args:
+        data: images in pairs.
+        classifier: of the data's labels, for the share of samples that it takes for the class of the truth.
+    """
+
+    def __init__(self, data: Dataset, classifier: Classifier | None = None):
+        self.data, self.classifier = data, classifier
+        self._sums: dict[str, float] = {}
+        self._count = 0
+
+    def watch(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The same batches, float in data units, seen in passing; one call per run through the pairs."""
+        position = 0
+        for batch in batches:
+            self._add(batch, position)
+            position += len(batch)
+            yield batch
+
+    @torch.no_grad()
+    def _add(self, batch: Tensor, position: int) -> None:
+        index = torch.arange(position, position + len(batch)) % len(self.data)
+        x, data = to_uint8(batch).cpu(), self.data.subset(index.to(self.data.values.device)).to("cpu")
+        values = {"psnr": psnr(x, data.values)}
+        if data.degradation and data.sources is not None:
+            values["inconsistency"] = inconsistency(x, data.sources, data.degradation, index)
+        if self.classifier is not None and data.labels is not None:
+            device = next(self.classifier.parameters()).device
+            values["accuracy"] = (self.classifier.logits(x.to(device)).argmax(1).cpu() == data.labels).double()
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value.sum())
+        self._count += len(batch)
+
+    def figures(self) -> dict[str, float]:
+        """Means over all samples seen: `psnr` in dB; `consistency`, the RMS in data units of the degraded sample
+        against its input, where the degradation is known; `accuracy`, where there is a classifier."""
+        means = {name: value / self._count for name, value in self._sums.items()}
+        if "inconsistency" in means:
+            means["consistency"] = math.sqrt(means.pop("inconsistency"))
+        return means

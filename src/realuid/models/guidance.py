@@ -1,0 +1,54 @@
+"""Classifier-free guidance (Ho & Salimans 2022): a conditional model, away from what it says without a label."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from realuid.errors import ConfigError
+from realuid.models.condition import Condition
+from realuid.models.matching import MatchingModel
+from realuid.paths import Estimate
+
+
+class Guided(MatchingModel):
+    """f(x_t, t, null) + scale (f(x_t, t, label) - f(x_t, t, null)), in one call of twice the batch.
+
+    Conversions between predictions are affine at one point, so it is the same in whatever the network predicts. It
+    shares its network with the model that it guides, and is saved as that model.
+
+    Args:
+        model: conditional, with a null class.
+        scale: 1 is the model itself, more is more of the class.
+
+    Raises:
+        ConfigError: for a model without a null class.
+    """
+
+    def __init__(self, model: MatchingModel, scale: float):
+        if not model.null_class:
+            raise ConfigError(
+                f"guidance = {scale:g}: the model never learned to do without labels. Train the teacher with "
+                "conditional data and label_dropout > 0, or use guidance = 1."
+            )
+        super().__init__(
+            model.network, model.path, model.prediction, model.preconditioning, model.codec, null_class=True
+        )
+        self.scale = scale
+
+    def estimate(self, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Estimate:
+        condition = condition or Condition()
+        labels = self.network.labels(condition)
+        without = condition._replace(labels=torch.full_like(labels, self.num_classes))  # type: ignore[arg-type]
+        both = super().estimate(torch.cat([x_t, x_t]), torch.cat([t, t]), Condition.cat([condition, without]))
+        with_label, without_label = both.value.chunk(2)
+        k, x_T = self.path.coefficients(t).expand(x_t), None if both.x_T is None else both.x_T.chunk(2)[0]
+        value = without_label + self.scale * (with_label - without_label)
+        return dataclasses.replace(both, value=value, k=k, x_t=x_t, x_T=x_T)
+
+
+def guided(model: MatchingModel, scale: float) -> MatchingModel:
+    """The model with guidance of a scale; at 1 the model itself."""
+    return model if scale == 1 else Guided(model, scale)

@@ -1,0 +1,54 @@
+"""Named distributions of training times: functions (path, uniform) -> t of uniform random numbers in [0, 1), (b,)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from realuid.errors import ConfigError, unknown_name
+from realuid.paths.base import Path, normal_quantile
+
+#: SiD's grid: of 1000 steps, those up to the 800th from data.
+_GRID, _LAST = 1000, 800
+
+
+def _own(path: Path, uniform: Tensor) -> Tensor:
+    return path.sample_time(uniform)
+
+
+def _uniform(path: Path, uniform: Tensor) -> Tensor:
+    return path.t_min + (path.t_max - path.t_min) * uniform
+
+
+def _grid(path: Path, uniform: Tensor) -> Tensor:
+    levels = path.grid(_GRID, uniform.device)[:-1].flip(0).clamp(min=path.t_min).to(uniform.dtype)
+    return levels[(uniform * (_LAST + 1)).long().clamp(max=_LAST)]
+
+
+def _log_normal(path: Path, uniform: Tensor) -> Tensor:
+    sigma = torch.exp(-1.2 + 1.2 * normal_quantile(uniform))
+    return path.times_at_noise_ratio(sigma)
+
+
+#: 'path': the path's own training times. 'uniform': in time. 'grid': SiD's, a uniform step of the path's sampling grid
+#: of 1000, without the fifth next to the source. 'log-normal': EDM's ln(noise / signal) ~ N(-1.2, 1.2^2).
+TIMES: dict[str, Callable[[Path, Tensor], Tensor]] = {
+    "path": _own,
+    "uniform": _uniform,
+    "grid": _grid,
+    "log-normal": _log_normal,
+}
+
+
+def check_times(name: str) -> str:
+    """`name` itself, or an error with the names there are."""
+    if name not in TIMES:
+        raise ConfigError(unknown_name("distribution of times", name, TIMES))
+    return name
+
+
+def sample_times(name: str, path: Path, uniform: Tensor) -> Tensor:
+    """Times of a named distribution, shape (b,), for uniform random numbers in [0, 1), shape (b,)."""
+    return TIMES[check_times(name)](path, uniform)

@@ -1,0 +1,46 @@
+"""A demo of a coupled path, in small: figures of restored pairs in results.json, report and table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import realuid.metrics.features as features
+from realuid.cli.demo import results_table
+from realuid.cli.main import main
+from realuid.metrics import train_classifier
+from realuid.recipes import FAMILIES, load_recipe, parse_recipe
+from realuid.recipes.run import run_demo
+
+RECIPE = """
+data: {source: digits, pairs: sr-box-2}
+network: {channels: [8, 16], blocks: 1, attention_at: []}
+path: {name: brownian_bridge, settings: {noise: 0.5}}
+teacher: {updates: 2, batch: 8, device: cpu}
+distill: {updates: 1, batch: 8, fake_updates: 1, device: cpu, noise: false}
+students: {plain: {}}
+evaluate: {samples: 60, seeds: 2, steps: 2}
+"""
+
+
+def test_pairs_are_measured_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "train_classifier", lambda data, seed: train_classifier(data, seed, updates=5))
+    results = run_demo(parse_recipe(RECIPE, "small"), tmp_path / "demo", say=lambda text: None)
+    assert json.loads((tmp_path / "demo" / "results.json").read_text()) == results
+    for row in (results["teacher"], *results["students"]):
+        assert 0 < row["psnr"] < 40 and 0 < row["consistency"] < 2 and 0 <= row["accuracy"] <= 1
+    assert [c.header for c in results_table(results).columns][6:9] == ["psnr", "consistency", "accuracy"]
+    report = (tmp_path / "demo" / "report.html").read_text()
+    assert f"{results['students'][0]['psnr']:.2f} dB" in report and "<th>consistency</th>" in report
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_has_its_recipe(family: str, capsys) -> None:
+    recipe = load_recipe(FAMILIES[family])
+    assert main(["demo", "--family", family, "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith(f"name: {FAMILIES[family]}\n")
+    assert main(["demo", f"--family={family}", "--dry-run", "--evaluate.steps", "7"]) == 0
+    assert "steps: 7" in capsys.readouterr().out
+    assert recipe.students and recipe.path.build().coupled == (family == "bridge")
