@@ -137,6 +137,16 @@ def test_a_network_of_ones_own_keeps_its_layout_and_says_that_it_cannot_recomput
         after_two_updates(own, recompute=True)
 
 
+@pytest.mark.parametrize("plugin", ["FSDP", "DEEPSPEED"])
+def test_what_splits_the_weights_is_refused(plugin: str, monkeypatch) -> None:
+    from accelerate import Accelerator, DistributedType
+
+    kind = DistributedType[plugin]
+    monkeypatch.setattr(Accelerator, "distributed_type", property(lambda self: kind))
+    with pytest.raises(ConfigError, match=rf"accelerate was told to use {kind.value}.*torchrun.*--recompute"):
+        make_accelerator(DistillConfig(device="cpu"))
+
+
 class Viewing(torch.nn.Module):
     """Code that only works on contiguous images."""
 

@@ -54,7 +54,8 @@ class Network(nn.Module):
             ConfigError: where the network does not know its blocks.
         """
         raise ConfigError(
-            f"a {type(self).__name__} cannot recompute its activations. Use recompute = False and a smaller micro_batch."
+            f"a {type(self).__name__} cannot recompute its activations. Leave recompute out, and use a smaller "
+            "micro_batch."
         )
 
     def labels(self, condition: Condition) -> Tensor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,7 +38,8 @@ class LoopConfig:
     fused: bool | None = None
     #: torch.compile the networks: minutes at the start, faster updates. None: no.
     compile: bool | None = None
-    #: Compute activations of blocks again on the way back instead of keeping them: a third slower, far less memory.
+    #: Compute activations of blocks again on the way back instead of keeping them: a third more
+    #: arithmetic, far less memory.
     #: None: no.
     recompute: bool | None = None
     #: Decays of the exponential moving averages; the first one is reported on the way.
@@ -146,7 +148,8 @@ class DistillConfig(LoopConfig):
     fake_lr: float = 3e-5
     betas: tuple[float, float] = (0.0, 0.999)
     #: Real images per generated one in the fake model's batch; the real term's weight is only 1 - alpha.
-    real_share: float = 0.125
+    #: None: the share with the least gradient variance for its cost, as far as (alpha, beta) tell it.
+    real_share: float | None = None
     #: Scale of classifier-free guidance of the teacher (trained with label_dropout); 1 is none.
     guidance: float = 1.0
     #: Times of the generator's step: the path's own, uniform, SiD's grid, or EDM's log-normal noise levels.
@@ -161,8 +164,9 @@ class DistillConfig(LoopConfig):
         _positive("generator_lr", self.generator_lr)
         _positive("fake_lr", self.fake_lr)
         for name in ("real_share", "gan_share"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(f"{name} = {getattr(self, name)} is outside (0, 1].")
+            share = getattr(self, name)
+            if share is not None and not 0 < share <= 1:
+                raise ConfigError(f"{name} = {share} is outside (0, 1].")
 
     def make_objective(self) -> Objective:
         """The objective these settings stand for."""
@@ -193,9 +197,25 @@ class DistillConfig(LoopConfig):
         )
 
     @property
+    def share(self) -> float:
+        """Real images per generated one in the fake model's batch: `real_share`, or a rule in its place.
+
+        The best share is sqrt(4/3) S_r / S_g, S being the spread of a sample's gradient in either stratum with its
+        weight, and 4/3 what a generated image costs relative to a real one. As f is near f*, a sample's residual
+        f - c y has c times the spread of y plus |1 - c| times f*; with half as much variance in y given x_t as in f*.
+        """
+        if self.real_share is not None:
+            return self.real_share
+        spreads = [
+            math.sqrt(weight**2 * _spread(target / weight)) if weight > 0 else target
+            for weight, target in ((self.alpha, self.beta), (1 - self.alpha, 1 - self.beta))
+        ]
+        return min(1.0, max(0.01, math.sqrt(4 / 3) * spreads[1] / spreads[0]))
+
+    @property
     def real_batch(self) -> int:
         """Real images in a batch of the fake step; 0 where real data has no weight."""
-        return max(1, round(self.real_share * self.batch)) if self.make_objective().uses_real_data else 0
+        return max(1, round(self.share * self.batch)) if self.make_objective().uses_real_data else 0
 
     @property
     def gan_batch(self) -> int:
@@ -214,6 +234,11 @@ def fine_tuning(config: DistillConfig, **changes: object) -> DistillConfig:
         "fake_lr": config.fake_lr / 3,
     }
     return dataclasses.replace(config, **{**ours, **changes})  # type: ignore[arg-type]
+
+
+def _spread(scale: float) -> float:
+    """Variance of f* - c y, in units of that of f*: half of it is variance of y given x_t."""
+    return 0.5 * scale**2 + (1 - scale) ** 2
 
 
 def _at_least(name: str, value: int, least: int) -> None:
