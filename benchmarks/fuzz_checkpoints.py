@@ -1,6 +1,6 @@
 """Load thousands of damaged checkpoints: how many are refused, how many still load, and how long the slowest took.
 
-python benchmarks/fuzz_checkpoints.py [count] [seed]
+python benchmarks/fuzz_checkpoints.py [count] [seed] [part of a kind's name]
 
 Stops with the file kept if loading ever does anything but load or raise one of the library's errors. Memory is limited,
 so that a damaged number that asks for too much shows.
@@ -16,19 +16,30 @@ from collections import Counter
 from pathlib import Path
 
 import torch
+from diffusers.utils import logging
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from fuzzing import fuzz_folders, fuzz_pickles
+from fuzzing import fuzz_diffusers, fuzz_folders, fuzz_pickles, fuzz_programs
 
 MEMORY = 16 << 30
 
 
-def main(count: int = 10_000, seed: int = 0) -> None:
+def main(count: int = 10_000, seed: int = 0, only: str = "") -> None:
     """Print a table of outcomes."""
     torch.set_num_threads(1)
+    logging.set_verbosity(logging.CRITICAL)  # diffusers tells of every damaged file
+    logging.disable_progress_bar()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    for name, fuzz in (("network pickles", fuzz_pickles), ("model folders", fuzz_folders)):
+    kinds = {
+        "network pickles": fuzz_pickles,
+        "model folders": fuzz_folders,
+        "pipelines of diffusers": fuzz_diffusers,
+        "torch.export programs": fuzz_programs,
+    }
+    for name, fuzz in kinds.items():
+        if only not in name:
+            continue
         folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
         outcomes: Counter[str] = Counter()
         slowest, start = 0.0, time.perf_counter()
@@ -42,4 +53,4 @@ def main(count: int = 10_000, seed: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*map(int, sys.argv[1:3]), *sys.argv[3:])

@@ -91,6 +91,7 @@ def save_ldm(folder: Path, network: UNet2DModel, scheduler) -> Path:
     return folder
 
 
+@torch.no_grad()
 def relative_error(found: Tensor, expected: Tensor) -> float:
     """Largest difference against the largest number, or against 1 where that is smaller."""
     return float((found - expected).abs().max() / expected.abs().max().clamp(min=1))

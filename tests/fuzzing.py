@@ -6,6 +6,7 @@ import pickletools
 import random
 import signal
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ import torch
 from diffusers import DDPMScheduler
 
 from realuid.errors import RealUIDError
+from realuid.exports import Contract, Student
+from realuid.exports.program import ProgramStudent, write_program
 from realuid.models import (
     EDM,
     MLP,
@@ -30,7 +33,7 @@ from realuid.models import (
 from realuid.paths import VEPath, make_path
 from realuid.teachers import load_edm_pickle, load_teacher
 
-Model = MatchingModel | Generator
+Model = MatchingModel | Generator | Student
 
 SONG = {**edm_layout.DDPMPP_CIFAR, "img_resolution": 8, "model_channels": 8, "channel_mult": [1, 2], "num_blocks": 1}
 SONG |= {"attn_resolutions": [4], "label_dim": 3}
@@ -176,6 +179,13 @@ def outcome(load: Callable[[], Model]) -> str:
             return type(error).__name__
         finally:
             assert not _seen, f"loading did {_seen}"
+        if isinstance(model, Student):
+            given = dict(zip(model.contract.inputs, model.contract.example(1), strict=True))
+            try:
+                assert model(given["noise"], Condition(given.get("labels"))).shape[0] == 1
+            except RuntimeError:  # a program of other shapes than its contract says: torch's own checks stop it
+                return "stopped"
+            return "loaded"
         matching = model.model if isinstance(model, Generator) else model
         x = torch.zeros(1, *matching.shape)
         labels = torch.zeros(1, dtype=torch.int64) if matching.num_classes else None
@@ -209,10 +219,9 @@ def fuzz_diffusers(folder: Path, count: int, seed: int) -> Iterator[str]:
     for i in range(count):
         model, file, data, hot = cases[i % len(cases)]
         (model / file).write_bytes(mutate(data, hot, chance))
-        try:
-            yield outcome(lambda model=model: load_teacher(model))
-        finally:
-            (model / file).write_bytes(data)
+        found = outcome(lambda model=model: load_teacher(model))
+        (model / file).write_bytes(data)
+        yield found
 
 
 def fuzz_folders(folder: Path, count: int, seed: int) -> Iterator[str]:
@@ -221,7 +230,27 @@ def fuzz_folders(folder: Path, count: int, seed: int) -> Iterator[str]:
     for i in range(count):
         model, file, data, hot = cases[i % len(cases)]
         (model / file).write_bytes(mutate(data, hot, chance))
-        try:
-            yield outcome(lambda model=model: from_pretrained(model))
-        finally:
-            (model / file).write_bytes(data)
+        found = outcome(lambda model=model: from_pretrained(model))
+        (model / file).write_bytes(data)
+        yield found
+
+
+def fuzz_programs(folder: Path, count: int, seed: int) -> Iterator[str]:
+    """Outcomes of loading `count` damaged torch.export programs: their archive, or one of the texts in it."""
+    chance, path = random.Random(seed), folder / "damaged.pt2"
+    generator = Generator(MatchingModel(MLP(2, width=8, depth=1, num_classes=3), make_path("linear"))).eval()
+    write_program(generator, path, Contract.of(generator))
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    texts = [name for name in records if name.endswith((".json", ".pt"))]
+    for i in range(count):
+        if i % 4:
+            name = texts[i % len(texts)]
+            changed = mutate(records[name], list(range(len(records[name]))), chance)
+            with zipfile.ZipFile(path, "w") as archive:
+                for other, content in records.items():
+                    archive.writestr(other, changed if other == name else content)
+        else:
+            path.write_bytes(mutate(whole, list(range(len(whole))), chance))
+        yield outcome(lambda: ProgramStudent(path))

@@ -17,6 +17,7 @@ from realuid.sampling import OneStep, generate
 from realuid.teachers import load_generator, load_model, load_teacher
 from realuid.teachers.check import check_teacher, require_sound
 from realuid.training import DistillConfig, TeacherConfig, distill_teacher, fine_tuning, load_start, train_teacher
+from realuid.training.config import to_dict
 from realuid.training.distill import check_fits
 
 
@@ -94,11 +95,23 @@ def distill(
     if config is None:
         config = fine_tuning(DistillConfig()) if isinstance(begin, Generator) else DistillConfig()
     config = dataclasses.replace(config, alpha=alpha, beta=beta)
-    data = _data(data)
+    source, data = data, _data(data)
     check_fits(model, data)
     if not trust_teacher:
         require_sound(model, data)
-    return distill_teacher(model, data, config, out, start=begin, fake=fake)
+    about = {
+        "data": source if isinstance(source, str) else source.name,
+        "teacher": _name(teacher),
+        "distillation": to_dict(config),
+    }
+    return distill_teacher(model, data, config, out, start=begin, fake=fake, about=about)
+
+
+def _name(teacher: MatchingModel | str | Path) -> str:
+    """What a teacher is called in the record of its student: where it was loaded from, or what it is."""
+    if not isinstance(teacher, MatchingModel):
+        return str(teacher)
+    return teacher.origin or str(teacher.network.settings.get("function", type(teacher.network).__name__))
 
 
 def sample(

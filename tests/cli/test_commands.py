@@ -109,6 +109,17 @@ def test_distill_makes_a_generator_and_resumes_with_its_teacher(tmp_path: Path, 
     assert all(torch.equal(before[k], after[k]) for k in before)
 
 
+def test_a_run_finds_its_teacher_from_another_folder(tmp_path: Path, recipe: Path, model: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    realuid("distill", recipe, "--teacher", model.name, "--trust-teacher", "--out", "student")
+    before = (tmp_path / "student" / "model" / "config.json").read_text()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    realuid("distill", "--resume", "--out", "../student")
+    assert (tmp_path / "student" / "model" / "config.json").read_text() == before
+    assert json.loads(before)["teacher"] == model.name
+
+
 @pytest.mark.parametrize("command", ["train", "distill", "demo"])
 def test_dry_run_prints_the_settings_and_writes_nothing(capsys, tmp_path, recipe, model, command) -> None:
     extra = ["--teacher", model] if command == "distill" else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from argparse import Namespace
 from pathlib import Path
 
 import diffusers_folders as folders
@@ -40,11 +41,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_python(here, monkeypatch, capsys):
     monkeypatch.setattr("realuid.api.require_sound", lambda model, data: None)  # these networks learnt nothing
+    torch.save({"model": Flat().state_dict(), "args": Namespace(lr=1e-4), "epoch": 3}, here / "flow-matching.pth")
     names = {"network": Flat(), "build_network": Flat, "settings": SETTINGS}
     blocks = re.findall(r"```python\n(.*?)```", GUIDE, re.S)
     for block in blocks:
         exec(compile(block, "teachers.md", "exec"), names)
-    assert len(blocks) == 5 and names["images"].shape == (16, 1, 8, 8)
+    assert len(blocks) == 6 and names["images"].shape == (16, 1, 8, 8)
     # the function of the guide is the best linear denoiser of unit Gaussians, which digits are not far from
     assert "times that of the best linear denoiser" in capsys.readouterr().out
     assert names["check"].best.reading.prediction == "velocity"

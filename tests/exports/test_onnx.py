@@ -27,6 +27,7 @@ def test_onnx_makes_the_same_images(kind, tmp_path):
     generator = KINDS[kind]()
     export = export_student(generator, tmp_path / "s.onnx", "onnx")
     assert export.difference <= 1e-4
+    assert b"site-packages" not in (tmp_path / "s.onnx").read_bytes(), "it tells where it was made"
     student = load_any(tmp_path / "s.onnx")
     assert isinstance(student, OnnxStudent)
     for batch in (1, 70):

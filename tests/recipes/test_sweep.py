@@ -54,7 +54,7 @@ def test_a_teacher_that_needs_pairs_is_refused_before_anything_is_written(recipe
 
 
 def sweep(recipe: Path, teacher: Path, out: Path, *more: str) -> int:
-    return main(["sweep", str(recipe), "--teacher", str(teacher), "--out", str(out), *more])
+    return main(["sweep", str(recipe), "--teacher", str(teacher), "--out", str(out), "--trust-teacher", *more])
 
 
 def test_a_grid_has_every_legal_setting_once_a_seed() -> None:
@@ -140,7 +140,7 @@ def test_a_killed_sweep_resumes_without_losing_a_finished_trial(recipe, teacher,
     assert sweep(recipe, teacher, whole) == 0
     command = [sys.executable, "-m", "realuid.cli.main", "sweep", str(recipe), "--teacher", str(teacher)]
     process = subprocess.Popen(
-        [*command, "--out", str(cut)],
+        [*command, "--trust-teacher", "--out", str(cut)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -190,6 +190,8 @@ def change(path, **values) -> None:
         ("unet/config.json", {"block_out_channels": [16, 32]}, "no UNet2DModel can be loaded"),
         ("unet/config.json", {"num_class_embeds": 3}, "1 missing: class_embedding.weight"),
         ("unet/config.json", {"sample_size": None}, "sample_size"),
+        ("unet/config.json", {"downsample_padding": 3}, "settings contradict each other: on samples of"),
+        ("unet/config.json", {"sample_size": 9}, "settings contradict each other: on samples of"),
         ("model_index.json", {"text_encoder": ["transformers", "CLIPTextModel"]}, "also has text_encoder"),
     ],
 )

@@ -19,6 +19,12 @@ def test_damaged_pipelines_load_or_raise_the_librarys_errors(tmp_path):
     assert set(outcomes) <= {"loaded", "CheckpointError", "ConfigError"}
 
 
+def test_damaged_programs_load_or_raise_the_librarys_errors(tmp_path):
+    outcomes = list(fuzzing.fuzz_programs(tmp_path, 60, seed=0))
+    assert len(outcomes) == 60 and "loaded" in outcomes
+    assert set(outcomes) <= {"loaded", "stopped", "CheckpointError", "ConfigError"}
+
+
 def test_the_watch_sees_what_it_should(tmp_path):
     def load():
         os.system("true")

@@ -217,10 +217,10 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_malformed_data_is_an_error_and_soon(name, tmp_path):
-    path, start = write(tmp_path / "a.pkl", BOMBS[name]), time.perf_counter()
+    path, start = write(tmp_path / "a.pkl", BOMBS[name]), time.process_time()
     with pytest.raises(CheckpointError, match=r"a\.pkl"):
         load_edm_pickle(path)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 SMALL = {
@@ -260,7 +260,7 @@ def test_arguments_that_ask_for_too_much_are_refused_and_soon(setting, value, tm
     path, start = edm_layout.write(tmp_path / "a.pkl", {**SMALL, setting: value}, weights), time.perf_counter()
     with pytest.raises(CheckpointError, match=r"a\.pkl"):
         load_edm_pickle(path)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_a_module_that_contains_itself_is_refused(tmp_path):

@@ -71,11 +71,13 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError("--start-ema without --start: say which distilled generator to start from.")
     chain = [*recipe.ancestors(student), student] if student and options.start is None else []
     stages = chain if len(chain) > 1 else []
-    asked, source = replace(recipe, data=options.data, distill=options.distill), options.teacher
+    asked = replace(recipe, data=options.data, distill=options.distill)
+    name = place = options.teacher
     if options.resume:
         first = options.out / stages[0] if stages else options.out
-        asked, source = asked if stages else recipe_of_run(first), teacher_of_run(first)
-    teacher = load_teacher(source, key=options.key)
+        asked = asked if stages else recipe_of_run(first)
+        name, place = teacher_of_run(first)
+    teacher = load_teacher(place, key=options.key)
     if options.dry_run:
         console.print(describe_student_run(asked, teacher), highlight=False, markup=False)
         return
@@ -86,9 +88,9 @@ def run(arguments: Sequence[str]) -> None:
         check_fits(teacher, data)
         require_sound(teacher, data)
     if stages:
-        _run_chain(recipe, student, options, teacher, source)
+        _run_chain(recipe, student, options, teacher, name)
     else:
-        _run_one(asked, student or "distill", options, teacher, source)
+        _run_one(asked, student or "distill", options, teacher, name)
 
 
 def _run_one(recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str) -> None:

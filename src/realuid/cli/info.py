@@ -18,6 +18,9 @@ from realuid.models.saving import describe, read_config
 from realuid.recipes import dump_recipe, load_recipe, recipe_names
 from realuid.teachers import FORMATS, is_model, load_model, local_path, model_folder, recognise
 
+#: Data with a bare name, which a recipe may have, too: then both are told.
+NAMED_SOURCES = ("digits",)
+
 
 @dataclass(frozen=True)
 class Options:
@@ -37,7 +40,7 @@ def run(arguments: Sequence[str]) -> None:
             console.print(f"{name:<16} {load_recipe(name).description}", highlight=False)
     elif what in recipe_names() or Path(what).suffix in (".yaml", ".yml"):
         console.print(dump_recipe(load_recipe(what)), highlight=False, markup=False)
-        if what == "digits":  # the one name that is both
+        if what in NAMED_SOURCES:
             _data(what)
     elif is_model(what):
         _model(what, options.loading)
@@ -45,8 +48,8 @@ def run(arguments: Sequence[str]) -> None:
         _data(what)
 
 
-def _data(what: str) -> None:
-    data = load_dataset(what)
+def _data(source: str) -> None:
+    data = load_dataset(source)
     classes = f", {data.num_classes} classes" if data.num_classes else ""
     pairs = ", in pairs with their sources" if data.sources is not None else ""
     console.print(f"{data.name}: {len(data)} samples of shape {data.shape}{classes}{pairs}", highlight=False)

@@ -12,8 +12,12 @@ import tyro
 from realuid.cli.options import console, parse, replace, split_recipe, split_student
 from realuid.errors import ConfigError
 from realuid.recipes import DataConfig, EvaluateConfig, SweepConfig, load_recipe
+from realuid.recipes.run import recipe_data
 from realuid.recipes.sweep import SWEEP, make_trials, run_sweep
+from realuid.teachers import load_teacher
+from realuid.teachers.check import require_sound
 from realuid.training import DistillConfig
+from realuid.training.distill import check_fits
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Options:
     teacher: str = "runs/teacher"
     #: Folder of the sweep.
     out: Path = Path("runs/sweep")
+    #: Go on even if the teacher denoises the data worse than trivially (see `realuid check-teacher`).
+    trust_teacher: bool = False
     #: Trials at a time, each in a process of its own.
     processes: int = 1
     #: Go on with the sweep in --out, with the settings it was started with; finished trials stay as they are.
@@ -58,6 +64,10 @@ def run(arguments: Sequence[str]) -> None:
         return
     if not options.resume and (options.out / SWEEP).exists():
         raise ConfigError(f"'{options.out}' already holds a sweep. Pass --resume to continue it, or another --out.")
+    if not (options.trust_teacher or options.resume):
+        model, data = load_teacher(options.teacher), recipe_data(recipe)
+        check_fits(model, data)
+        require_sound(model, data)
     results = run_sweep(recipe, options.teacher, options.out, options.processes, console.print)
     for row in results["settings"]:
         fd = "stopped" if row["fd_mean"] is None else f"{row['fd_mean']:.3f}"

@@ -47,7 +47,8 @@ def read_authors(path: Path, key: str | None = None) -> Generator:
         CheckpointError: where it is damaged.
     """
     try:
-        settings = Contract.from_json(read_torch_file(path).get(ABOUT), str(path)).about["network"]["settings"]
+        about = Contract.from_json(read_torch_file(path).get(ABOUT), str(path)).about
+        settings = about["network"]["settings"]
         options = ADMOptions(image_side=settings["sample_size"], head_channels=settings["attention_head_dim"])
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"'{path}' is damaged: what it says of its network cannot be read ({error}).") from error

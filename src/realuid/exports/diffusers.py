@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
+import diffusers
 import torch
 from diffusers import CMStochasticIterativeScheduler, ConsistencyModelPipeline, UNet2DModel
 from torch import Tensor
@@ -26,8 +27,9 @@ from realuid.exports.form import Form, form_of
 from realuid.exports.program import ProgramStudent, write_program
 from realuid.exports.student import Student
 from realuid.models import Generator
+from realuid.models.diffusers_weights import load_diffusers_model, read_diffusers_config
+from realuid.teachers.diffusers_folder import INDEX, SCHEDULER
 
-INDEX = "model_index.json"
 #: Where a folder with its own pipeline keeps the program.
 _PROGRAM = Path("student") / "student.pt2"
 
@@ -115,7 +117,7 @@ def _write_own_pipeline(generator: Generator, out: Path, contract: Contract) -> 
             shutil.copyfile(source, target / name)
     index = {
         "_class_name": ["pipeline", "OneStepPipeline"],
-        "_diffusers_version": "0.35.0",
+        "_diffusers_version": diffusers.__version__,
         "student": ["one_step", "OneStepStudent"],
     }
     config = {"shape": contract.shape, "num_classes": contract.num_classes, "coupled": contract.coupled}
@@ -135,12 +137,13 @@ class PipelineStudent(Student):
     """
 
     def __init__(self, folder: Path):
+        self.unet = load_diffusers_model(UNet2DModel, folder / "unet")
+        settings = read_diffusers_config(folder / "scheduler" / SCHEDULER)
         try:
-            self.unet = UNet2DModel.from_pretrained(folder / "unet", local_files_only=True).eval()
-            self.scheduler = CMStochasticIterativeScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
-        except Exception as error:  # damage surfaces as nearly any type
+            self.scheduler = CMStochasticIterativeScheduler.from_config(settings)
+        except Exception as error:  # the file may say anything
             reason = " ".join(str(error).split())[:300]
-            raise CheckpointError(f"'{folder}' cannot be read as a one-step pipeline ({reason}).") from error
+            raise CheckpointError(f"the scheduler of '{folder}' cannot be used ({reason}).") from error
         config = self.unet.config
         shape = (config.out_channels, config.sample_size, config.sample_size)
         super().__init__(Contract(shape, shape, config.num_class_embeds or 0))

@@ -21,7 +21,7 @@ from realuid.exports.diffusers import INDEX, needs_own_code, read_diffusers, wri
 from realuid.exports.hub import push_to_hub as upload
 from realuid.exports.onnx import OnnxStudent, Precision, write_onnx
 from realuid.exports.program import ProgramStudent, write_program
-from realuid.exports.read import description, load_student
+from realuid.exports.read import load_student
 from realuid.exports.student import Student
 from realuid.files import atomic_file, atomic_folder
 from realuid.metrics import Evaluator
@@ -131,7 +131,8 @@ def export_student(
     """
     options, out = options or ExportOptions(), Path(out)
     _check_request(to, options, out, push_to_hub)
-    generator, about = _with_description(generator)
+    generator = _on_cpu(generator) if isinstance(generator, Generator) else load_student(generator)
+    about = dict(generator.about)
     evaluate = evaluate or EvaluateConfig()
     evaluator = None if data is None else _evaluator(generator, data, evaluate)
     if evaluator is not None:
@@ -153,11 +154,9 @@ def export_student(
     return Export(out, difference, about.get("measurement"), reduced, own_code, address)
 
 
-def _with_description(source: Generator | str | Path) -> tuple[Generator, dict[str, Any]]:
-    """A generator on the CPU, the user's own left where it is, and what its files say of how it was made."""
-    if isinstance(source, Generator):
-        return copy.deepcopy(source).cpu().eval(), {}
-    return load_student(source), description(source)
+def _on_cpu(generator: Generator) -> Generator:
+    """A copy: the user's own is left where it is."""
+    return copy.deepcopy(generator).cpu().eval()
 
 
 def _check_request(to: str, options: ExportOptions, out: Path, push_to_hub: str) -> None:

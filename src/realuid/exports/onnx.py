@@ -52,10 +52,19 @@ def write_onnx(generator: Generator, out: Path, contract: Contract, precision: P
             program, dynamo=True, input_names=list(contract.inputs), output_names=[_OUTPUT], verbose=False
         )
         assert exported is not None
-        model = _quantise(exported.model_proto, contract) if precision == "int8" else exported.model_proto
+        model = exported.model_proto
+        _strip(model)
+        model = _quantise(model, contract) if precision == "int8" else model
     entry = model.metadata_props.add()
     entry.key, entry.value = ABOUT, contract.to_json()
     out.write_bytes(model.SerializeToString())
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Remove what the exporter notes at every operator: where in the code it came from, with this machine's paths."""
+    for graph in (model.graph, *model.functions):
+        for node in graph.node:
+            del node.metadata_props[:]
 
 
 def _quantise(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:

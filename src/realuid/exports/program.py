@@ -14,11 +14,15 @@ from torch.export.passes import move_to_device_pass
 from torch.nn import functional as F
 
 from realuid.data import to_uint8
-from realuid.errors import CheckpointError, ExportError
+from realuid.errors import ExportError
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.form import form_of
+from realuid.exports.program_file import read_program
 from realuid.exports.student import Student
 from realuid.models import Condition, Generator
+
+#: What torch notes at every step of a trace: where in the code it was, with the paths of this machine.
+_NOTES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
 
 
 class OneStep(nn.Module):
@@ -100,11 +104,15 @@ def trace(step: OneStep) -> torch.export.ExportedProgram:
     shapes = (tuple({0: batch} for _ in example),)
     try:
         with torch.no_grad():
-            return torch.export.export(step, example, dynamic_shapes=shapes, strict=False)
+            program = torch.export.export(step, example, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # a network of the user's own may do anything
         reason = " ".join(str(error).split())[:300]
         name = type(step.network).__name__
         raise ExportError(f"the network, a {name}, cannot be traced for any batch size ({reason}).") from error
+    for node in program.graph.nodes:
+        for note in _NOTES:
+            node.meta.pop(note, None)
+    return program
 
 
 def write_program(generator: Generator, out: Path, contract: Contract) -> None:
@@ -121,18 +129,12 @@ class ProgramStudent(Student):
         path: file that `write_program` wrote.
 
     Raises:
-        CheckpointError: where it is missing, damaged or not ours.
+        CheckpointError: where it is missing, damaged or not ours; nothing that is not ours was run.
     """
 
     def __init__(self, path: Path):
-        about = {ABOUT: ""}
-        try:
-            with path.open("rb") as file:
-                self.program = torch.export.load(file, extra_files=about)
-        except Exception as error:  # damage surfaces as nearly any type
-            reason = type(error).__name__
-            raise CheckpointError(f"'{path}' cannot be read as a torch.export program ({reason}).") from error
-        super().__init__(Contract.from_json(about[ABOUT], str(path)))
+        self.program, about = read_program(path)
+        super().__init__(Contract.from_json(about, str(path)))
         self.module = self.program.module()
 
     def run(self, inputs: tuple[Tensor, ...]) -> Tensor:

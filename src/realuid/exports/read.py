@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from realuid.errors import ExportError
 from realuid.exports.authors import is_noted, read_authors
@@ -12,8 +11,7 @@ from realuid.exports.onnx import OnnxStudent
 from realuid.exports.program import ProgramStudent
 from realuid.exports.student import Student
 from realuid.models import Generator, MatchingModel
-from realuid.models.saving import read_config, read_header
-from realuid.teachers import load_model, model_folder
+from realuid.teachers import load_model
 from realuid.teachers.load import Kind
 
 
@@ -55,11 +53,3 @@ def load_student(path: str | Path) -> Generator:
         raise ExportError(f"'{path}' is exported already. Export again from the generator's own folder or weights.")
     assert isinstance(model, Generator)
     return model
-
-
-def description(path: str | Path) -> dict[str, Any]:
-    """What a saved model says of how it was made: config.json or its like; empty for other people's formats."""
-    path = Path(path)
-    if path.suffix == ".safetensors":
-        return read_header(path)
-    return read_config(model_folder(path)) if path.is_dir() else {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -30,12 +32,16 @@ class Generator(nn.Module):
     Raises:
         ConfigError: for a t_init outside the path's times, or no noise where there is no x_T.
         PredictionError: if a data prediction does not follow from the model's own.
+
+    Attributes:
+        about: how it was made (teacher, data, settings), JSON-ready, where its files or the run say so.
     """
 
     def __init__(self, model: MatchingModel, t_init: float | None = None, noise: bool = True):
         super().__init__()
         path = model.path
         self.model, self.noise = model, noise
+        self.about: dict[str, Any] = {}
         self.t_init = path.time_at_noise_ratio(SIGMA_INIT) if t_init is None else float(t_init)
         if not path.t_min < self.t_init <= path.t_max:
             raise ConfigError(

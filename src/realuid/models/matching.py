@@ -25,6 +25,9 @@ class MatchingModel(nn.Module):
         preconditioning: scales of input, output and time; `Plain` passes x_t and 1000 t.
         codec: where samples are latents: what turns them into images.
         null_class: whether the network's last class stands for "no label" (classifier-free guidance).
+
+    Attributes:
+        origin: where it was loaded from, in the user's words; empty where it was made here.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class MatchingModel(nn.Module):
         self.prediction = check_prediction(prediction or path.default_prediction, path)
         self.preconditioning = preconditioning or Plain()
         self.codec = codec
+        self.origin = ""
         self.heads = heads(self.prediction)
         if network.heads != self.heads:
             raise ConfigError(

@@ -9,7 +9,7 @@ import torch
 from diffusers import DiTTransformer2DModel, UNet2DModel
 from torch import Tensor, nn
 
-from realuid.errors import ConfigError
+from realuid.errors import CheckpointError, ConfigError
 from realuid.models.condition import Condition
 
 
@@ -133,6 +133,30 @@ class DiT(Network):
 
     def recompute_activations(self) -> None:
         self.transformer.enable_gradient_checkpointing()
+
+
+def check_runs(network: UNet | DiT) -> None:
+    """See whether a network can be called: diffusers also builds those whose settings contradict each other.
+
+    Args:
+        network: made under `on_paper`, so that this costs nothing.
+
+    Raises:
+        CheckpointError: where it fails on samples of its own shape, or answers with others.
+    """
+    with torch.device("meta"):
+        x, labels = torch.empty(1, *network.shape), torch.zeros(1, dtype=torch.int64)
+        try:
+            answer = network(x, torch.zeros(1), Condition(labels, x)).shape
+        except Exception as error:  # whatever its parts make of such settings
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"its settings contradict each other: on samples of {network.shape}, {reason}"
+            ) from error
+    if answer[1:] != (network.heads * network.shape[0], *network.shape[1:]):
+        raise CheckpointError(
+            f"its settings contradict each other: samples of {network.shape} become {tuple(answer[1:])}."
+        )
 
 
 class MLP(Network):

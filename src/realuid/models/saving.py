@@ -23,7 +23,7 @@ from realuid.models.codec import load_codec
 from realuid.models.diffusers_weights import read_diffusers_config
 from realuid.models.generator import Generator
 from realuid.models.matching import MatchingModel
-from realuid.models.networks import Network
+from realuid.models.networks import DiT, Network, UNet, check_runs
 from realuid.models.own import Function
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
 from realuid.models.weights import apart, check_weights, load_strictly, on_paper, read_weights
@@ -140,6 +140,8 @@ def _rebuild(
         else:
             with on_paper(parameters=len(weights)):
                 sized = make_network(**config["network"])
+                if isinstance(sized, UNet | DiT):
+                    check_runs(sized)
         prefix = "model.network." if config["kind"] == "generator" else "network."
         check_weights({prefix + name: value for name, value in sized.state_dict().items()}, weights, where)
         model = build(config, network)
@@ -149,6 +151,9 @@ def _rebuild(
         reason = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)[:500]
         raise CheckpointError(f"'{where}' does not describe a model ({reason}).") from error
     load_strictly(model, weights, where)
+    if isinstance(model, Generator):
+        own = describe(model)
+        model.about = {name: value for name, value in config.items() if name not in own}
     return model.eval()
 
 

@@ -37,7 +37,7 @@ from realuid.training.teacher import check_batch
 
 #: The file of a run's folder that holds its resolved recipe.
 RECIPE = "recipe.yaml"
-#: The file of a student's run folder that says where its teacher lies.
+#: The file of a student's run folder that says what its teacher was called and, in the next line, where it lies.
 TEACHER = "teacher.txt"
 
 
@@ -153,9 +153,17 @@ def run_student(
             "distillation": to_dict(config),
             **(about or {}),
         },
-        files={RECIPE: dump_recipe(dataclasses.replace(recipe, distill=config)), TEACHER: f"{teacher_name}\n"},
+        files={
+            RECIPE: dump_recipe(dataclasses.replace(recipe, distill=config)),
+            TEACHER: f"{teacher_name}\n{_lasting(teacher_name)}\n",
+        },
         hopeless=hopeless,
     )
+
+
+def _lasting(name: str) -> str:
+    """What finds a teacher from whatever folder the run is resumed in: an absolute path, or the id on a hub it was."""
+    return str(Path(name).resolve()) if name and Path(name).exists() else name
 
 
 def run_named_student(
@@ -203,15 +211,16 @@ def has_checkpoint(run: Path) -> bool:
     return bool(Checkpoints(run / "checkpoints").steps())
 
 
-def teacher_of_run(folder: Path) -> str:
-    """Where the teacher of a student's run lies.
+def teacher_of_run(folder: Path) -> tuple[str, str]:
+    """What the teacher of a student's run was called, and where it lies.
 
     Raises:
         CheckpointError: where the folder is no student's run.
     """
     if not (folder / TEACHER).is_file():
         raise CheckpointError(f"nothing to resume: no distillation was started in '{folder}' ({TEACHER} is missing).")
-    return (folder / TEACHER).read_text().strip()
+    name, *place = (folder / TEACHER).read_text().splitlines()
+    return name, place[0] if place else name
 
 
 @dataclass(frozen=True)

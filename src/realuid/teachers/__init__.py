@@ -7,6 +7,7 @@ from realuid.teachers.diffusers_folder import load_diffusers
 from realuid.teachers.edm import load_edm_pickle, load_edm_student
 from realuid.teachers.formats import FORMATS, is_model, local_path, model_folder, recognise
 from realuid.teachers.load import load_generator, load_model, load_teacher
+from realuid.teachers.torch_file import read_torch_file
 from realuid.teachers.torchcfm import (
     load_torchcfm,
     load_torchcfm_fake,
@@ -30,6 +31,7 @@ __all__ = [
     "load_torchcfm_student",
     "local_path",
     "model_folder",
+    "read_torch_file",
     "recognise",
     "save_torchcfm_student",
     "save_torchcfm_teacher",

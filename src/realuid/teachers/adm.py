@@ -168,7 +168,7 @@ def _image_side(attention: list[bool], side: int | None) -> int:
     if side is None and (len(where) != 1 or where == [0]):
         raise CheckpointError(
             f"the weights do not tell the size of the images: attention is at levels {where} of {len(attention)} (0 is "
-            "the finest). Pass image_side."
+            "the finest). Pass image_side (or convert it: `realuid convert FILE OUT --adm.image-side N`)."
         )
     side = 16 * 2 ** where[0] if side is None else side
     if side < 1 or side % 2 ** (len(attention) - 1):
@@ -179,7 +179,10 @@ def _image_side(attention: list[bool], side: int | None) -> int:
 def _check_heads(channels: Sequence[int], attention: Sequence[bool], head: int | None) -> None:
     for width in (channels[-1], *(width for width, has in zip(channels, attention, strict=True) if has)):
         if head is not None and (head < 1 or width % head):
-            raise CheckpointError(f"attention over {width} channels has no heads of {head}: pass head_channels.")
+            raise CheckpointError(
+                f"attention over {width} channels has no heads of {head}: pass head_channels "
+                "(or convert it: `realuid convert FILE OUT --adm.head-channels N`)."
+            )
 
 
 def _size(weights: Weights, name: str, axis: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from diffusers import DiTTransformer2DModel, UNet2DModel
 
@@ -18,7 +18,11 @@ from realuid.errors import CheckpointError
 from realuid.models import Codec, DiT, MatchingModel, Network, UNet
 from realuid.models.codec import load_codec
 from realuid.models.diffusers_weights import load_diffusers_model, read_diffusers_config
+from realuid.models.networks import check_runs
+from realuid.models.weights import on_paper
 from realuid.teachers.schedulers import read_scheduler
+
+N = TypeVar("N", UNet, DiT)
 
 INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
 _DENOISERS, _AUTOENCODERS = ("unet", "unet_ema", "transformer", "transformer_ema"), ("vae", "vqvae")
@@ -134,6 +138,14 @@ def _settings(model: Any) -> dict[str, Any]:
     return {name: value for name, value in model.config.items() if name in known}
 
 
+def _build(kind: type[N], model: Any, **more: Any) -> N:
+    """Our network of a model's settings; first on paper, to see whether it can be called."""
+    settings = {**more, **_settings(model)}
+    with on_paper(parameters=len(model.state_dict())):
+        check_runs(kind(**settings))
+    return kind(**settings)
+
+
 def _unet(folder: Path) -> Network:
     unet = load_diffusers_model(UNet2DModel, folder)
     config = unet.config
@@ -145,14 +157,14 @@ def _unet(folder: Path) -> Network:
         )
     if config.sample_size is None:
         raise CheckpointError(f"'{folder / CONFIG}' does not say sample_size, the side of the images.")
-    network = UNet(learns_variance=config.out_channels == 2 * config.in_channels, **_settings(unet))
+    network = _build(UNet, unet, learns_variance=config.out_channels == 2 * config.in_channels)
     network.unet.load_state_dict(unet.state_dict())
     return network
 
 
 def _dit(folder: Path) -> Network:
     transformer = load_diffusers_model(DiTTransformer2DModel, folder)
-    network = DiT(**_settings(transformer))
+    network = _build(DiT, transformer)
     network.transformer.load_state_dict(transformer.state_dict())
     return network
 

@@ -59,6 +59,7 @@ def load_model(
     if network is not None and name not in ("realuid", "safetensors"):
         raise CheckpointError(f"network was passed, but '{source}' ({name}) brings its own.")
     model = LOADERS[name](path, request)
+    (model.model if isinstance(model, Generator) else model).origin = str(source)
     found: Kind = "generator" if isinstance(model, Generator) else "teacher"
     if kind is not None and kind != found:
         names = {"teacher": "a teacher", "generator": "a one-step generator"}
@@ -143,8 +144,9 @@ def _what_instead(checkpoint: dict) -> str:
         )
     if isinstance(checkpoint.get("model"), dict):
         return (
-            "not of torchcfm: an entry 'model' as many trainers write it, flow_matching's among them, whose layout is "
-            "not public. Build the network, load its weights and pass it to Teacher."
+            "not of torchcfm: an entry 'model' as many trainers write it, flow_matching's among them, which does not "
+            "say of what network. Build the network, load these weights and pass it to Teacher "
+            "(docs/guides/teachers.md)."
         )
     entries = ", ".join(str(name)[:30] for name in list(checkpoint)[:8])
     return f"not of torchcfm: it holds {entries}. Build the network, load its weights and pass it to Teacher."

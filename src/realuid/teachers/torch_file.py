@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import zipfile
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 import torch
 
 from realuid.errors import CheckpointError
+
+#: Classes besides plain values that trainers put into their files and that do nothing when made: their options.
+_HARMLESS: list = [argparse.Namespace]
 
 
 def read_torch_file(path: str | Path) -> dict[Any, Any]:
@@ -26,7 +30,8 @@ def read_torch_file(path: str | Path) -> dict[Any, Any]:
         raise CheckpointError(f"no checkpoint at '{path}'.")
     try:
         damaged = _damaged_entry(path)
-        content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_HARMLESS):
+            content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damage surfaces as nearly any type
         raise CheckpointError(f"'{path}' cannot be read as a torch file of plain data ({_reason(error)}).") from error
     if damaged:
