@@ -38,9 +38,8 @@ class LoopConfig:
     fused: bool | None = None
     #: torch.compile the networks: minutes at the start, faster updates. None: no.
     compile: bool | None = None
-    #: Compute activations of blocks again on the way back instead of keeping them: a third more
-    #: arithmetic, far less memory.
-    #: None: no.
+    #: Compute activations of blocks again on the way back instead of keeping them: a third more arithmetic,
+    #: far less memory. None: no.
     recompute: bool | None = None
     #: Decays of the exponential moving averages; the first one is reported on the way.
     ema: tuple[float, ...] = (0.999,)
