@@ -45,11 +45,11 @@ def as_number(value: Any, hint: Any) -> Any:
 
 
 def check_range(config: Any, interval: str, *names: str) -> None:
-    """Raise ConfigError unless numbers, or all numbers of a tuple, lie in an interval such as '[0, 1)'."""
+    """Raise ConfigError unless numbers, or all numbers of a tuple, lie in an interval such as '[0, 1)', or are None."""
     low, high = (float(end) for end in interval[1:-1].split(","))
     excluded = [end for end, bracket in ((low, interval[0]), (high, interval[-1])) if bracket in "()"]
     for name in names:
         value = getattr(config, name)
         for number in value if isinstance(value, tuple | list) else (value,):
-            if not low <= number <= high or number in excluded:
+            if number is not None and (not low <= number <= high or number in excluded):
                 raise ConfigError(f"{name} = {value} is outside {interval}.")

@@ -145,7 +145,7 @@ def run_student(
         },
         files={
             RECIPE: dump_recipe(dataclasses.replace(recipe.anchored(), distill=config)),
-            TEACHER: f"{teacher_name}\n{_lasting(teacher_name)}\n{teacher_key or ''}\n",
+            TEACHER: teacher_record(teacher_name, teacher_key),
         },
         hopeless=hopeless,
     )
@@ -230,6 +230,11 @@ def refuse_existing(folder: Path, resume: bool) -> None:
         raise ConfigError(
             f"'{folder}' already holds a run. Pass --resume (resume = True) to continue it, or another out."
         )
+
+
+def teacher_record(name: str, key: str | None = None) -> str:
+    """What `teacher_of_run` reads: the teacher's name as given, where it lies from any working folder, its key."""
+    return f"{name}\n{_lasting(name)}\n{key or ''}\n"
 
 
 def teacher_of_run(folder: Path) -> tuple[str, str, str | None]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
 
 from realuid.devices import choose_device
+from realuid.errors import ConfigError
 from realuid.training.config import LoopConfig
+
+#: Ways to spread a run that the loop knows: averages, checkpoints and the exchange of players need whole weights.
+SUPPORTED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
 def make_accelerator(config: LoopConfig) -> Accelerator:
@@ -18,4 +22,11 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
     device = choose_device(config.device)
     # A process may make several runs, on different devices; only a process group has to outlive them.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
-    return Accelerator(mixed_precision="no", cpu=device.type == "cpu")
+    accelerator = Accelerator(mixed_precision="no", cpu=device.type == "cpu")
+    if accelerator.distributed_type not in SUPPORTED:
+        raise ConfigError(
+            f"accelerate was told to use {accelerator.distributed_type.value}, but realuid runs one process, or "
+            "several with a whole copy of the model each. Launch it with torchrun, or with an accelerate config "
+            "without FSDP, DeepSpeed and the like; for memory, use --recompute and --micro-batch."
+        )
+    return accelerator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,8 +32,17 @@ class LoopConfig:
     batch: int = 256
     #: At most so many images at once on a process; gradients of the parts are accumulated. 0: all at once.
     micro_batch: int = 0
-    #: Arithmetic of the networks; weights, losses and optimisers stay in fp32.
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    #: Arithmetic of the networks; weights, losses and optimisers stay in fp32. auto: bf16 on accelerators that have it.
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    #: Keep images in memory pixel by pixel, as fast convolutions want them. None: yes.
+    channels_last: bool | None = None
+    #: One kernel for Adam over all weights. None: yes.
+    fused: bool | None = None
+    #: torch.compile the networks: minutes at the start, faster updates. None: no.
+    compile: bool | None = None
+    #: Compute activations of blocks again on the way back instead of keeping them: a third more arithmetic,
+    #: far less memory. None: no.
+    recompute: bool | None = None
     #: Decays of the exponential moving averages; the first one is reported on the way.
     ema: tuple[float, ...] = (0.999,)
     #: Largest gradient norm.
@@ -137,7 +147,8 @@ class DistillConfig(LoopConfig):
     fake_lr: float = 3e-5
     betas: tuple[float, float] = (0.0, 0.999)
     #: Real images per generated one in the fake model's batch; the real term's weight is only 1 - alpha.
-    real_share: float = 0.125
+    #: None: the share with the least gradient variance for its cost, as far as (alpha, beta) tell it.
+    real_share: float | None = None
     #: Scale of classifier-free guidance of the teacher (trained with label_dropout); 1 is none.
     guidance: float = 1.0
     #: Times of the generator's step: the path's own, uniform, SiD's grid, or EDM's log-normal noise levels.
@@ -182,9 +193,25 @@ class DistillConfig(LoopConfig):
         )
 
     @property
+    def share(self) -> float:
+        """Real images per generated one in the fake model's batch: `real_share`, or a rule in its place.
+
+        The best share is sqrt(4/3) S_r / S_g, S being the spread of a sample's gradient in either stratum with its
+        weight, and 4/3 what a generated image costs relative to a real one. As f is near f*, a sample's residual
+        f - c y has c times the spread of y plus |1 - c| times f*; with half as much variance in y given x_t as in f*.
+        """
+        if self.real_share is not None:
+            return self.real_share
+        spreads = [
+            math.sqrt(weight**2 * _spread(target / weight)) if weight > 0 else target
+            for weight, target in ((self.alpha, self.beta), (1 - self.alpha, 1 - self.beta))
+        ]
+        return min(1.0, max(0.01, math.sqrt(4 / 3) * spreads[1] / spreads[0]))
+
+    @property
     def real_batch(self) -> int:
         """Real images in a batch of the fake step; 0 where real data has no weight."""
-        return max(1, round(self.real_share * self.batch)) if self.make_objective().uses_real_data else 0
+        return max(1, round(self.share * self.batch)) if self.make_objective().uses_real_data else 0
 
     @property
     def gan_batch(self) -> int:
@@ -203,6 +230,11 @@ def fine_tuning(config: DistillConfig, **changes: object) -> DistillConfig:
         "fake_lr": config.fake_lr / 3,
     }
     return dataclasses.replace(config, **{**ours, **changes})  # type: ignore[arg-type]
+
+
+def _spread(scale: float) -> float:
+    """Variance of f* - c y, in units of that of f*: half of it is variance of y given x_t."""
+    return 0.5 * scale**2 + (1 - scale) ** 2
 
 
 def to_dict(config: object) -> dict:

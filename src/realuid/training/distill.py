@@ -25,6 +25,7 @@ from realuid.training.adversarial import deception_loss, discriminator_loss
 from realuid.training.batches import Batches, Draw, micro_batches
 from realuid.training.config import DistillConfig
 from realuid.training.ema import EMA
+from realuid.training.levers import choose_levers
 from realuid.training.loop import Hopeless, Run, Task
 from realuid.training.player import Player, able_to_learn
 from realuid.training.teacher import check_batch, parts_of
@@ -67,6 +68,8 @@ class DistillTask(Task):
         self.teacher = frozen.to(accelerator.device).eval().requires_grad_(False)
         self.generator = able_to_learn(self._generator_start(teacher, start, config).eval())
         self.fake = able_to_learn(self._fake_start(teacher, config, fake).eval())
+        self.levers = choose_levers(config, accelerator.device)
+        self.levers.apply(self.teacher, self.generator.model, self.fake)
         self.learner = Player("generator", self.generator, config.generator_lr, config.betas, config, accelerator)
         against: nn.Module = self.fake
         if self.adversarial:

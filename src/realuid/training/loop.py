@@ -25,6 +25,7 @@ from realuid.training.batches import Batches
 from realuid.training.checkpoints import Checkpoints
 from realuid.training.config import LoopConfig, to_dict
 from realuid.training.ema import EMA
+from realuid.training.levers import Levers
 from realuid.training.log import Means, RunLog, Throughput, check_wandb
 from realuid.training.player import Player
 
@@ -43,6 +44,7 @@ class Task(ABC):
     #: The player whose averaged weights are the result.
     learner: Player
     ema: EMA
+    levers: Levers
     batches: Batches
     #: Images that pass through learning networks in one update.
     images_per_update: int
@@ -128,6 +130,7 @@ class Run:
         elif self.accelerator.is_main_process:
             self._clear()
             self._save()
+        self._describe_machine()
         log = RunLog(
             self.folder,
             self.accelerator,
@@ -143,6 +146,18 @@ class Run:
         finally:
             log.close()
         return self._finish()
+
+    def _describe_machine(self) -> None:
+        if self.accelerator.is_main_process:
+            device = self.accelerator.device
+            machine = {
+                "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+                "processes": self.accelerator.num_processes,
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+                "levers": self.task.levers.to_dict(),
+            }
+            write_json(self.folder / "machine.json", machine)
 
     def _advance(self, log: RunLog) -> None:
         values = self.task.update(self.progress.update)
