@@ -45,7 +45,6 @@ LEVERS: dict[str, dict[str, Any]] = {
     "equal batches": {"real_share": 1.0},
     "Adam tensor by tensor": {"fused": False},
     "recomputing": {"recompute": True},
-    "compiled, bf16": {"compile": True, "precision": "bf16"},
 }
 
 
@@ -210,7 +209,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--minutes", type=float, help="at most so long (10 with --gpu)")
-    parser.add_argument("--levers", nargs="+", choices=LEVERS, default=list(LEVERS)[:-1])
+    parser.add_argument("--levers", nargs="+", choices=LEVERS, default=list(LEVERS))
     parser.add_argument("--channels", type=int, nargs="+", help="a network of this size instead of the published one")
     parser.add_argument("--side", type=int, default=32)
     parser.add_argument("--out", type=Path, default=Path("runs/speed.json"))
@@ -219,8 +218,6 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         parser.error("--gpu, but torch sees no CUDA device")
     if options.authors and options.channels:
         parser.error("--channels with --authors: their network has one size. Leave one of them out.")
-    if options.gpu and options.levers == list(LEVERS)[:-1]:
-        options.levers = list(LEVERS)
     options.batch = options.batch or (256 if options.gpu else 16)
     options.size = {"channels": options.channels, "side": options.side} if options.channels else {}
     deadline = Deadline(options.minutes or (9 if options.gpu else 60))

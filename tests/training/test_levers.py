@@ -18,7 +18,7 @@ from realuid.training.accelerate import make_accelerator
 from realuid.training.levers import Levers, choose_levers
 
 CPU = torch.device("cpu")
-OFF = {"precision": "fp32", "channels_last": False, "fused": False, "compile": False, "recompute": False}
+OFF = {"precision": "fp32", "channels_last": False, "fused": False, "recompute": False}
 
 
 def noise(shape=(1, 8, 8)) -> Dataset:
@@ -98,16 +98,12 @@ def test_bf16_stays_within_its_precision() -> None:
     assert 1e-6 < difference(attentive(), precision="bf16") < 0.05
 
 
-def test_compiled_networks_change_rounding_only() -> None:
-    assert difference(attentive(), compile=True) < 1e-5
-
-
 def test_all_levers_together() -> None:
     assert difference_in_the_end(attentive(), channels_last=True, fused=True, recompute=True) < 1e-12
 
 
 def test_what_is_left_open_is_decided_by_the_device() -> None:
-    expected = Levers(precision="fp32", channels_last=True, fused=True, compile=False, recompute=False)
+    expected = Levers(precision="fp32", channels_last=True, fused=True, recompute=False)
     assert choose_levers(DistillConfig(), CPU) == expected
     off = choose_levers(DistillConfig(**OFF), CPU)
     assert off.to_dict() == OFF

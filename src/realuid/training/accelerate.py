@@ -26,7 +26,7 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
     if accelerator.distributed_type not in SUPPORTED:
         raise ConfigError(
             f"accelerate was told to use {accelerator.distributed_type.value}, but realuid runs one process, or "
-            "several with a whole copy of the model each. Launch it with torchrun, or with an accelerate config "
-            "without FSDP, DeepSpeed and the like; for memory, use --recompute and --micro-batch."
+            "several with a whole copy of the model each. Launch it with torchrun, or an accelerate config without "
+            "FSDP, DeepSpeed and the like; for memory, use --recompute and --micro-batch."
         )
     return accelerator

@@ -38,8 +38,6 @@ class LoopConfig:
     channels_last: bool | None = None
     #: One kernel for Adam over all weights. None: yes.
     fused: bool | None = None
-    #: torch.compile the networks: minutes at the start, faster updates. None: no.
-    compile: bool | None = None
     #: Compute activations of blocks again on the way back instead of keeping them: a third more arithmetic,
     #: far less memory. None: no.
     recompute: bool | None = None

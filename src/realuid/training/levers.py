@@ -25,8 +25,6 @@ class Levers:
     channels_last: bool
     #: One kernel for Adam over all weights.
     fused: bool
-    #: torch.compile of the networks.
-    compile: bool
     #: Activations of a block are computed again on the way back instead of kept.
     recompute: bool
 
@@ -45,15 +43,13 @@ class Levers:
                 model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             if self.recompute:
                 model.network.recompute_activations()
-            if self.compile:
-                model.network.compile()
 
 
 def choose_levers(config: LoopConfig, device: torch.device) -> Levers:
     """The levers of a configuration on a device.
 
     None and 'auto' become: bf16 on accelerators that compute in it, else fp32; channels last and fused Adam everywhere;
-    compilation and recomputation nowhere, since they cost minutes at the start and a third of the speed.
+    recomputation nowhere, since it costs a third more arithmetic.
     """
     accelerator = device.type == "cuda"
     precision = config.precision
@@ -63,6 +59,5 @@ def choose_levers(config: LoopConfig, device: torch.device) -> Levers:
         precision=precision,
         channels_last=config.channels_last is not False,
         fused=config.fused is not False,
-        compile=bool(config.compile),
         recompute=bool(config.recompute),
     )
