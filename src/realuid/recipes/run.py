@@ -155,7 +155,7 @@ def run_student(
         },
         files={
             RECIPE: dump_recipe(dataclasses.replace(recipe, distill=config)),
-            TEACHER: f"{teacher_name}\n{_lasting(teacher_name)}\n",
+            TEACHER: teacher_text(teacher_name),
         },
         hopeless=hopeless,
     )
@@ -211,11 +211,16 @@ def has_checkpoint(run: Path) -> bool:
     return bool(Checkpoints(run / "checkpoints").steps())
 
 
+def teacher_text(name: str) -> str:
+    """What a run's `TEACHER` file says of a teacher, for `teacher_of_run` to read."""
+    return f"{name}\n{_lasting(name)}\n"
+
+
 def teacher_of_run(folder: Path) -> tuple[str, str]:
     """What the teacher of a student's run was called, and where it lies.
 
     Raises:
-        CheckpointError: where the folder is no student's run.
+        CheckpointError: where the folder is neither a student's run nor a sweep.
     """
     if not (folder / TEACHER).is_file():
         raise CheckpointError(f"nothing to resume: no distillation was started in '{folder}' ({TEACHER} is missing).")
