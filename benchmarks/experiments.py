@@ -34,16 +34,8 @@ from realuid.objectives.reduce import inner
 from realuid.paths import target
 from realuid.recipes import Recipe, load_recipe
 from realuid.recipes.advise import probe
-from realuid.recipes.run import (
-    has_checkpoint,
-    is_finished,
-    make_evaluator,
-    measure,
-    measure_classes,
-    recipe_data,
-    run_student,
-    run_teacher,
-)
+from realuid.recipes.measure import make_evaluator, measure, measure_classes
+from realuid.recipes.run import has_checkpoint, is_finished, recipe_data, run_student, run_teacher
 from realuid.teachers import load_generator, load_teacher
 from realuid.training import fine_tuning, load_start
 from realuid.training.batches import Batches

@@ -138,6 +138,23 @@ def test_real_data_is_read_only_where_it_has_weight(data) -> None:
     assert distill_task(data, alpha=0.9, beta=0.95, real_share=0.25).config.real_batch == 4
 
 
+@pytest.mark.parametrize(("alpha", "beta", "best"), [(0.92, 0.94, 0.087)])
+def test_the_share_of_real_data_is_near_the_measured_best(alpha: float, beta: float, best: float) -> None:
+    """`best` by benchmarks/gradient_variance.py on digits."""
+    assert DistillConfig(alpha=alpha, beta=beta).share == pytest.approx(best, rel=0.3)
+
+
+def test_the_share_of_real_data_by_hand() -> None:
+    # residuals f* - c y with c = 0.75 and 0.94 / 0.92, half as much variance in y as in f*
+    real, generated = (0.5 * c**2 + (1 - c) ** 2 for c in (0.75, 0.94 / 0.92))
+    expected = (4 / 3) ** 0.5 * 0.08 / 0.92 * (real / generated) ** 0.5
+    assert DistillConfig(alpha=0.92, beta=0.94).share == pytest.approx(expected)
+    assert DistillConfig(alpha=0.92, beta=0.94, real_share=1.0).share == 1.0
+    assert DistillConfig(alpha=0.92, beta=0.94, batch=256).real_batch == round(256 * expected)
+    general = DistillConfig(objective="general", alpha=1.0, beta=0.94, gamma=0.9)
+    assert 0.01 <= general.share <= 1.0 and general.real_batch > 0
+
+
 def brute_force_realum(task: DistillTask, generated, real) -> torch.Tensor:
     """Def. 2, sample by sample, with the divisions written out."""
     a, b = task.objective.alpha, task.objective.beta
@@ -265,6 +282,23 @@ def test_parts_that_a_network_keeps_fixed_stay_fixed(data) -> None:
         first, *others = model.network.parameters()
         assert torch.equal(first, fixed) and not first.requires_grad
         assert all(p.requires_grad for p in others)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_networks_run_in_the_precision_asked_for_and_weights_stay_in_single(data, precision: str) -> None:
+    """The first fake and generator losses are those of fp32 up to the precision's rounding, and not the same."""
+    losses = {}
+    for each in ("fp32", precision):
+        config = DistillConfig(batch=16, fake_updates=1, precision=each, alpha=0.92, beta=0.94, device="cpu")
+        task = DistillTask(small_teacher(), data, config, make_accelerator(config))
+        kinds: set[torch.dtype] = set()
+        task.fake.network.unet.conv_in.register_forward_hook(lambda *call, kinds=kinds: kinds.add(call[-1].dtype))
+        values = task.update(0)
+        losses[each] = torch.stack([values["fake/loss"], values["generator/loss"]])
+        assert kinds == {{"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[each]}
+        assert all(p.dtype == torch.float32 for player in task.players for p in player.parameters)
+    assert torch.allclose(losses[precision], losses["fp32"], rtol=0.03)
+    assert not torch.equal(losses[precision], losses["fp32"])
 
 
 def test_edms_losses_are_the_same_whatever_is_predicted(data) -> None:

@@ -53,7 +53,8 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError(f"processes = {options.processes}: must be at least 1.")
     teacher = options.teacher
     if options.resume:
-        recipe, (_, teacher) = load_recipe(str(options.out / SWEEP)), teacher_of_run(options.out)
+        recipe = load_recipe(str(options.out / SWEEP))
+        _, teacher, _ = teacher_of_run(options.out)
     else:
         recipe = replace(
             recipe, data=options.data, sweep=options.sweep, distill=options.distill, evaluate=options.evaluate

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from realuid.errors import ConfigError
 
@@ -160,6 +161,9 @@ class UNetBlock(nn.Module):
         adaptive_scale: the embedding gives scale and shift after the normalisation (ADM), or a shift before it.
     """
 
+    #: Compute activations again on the way back, instead of keeping them.
+    recompute = False
+
     def __init__(
         self,
         in_channels: int,
@@ -198,6 +202,11 @@ class UNetBlock(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """Args: x, shape (b, in_channels, h, w); emb, shape (b, emb_channels). Returns: (b, out_channels, h', w')."""
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(self._forward, x, emb, use_reentrant=False)
+        return self._forward(x, emb)
+
+    def _forward(self, x: Tensor, emb: Tensor) -> Tensor:
         h = self.conv0(F.silu(self.norm0(x)))
         modulation = self.affine(emb)[:, :, None, None]
         if self.adaptive_scale:

@@ -157,6 +157,11 @@ class EDMUNet(Network):
         assert output is not None
         return output[:, : self.shape[0]]
 
+    def recompute_activations(self) -> None:
+        for block in self.modules():
+            if isinstance(block, UNetBlock):
+                block.recompute = True
+
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         return self.dec[f"{self.levels[-1]}_in1"], self.deepest
 

@@ -47,6 +47,17 @@ class Network(nn.Module):
             f"a {type(self).__name__} has no bottleneck for a discriminator's head. Use lambda_g = 0, or a U-Net."
         )
 
+    def recompute_activations(self) -> None:
+        """From now on compute the activations inside of blocks again on the way back, instead of keeping them.
+
+        Raises:
+            ConfigError: where the network does not know its blocks.
+        """
+        raise ConfigError(
+            f"a {type(self).__name__} cannot recompute its activations. Leave recompute out, and use a smaller "
+            "micro_batch."
+        )
+
     def labels(self, condition: Condition) -> Tensor | None:
         """The labels this network needs, or an error naming what is missing."""
         if self.num_classes and condition.labels is None:
@@ -88,6 +99,9 @@ class UNet(Network):
         output = self.unet(x, time, class_labels=self.labels(condition), return_dict=False)[0]
         return output[:, : self.heads * self.shape[0]]
 
+    def recompute_activations(self) -> None:
+        self.unet.enable_gradient_checkpointing()
+
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         channels = self.unet.config.block_out_channels
         height, width = (side >> (len(channels) - 1) for side in self.shape[1:])
@@ -116,6 +130,9 @@ class DiT(Network):
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         labels = self.labels(condition)
         return self.transformer(x, timestep=time, class_labels=labels, return_dict=False)[0][:, : self.shape[0]]
+
+    def recompute_activations(self) -> None:
+        self.transformer.enable_gradient_checkpointing()
 
 
 def check_runs(network: UNet | DiT) -> None:

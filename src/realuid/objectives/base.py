@@ -32,6 +32,8 @@ class Objective(ABC):
 
     #: Whether the fake model's loss reads f*, so that the teacher is called on its turn too.
     fake_needs_teacher: ClassVar[bool] = False
+    #: Whether the generator's gradient goes back through f* and f, so that their activations have to be kept.
+    through_networks: ClassVar[bool] = True
     #: Spaces the loss is defined in; None: all of them.
     spaces: ClassVar[tuple[str, ...] | None] = None
     #: Whether real data adds something only where beta / alpha != 1.

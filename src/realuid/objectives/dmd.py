@@ -26,6 +26,7 @@ class DMD(RealUM):
         ConfigError: unless alpha = beta, in (0, 1].
     """
 
+    through_networks = False
     spaces = ("data_prediction", "score")
     needs_ratio = False
 

@@ -29,15 +29,8 @@ from realuid.errors import ConfigError, NonFiniteError
 from realuid.files import atomic_file, write_json
 from realuid.models import MatchingModel
 from realuid.recipes.config import Recipe, SweepConfig, dump_recipe
-from realuid.recipes.run import (
-    TEACHER,
-    has_checkpoint,
-    make_evaluator,
-    measure,
-    recipe_data,
-    run_student,
-    teacher_text,
-)
+from realuid.recipes.measure import make_evaluator, measure
+from realuid.recipes.run import TEACHER, has_checkpoint, recipe_data, run_student, teacher_record
 from realuid.reports.sweep import write_sweep_report
 from realuid.seeds import stream
 from realuid.teachers import load_teacher
@@ -166,7 +159,7 @@ def run_sweep(
         say(f"left out: {reason}")
     data, model = _load(recipe, teacher)
     (folder / "trials").mkdir(parents=True, exist_ok=True)
-    for name, text in ((SWEEP, dump_recipe(recipe)), (TEACHER, teacher_text(str(teacher)))):
+    for name, text in ((SWEEP, dump_recipe(recipe)), (TEACHER, teacher_record(str(teacher)))):
         with atomic_file(folder / name) as temporary:
             temporary.write_text(text)
     say(f"{len(trials)} trials, {len(read_results(folder))} of them finished")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Literal
 
+from realuid.devices import check_device
 from realuid.errors import ConfigError
 from realuid.objectives import (
     PUBLISHED_RATIO,
@@ -17,6 +19,7 @@ from realuid.objectives import (
     make_objective,
 )
 from realuid.paths import check_times
+from realuid.settings import check_range, check_types
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,17 @@ class LoopConfig:
     batch: int = 256
     #: At most so many images at once on a process; gradients of the parts are accumulated. 0: all at once.
     micro_batch: int = 0
-    #: Arithmetic of the networks; weights, losses and optimisers stay in fp32.
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    #: Arithmetic of the networks; weights, losses and optimisers stay in fp32. auto: bf16 on accelerators that have it.
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    #: Keep images in memory pixel by pixel, as fast convolutions want them. None: yes.
+    channels_last: bool | None = None
+    #: One kernel for Adam over all weights. None: yes.
+    fused: bool | None = None
+    #: torch.compile the networks: minutes at the start, faster updates. None: no.
+    compile: bool | None = None
+    #: Compute activations of blocks again on the way back instead of keeping them: a third more arithmetic,
+    #: far less memory. None: no.
+    recompute: bool | None = None
     #: Decays of the exponential moving averages; the first one is reported on the way.
     ema: tuple[float, ...] = (0.999,)
     #: Largest gradient norm.
@@ -43,8 +55,8 @@ class LoopConfig:
     flip: bool = False
     #: Seed of weights, noise, times and the order of the data.
     seed: int = 0
-    #: 'auto' takes an accelerator if there is one.
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    #: auto (CUDA where there is one), cpu or cuda.
+    device: str = "auto"
     #: Updates between lines of metrics.jsonl. 0: never.
     log_every: int = 20
     #: Updates between evaluations (quick FD, which also picks the best checkpoint). 0: never.
@@ -61,15 +73,14 @@ class LoopConfig:
     wandb: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("updates", "batch", "keep", "quick_samples"):
-            _at_least(name, getattr(self, name), 1)
-        for name in ("micro_batch", "warmup", "log_every", "evaluate_every", "sample_every", "save_every"):
-            _at_least(name, getattr(self, name), 0)
-        if not self.clip > 0:
-            raise ConfigError(f"clip = {self.clip}: the largest gradient norm must be positive.")
-        for decay in self.ema:
-            if not 0 <= decay < 1:
-                raise ConfigError(f"ema decay {decay} is outside [0, 1).")
+        check_types(self)
+        check_device(self.device)
+        check_range(self, "[1, inf)", "updates", "batch", "keep")
+        check_range(self, "[2, inf)", "quick_samples")
+        check_range(self, "[0, inf)", "micro_batch", "warmup", "seed")
+        check_range(self, "[0, inf)", "log_every", "evaluate_every", "sample_every", "save_every")
+        check_range(self, "(0, inf]", "clip")
+        check_range(self, "[0, 1)", "ema")
         if not self.ema:
             raise ConfigError("ema = (): at least one decay is needed, for instance 0.999.")
 
@@ -87,10 +98,9 @@ class TeacherConfig(LoopConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive("lr", self.lr)
-        _at_least("steps", self.steps, 1)
-        if not 0 <= self.label_dropout < 1:
-            raise ConfigError(f"label_dropout = {self.label_dropout} is outside [0, 1). Usual is 0.1.")
+        check_range(self, "(0, inf)", "lr")
+        check_range(self, "[0, 1)", "betas", "label_dropout")
+        check_range(self, "[1, inf)", "steps")
 
 
 @dataclass(frozen=True)
@@ -137,7 +147,8 @@ class DistillConfig(LoopConfig):
     fake_lr: float = 3e-5
     betas: tuple[float, float] = (0.0, 0.999)
     #: Real images per generated one in the fake model's batch; the real term's weight is only 1 - alpha.
-    real_share: float = 0.125
+    #: None: the share with the least gradient variance for its cost, as far as (alpha, beta) tell it.
+    real_share: float | None = None
     #: Scale of classifier-free guidance of the teacher (trained with label_dropout); 1 is none.
     guidance: float = 1.0
     #: Times of the generator's step: the path's own, uniform, SiD's grid, or EDM's log-normal noise levels.
@@ -148,12 +159,10 @@ class DistillConfig(LoopConfig):
         self.make_objective()
         self.make_adversarial()
         check_times(self.generator_times)
-        _at_least("fake_updates", self.fake_updates, 1)
-        _positive("generator_lr", self.generator_lr)
-        _positive("fake_lr", self.fake_lr)
-        for name in ("real_share", "gan_share"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(f"{name} = {getattr(self, name)} is outside (0, 1].")
+        check_range(self, "[1, inf)", "fake_updates")
+        check_range(self, "(0, inf)", "generator_lr", "fake_lr")
+        check_range(self, "[0, 1)", "betas")
+        check_range(self, "(0, 1]", "real_share", "gan_share")
 
     def make_objective(self) -> Objective:
         """The objective these settings stand for."""
@@ -184,9 +193,25 @@ class DistillConfig(LoopConfig):
         )
 
     @property
+    def share(self) -> float:
+        """Real images per generated one in the fake model's batch: `real_share`, or a rule in its place.
+
+        The best share is sqrt(4/3) S_r / S_g, S being the spread of a sample's gradient in either stratum with its
+        weight, and 4/3 what a generated image costs relative to a real one. As f is near f*, a sample's residual
+        f - c y has c times the spread of y plus |1 - c| times f*; with half as much variance in y given x_t as in f*.
+        """
+        if self.real_share is not None:
+            return self.real_share
+        spreads = [
+            math.sqrt(weight**2 * _spread(target / weight)) if weight > 0 else target
+            for weight, target in ((self.alpha, self.beta), (1 - self.alpha, 1 - self.beta))
+        ]
+        return min(1.0, max(0.01, math.sqrt(4 / 3) * spreads[1] / spreads[0]))
+
+    @property
     def real_batch(self) -> int:
         """Real images in a batch of the fake step; 0 where real data has no weight."""
-        return max(1, round(self.real_share * self.batch)) if self.make_objective().uses_real_data else 0
+        return max(1, round(self.share * self.batch)) if self.make_objective().uses_real_data else 0
 
     @property
     def gan_batch(self) -> int:
@@ -207,14 +232,9 @@ def fine_tuning(config: DistillConfig, **changes: object) -> DistillConfig:
     return dataclasses.replace(config, **{**ours, **changes})  # type: ignore[arg-type]
 
 
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ConfigError(f"{name} = {value}: must be at least {least}.")
-
-
-def _positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ConfigError(f"{name} = {value}: must be positive.")
+def _spread(scale: float) -> float:
+    """Variance of f* - c y, in units of that of f*: half of it is variance of y given x_t."""
+    return 0.5 * scale**2 + (1 - scale) ** 2
 
 
 def to_dict(config: object) -> dict:

@@ -25,7 +25,8 @@ from realuid.training.batches import Batches
 from realuid.training.checkpoints import Checkpoints
 from realuid.training.config import LoopConfig, to_dict
 from realuid.training.ema import EMA
-from realuid.training.log import Means, RunLog, Throughput
+from realuid.training.levers import Levers
+from realuid.training.log import Means, RunLog, Throughput, check_wandb
 from realuid.training.player import Player
 
 #: Seed of the samples in grids and quick FDs: the same noise every time, so that progress can be seen.
@@ -43,11 +44,10 @@ class Task(ABC):
     #: The player whose averaged weights are the result.
     learner: Player
     ema: EMA
+    levers: Levers
     batches: Batches
     #: Images that pass through learning networks in one update.
     images_per_update: int
-    #: Network calls of one sample, for reports.
-    calls: int
     #: What the result depends on besides the settings: name -> fingerprint; a run resumes with the same ones only.
     inputs: dict[str, str]
 
@@ -104,6 +104,7 @@ class Run:
         files: dict[str, str] | None = None,
         hopeless: Hopeless | None = None,
     ):
+        check_wandb(config.wandb)
         self.task, self.config, self.folder, self.accelerator = task, config, folder, accelerator
         self.evaluator, self.about, self.files = evaluator, about or {}, files or {}
         self.hopeless, self.stopped = hopeless, False
@@ -129,6 +130,7 @@ class Run:
         elif self.accelerator.is_main_process:
             self._clear()
             self._save()
+        self._describe_machine()
         log = RunLog(
             self.folder,
             self.accelerator,
@@ -144,6 +146,18 @@ class Run:
         finally:
             log.close()
         return self._finish()
+
+    def _describe_machine(self) -> None:
+        if self.accelerator.is_main_process:
+            device = self.accelerator.device
+            machine = {
+                "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+                "processes": self.accelerator.num_processes,
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+                "levers": self.task.levers.to_dict(),
+            }
+            write_json(self.folder / "machine.json", machine)
 
     def _advance(self, log: RunLog) -> None:
         values = self.task.update(self.progress.update)
@@ -166,13 +180,14 @@ class Run:
             means = self.task.summary(self.means.read(self.accelerator))
             means |= {"images": done * self.task.images_per_update, "images_per_second": self.throughput.read()}
             log.write(done, means, note=self._note())
-        if due(self.config.sample_every) and self.accelerator.is_main_process:
-            self._grid()
-        if due(self.config.evaluate_every) and self.evaluator is not None:
-            log.write(done, self._evaluate(), note=self._note())
-            self.stopped = not last and self.hopeless is not None and self.hopeless(self.progress.history)
-        if last or (self.config.save_every and done % self.config.save_every == 0):
-            self._save()
+        with self.throughput.paused():
+            if due(self.config.sample_every) and self.accelerator.is_main_process:
+                self._grid()
+            if due(self.config.evaluate_every) and self.evaluator is not None:
+                log.write(done, self._evaluate(), note=self._note())
+                self.stopped = not last and self.hopeless is not None and self.hopeless(self.progress.history)
+            if last or (self.config.save_every and done % self.config.save_every == 0):
+                self._save()
 
     def _note(self) -> str:
         fd = next((entry["fd"] for entry in reversed(self.progress.history)), None)
@@ -259,7 +274,7 @@ class Run:
             weights = {p.name: p.module.state_dict() for p in self.task.players}
             weights["ema"] = self.task.ema.state_dict()
             optimizers = {f"{p.name}-optimizer": p.optimizer_state() for p in self.task.players}
-            meta = {**vars(self.progress), "means": means, "settings": self._settings()}
+            meta = {**vars(self.progress), "means": means, "settings": self._settings(), "about": self.about}
             self.checkpoints.save(self.progress.update, weights, optimizers, meta)
 
     def _settings(self) -> dict[str, Any]:
@@ -268,6 +283,7 @@ class Run:
     def _load(self, step: int, folder: Path) -> None:
         weights, optimizers, meta = self.checkpoints.read(folder)
         settings, means = meta.pop("settings"), meta.pop("means")
+        self.about |= meta.pop("about", {})  # what the run was started with
         changed = [k for k, v in self._settings().items() if settings.get(k) != v]
         if changed:
             raise CheckpointError(

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from realuid.training.config import LoopConfig
+from realuid.training.levers import choose_levers
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -56,10 +57,12 @@ class Player:
     ):
         self.name, self.lr, self.config, self.accelerator = name, lr, config, accelerator
         self.module = module.to(accelerator.device)
+        self.levers = choose_levers(config, accelerator.device)
         self.call = accelerator.prepare_model(self.module)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=lr, betas=tuple(float(b) for b in betas))  # type: ignore[arg-type]
-        self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=config.precision == "fp16")
+        one, two = (float(b) for b in betas)
+        self.optimizer = torch.optim.Adam(self.parameters, lr=lr, betas=(one, two), fused=self.levers.fused)
+        self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=self.levers.precision == "fp16")
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -74,7 +77,7 @@ class Player:
 
     def autocast(self):
         """The precision of the networks, as a context."""
-        dtype = _DTYPES.get(self.config.precision)
+        dtype = _DTYPES.get(self.levers.precision)
         return torch.autocast(self.accelerator.device.type, dtype=dtype) if dtype else nullcontext()
 
     def step(self, update: int, losses: Sequence[Callable[[nn.Module], Tensor]]) -> dict[str, Tensor]:

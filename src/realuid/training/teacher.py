@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
@@ -14,11 +13,12 @@ from realuid.data import Dataset, samples
 from realuid.errors import ConfigError, DataError
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel
-from realuid.seeds import mix
+from realuid.seeds import mix, seeded
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches, micro_batches
 from realuid.training.config import TeacherConfig
 from realuid.training.ema import EMA
+from realuid.training.levers import choose_levers
 from realuid.training.loop import Run, Task
 from realuid.training.player import Player
 from realuid.training.updates import teacher_loss
@@ -45,11 +45,13 @@ class TeacherTask(Task):
                 f"label_dropout = {config.label_dropout}: the model has no class that stands for no label. Train a "
                 "conditional one (data.conditional), or set label_dropout = 0."
             )
+        self.levers = choose_levers(config, accelerator.device)
+        self.levers.apply(model)
         self.learner = Player("teacher", model.train(), config.lr, config.betas, config, accelerator)
         self.players = (self.learner,)
         self.ema = EMA(model, config.ema)
         self.batches = Batches(
-            data.to(accelerator.device),
+            data.near(accelerator.device),
             model.path,
             config.seed,
             config.flip,
@@ -57,21 +59,22 @@ class TeacherTask(Task):
             accelerator.num_processes,
             label_dropout=config.label_dropout,
             null_label=model.num_classes,
+            device=accelerator.device,
         )
-        self.images_per_update, self.calls = config.batch, config.steps
+        self.images_per_update = config.batch
         self.inputs = {"data": data.fingerprint(pairs=True)}
 
     def update(self, number: int) -> dict[str, Tensor]:
         """One step of the teacher."""
         draw = self.batches.real("teacher", number, self.config.batch)
-        torch.manual_seed(mix(self.config.seed, "dropout", number, self.batches.rank))
         losses = [
             lambda model, part=part: teacher_loss(
                 model, self.model.path, self.model.prediction, part, self.config.batch
             )
             for part in micro_batches(draw, parts_of(len(draw), self.config.micro_batch))
         ]
-        return self.learner.step(number, losses)
+        with seeded(mix(self.config.seed, "dropout", number, self.batches.rank)):
+            return self.learner.step(number, losses)
 
     def sample(self, model: nn.Module, count: int, seed: int) -> Iterator[Tensor]:
         """Multi-step samples under the conditions of the data."""
@@ -116,7 +119,7 @@ def train_teacher(
     Returns:
         the averaged model: the best by quick FD, or the last where none was measured.
     """
-    accelerator = make_accelerator(config, Path(folder))
+    accelerator = make_accelerator(config)
     task = TeacherTask(model, data, config, accelerator)
     trained = Run(task, config, Path(folder), accelerator, evaluator, about, files).start(resume)
     assert isinstance(trained, MatchingModel)

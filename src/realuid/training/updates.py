@@ -7,6 +7,7 @@ add up to the loss of one big batch.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -124,8 +125,9 @@ def generator_loss(
     x_0 = generator(draw.z, draw.condition)
     x_t, k = path.sample(x_0, draw.x_T, draw.t, draw.eps)
     y = target(space, path, k, x_0, draw.x_T, draw.eps)
-    f_star = teacher(x_t, draw.t, draw.condition, space)
-    f = fake(x_t, draw.t, draw.condition, space)
+    with nullcontext() if objective.through_networks else torch.no_grad():
+        f_star = teacher(x_t, draw.t, draw.condition, space)
+        f = fake(x_t, draw.t, draw.condition, space)
     w = objective.time_weight(path, draw.t, space) * objective.sample_weight(f_star, y)
     loss = (w * objective.generator(f_star, f, y, x_t)).sum() / batch
     gap = squared_norm((f_star - f).detach()) / x_0[0].numel()

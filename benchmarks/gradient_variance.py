@@ -1,0 +1,109 @@
+"""How many real images belong into a batch of the fake step? Gradient noise in either stratum, and shares.
+
+    python benchmarks/gradient_variance.py --teacher runs/demo/teacher [--recipe demo] [--updates 30] [--samples 200]
+
+After a few updates of the game, the spread of single-sample gradients is measured in either stratum: S_g of generated
+and S_r of real samples, weights included. A batch of n_g generated and n_r real ones has variance S_g^2 / n_g + S_r^2 /
+n_r and costs 4 n_g + 3 n_r forwards (a generated image has to be generated first). Every share is judged by variance
+times cost, relative to equal batches; the best is n_r / n_g = sqrt(4/3) S_r / S_g, Neyman's with costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from realuid.files import write_json
+from realuid.recipes import load_recipe
+from realuid.recipes.run import recipe_data
+from realuid.teachers import load_teacher
+from realuid.training import DistillConfig, DistillTask
+from realuid.training.accelerate import make_accelerator
+from realuid.training.updates import fake_loss
+
+PAIRS = ((0.92, 0.94), (0.92, 0.86), (0.96, 0.98), (0.88, 0.90), (0.94, 1.0))
+
+
+def spread(gradient: Callable[[int], Tensor], count: int) -> float:
+    """Square root of the trace of the covariance of `count` independent gradients."""
+    total, squares = torch.zeros(()), 0.0
+    for i in range(count):
+        g = gradient(i)
+        total, squares = total + g, squares + g.square().sum().item()
+    return math.sqrt((squares - (total / count).square().sum().item() * count) / (count - 1))
+
+
+def strata(task: DistillTask, count: int) -> tuple[float, float]:
+    """S_g and S_r of the fake step, from single samples."""
+    parameters = [p for p in task.fake.parameters() if p.requires_grad]
+    one, none = slice(0, 1), slice(0, 0)
+
+    def gradient(generated: bool, i: int) -> Tensor:
+        fake = task.batches.generated("spread", i, 2).select(one if generated else none)
+        real = task.batches.real("spread real", i, 2).select(none if generated else one)
+        loss = fake_loss(
+            task.fake, task.generator, task.objective, task.path, task.space, fake, real, 1, 1, task.teacher
+        )
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)])
+
+    return spread(lambda i: gradient(True, i), count), spread(lambda i: gradient(False, i), count)
+
+
+def judge(s_g: float, s_r: float, share: float) -> float:
+    """Variance times cost of a share of real images, relative to equal batches."""
+    product = (s_g**2 + s_r**2 / share) * (4 + 3 * share)
+    return product / ((s_g**2 + s_r**2) * 7)
+
+
+def main(arguments: list[str] | None = None) -> list[dict]:
+    """Print one line of JSON for every (alpha, beta)."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--teacher", required=True)
+    parser.add_argument("--recipe", default="demo")
+    parser.add_argument("--data", help="instead of the recipe's data source")
+    parser.add_argument("--updates", type=int, default=30, help="of the game before measuring")
+    parser.add_argument("--samples", type=int, default=200, help="single gradients in either stratum")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--out", type=Path, default=Path("runs/gradient_variance.json"))
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    recipe = load_recipe(options.recipe)
+    if options.data:
+        recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, source=options.data))
+    data, teacher, rows = recipe_data(recipe), load_teacher(options.teacher), []
+    for alpha, beta in PAIRS:
+        config = dataclasses.replace(recipe.distill, alpha=alpha, beta=beta, batch=options.batch)
+        task = DistillTask(teacher, data, config, make_accelerator(config))
+        for number in range(options.updates):
+            task.update(number)
+        s_g, s_r = strata(task, options.samples)
+        shares = {
+            "best": min(1.0, math.sqrt(4 / 3) * s_r / s_g),
+            "an eighth": 0.125,
+            "(1 - alpha) / alpha": (1 - alpha) / alpha,
+            "rule": DistillConfig(alpha=alpha, beta=beta).share,
+        }
+        rows.append(
+            {
+                "alpha": alpha,
+                "beta": beta,
+                "S_r / S_g": s_r / s_g,
+                "shares": shares,
+                "variance x cost": {name: judge(s_g, s_r, share) for name, share in shares.items()},
+                "variance": {n: (s_g**2 + s_r**2 / share) / (s_g**2 + s_r**2) for n, share in shares.items()},
+            }
+        )
+        print(json.dumps(rows[-1]), flush=True)
+    write_json(options.out, rows)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,251 @@
+"""One command, one table: what an update costs, ours against the authors' published code and against the machine.
+
+    python -m benchmarks.speed --authors REPOSITORY [--batch 16] [--rounds 3] [--threads 1] [--out speed.json]
+    python -m benchmarks.speed --gpu --authors REPOSITORY       # batch 256, everything within ten minutes
+
+(a) seconds and (b) peak memory of five fake updates and one of the generator: the authors' `train_distil.py` (a
+checkout, run unmodified; left out without --authors; needs `pip install --no-deps torchcfm`), ours, and ours with one
+lever changed; (c) FLOP/s of our update over those of its largest convolution alone; (d) cost against batch, side and
+width; (e) one-step sampling against the teacher at 50 Euler steps and against the bare network. Time to a given FD is
+`benchmarks/time_to_fd.py`.
+
+Contestants take turns, one block each a round; the first round is a warm-up; figures are medians, on a CPU of processor
+seconds (use one thread: then other processes do not count). What does not fit into --minutes is left out and said so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.speed.ours import GAME, random_data, teacher_of
+from benchmarks.speed.peer import PERIOD
+from benchmarks.speed.roofline import clock, flops_of_update, peak_rate
+from benchmarks.speed.worker import Worker
+from realuid.files import write_json
+from realuid.models import Generator
+from realuid.sampling import generate
+from realuid.training import DistillConfig, DistillTask
+from realuid.training.accelerate import make_accelerator
+
+#: Ours with one lever changed.
+LEVERS: dict[str, dict[str, Any]] = {
+    "ours": {},
+    "ours, bf16": {"precision": "bf16"},
+    "contiguous": {"channels_last": False},
+    "contiguous, bf16": {"channels_last": False, "precision": "bf16"},
+    "equal batches": {"real_share": 1.0},
+    "Adam tensor by tensor": {"fused": False},
+    "recomputing": {"recompute": True},
+    "compiled, bf16": {"compile": True, "precision": "bf16"},
+}
+
+
+class Deadline:
+    """Time that is left."""
+
+    def __init__(self, minutes: float):
+        self.end = time.monotonic() + 60 * minutes
+
+    def allows(self, seconds: float) -> bool:
+        """Whether something that takes so long still fits."""
+        return time.monotonic() + seconds < self.end
+
+
+def seconds_of(answer: dict[str, Any]) -> float:
+    """Of a block: of the wall with an accelerator, else of the processor."""
+    return answer["seconds" if torch.cuda.is_available() else "processor_seconds"]
+
+
+def contest(workers: list[Worker], rounds: int, deadline: Deadline) -> list[dict[str, Any]]:
+    """Let workers take turns; medians of every one, without its first block unless that is the only one."""
+    for number in range(rounds + 1):
+        for worker in workers:
+            guess = max((a["seconds"] for a in worker.answers[-1:]), default=0.0)
+            if deadline.allows(guess) or number == 0:
+                worker.block()
+    rows = []
+    for worker in workers:
+        answers = worker.answers[1:] or worker.answers
+        networks = [a["networks"] / a["processor_seconds"] for a in answers if a.get("networks")]
+        rows.append(
+            {
+                "name": worker.name,
+                "seconds": statistics.median(seconds_of(a) for a in answers),
+                "rounds": len(answers),
+                "peak_bytes": max(a["peak_bytes"] for a in answers),
+                "outside the networks": 1 - statistics.median(networks) if networks else None,
+            }
+        )
+    return rows
+
+
+def compare(options: argparse.Namespace, checkpoint: str, deadline: Deadline) -> list[dict[str, Any]]:
+    """Sections (a) and (b)."""
+    workers = []
+    if options.authors:
+        arguments = [str(options.authors), checkpoint, str(options.batch)]
+        workers.append(Worker("the authors' code", "benchmarks.speed.peer", arguments, options.threads))
+    for name in options.levers:
+        settings = {"batch": options.batch, "precision": "fp32"} | options.size | LEVERS[name]
+        workers.append(Worker(name, "benchmarks.speed.ours", [checkpoint, json.dumps(settings)], options.threads))
+    try:
+        rows = contest(workers, options.rounds, deadline)
+    finally:
+        for worker in workers:
+            worker.quit()
+    for row in rows:
+        row["images_per_second"] = PERIOD * options.batch / row["seconds"]
+        row["times the authors'"] = rows[0]["seconds"] / row["seconds"] if options.authors else None
+        row["memory / the authors'"] = row["peak_bytes"] / rows[0]["peak_bytes"] if options.authors else None
+    return rows
+
+
+def task_of(checkpoint: str, settings: dict[str, Any]) -> DistillTask:
+    """Our distillation in this process."""
+    settings = dict(settings)
+    channels, side = settings.pop("channels", None), settings.pop("side", 32)
+    config = DistillConfig(**{**GAME, "updates": 10**6, **settings})
+    return DistillTask(teacher_of(checkpoint, channels, side), random_data(side), config, make_accelerator(config))
+
+
+def roofline(options: argparse.Namespace, checkpoint: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Section (c): for fp32 and bf16, as far as (a) has them."""
+    task = task_of(checkpoint, {"batch": options.batch, "precision": "fp32"} | options.size)
+    flops, found = flops_of_update(task), []
+    for name, dtype in (("ours", torch.float32), ("ours, bf16", torch.bfloat16)):
+        row = next((r for r in rows if r["name"] == name), None)
+        if row:
+            peak = peak_rate(task.teacher, options.batch, dtype)
+            reached = flops / row["seconds"]
+            found.append({"name": name, "flops": flops, "flop/s": reached, "peak": peak, "share": reached / peak})
+    return found
+
+
+def growth(options: argparse.Namespace, deadline: Deadline) -> list[dict[str, Any]]:
+    """Section (d): seconds of one update of a smaller network against batch, side and width."""
+    base = {"batch": 16, "side": 16, "channels": [32, 64]}
+    changes = [{}, {"batch": 4}, {"batch": 64}, {"side": 8}, {"side": 32}, {"side": 64}]
+    changes += [{"channels": [16, 32]}, {"channels": [64, 128]}]
+    rows: list[dict[str, Any]] = []
+    for change in changes:
+        guess = 20 * rows[0]["seconds"] if rows and rows[0]["seconds"] else 60.0
+        if not deadline.allows(guess):
+            rows.append({**base, **change, "seconds": None})
+            continue
+        task = task_of("-", base | change)
+        task.update(0)
+        start = clock(task.teacher.device)
+        task.update(1)
+        rows.append({**base, **change, "seconds": clock(task.teacher.device) - start})
+    return rows
+
+
+@torch.no_grad()
+def sampling(options: argparse.Namespace, checkpoint: str, rounds: int = 3) -> dict[str, float]:
+    """Section (e): images per second of `generate` with one step, of the teacher with 50, and of the bare network."""
+    device = make_accelerator(DistillConfig()).device
+    teacher = teacher_of(checkpoint, options.size.get("channels"), options.size.get("side", 32)).to(device).eval()
+    student, count = Generator(teacher, t_init=1.0), options.batch
+    z = torch.randn(count, *teacher.shape, device=device)
+    time_of = torch.full((count,), 1.0, device=device)
+    runs = {
+        "one step": lambda: list(generate(student, count, batch=count)),
+        "bare network": lambda: teacher(z, time_of),
+        "teacher, 50 Euler steps": lambda: list(generate(teacher, count, steps=50, sampler="euler", batch=count)),
+    }
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds + 1):
+        for name, run in runs.items():
+            if "teacher" in name and number > 1:
+                continue  # fifty calls are an average in themselves
+            start = clock(device)
+            run()
+            times[name].append(clock(device) - start)
+    return {name: count / statistics.median(seconds[1:]) for name, seconds in times.items()}
+
+
+def show(results: dict[str, Any]) -> None:
+    """Print the tables."""
+    print(f"\n{results['device']}, torch {results['torch']}, batch {results['batch']}, {results['threads']} threads\n")
+    print(
+        "| 5 fake updates + 1 | seconds | images / s | times the authors' | peak GiB | of theirs | outside networks |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for r in results["updates"]:
+        parts = [r["times the authors'"], r["memory / the authors'"], r["outside the networks"]]
+        ratio, memory, outside = (
+            "-" if c is None else f"{c:.2f}" if i < 2 else f"{c:.1%}" for i, c in enumerate(parts)
+        )
+        peak = f"{r['peak_bytes'] / 2**30:.2f}"
+        cells = [r["name"], f"{r['seconds']:.2f}", f"{r['images_per_second']:.2f}", ratio, peak, memory, outside]
+        print(f"| {' | '.join(cells)} |")
+    for r in results["roofline"]:
+        print(
+            f"{r['name']}: {r['flop/s'] / 1e9:.0f} GFLOP/s, {r['share']:.0%} of the convolution's {r['peak'] / 1e9:.0f}"
+        )
+    for r in results["growth"]:
+        taken = "left out" if r["seconds"] is None else f"{r['seconds']:.3f} s"
+        print(f"batch {r['batch']}, side {r['side']}, channels {r['channels']}: {taken}")
+    for name, rate in results["sampling"].items():
+        print(f"sampling, {name}: {rate:.2f} images / s")
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--authors", type=Path, help="checkout of the authors' repository")
+    parser.add_argument("--gpu", action="store_true", help="batch 256, ten minutes; refused without a GPU")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--minutes", type=float, help="at most so long (10 with --gpu)")
+    parser.add_argument("--levers", nargs="+", choices=LEVERS, default=list(LEVERS)[:-1])
+    parser.add_argument("--channels", type=int, nargs="+", help="a network of this size instead of the published one")
+    parser.add_argument("--side", type=int, default=32)
+    parser.add_argument("--out", type=Path, default=Path("runs/speed.json"))
+    options = parser.parse_args(arguments)
+    if options.gpu and not torch.cuda.is_available():
+        parser.error("--gpu, but torch sees no CUDA device")
+    if options.authors and options.channels:
+        parser.error("--channels with --authors: their network has one size. Leave one of them out.")
+    if options.gpu and options.levers == list(LEVERS)[:-1]:
+        options.levers = list(LEVERS)
+    options.batch = options.batch or (256 if options.gpu else 16)
+    options.size = {"channels": options.channels, "side": options.side} if options.channels else {}
+    deadline = Deadline(options.minutes or (9 if options.gpu else 60))
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = str(Path(folder) / "teacher.pt")
+        if not options.channels:
+            maker = Worker("maker", "benchmarks.speed.peer", ["make", checkpoint], options.threads)
+            if maker._process.wait():
+                sys.exit("the published architecture needs torchcfm: pip install --no-deps torchcfm")
+        updates = compare(options, checkpoint, deadline)
+        results = {
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            "torch": torch.__version__,
+            "threads": options.threads,
+            "batch": options.batch,
+            "updates": updates,
+            "roofline": roofline(options, checkpoint, updates),
+            "growth": growth(options, deadline),
+            "sampling": sampling(options, checkpoint),
+        }
+    show(results)
+    write_json(options.out, results)
+    return results
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Our distillation as a worker, on the authors' network and at their settings, with levers to pull.
+
+    python -m benchmarks.speed.ours CHECKPOINT SETTINGS
+
+One block is what `benchmarks.speed.peer` does in one: five fake updates and the generator's. SETTINGS is JSON of
+`DistillConfig`; `channels` and `side` in it ask for a network of that size with random weights instead of CHECKPOINT's.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.speed.worker import serve
+from realuid.data import Dataset
+from realuid.models import MatchingModel, NetworkConfig, build_network
+from realuid.paths import make_path
+from realuid.teachers.torchcfm import load_torchcfm
+from realuid.training import DistillConfig, DistillTask
+from realuid.training.accelerate import make_accelerator
+from realuid.training.log import Means, Throughput
+
+#: The authors' settings for CIFAR-10.
+GAME: dict[str, Any] = {
+    "alpha": 0.92,
+    "beta": 0.94,
+    "t_init": 1.0,
+    "fake_updates": 5,
+    "flip": True,
+    "warmup": 500,
+    "ema": (0.999, 0.9996, 0.9999),
+}
+
+
+def random_data(side: int) -> Dataset:
+    """Images of noise, as many as the peer's."""
+    values = torch.randint(0, 256, (2048, 3, side, side), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return Dataset(values, name="noise")
+
+
+def teacher_of(checkpoint: str, channels: list[int] | None, side: int) -> MatchingModel:
+    """The checkpoint's network, or one with random weights."""
+    if channels is None:
+        return load_torchcfm(checkpoint)
+    torch.manual_seed(0)
+    network = build_network(NetworkConfig(channels=tuple(channels)), (3, side, side))
+    return MatchingModel(network, make_path("linear"))
+
+
+class Stopwatch:
+    """Adds up the processor time spent in the networks: their outermost forward calls, and backward passes."""
+
+    def __init__(self) -> None:
+        self.seconds, self._depth, self._start = 0.0, 0, 0.0
+
+    def begin(self, *_: Any) -> None:
+        """Of a forward call or a backward pass."""
+        if self._depth == 0:
+            self._start = time.process_time()
+        self._depth += 1
+
+    def end(self, *_: Any) -> None:
+        """Of the same."""
+        self._depth -= 1
+        if self._depth == 0:
+            self.seconds += time.process_time() - self._start
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Networks are watched while this lasts."""
+        backward = Tensor.backward
+
+        def watched(tensor: Tensor, *arguments: Any, **more: Any) -> None:
+            self.begin()
+            backward(tensor, *arguments, **more)
+            self.end()
+
+        hooks = [
+            torch.nn.modules.module.register_module_forward_pre_hook(
+                lambda module, _: self.begin() if isinstance(module, MatchingModel) else None
+            ),
+            torch.nn.modules.module.register_module_forward_hook(
+                lambda module, *_: self.end() if isinstance(module, MatchingModel) else None
+            ),
+        ]
+        Tensor.backward = watched  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            Tensor.backward = backward  # type: ignore[method-assign]
+            for hook in hooks:
+                hook.remove()
+
+
+def main(arguments: list[str]) -> None:
+    """Serve blocks."""
+    checkpoint, settings = arguments[0], json.loads(arguments[1])
+    channels, side = settings.pop("channels", None), settings.pop("side", 32)
+    config = DistillConfig(**{**GAME, "updates": 10**6, **settings})
+    accelerator = make_accelerator(config)
+    task = DistillTask(teacher_of(checkpoint, channels, side), random_data(side), config, accelerator)
+    means, throughput, update = Means(), Throughput(), 0
+
+    def block() -> dict[str, Any]:
+        nonlocal update
+        watch = Stopwatch()
+        with watch.watching():
+            values = task.update(update)
+        task.ema.update()
+        means.add(values)
+        throughput.images += task.images_per_update
+        update += 1
+        return {"networks": watch.seconds, "levers": task.levers.to_dict()}
+
+    serve(block)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

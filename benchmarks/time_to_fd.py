@@ -1,0 +1,211 @@
+"""How long until a student is as good as the published recipe ever gets? And what shortens that?
+
+    python benchmarks/time_to_fd.py bar   --teacher runs/demo/teacher [--recipe demo] [--data SOURCE] [--seeds 3]
+    python benchmarks/time_to_fd.py study ...   # ours with one setting changed at a time
+
+Both recipes run in this code base, from one teacher. `published` is the paper's: t_init = 1, equal batches, K = 5, one
+constant learning rate for both players (the best of --rates with the first seed), random fake start; `ours` is the
+recipe's own students. Seconds are those of the updates alone: processor time on a CPU, which other processes' load does
+not change as long as one thread computes, and the wall clock on a GPU. Curves are kept in DIR as they come; a second
+call reads them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from realuid.data import Dataset
+from realuid.files import write_json
+from realuid.metrics import Evaluator
+from realuid.models import MatchingModel
+from realuid.recipes import load_recipe
+from realuid.recipes.run import make_evaluator, recipe_data
+from realuid.teachers import load_teacher
+from realuid.training import DistillConfig, DistillTask
+from realuid.training.accelerate import make_accelerator
+
+#: Noise of the samples behind every quick FD.
+SAMPLE_SEED = 1234
+#: The paper's recipe, as far as it does not depend on the data.
+PUBLISHED: dict[str, Any] = {
+    "alpha": 0.92,
+    "beta": 0.94,
+    "t_init": 1.0,
+    "real_share": 1.0,
+    "fake_updates": 5,
+    "betas": (0.0, 0.999),
+    "fake_start": "random",
+    "decay": "constant",
+    "alpha_sid": 0.5,
+}
+#: Ours with one setting changed, or two that belong together.
+STUDY: dict[str, dict[str, Any]] = {
+    "ours": {},
+    "t_init 1": {"t_init": 1.0},
+    "K 5": {"fake_updates": 5},
+    "K 1": {"fake_updates": 1},
+    "one rate": {"fake_lr": 1.0},
+    "rates 1 : 8": {"fake_lr": 8.0},
+    "fake from teacher": {"fake_start": "teacher"},
+    "alpha_sid 1": {"alpha_sid": 1.0},
+    "constant rate": {"decay": "constant"},
+    "real data": {"alpha": 0.96, "beta": 0.98},
+    "batch 64": {"batch": 64},
+}
+
+
+class Point(NamedTuple):
+    """One quick FD on the way."""
+
+    update: int
+    seconds: float
+    fd: float
+
+
+def clock(device: torch.device) -> float:
+    """Seconds, of the processor or of the wall."""
+    if device.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def curve(
+    teacher: MatchingModel, data: Dataset, evaluator: Evaluator, config: DistillConfig, every: int
+) -> list[Point]:
+    """Quick FD of the averaged generator against the seconds its updates took."""
+    accelerator = make_accelerator(config)
+    task = DistillTask(teacher, data, config, accelerator)
+    points, seconds = [], 0.0
+    for update in range(1, config.updates + 1):
+        start = clock(accelerator.device)
+        task.update(update - 1)
+        task.ema.update()
+        seconds += clock(accelerator.device) - start
+        if update % every == 0 or update == config.updates:
+            with task.ema.applied(config.ema[0]) as model:
+                samples = task.sample(model, config.quick_samples, SAMPLE_SEED)
+                points.append(Point(update, seconds, evaluator.score(samples, full=False).fd))
+    return points
+
+
+def first_at(points: list[Point], fd: float) -> Point | None:
+    """The first point that is at least as good."""
+    return next((point for point in points if point.fd <= fd), None)
+
+
+def best(points: list[Point]) -> Point:
+    """The point with the lowest FD; of equals, the first."""
+    return min(points, key=lambda point: point.fd)
+
+
+class Bench:
+    """Curves of settings and seeds, each computed once and kept in a folder."""
+
+    def __init__(self, arguments: argparse.Namespace):
+        recipe = load_recipe(arguments.recipe)
+        if arguments.data:
+            recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, source=arguments.data))
+        self.recipe, self.folder, self.every = recipe, arguments.out, arguments.every
+        self.data = recipe_data(recipe)
+        device = make_accelerator(recipe.distill).device
+        self.evaluator = make_evaluator(self.data, recipe.evaluate, device)
+        self.teacher = load_teacher(arguments.teacher)
+
+    def curve(self, name: str, seed: int, **changes: Any) -> list[Point]:
+        """The curve of the recipe with some settings changed."""
+        file = self.folder / f"{name}, seed {seed}.json"
+        if file.is_file():
+            return [Point(*point) for point in json.loads(file.read_text())["points"]]
+        config = dataclasses.replace(self.recipe.distill, seed=seed, **changes)
+        points = curve(self.teacher, self.data, self.evaluator, config, self.every)
+        write_json(file, {"name": name, "seed": seed, "changes": changes, "points": points})
+        low = best(points)
+        print(f"{name}, seed {seed}: FD {low.fd:.3f} after {low.seconds:.0f} s, {low.update} updates", flush=True)
+        return points
+
+
+def bar(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds of the published recipe to its best FD, and of ours to the same FD, seed by seed."""
+
+    def published(rate: float, seed: int, updates: int) -> list[Point]:
+        changes = PUBLISHED | {"generator_lr": rate, "fake_lr": rate, "updates": updates}
+        return bench.curve(f"published {rate:g}, {updates}", seed, **changes)
+
+    tried = {rate: best(published(rate, 0, arguments.updates)).fd for rate in arguments.rates}
+    rate = min(tried, key=lambda r: tried[r])
+    rows = []
+    for seed in range(arguments.seeds):
+        theirs = best(published(rate, seed, arguments.updates))
+        for name, changes in bench.recipe.students.items():
+            settings = {k: v for k, v in changes.items() if k in {f.name for f in dataclasses.fields(DistillConfig)}}
+            points = bench.curve(f"ours {name}", seed, **settings)
+            reached = first_at(points, theirs.fd)
+            rows.append(
+                {
+                    "seed": seed,
+                    "student": name,
+                    "published": theirs._asdict() | {"rate": rate},
+                    "ours": reached and reached._asdict(),
+                    "ratio": reached and reached.seconds / theirs.seconds,
+                    "ours best": best(points)._asdict(),
+                }
+            )
+    return rows
+
+
+def study(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Best FD and seconds to --target of every setting, mean over seeds."""
+    rows = []
+    for name, changes in STUDY.items():
+        changes = dict(changes)
+        if "fake_lr" in changes:
+            changes["fake_lr"] *= bench.recipe.distill.generator_lr
+        curves = [bench.curve(f"study {name}", seed, **changes) for seed in range(arguments.seeds)]
+        reached = [first_at(points, arguments.target) for points in curves]
+        seconds = [point.seconds for point in reached if point]
+        rows.append(
+            {
+                "setting": name,
+                "best fd": [best(points).fd for points in curves],
+                "last fd": [points[-1].fd for points in curves],
+                "seconds": [points[-1].seconds for points in curves],
+                "seconds to target": statistics.mean(seconds) if len(seconds) == len(reached) else None,
+                "reached": f"{len(seconds)} of {len(reached)}",
+            }
+        )
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
+    """Print the rows and write them to DIR."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("bar", "study"))
+    parser.add_argument("--teacher", required=True)
+    parser.add_argument("--recipe", default="demo")
+    parser.add_argument("--data", help="instead of the recipe's data source")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--updates", type=int, default=600, help="of the published recipe")
+    parser.add_argument("--rates", type=float, nargs="+", default=[3e-4, 6e-4, 1.2e-3], help="of the published recipe")
+    parser.add_argument("--every", type=int, default=20, help="updates between quick FDs")
+    parser.add_argument("--target", type=float, default=0.3, help="FD of the study's clock")
+    parser.add_argument("--out", type=Path, default=Path("runs/time-to-fd"))
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    rows = {"bar": bar, "study": study}[options.what](Bench(options), options)
+    for row in rows:
+        print(json.dumps(row))
+    write_json(options.out / f"{options.what}.json", rows)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

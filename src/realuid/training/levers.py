@@ -1,0 +1,68 @@
+"""How the machine is used: arithmetic, memory layout, kernels. No lever changes what is computed, only how.
+
+What a setting leaves open is chosen for the device here, in one place, and written into the run's folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from realuid.models import MatchingModel, OwnNetwork
+from realuid.training.config import LoopConfig
+
+
+@dataclass(frozen=True)
+class Levers:
+    """The levers of one run, all of them decided."""
+
+    #: fp32, bf16 or fp16: what the networks' convolutions and matrix products compute in (autocast).
+    precision: str
+    #: Images lie in memory pixel by pixel, as fast convolutions want them.
+    channels_last: bool
+    #: One kernel for Adam over all weights.
+    fused: bool
+    #: torch.compile of the networks.
+    compile: bool
+    #: Activations of a block are computed again on the way back instead of kept.
+    recompute: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the run's log."""
+        return dataclasses.asdict(self)
+
+    def apply(self, *models: MatchingModel) -> None:
+        """Prepare models for training with these levers, in place: their weights and results stay the same.
+
+        Raises:
+            ConfigError: for `recompute`, where a network does not know its blocks.
+        """
+        for model in models:
+            if self.channels_last and not isinstance(model.network, OwnNetwork):  # whose code may want contiguity
+                model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if self.recompute:
+                model.network.recompute_activations()
+            if self.compile:
+                model.network.compile()
+
+
+def choose_levers(config: LoopConfig, device: torch.device) -> Levers:
+    """The levers of a configuration on a device.
+
+    None and 'auto' become: bf16 on accelerators that compute in it, else fp32; channels last and fused Adam everywhere;
+    compilation and recomputation nowhere, since they cost minutes at the start and a third of the speed.
+    """
+    accelerator = device.type == "cuda"
+    precision = config.precision
+    if precision == "auto":
+        precision = "bf16" if accelerator and torch.cuda.is_bf16_supported() else "fp32"
+    return Levers(
+        precision=precision,
+        channels_last=config.channels_last is not False,
+        fused=config.fused is not False,
+        compile=bool(config.compile),
+        recompute=bool(config.recompute),
+    )

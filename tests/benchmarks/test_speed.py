@@ -1,0 +1,78 @@
+"""The speed benchmark in miniature: workers take turns, the published script is run as it is, tables add up."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.speed import __main__ as speed  # noqa: E402
+from benchmarks.speed.worker import Worker  # noqa: E402
+
+#: A stranger's training script with the published one's name and the imports that get stand-ins.
+SCRIPT = """
+import sys, torch
+from torchvision import datasets, transforms
+from tqdm import trange
+from cleanfid import fid
+print("talks on its standard output")
+data = datasets.CIFAR10(root="./data", train=True, transform=transforms.Compose([transforms.ToTensor()]))
+with trange(0, 100, dynamic_ncols=True) as bar:
+    for step in bar:
+        open(sys.argv[sys.argv.index("--output_dir") + 1] + "/../steps", "a").write(f"{step} {len(data)}\\n")
+"""
+
+
+def test_the_published_script_is_stopped_between_its_updates(tmp_path: Path) -> None:
+    (tmp_path / "train_distil.py").write_text(
+        SCRIPT.replace('sys.argv[sys.argv.index("--output_dir") + 1] + "/..', f'"{tmp_path}" + "')
+    )
+    worker = Worker("theirs", "benchmarks.speed.peer", [str(tmp_path), "checkpoint", "4"], 1)
+    answers = [worker.block() for _ in range(2)]
+    worker.quit()
+    assert (tmp_path / "steps").read_text().split("\n")[:-1] == [f"{i} 2048" for i in range(12)]
+    assert all(a["seconds"] > 0 and a["peak_bytes"] > 2**20 for a in answers)
+
+
+def test_a_worker_that_dies_is_named(tmp_path: Path) -> None:
+    worker = Worker("theirs", "benchmarks.speed.peer", [str(tmp_path), "checkpoint", "4"], 1)
+    with pytest.raises(RuntimeError, match=r"worker 'theirs' ended with code 1"):
+        worker.block()
+
+
+def test_the_tables_in_miniature(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(speed, "growth", lambda options, deadline: [])
+    size = ["--channels", "8", "16", "--side", "8", "--batch", "4", "--rounds", "1"]
+    results = speed.main([*size, "--levers", "ours", "equal batches", "--out", str(tmp_path / "speed.json")])
+    assert json.loads((tmp_path / "speed.json").read_text()) == results
+    ours, equal = results["updates"]
+    assert ours["images_per_second"] == pytest.approx(24 / ours["seconds"])
+    assert 0 < ours["outside the networks"] < 1 and ours["rounds"] == equal["rounds"] == 1
+    (row,) = results["roofline"]
+    assert 0 < row["share"] < 2 and row["flop/s"] == pytest.approx(row["flops"] / ours["seconds"])
+    assert results["sampling"]["teacher, 50 Euler steps"] < results["sampling"]["one step"]
+    assert "| ours |" in capsys.readouterr().out
+
+
+def test_what_does_not_fit_into_the_time_is_left_out() -> None:
+    class Slow:
+        name, answers = "slow", []
+
+        def block(self):
+            self.answers.append({"seconds": 50.0, "processor_seconds": 50.0, "peak_bytes": 1})
+
+    (row,) = speed.contest([Slow()], 3, speed.Deadline(0.5))  # half a minute is left, a block takes fifty seconds
+    assert row["rounds"] == 1 and row["seconds"] == 50.0
+    (grown, *_) = speed.growth(None, speed.Deadline(0))
+    assert grown["seconds"] is None
+
+
+def test_a_gpu_is_asked_for_in_vain(capsys) -> None:
+    with pytest.raises(SystemExit):
+        speed.main(["--gpu"])
+    assert "torch sees no CUDA device" in capsys.readouterr().err

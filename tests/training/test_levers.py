@@ -1,0 +1,159 @@
+"""No lever changes results: what should be the same to the bit is, and the rest lies within a stated tolerance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import small_teacher
+
+from realuid.data import Dataset
+from realuid.errors import ConfigError
+from realuid.models import MatchingModel, NetworkConfig, OwnNetwork, SongUNet, build_network
+from realuid.paths import make_path
+from realuid.training import DistillConfig, DistillTask, TeacherConfig, distill_teacher, train_teacher
+from realuid.training.accelerate import make_accelerator
+from realuid.training.levers import Levers, choose_levers
+
+CPU = torch.device("cpu")
+OFF = {"precision": "fp32", "channels_last": False, "fused": False, "compile": False, "recompute": False}
+
+
+def noise(shape=(1, 8, 8)) -> Dataset:
+    values = torch.randint(0, 256, (50, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return Dataset(values, name="noise")
+
+
+def attentive() -> MatchingModel:
+    """A U-Net with attention, and channels enough for fast kernels to be chosen."""
+    torch.manual_seed(0)
+    config = NetworkConfig(channels=(16, 32), blocks=1, attention_at=(4,), head_channels=16)
+    return MatchingModel(build_network(config, (3, 8, 8)), make_path("linear"))
+
+
+def after_two_updates(teacher: MatchingModel, **levers) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gradients of both players in the first update, and their weights after the second."""
+    settings = {"batch": 16, "fake_updates": 1, "alpha": 0.92, "beta": 0.94, "device": "cpu", **OFF, **levers}
+    config = DistillConfig(**settings)
+    task = DistillTask(teacher, noise(teacher.shape), config, make_accelerator(config))
+    task.update(0)
+    learning = [p for player in task.players for p in player.parameters]
+    gradients = torch.cat([p.grad.flatten() for p in learning])
+    task.update(1)
+    return gradients, torch.cat([p.detach().flatten() for p in learning])
+
+
+def difference(teacher: MatchingModel, **levers) -> float:
+    """Largest difference of a gradient between levers and none, relative to the largest gradient."""
+    plain, pulled = after_two_updates(teacher)[0], after_two_updates(teacher, **levers)[0]
+    assert len(plain) == len(pulled) and plain.isfinite().all() and plain.abs().max() > 1e-3
+    return ((plain - pulled).abs().max() / plain.abs().max()).item()
+
+
+def difference_in_the_end(teacher: MatchingModel, **levers) -> float:
+    """Largest difference of a weight after two updates in float64, where rounding cannot hide behind Adam's signs."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        plain, pulled = (after_two_updates(teacher.double(), **pull)[1] for pull in ({}, levers))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert plain.dtype == torch.float64
+    return (plain - pulled).abs().max().item()
+
+
+def test_recomputed_activations_change_no_bit() -> None:
+    plain, pulled = after_two_updates(attentive()), after_two_updates(attentive(), recompute=True)
+    assert all(torch.equal(a, b) for a, b in zip(plain, pulled, strict=True))
+
+
+def test_recomputed_activations_change_no_bit_of_edms_networks() -> None:
+    torch.manual_seed(0)
+    network = SongUNet(8, 1, 1, model_channels=8, channel_mult=[1, 2], num_blocks=1, attn_resolutions=[4])
+    assert difference(MatchingModel(network, make_path("linear")), recompute=True) == 0.0
+
+
+def test_recomputing_keeps_less() -> None:
+    kept = []
+    for recompute in (False, True):
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, s=sizes: s.append(t.nbytes) or t, lambda t: t):
+            after_two_updates(attentive(), recompute=recompute)
+        kept.append(sum(sizes))
+    assert kept[1] < 0.6 * kept[0]
+
+
+def test_memory_layout_changes_the_order_of_sums_only() -> None:
+    assert difference(attentive(), channels_last=True) < 1e-5
+    assert difference_in_the_end(attentive(), channels_last=True) < 1e-12
+
+
+def test_one_adam_kernel_changes_rounding_only() -> None:
+    assert difference_in_the_end(attentive(), fused=True) < 1e-12
+
+
+def test_bf16_stays_within_its_precision() -> None:
+    """Gradients within a few units of its eight bits."""
+    assert 1e-6 < difference(attentive(), precision="bf16") < 0.05
+
+
+def test_compiled_networks_change_rounding_only() -> None:
+    assert difference(attentive(), compile=True) < 1e-5
+
+
+def test_all_levers_together() -> None:
+    assert difference_in_the_end(attentive(), channels_last=True, fused=True, recompute=True) < 1e-12
+
+
+def test_what_is_left_open_is_decided_by_the_device() -> None:
+    expected = Levers(precision="fp32", channels_last=True, fused=True, compile=False, recompute=False)
+    assert choose_levers(DistillConfig(), CPU) == expected
+    off = choose_levers(DistillConfig(**OFF), CPU)
+    assert off.to_dict() == OFF
+
+
+def test_an_accelerator_computes_in_bf16(monkeypatch) -> None:
+    for supported, precision in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported: supported)
+        assert choose_levers(DistillConfig(), torch.device("cuda")).precision == precision
+    assert choose_levers(DistillConfig(precision="fp16"), torch.device("cuda")).precision == "fp16"
+
+
+def test_the_levers_of_a_run_are_in_its_folder(tmp_path: Path) -> None:
+    config = DistillConfig(updates=1, batch=4, fake_updates=1, device="cpu", recompute=True)
+    distill_teacher(small_teacher(), noise(), config, tmp_path / "s")
+    machine = json.loads((tmp_path / "s" / "machine.json").read_text())
+    assert machine["levers"] == {**OFF, "channels_last": True, "fused": True, "recompute": True}
+    assert (machine["device"], machine["processes"]) == ("cpu", 1) and machine["threads"] >= 1
+    train_teacher(small_teacher(), noise(), TeacherConfig(updates=1, batch=4, device="cpu"), tmp_path / "t")
+    assert json.loads((tmp_path / "t" / "machine.json").read_text())["levers"]["recompute"] is False
+
+
+def test_a_network_of_ones_own_keeps_its_layout_and_says_that_it_cannot_recompute() -> None:
+    own = MatchingModel(OwnNetwork(Viewing(), (1, 8, 8)), make_path("linear"))
+    assert after_two_updates(own, channels_last=True)[0].isfinite().all()
+    with pytest.raises(ConfigError, match=r"OwnNetwork cannot recompute its activations.*smaller micro_batch"):
+        after_two_updates(own, recompute=True)
+
+
+@pytest.mark.parametrize("plugin", ["FSDP", "DEEPSPEED"])
+def test_what_splits_the_weights_is_refused(plugin: str, monkeypatch) -> None:
+    from accelerate import Accelerator, DistributedType
+
+    kind = DistributedType[plugin]
+    monkeypatch.setattr(Accelerator, "distributed_type", property(lambda self: kind))
+    with pytest.raises(ConfigError, match=rf"accelerate was told to use {kind.value}.*torchrun.*--recompute"):
+        make_accelerator(DistillConfig(device="cpu"))
+
+
+class Viewing(torch.nn.Module):
+    """Code that only works on contiguous images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inlet, self.outlet = torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Conv2d(4, 1, 3, padding=1)
+
+    def forward(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        h = self.inlet(x)
+        return self.outlet((h.view(len(h), -1) * time.view(-1, 1)).view(h.shape))
