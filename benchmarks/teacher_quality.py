@@ -17,7 +17,7 @@ import tyro
 from realuid.data import Dataset, load_dataset, to_uint8
 from realuid.metrics import Evaluator, make_extractor
 from realuid.metrics.features import Classifier, train_classifier
-from realuid.recipes.run import fd_between_halves
+from realuid.recipes.measure import fd_between_halves
 from realuid.sampling import balanced_labels, generate
 from realuid.teachers import load_model
 

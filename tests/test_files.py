@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from realuid.files import atomic_file, atomic_folder, damage, repair, sha256, write_checksums, write_json
+from realuid.files import atomic_file, atomic_folder, damage, repair, sha256, to_json, write_checksums, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -103,3 +103,9 @@ def test_a_replace_that_is_interrupted_keeps_the_old_folder(tmp_path, monkeypatc
         (folder / "weights").write_text("new")
     assert (target / "weights").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_json_is_valid_whatever_the_numbers_are() -> None:
+    """Python's own writes Infinity and NaN, which RFC 8259 does not know."""
+    values = {"norm": float("inf"), "by_time": [0.5, float("nan")], "pair": (1, -float("inf")), "name": "NaN"}
+    assert to_json(values) == '{"norm": null, "by_time": [0.5, null], "pair": [1, null], "name": "NaN"}'

@@ -11,13 +11,13 @@ from torch import Tensor
 from realuid.data import Dataset, load_dataset
 from realuid.exports import Export, ExportOptions, FormatName, export_student, load_any
 from realuid.models import Generator, MatchingModel, NetworkConfig
-from realuid.recipes import DataConfig, EvaluateConfig, PathConfig, Recipe
-from realuid.recipes.run import Measurement, make_evaluator, measure, new_teacher
+from realuid.recipes import EvaluateConfig, PathConfig, Recipe, load_recipe
+from realuid.recipes.measure import Measurement, make_evaluator, measure
+from realuid.recipes.run import recipe_of_run, refuse_existing, run_student, run_teacher
 from realuid.sampling import OneStep, generate
 from realuid.teachers import load_generator, load_model, load_teacher
 from realuid.teachers.check import check_teacher, require_sound
-from realuid.training import DistillConfig, TeacherConfig, distill_teacher, fine_tuning, load_start, train_teacher
-from realuid.training.config import to_dict
+from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
 from realuid.training.distill import check_fits
 
 
@@ -29,62 +29,82 @@ def train(
     data: Dataset | str,
     out: str | Path = "runs/teacher",
     *,
-    path: str | PathConfig = "linear",
+    recipe: str | None = None,
+    path: str | PathConfig | None = None,
     network: NetworkConfig | None = None,
     config: TeacherConfig | None = None,
-    conditional: bool = False,
+    conditional: bool | None = None,
+    evaluate: EvaluateConfig | None = None,
+    resume: bool = False,
 ) -> MatchingModel:
-    """Train a teacher.
+    """Train a teacher, as `realuid train` does.
 
     Args:
         data: a data set, or what `load_dataset` takes.
         out: folder of the run.
-        path: name of the path, see `realuid.paths.PATHS`, or more: its settings, prediction and preconditioning.
-        network: architecture; by default the paper's CIFAR-10 network.
+        recipe: what settings are taken from that are not passed: a name, or a YAML file. None: the linear path and the
+            defaults of `NetworkConfig` and `TeacherConfig`.
+        path: name of the path, see `realuid.paths.PATHS`, or its settings, too.
+        network: architecture.
         config: training settings.
         conditional: use the data's class labels.
+        evaluate: how quick FDs are measured on the way (with `config.evaluate_every`).
+        resume: continue the run in `out`, with the settings it was started with.
 
     Returns:
         the trained teacher, with averaged weights.
+
+    Raises:
+        ConfigError: where `out` holds a run already.
     """
-    recipe = Recipe(
-        data=DataConfig(conditional=conditional),
-        network=network or NetworkConfig(),
-        path=PathConfig(path) if isinstance(path, str) else path,
-        teacher=config or TeacherConfig(),
+    out, source, data = Path(out), data if isinstance(data, str) else data.name, _data(data)
+    base = _recipe(recipe, source, out, resume)
+    chosen = dataclasses.replace(
+        base,
+        data=base.data if conditional is None else dataclasses.replace(base.data, conditional=conditional),
+        path=PathConfig(path) if isinstance(path, str) else path or base.path,
+        network=network or base.network,
+        teacher=config or base.teacher,
+        evaluate=evaluate or base.evaluate,
     )
-    data = _data(data)
-    return train_teacher(new_teacher(recipe, data), data, recipe.teacher, out)
+    return run_teacher(chosen, out, resume=resume, data=data)
 
 
 def distill(
     teacher: MatchingModel | str | Path,
     data: Dataset | str,
     *,
-    alpha: float = 1.0,
-    beta: float = 1.0,
+    alpha: float | None = None,
+    beta: float | None = None,
     out: str | Path = "runs/student",
+    recipe: str | None = None,
     config: DistillConfig | None = None,
     start: Generator | MatchingModel | str | Path | None = None,
     start_ema: float | None = None,
     fake: MatchingModel | None = None,
     trust_teacher: bool = False,
+    evaluate: EvaluateConfig | None = None,
+    resume: bool = False,
 ) -> Generator:
-    """Distil a teacher into a one-step generator by RealUID.
+    """Distil a teacher into a one-step generator by RealUID, as `realuid distill` does.
 
     Args:
         teacher: a model, or what `load_teacher` takes.
         data: real data, or what `load_dataset` takes.
-        alpha, beta: the loss's coefficients; 1, 1 uses no real data.
+        alpha, beta: the loss's coefficients, in place of those of `config`; 1, 1 uses no real data.
         out: folder of the run.
-        config: all other settings (its alpha and beta are replaced).
+        recipe: what settings are taken from that are not passed: a name, or a YAML file.
+        config: all settings of the distillation.
         start: fine-tune this distilled generator instead of distilling from scratch; or a model to make one of.
         start_ema: which average of its weights, where `start` is a run's folder; None takes the best.
         fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
         trust_teacher: go on even if the teacher denoises the data worse than trivially (see `check_teacher`).
+        evaluate: how quick FDs are measured on the way (with `config.evaluate_every`).
+        resume: continue the run in `out`, with the settings it was started with.
 
     Raises:
         CheckpointError: for such a teacher, with the likely cause.
+        ConfigError: where `out` holds a run already.
 
     Returns:
         the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
@@ -92,19 +112,20 @@ def distill(
     """
     model = teacher if isinstance(teacher, MatchingModel) else load_teacher(teacher)
     begin = load_start(start, start_ema) if isinstance(start, str | Path) else start
+    out, source, data = Path(out), data if isinstance(data, str) else data.name, _data(data)
+    base = _recipe(recipe, source, out, resume)
     if config is None:
-        config = fine_tuning(DistillConfig()) if isinstance(begin, Generator) else DistillConfig()
+        config = fine_tuning(base.distill) if isinstance(begin, Generator) and not resume else base.distill
+    alpha, beta = config.alpha if alpha is None else alpha, config.beta if beta is None else beta
     config = dataclasses.replace(config, alpha=alpha, beta=beta)
-    source, data = data, _data(data)
     check_fits(model, data)
-    if not trust_teacher:
+    if not (trust_teacher or resume):
         require_sound(model, data)
-    about = {
-        "data": source if isinstance(source, str) else source.name,
-        "teacher": _name(teacher),
-        "distillation": to_dict(config),
-    }
-    return distill_teacher(model, data, config, out, start=begin, fake=fake, about=about)
+    base = dataclasses.replace(base, evaluate=evaluate or base.evaluate)
+    name = _name(teacher)
+    return run_student(
+        base, model, out, config=config, start=begin, fake=fake, resume=resume, teacher_name=name, data=data
+    )
 
 
 def _name(teacher: MatchingModel | str | Path) -> str:
@@ -112,6 +133,15 @@ def _name(teacher: MatchingModel | str | Path) -> str:
     if not isinstance(teacher, MatchingModel):
         return str(teacher)
     return teacher.origin or str(teacher.network.settings.get("function", type(teacher.network).__name__))
+
+
+def _recipe(name: str | None, source: str, out: Path, resume: bool) -> Recipe:
+    """The settings of a run: those it was started with, a recipe's, or the defaults; an error where `out` is taken."""
+    refuse_existing(out, resume)
+    if resume:
+        return recipe_of_run(out)
+    base = Recipe() if name is None else load_recipe(name)
+    return dataclasses.replace(base, data=dataclasses.replace(base.data, source=source))
 
 
 def sample(

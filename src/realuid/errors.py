@@ -31,7 +31,7 @@ class ExportError(RealUIDError):
 
 
 class NonFiniteError(RealUIDError):
-    """A loss or a gradient became infinite or NaN; training stopped before anything of it was saved."""
+    """A loss, a gradient or a sample is infinite or NaN; nothing of it was saved."""
 
 
 def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> str:

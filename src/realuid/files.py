@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -85,10 +86,23 @@ def repair(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def to_json(value: Any, indent: int | None = None) -> str:
+    """JSON that every reader takes: what is infinite or no number becomes null."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically, indented, keys in the order given."""
+    """Write `to_json` atomically, indented, keys in the order given."""
     with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
+        temporary.write_text(to_json(value, indent=2) + "\n")
 
 
 def sha256(path: Path) -> str:
@@ -106,8 +120,8 @@ def write_checksums(folder: Path) -> None:
 def damage(folder: Path) -> str | None:
     """What is wrong with a folder written with checksums, or None if it is whole."""
     try:
-        sums = json.loads((folder / CHECKSUMS).read_text())
-    except (OSError, ValueError):
+        sums = dict(json.loads((folder / CHECKSUMS).read_text()))
+    except (OSError, ValueError, TypeError):
         return f"{CHECKSUMS} is missing or unreadable"
     for name, expected in sums.items():
         path = folder / name

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -16,3 +18,15 @@ def mix(*parts: int | str) -> int:
 def stream(*parts: int | str, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator seeded by `mix(*parts)`, for instance stream(seed, "fake", update)."""
     return torch.Generator(device=device).manual_seed(mix(*parts))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's global streams start from a seed inside a `with` block, and are as before after it.
+
+    For what draws from nothing else: new networks, dropout.
+    """
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield

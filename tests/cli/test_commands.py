@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from PIL import Image
 
 from realuid.cli.main import COMMANDS, main
 from realuid.data import load_dataset
+from realuid.data.writers import write_samples
 from realuid.metrics import features, train_classifier
 from realuid.models import Generator, from_pretrained, save_pretrained
+from realuid.models.saving import read_config
 from realuid.recipes import load_recipe
 from realuid.sampling import generate
 
@@ -71,6 +74,21 @@ def test_demo_makes_models_figures_and_a_report(capsys, tmp_path: Path, recipe: 
     assert (out / "real-data" / "best" / "config.json").is_file() and (out / "report.html").is_file()
 
 
+def test_a_demo_goes_on_where_it_stopped(tmp_path: Path, recipe: Path) -> None:
+    out = tmp_path / "demo"
+    realuid("demo", recipe, "--out", out)
+    first = json.loads((out / "results.json").read_text())
+    made = {name: (out / name / "model" / "config.json").stat().st_mtime_ns for name in ("teacher", "data-free")}
+    shutil.rmtree(out / "real-data" / "model")
+    realuid("demo", "--resume", "--out", out)
+    again = json.loads((out / "results.json").read_text())
+    assert {name: (out / name / "model" / "config.json").stat().st_mtime_ns for name in made} == made
+    assert [s["fd"] for s in again["students"]] == [s["fd"] for s in first["students"]]
+    assert again["students"][0]["train_seconds"] == first["students"][0]["train_seconds"]
+    realuid("demo", recipe, "--evaluate.samples", 41, "--out", out)  # and without --resume everything is made anew
+    assert all((out / name / "model" / "config.json").stat().st_mtime_ns > made[name] for name in made)
+
+
 def test_train_writes_a_run_with_its_resolved_recipe(tmp_path: Path, recipe: Path) -> None:
     out = tmp_path / "run"
     changes = ("--lr", "1e-3", "--network.channels", "8", "8", "--path.name", "trigonometric")
@@ -109,6 +127,33 @@ def test_distill_makes_a_generator_and_resumes_with_its_teacher(tmp_path: Path, 
     assert all(torch.equal(before[k], after[k]) for k in before)
 
 
+def test_a_run_resumes_from_another_folder_as_what_it_was(tmp_path, recipe, model, monkeypatch) -> None:
+    """Fine-tuned, on data in a folder of a relative name, with a teacher that is one of several in a file."""
+    asked: list[tuple[str, str | None]] = []
+
+    def load(source, key=None):
+        asked.append((str(source), key))
+        return from_pretrained(model)
+
+    monkeypatch.setattr("realuid.cli.distill.load_teacher", load)
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write_samples([torch.rand(40, 1, 8, 8) * 2 - 1], Path("images"))
+    start = save_pretrained(Generator(small_teacher()), tmp_path / "start")
+    words = ("--teacher", "file", "--key", "raw", "--data.source", "images", "--start", start, "--trust-teacher")
+    realuid("distill", recipe, *words, "--out", tmp_path / "run")
+    about, weights = read_config(tmp_path / "run" / "model"), from_pretrained(tmp_path / "run" / "model").state_dict()
+    assert about["start"]["student"] == str(start) and about["teacher_key"] == "raw"
+    for gone in ("model", "checkpoints/0000004"):
+        shutil.rmtree(tmp_path / "run" / gone)
+    monkeypatch.chdir(tmp_path / "there")
+    realuid("distill", "--resume", "--out", tmp_path / "run")
+    assert asked == [("file", "raw")] * 2  # no file of the working folder: an id of the hub
+    assert read_config(tmp_path / "run" / "model") == about
+    assert all(torch.equal(v, weights[k]) for k, v in from_pretrained(tmp_path / "run" / "model").state_dict().items())
+
+
 def test_a_run_finds_its_teacher_from_another_folder(tmp_path: Path, recipe: Path, model: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     realuid("distill", recipe, "--teacher", model.name, "--trust-teacher", "--out", "student")
@@ -128,9 +173,8 @@ def test_dry_run_prints_the_settings_and_writes_nothing(capsys, tmp_path, recipe
     assert not (tmp_path / "run").exists()
     settings, _, estimates = said.partition("parameters: ")
     assert yaml.safe_load(settings)["teacher"]["updates"] == 6
-    if command != "demo":
-        parameters = sum(p.numel() for p in small_teacher().parameters())
-        assert estimates.startswith(f"{parameters:,} a network") and "GiB" in estimates and "min" in estimates
+    parameters = sum(p.numel() for p in small_teacher().parameters())
+    assert estimates.startswith(f"{parameters:,} a network") and "GiB" in estimates and "min" in estimates
 
 
 def test_samples_as_png_zip_and_folder_are_the_same_images(tmp_path: Path, model: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -148,6 +149,14 @@ def test_resuming_nothing(capsys, tmp_path) -> None:
     check(capsys, tmp_path / "run", "distill", "--resume", "--out", tmp_path / "run", says=("nothing to resume",))
 
 
+@pytest.mark.parametrize("command", ["train", "distill", "demo"])
+def test_settings_of_a_resumed_run_cannot_be_changed(capsys, tmp_path, command) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "teacher.txt").write_text("somewhere\n")
+    words = (command, "--resume", "--data.source=toy:moons", "--out", tmp_path / "run")
+    check(capsys, None, *words, says=("--data.source with --resume", "started with"))
+
+
 def test_a_run_is_not_overwritten(capsys, tmp_path) -> None:
     (tmp_path / "run" / "checkpoints" / "0000000").mkdir(parents=True)
     check(capsys, None, "train", "--out", tmp_path / "run", says=("already holds a run", "--resume"))
@@ -156,14 +165,51 @@ def test_a_run_is_not_overwritten(capsys, tmp_path) -> None:
 def test_bad_numbers(capsys, tmp_path, model) -> None:
     check(capsys, None, "sample", model, "--count", "0", says=("count = 0", "at least 1"))
     check(capsys, None, "sample", model, "--steps", "0", says=("steps = 0",))
+    check(capsys, None, "sample", model, "--seed", "-1", says=("seed = -1: allowed are 0 to 2^64 - 1",))
+    check(capsys, None, "sample", model, "--seed", str(2**64), says=(f"seed = {2**64}",))
+    for command, *rest in (("sample",), ("evaluate",), ("check-teacher",), ("restore", "images", "out")):
+        words = (command, model, *rest, "--device", "banana")
+        check(capsys, None, *words, says=("unknown device 'banana'", "auto, cpu, cuda"))
     check(capsys, None, "sample", model, "--sampler", "eulr", says=("Did you mean 'euler'?",))
     check(capsys, None, "sample", model, "--classes", "3", says=("not conditional",))
+
+
+@pytest.mark.parametrize("data", [None, {"sauce": "digits"}, ["digits"]])
+def test_a_model_that_does_not_say_its_data_is_not_measured_on_digits(capsys, tmp_path, data) -> None:
+    model = save_pretrained(small_teacher(), tmp_path / "silent", **({} if data is None else {"data": data}))
+    check(capsys, None, "evaluate", model, says=("does not say what it was trained on", "--data.source"))
 
 
 def test_an_unknown_option_exits_with_2(capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["train", "demo", "--learning-rate", "1"])
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(("command", "resumable"), [("train", True), ("info", False)])
+def test_an_interruption_promises_no_more_than_there_is(capsys, monkeypatch, command, resumable) -> None:
+    def interrupt(arguments) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"realuid.cli.{command}.run", interrupt)
+    assert main([command]) == 130
+    assert ("--resume" in capsys.readouterr().err) == resumable
+
+
+def test_what_nobody_foresaw_is_one_line_and_a_file(capsys, tmp_path, monkeypatch) -> None:
+    def fail(arguments) -> None:
+        raise KeyError("nobody\nforesaw this")
+
+    monkeypatch.setattr("realuid.cli.info.run", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert main(["info"]) == 1
+    said = capsys.readouterr().err
+    (log,) = tmp_path.iterdir()
+    assert said == f"realuid: unexpected error: KeyError: 'nobody\\nforesaw this' (traceback: {log})\n"
+    assert "in fail" in log.read_text()
+    monkeypatch.setenv("REALUID_DEBUG", "1")
+    main(["info"])
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
 def test_damaged_weights(capsys, tmp_path, model) -> None:
@@ -173,7 +219,7 @@ def test_damaged_weights(capsys, tmp_path, model) -> None:
 
 
 def test_settings_of_dataclasses_are_checked_on_the_command_line(capsys, tmp_path) -> None:
-    check(capsys, tmp_path / "r", "train", "--lr", "-1", "--out", tmp_path / "r", says=("lr = -1.0", "positive"))
+    check(capsys, tmp_path / "r", "train", "--lr", "-1", "--out", tmp_path / "r", says=("lr = -1.0", "(0, inf)"))
     check(capsys, tmp_path / "r", "train", "--updates", "0", "--out", tmp_path / "r", says=("updates = 0",))
     if not torch.cuda.is_available():
         check(capsys, tmp_path / "r", "train", "--device", "cuda", "--out", tmp_path / "r", says=("no CUDA device",))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from realuid.data import Order, load_dataset, random_flip, to_float, to_uint8
-from realuid.errors import DataError
+from realuid.data import Dataset, Order, load_dataset, random_flip, to_float, to_uint8
+from realuid.errors import DataError, NonFiniteError
 
 
 def test_uint8_and_float_are_inverse_to_each_other() -> None:
@@ -13,6 +13,25 @@ def test_uint8_and_float_are_inverse_to_each_other() -> None:
     x = to_float(levels)
     assert x.min() == -1 and x.max() == 1
     assert torch.equal(to_uint8(x), levels)
+
+
+@pytest.mark.parametrize(("free", "moved"), [(1000, True), (999, False)])
+def test_data_that_would_fill_the_device_stays_where_it_is(free: int, moved: bool, monkeypatch) -> None:
+    """500 bytes of images; a stand-in for CUDA, whose memory is what it says."""
+    data = Dataset(torch.zeros(5, 1, 10, 10, dtype=torch.uint8))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**6))
+    monkeypatch.setattr(Dataset, "to", lambda self, device: (self, device))
+    device = torch.device("cuda")
+    assert data.near(device) == ((data, device) if moved else data)
+    assert data.near(torch.device("cpu")) == (data, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_to_uint8_refuses_what_is_no_image(value: float) -> None:
+    x = torch.zeros(5, 1, 2, 2)
+    x[1, 0, 0, 0] = x[4, 0, 1, 1] = value
+    with pytest.raises(NonFiniteError, match="2 of 5 samples hold NaN or infinite"):
+        to_uint8(x)
 
 
 def test_to_uint8_rounds_to_nearest_and_clamps() -> None:

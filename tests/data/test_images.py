@@ -91,6 +91,9 @@ def test_mistakes_name_the_file_and_what_to_do(tmp_path: Path, pixels: np.ndarra
         load_dataset("nowhere")
     with pytest.raises(DataError, match="channels = 2: allowed are 1"):
         load_dataset("digits", channels=2)
+    for resolution in (0, -8):
+        with pytest.raises(DataError, match=f"resolution = {resolution}: allowed are positive"):
+            load_dataset("digits", resolution=resolution)
     with pytest.raises(DataError, match="has 1 channel"):
         load_dataset("digits", channels=3)
 
@@ -100,6 +103,69 @@ def test_a_label_for_every_image_or_an_error(tmp_path: Path, pixels: np.ndarray)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("00000/zzz.png", png(pixels[0]))
     with pytest.raises(DataError, match=r"no label for '00000/zzz.png'"):
+        load_dataset(str(path))
+
+
+@pytest.mark.parametrize("label", [-1, 1.5, 10**9, "cat", None, [0]])
+def test_labels_are_classes_counted_from_zero(tmp_path: Path, pixels: np.ndarray, label: object) -> None:
+    (tmp_path / "a.png").write_bytes(png(pixels[0]))
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": [["a.png", label]]}))
+    with pytest.raises(DataError, match=r"^dataset.json of '.*' (has labels from|is not)"):
+        load_dataset(str(tmp_path))
+
+
+def test_photographs_are_turned_as_their_camera_says(tmp_path: Path, pixels: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: to be turned clockwise by a quarter
+    Image.fromarray(pixels[0]).save(tmp_path / "a.png", exif=exif)
+    values = load_dataset(str(tmp_path)).values
+    assert np.array_equal(values[0].permute(1, 2, 0).numpy(), np.rot90(pixels[0], -1))
+
+
+def test_sixteen_bit_grey_keeps_its_range(tmp_path: Path) -> None:
+    levels = np.array([[0, 255, 256, 32768, 65535]], dtype=np.uint16)
+    (tmp_path / "a.png").write_bytes(png(levels))
+    assert load_dataset(str(tmp_path)).values.flatten().tolist() == [0, 0, 1, 128, 255]
+
+
+@pytest.mark.parametrize("cut", [20, 40, 60])
+def test_a_damaged_image_is_named(tmp_path: Path, pixels: np.ndarray, cut: int) -> None:
+    content = bytearray(png(pixels[0]))
+    content[cut : cut + 8] = b"\xff" * 8
+    (tmp_path / "a.png").write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"'a.png' is not an image"):
+        load_dataset(str(tmp_path))
+
+
+def test_an_image_too_large_to_be_one_is_named(tmp_path: Path, pixels: np.ndarray, monkeypatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # Pillow's guard against decompression bombs
+    (tmp_path / "a.png").write_bytes(png(pixels[0]))
+    with pytest.raises(DataError, match=r"'a.png' is not an image"):
+        load_dataset(str(tmp_path))
+
+
+def test_what_operating_systems_leave_behind_is_no_image(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = write_zip(tmp_path / "a.zip", pixels)
+    left = ("__MACOSX/00000/._img00000000.png", "00000/.DS_Store", "Thumbs.db", "00000/desktop.ini", ".git/HEAD")
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in left:
+            archive.writestr(name, b"no image")
+        archive.extractall(tmp_path / "folder")
+    assert len(load_dataset(str(path))) == len(load_dataset(str(tmp_path / "folder"))) == 6
+
+
+def test_damage_within_a_zip_and_encryption_are_named(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", bytes(1000))
+    whole = path.read_bytes()
+    start = whole.index(b"a.png") + 5
+    path.write_bytes(whole[:start] + b"\xff" + whole[start + 1 :])  # the first byte of the compressed stream
+    with pytest.raises(DataError, match=r"a.zip' is not a whole zip file"):
+        load_dataset(str(path))
+    entry = whole.index(b"PK\1\2") + 8  # general purpose flags of the only file, in the directory and before it
+    path.write_bytes(whole[:6] + b"\1" + whole[7:entry] + b"\1" + whole[entry + 1 :])
+    with pytest.raises(DataError, match=r"a.zip' is not a whole zip file \(.*encrypted"):
         load_dataset(str(path))
 
 
@@ -127,3 +193,7 @@ def test_hugging_face_data_saved_to_disk(tmp_path: Path, pixels: np.ndarray) -> 
     data = load_dataset(f"hf:{tmp_path / 'hf'}")
     assert np.array_equal(data.values.permute(0, 2, 3, 1).numpy(), pixels)
     assert data.labels.tolist() == [0, 1, 0, 1, 0, 1] and data.classes == ("a", "b")
+    rows["label"][3] = -1  # how test splits without labels come
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "test"))
+    with pytest.raises(DataError, match=r"/test' has samples without a label"):
+        load_dataset(f"hf:{tmp_path / 'test'}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import diffusers_folders
@@ -14,8 +15,14 @@ from diffusers import DDPMScheduler
 from realuid import api
 from realuid.cli.main import main
 from realuid.models import save_pretrained
+from realuid.recipes import Recipe, load_recipe
 
 README = Path(__file__).parents[2] / "README.md"
+
+
+def short_recipe(name: str) -> Recipe:
+    recipe = load_recipe(name)
+    return replace(recipe, distill=replace(recipe.distill, updates=2, batch=16, fake_updates=1, evaluate_every=0))
 
 
 @pytest.fixture
@@ -25,8 +32,7 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "require_sound", lambda teacher, data: None)
     diffusers_folders.save_ddpm(tmp_path / "my-ddpm", diffusers_folders.unet(1), DDPMScheduler())
     save_pretrained(small_teacher(), tmp_path / "runs" / "demo" / "teacher")
-    few = {"updates": 2, "batch": 16, "fake_updates": 1}
-    monkeypatch.setattr(api, "DistillConfig", functools.partial(api.DistillConfig, **few))
+    monkeypatch.setattr(api, "load_recipe", short_recipe)
     monkeypatch.setattr(api, "EvaluateConfig", functools.partial(api.EvaluateConfig, samples=100, seeds=1))
 
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import sys
+import types
+
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
 
 from realuid.data import Dataset
-from realuid.errors import ConfigError
+from realuid.errors import ConfigError, DataError, NonFiniteError
 from realuid.metrics import Classifier, Evaluator, classifier, make_extractor, precision_recall, train_classifier
 from realuid.metrics.features import cache_folder
 
@@ -127,12 +130,55 @@ def test_inception_says_what_is_missing(digits) -> None:
         make_extractor("vgg", digits)
 
 
+def test_statistics_of_other_inception_weights_are_others(digits, tmp_path, monkeypatch) -> None:
+    """A stand-in for torch-fidelity's network, which reads a file of weights as it does."""
+
+    class Network(torch.nn.Linear):
+        def __init__(self, name, features, feature_extractor_weights_path):
+            super().__init__(1, 1)
+            self.load_state_dict(torch.load(feature_extractor_weights_path))
+
+    module = types.ModuleType("torch_fidelity.feature_extractor_inceptionv3")
+    module.FeatureExtractorInceptionV3 = Network
+    monkeypatch.setitem(sys.modules, "torch_fidelity", types.ModuleType("torch_fidelity"))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    keys = []
+    for number, weight in enumerate((1.0, 2.0, 1.0)):
+        path = tmp_path / f"{number}.pth"
+        torch.save({"weight": torch.full((1, 1), weight), "bias": torch.zeros(1)}, path)
+        keys.append(make_extractor("inception", digits, str(path)).key)
+    assert keys[0] == keys[2] != keys[1] and keys[0].startswith("inception-")
+
+
 def test_the_reference_of_sorted_data_is_a_random_part(digits, monkeypatch) -> None:
     monkeypatch.setattr("realuid.metrics.evaluate._KEPT", 300)
     data = digits.subset(torch.argsort(digits.labels, stable=True))
     evaluator = Evaluator(data, classifier(data))
     scores = evaluator.score([data.values[torch.randperm(len(data), generator=torch.Generator().manual_seed(0))]])
     assert abs(scores.kid) < 0.2 and scores.precision > 0.9
+
+
+def test_samples_that_are_not_finite_get_no_score(digits, points) -> None:
+    real, samples = points
+    broken = samples.clone()
+    broken[3, 1] = float("nan")
+    with pytest.raises(NonFiniteError, match="1 of 1200 samples"):
+        Evaluator(Dataset(real, name="points"), make_extractor("classifier", Dataset(real))).score([broken])
+    small = digits.subset(slice(0, 40))
+    evaluator = Evaluator(small, Classifier(small.shape, 10, key="untrained"))
+    with pytest.raises(NonFiniteError, match="8 of 8 samples"):
+        evaluator.score([torch.full((8, 1, 8, 8), float("nan"))])
+
+
+@pytest.mark.parametrize("count", [4, 5])
+def test_five_samples_are_enough_and_four_are_not(count: int) -> None:
+    data = Dataset(torch.randn(count, 2, generator=torch.Generator().manual_seed(0)), name="few")
+    if count == 4:
+        with pytest.raises(DataError, match="'few' has 4 samples"):
+            Evaluator(data, make_extractor("classifier", data))
+    else:
+        scores = Evaluator(data, make_extractor("classifier", data)).score([data.values])
+        assert abs(scores.fd) < 1e-3 and scores.precision == scores.recall == 1
 
 
 def test_damaged_statistics_are_computed_anew(digits) -> None:

@@ -3,7 +3,7 @@ import torch
 from edm_oracles import edm_scales, iddpm_levels, iddpm_scales, ve_scales, vp_scales, vp_sigma
 
 from realuid.errors import ConfigError
-from realuid.models import EDM, IDDPM, VE, VP, MatchingModel, Network
+from realuid.models import EDM, IDDPM, VE, VP, MatchingModel, Network, Plain
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
 from realuid.paths import LinearPath, TrigonometricPath, VEPath
 
@@ -88,3 +88,12 @@ def test_iddpm_counts_its_levels():
     assert levels[0] == pytest.approx(20291, rel=1e-3)  # the figure of the paper, Table 1
     time = IDDPM().scales(VEPath().coefficients(torch.tensor(levels, dtype=torch.float64))).time
     assert time.tolist() == list(range(999, -1, -1))
+
+
+def test_networks_on_the_ve_path_see_unit_variance_unless_told_otherwise():
+    """x_t itself has a standard deviation of sigma, up to 80: Plain would show a network nothing else."""
+    path = VEPath(sigma_data=0.7)
+    assert MatchingModel(_Cubic(), path).preconditioning == EDM(sigma_data=0.7)
+    assert MatchingModel(_Cubic(), path, preconditioning=Plain()).preconditioning == Plain()
+    assert MatchingModel(_Cubic(), path, "noise_prediction").preconditioning == Plain()  # EDM's output is data
+    assert MatchingModel(_Cubic(), LinearPath()).preconditioning == Plain()

@@ -50,7 +50,7 @@ def test_saving_replaces_a_folder_as_a_whole(tmp_path: Path, teacher) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "old.txt").write_text("old")
     save_pretrained(teacher, tmp_path / "m")
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["config.json", "m", "model.safetensors"]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["checksums.json", "config.json", "m", "model.safetensors"]
 
 
 def test_a_failed_save_leaves_the_old_model(tmp_path: Path, teacher) -> None:
@@ -79,6 +79,17 @@ def test_errors_say_what_is_wrong(tmp_path: Path, teacher) -> None:
     (folder / "config.json").write_text('{"format": "something"}')
     with pytest.raises(CheckpointError, match="was not written by realuid"):
         from_pretrained(folder)
+
+
+def test_a_single_bit_that_flipped_is_noticed(tmp_path: Path, teacher) -> None:
+    folder = save_pretrained(teacher, tmp_path / "m")
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    with pytest.raises(CheckpointError, match=r"model.safetensors does not match its checksum\. Copy it again"):
+        from_pretrained(folder)
+    (folder / "checksums.json").unlink()  # on purpose, or a folder of an older version
+    from_pretrained(folder)
 
 
 def test_a_network_of_ones_own_is_refused_with_a_way_out(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_start_is_everything_but_data():
         ("i2sb", {"beta_max": -1}, "beta_max = -1"),
         ("ve_bridge", {"sigma_max": 0}, "sigma_max = 0"),
         ("interpolant", {"gamma": "sqr"}, "Did you mean 'sqrt'"),
-        ("interpolant", {"mean": "cubic"}, "unknown interpolant mean"),
+        ("interpolant", {"mean": "cubic"}, "unknown mean 'cubic'"),
         ("interpolant", {"noise": 0}, "use path 'linear'"),
     ],
 )

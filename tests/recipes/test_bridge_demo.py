@@ -12,7 +12,7 @@ from realuid.cli.demo import results_table
 from realuid.cli.main import main
 from realuid.metrics import train_classifier
 from realuid.recipes import FAMILIES, load_recipe, parse_recipe
-from realuid.recipes.run import run_demo
+from realuid.recipes.demo import run_demo
 
 RECIPE = """
 data: {source: digits, pairs: sr-box-2}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+import torch
 
 from realuid.errors import ConfigError
 from realuid.models import build_network, count_parameters
-from realuid.recipes import Recipe, dump_recipe, load_recipe, parse_recipe, recipe_names
+from realuid.recipes import Recipe, dump_recipe, estimate, load_recipe, parse_recipe, recipe_names
 from realuid.recipes.estimate import describe_student_run, describe_teacher_run
 from realuid.recipes.run import new_teacher, recipe_data
 
@@ -47,6 +50,10 @@ def test_a_student_is_the_distillation_with_its_changes() -> None:
     assert (student.batch, student.alpha, student.beta, student.ema) == (32, 0.9, 0.8, (0.5,))
 
 
+#: Names that would make a student overwrite the teacher, or leave its folder.
+FORBIDDEN = ("teacher", "", "..", "../other", "/tmp/other", "a/b", ".hidden", "a b")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -55,11 +62,13 @@ def test_a_student_is_the_distillation_with_its_changes() -> None:
         ("distill: {lr: 1}", "distill.lr"),
         ("path: {settings: {noise: 1}}", "has no setting 'noise'"),
         ("students: {a: {alpha: 1, beta: 0.9}}", "alpha = 1 with beta"),
-        ("evaluate: {seeds: 0}", "evaluate.seeds = 0"),
+        ("evaluate: {seeds: 0}", "seeds = 0 is outside [1, inf)"),
+        ("evaluate: {samples: 4}", "samples = 4 is outside [5, inf)"),
+        *((f"students: {{'{name}': {{}}}}", f"'{name}' is no name for a student") for name in FORBIDDEN),
     ],
 )
 def test_mistakes_are_named(text: str, says: str) -> None:
-    with pytest.raises(ConfigError, match=says.replace("(", r"\(")):
+    with pytest.raises(ConfigError, match=re.escape(says)):
         parse_recipe(text, "here")
 
 
@@ -70,6 +79,16 @@ def test_estimates_count_parameters_and_memory() -> None:
     said = describe_teacher_run(recipe)
     assert f"parameters: {parameters:,} a network" in said and "100 updates of 16 images" in said
     assert f"parameters: {parameters:,} a network" in describe_student_run(recipe, new_teacher(recipe, data))
+
+
+def test_the_estimates_of_a_demo_add_up(monkeypatch) -> None:
+    """One image's forward and backward pass takes one second here; a forward pass alone a third of it."""
+    monkeypatch.setattr(estimate, "_probe", lambda model, config: estimate._Probe(1.0, 0.0, torch.device("cpu")))
+    text = TINY + "students: {uid: {updates: 50}}\nevaluate: {samples: 30, seeds: 2, steps: 9}"
+    said = estimate.describe_demo(parse_recipe(text, "here"))
+    # five fake updates of 4/3, one generator update of 7/3: nine passes for every image of a batch
+    assert "teacher: about 26.7 min" in said and "uid: about 2.0 h" in said
+    assert "samples for measuring: about 3.3 min" in said and "time: about 2.5 h in all on this CPU" in said
 
 
 def test_a_teacher_starts_from_the_recipes_seed() -> None:

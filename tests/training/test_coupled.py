@@ -16,7 +16,8 @@ from realuid.models.preconditioning import make_preconditioning
 from realuid.objectives import RealUID
 from realuid.paths import BrownianBridge, InterpolantPath, heads, make_path
 from realuid.recipes import EvaluateConfig, PathConfig, Recipe
-from realuid.recipes.run import make_evaluator, measure, new_teacher
+from realuid.recipes.measure import make_evaluator, measure
+from realuid.recipes.run import new_teacher
 from realuid.sampling import generate
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, distill_teacher, train_teacher
 from realuid.training.accelerate import make_accelerator

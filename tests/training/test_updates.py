@@ -284,6 +284,23 @@ def test_parts_that_a_network_keeps_fixed_stay_fixed(data) -> None:
         assert all(p.requires_grad for p in others)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_networks_run_in_the_precision_asked_for_and_weights_stay_in_single(data, precision: str) -> None:
+    """The first fake and generator losses are those of fp32 up to the precision's rounding, and not the same."""
+    losses = {}
+    for each in ("fp32", precision):
+        config = DistillConfig(batch=16, fake_updates=1, precision=each, alpha=0.92, beta=0.94, device="cpu")
+        task = DistillTask(small_teacher(), data, config, make_accelerator(config))
+        kinds: set[torch.dtype] = set()
+        task.fake.network.unet.conv_in.register_forward_hook(lambda *call, kinds=kinds: kinds.add(call[-1].dtype))
+        values = task.update(0)
+        losses[each] = torch.stack([values["fake/loss"], values["generator/loss"]])
+        assert kinds == {{"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[each]}
+        assert all(p.dtype == torch.float32 for player in task.players for p in player.parameters)
+    assert torch.allclose(losses[precision], losses["fp32"], rtol=0.03)
+    assert not torch.equal(losses[precision], losses["fp32"])
+
+
 def test_edms_losses_are_the_same_whatever_is_predicted(data) -> None:
     """Noise and data are two names for one prediction once x_t is given, so their weighted losses are equal."""
     torch.manual_seed(0)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from realuid.cli.options import console, parse, replace, split_recipe
+from realuid.devices import choose_device
 from realuid.recipes import DataConfig
 from realuid.recipes.advise import advise
 from realuid.recipes.run import recipe_data
@@ -26,6 +27,8 @@ class Options:
     count: int = 1000
     #: Steps of the teacher's sampler.
     steps: int = 50
+    #: auto (CUDA where there is one), cpu or cuda.
+    device: str = "auto"
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -33,7 +36,8 @@ def run(arguments: Sequence[str]) -> None:
     recipe, rest = split_recipe(arguments, "demo")
     options = parse(Options, "advise", rest, Options(recipe.data), "RECIPE")
     data = recipe_data(replace(recipe, data=options.data))
-    advice = advise(load_teacher(options.teacher), data, options.fine_tune, options.count, options.steps)
+    teacher = load_teacher(options.teacher).to(choose_device(options.device))
+    advice = advise(teacher, data, options.fine_tune, options.count, options.steps)
     console.print(f"try alpha = {advice.alpha:g}, beta = {advice.beta:g}", highlight=False)
     for reason in advice.reasons:
         console.print(f"- {reason}", highlight=False)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from realuid.cli.options import console, parse
 from realuid.data import load_dataset, save_grid
+from realuid.devices import choose_device
 from realuid.errors import CheckpointError
 from realuid.recipes import DataConfig
 from realuid.teachers import load_teacher
@@ -37,13 +38,14 @@ class Options:
     #: Try other ranges of values, even where the declared one fits.
     thorough: bool = False
     seed: int = 0
-    device: str = "cpu"
+    #: auto (CUDA where there is one), cpu or cuda.
+    device: str = "auto"
 
 
 def run(arguments: Sequence[str]) -> None:
     """Carry out the command; exit code 2 where the teacher does not fit."""
     options = parse(Options, "check-teacher", arguments)
-    teacher = load_teacher(options.teacher, key=options.key).to(options.device)
+    teacher = load_teacher(options.teacher, key=options.key).to(choose_device(options.device))
     data = load_dataset(options.data.source, options.data.channels, options.data.resolution)
     check_fits(teacher, data)
     check = check_teacher(teacher, data, images=options.images, seed=options.seed, thorough=options.thorough)

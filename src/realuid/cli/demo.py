@@ -10,10 +10,12 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from realuid.cli.options import console, parse, replace, split_recipe
+from realuid.cli.options import console, parse, refuse_settings, replace, split_recipe
 from realuid.errors import ConfigError, unknown_name
-from realuid.recipes import FAMILIES, DataConfig, EvaluateConfig, dump_recipe
-from realuid.recipes.run import run_demo
+from realuid.recipes import FAMILIES, DataConfig, EvaluateConfig
+from realuid.recipes.demo import run_demo
+from realuid.recipes.estimate import describe_demo
+from realuid.recipes.run import recipe_of_run
 
 #: Figures of models that restore pairs: dB, RMS in data units, share of samples of the right class.
 RESTORATION = ("psnr", "consistency", "accuracy")
@@ -29,7 +31,9 @@ class Options:
     family: str | None = None
     #: Folder for everything; an earlier demo there is replaced.
     out: Path = Path("runs/demo")
-    #: Print the resolved configuration and stop.
+    #: Go on with the demo in --out, with the settings it was started with.
+    resume: bool = False
+    #: Print the resolved configuration, parameter count and estimates, and stop.
     dry_run: bool = False
 
 
@@ -38,10 +42,13 @@ def run(arguments: Sequence[str]) -> None:
     recipe, rest = split_recipe(_of_family(arguments), "demo")
     options = parse(Options, "demo", rest, Options(recipe.data, recipe.evaluate), "RECIPE")
     recipe = replace(recipe, data=options.data, evaluate=options.evaluate)
+    if options.resume:
+        refuse_settings(rest)
+        recipe = recipe_of_run(options.out / "teacher")
     if options.dry_run:
-        console.print(dump_recipe(recipe), highlight=False, markup=False)
+        console.print(describe_demo(recipe), highlight=False, markup=False)
         return
-    results = run_demo(recipe, options.out, say=console.print)
+    results = run_demo(recipe, options.out, say=console.print, resume=options.resume)
     console.print(results_table(results), soft_wrap=False)
     console.print(f"{results['seconds']:.0f} s in all")
     console.print(f"figures: {options.out / 'results.json'}\nreport:  {options.out / 'report.html'}", highlight=False)

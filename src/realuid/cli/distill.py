@@ -9,21 +9,19 @@ from typing import Annotated, Any
 
 import tyro
 
-from realuid.cli.options import (
-    console,
-    parse,
-    recipe_of_run,
-    refuse_existing,
-    replace,
-    say_result,
-    split_recipe,
-    split_student,
-)
+from realuid.cli.options import console, parse, refuse_settings, replace, say_result, split_recipe, split_student
 from realuid.errors import ConfigError
 from realuid.models import MatchingModel
 from realuid.recipes import DataConfig, Recipe
 from realuid.recipes.estimate import describe_student_run
-from realuid.recipes.run import recipe_data, run_named_student, run_student, teacher_of_run
+from realuid.recipes.run import (
+    recipe_data,
+    recipe_of_run,
+    refuse_existing,
+    run_named_student,
+    run_student,
+    teacher_of_run,
+)
 from realuid.teachers import load_teacher
 from realuid.teachers.check import require_sound
 from realuid.training import DistillConfig, fine_tuning, load_start
@@ -38,7 +36,7 @@ class Options:
     data: DataConfig
     distill: Annotated[DistillConfig, tyro.conf.arg(name="")]
     #: The teacher: a folder of realuid or diffusers, a file of EDM, torchcfm or the RealUID authors, or a hub id;
-    #: --resume takes the one the run was started with.
+    #: --resume takes the one the run was started with, unless told where it is now.
     teacher: str = "runs/teacher"
     #: Which of the teacher's weights, where a file holds several: the decay of an average, or 'raw'.
     key: str | None = None
@@ -72,12 +70,14 @@ def run(arguments: Sequence[str]) -> None:
     chain = [*recipe.ancestors(student), student] if student and options.start is None else []
     stages = chain if len(chain) > 1 else []
     asked = replace(recipe, data=options.data, distill=options.distill)
-    name = place = options.teacher
+    name, place, key = options.teacher, options.teacher, options.key
     if options.resume:
-        first = options.out / stages[0] if stages else options.out
-        asked = asked if stages else recipe_of_run(first)
-        name, place = teacher_of_run(first)
-    teacher = load_teacher(place, key=options.key)
+        if not any(word.split("=")[0] == "--teacher" for word in rest):
+            name, place, key = teacher_of_run(options.out / stages[0] if stages else options.out)
+        if not stages:
+            refuse_settings(rest, "--teacher", "--key")
+            asked = recipe_of_run(options.out)
+    teacher = load_teacher(place, key=key)
     if options.dry_run:
         console.print(describe_student_run(asked, teacher), highlight=False, markup=False)
         return
@@ -88,12 +88,12 @@ def run(arguments: Sequence[str]) -> None:
         check_fits(teacher, data)
         require_sound(teacher, data)
     if stages:
-        _run_chain(recipe, student, options, teacher, name)
+        _run_chain(recipe, student, options, teacher, name, key)
     else:
-        _run_one(asked, student or "distill", options, teacher, name)
+        _run_one(asked, student or "distill", options, teacher, name, key)
 
 
-def _run_one(recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str) -> None:
+def _run_one(recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str, key: str | None) -> None:
     about: dict[str, Any] = {}
     start = None
     if options.start is not None:
@@ -101,13 +101,24 @@ def _run_one(recipe: Recipe, name: str, options: Options, teacher: MatchingModel
         about["start"] = {"student": options.start, "ema": options.start_ema or "best"}
     if name in recipe.published:
         about["published_fid"] = recipe.published[name]
-    run_student(recipe, teacher, options.out, start=start, resume=options.resume, teacher_name=source, about=about)
+    run_student(
+        recipe,
+        teacher,
+        options.out,
+        start=start,
+        resume=options.resume,
+        teacher_name=source,
+        teacher_key=key,
+        about=about,
+    )
     say_result("student", options.out)
 
 
-def _run_chain(recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str) -> None:
+def _run_chain(
+    recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str, key: str | None
+) -> None:
     """The student and all those it starts from, in folders of their names; only the last one listens to options."""
     students = {**recipe.students, name: {**recipe.students[name], **to_dict(options.distill)}}
     recipe = replace(recipe, data=options.data, students=students)
-    run_named_student(recipe, name, teacher, options.out, teacher_name=source, chain=True)
+    run_named_student(recipe, name, teacher, options.out, teacher_name=source, teacher_key=key, chain=True)
     say_result("student", options.out / name)

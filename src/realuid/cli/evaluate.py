@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import Annotated
 import tyro
 
 from realuid.cli.options import ModelOptions, console, parse, trained_on
-from realuid.files import write_json
+from realuid.devices import choose_device
+from realuid.files import to_json, write_json
 from realuid.models.saving import read_config
 from realuid.recipes import DataConfig, EvaluateConfig
-from realuid.recipes.run import images_per_second, make_evaluator, measure, measure_classes
+from realuid.recipes.measure import images_per_second, make_evaluator, measure, measure_classes
 from realuid.teachers import load_model, local_path, model_folder, recognise
 from realuid.training.distill import check_fits
 
@@ -31,18 +31,20 @@ class Options:
     evaluate: Annotated[EvaluateConfig, tyro.conf.arg(name="")] = field(default_factory=EvaluateConfig)
     #: Also write the figures to this JSON file.
     out: Path | None = None
-    device: str = "cpu"
+    #: auto (CUDA where there is one), cpu or cuda.
+    device: str = "auto"
     loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
 
 def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     options = parse(Options, "evaluate", arguments)
-    model = load_model(options.model, kind=options.loading.kind, key=options.loading.key).to(options.device)
+    device = choose_device(options.device)
+    model = load_model(options.model, kind=options.loading.kind, key=options.loading.key).to(device)
     chosen = options.data if options.data.source else trained_on(options.model)
     data = chosen.load()
     check_fits(model, data)
-    evaluator = make_evaluator(data, options.evaluate, options.device)
+    evaluator = make_evaluator(data, options.evaluate, device)
     figures = {
         "model": options.model,
         "data": chosen.source,
@@ -56,6 +58,6 @@ def run(arguments: Sequence[str]) -> None:
     if recognise(local_path(options.model)) == "realuid":
         about = read_config(model_folder(options.model))
         figures |= {key: about[key] for key in ("published_fid",) if key in about}
-    console.print_json(json.dumps(figures))
+    console.print_json(to_json(figures))
     if options.out:
         write_json(options.out, figures)

@@ -12,11 +12,12 @@ import tyro
 
 from realuid.cli.options import ModelOptions, console, parse
 from realuid.data import load_dataset
+from realuid.exports import Student, is_exported, load_any
 from realuid.files import sha256
 from realuid.models import Generator, MatchingModel, count_parameters
 from realuid.models.saving import describe, read_config
 from realuid.recipes import dump_recipe, load_recipe, recipe_names
-from realuid.teachers import FORMATS, is_model, load_model, local_path, model_folder, recognise
+from realuid.teachers import FORMATS, is_model, local_path, model_folder, recognise
 
 #: Data with a bare name, which a recipe may have, too: then both are told.
 NAMED_SOURCES = ("digits",)
@@ -42,6 +43,8 @@ def run(arguments: Sequence[str]) -> None:
         console.print(dump_recipe(load_recipe(what)), highlight=False, markup=False)
         if what in NAMED_SOURCES:
             _data(what)
+    elif is_exported(Path(what)):
+        _student(what)
     elif is_model(what):
         _model(what, options.loading)
     else:
@@ -55,10 +58,25 @@ def _data(source: str) -> None:
     console.print(f"{data.name}: {len(data)} samples of shape {data.shape}{classes}{pairs}", highlight=False)
 
 
+def _student(what: str) -> None:
+    """What an exported student takes and gives, and what it says of how it was made."""
+    student = load_any(what)
+    assert isinstance(student, Student)
+    contract = student.contract
+    console.print(
+        f"{what}: takes {', '.join(contract.inputs)} of shape {contract.shape}, gives images of shape "
+        f"{contract.image_shape}{' as uint8' if contract.uint8 else ''}",
+        highlight=False,
+        markup=False,
+    )
+    console.print_json(json.dumps(contract.about))
+
+
 def _model(what: str, loading: ModelOptions) -> None:
     path = local_path(what)
     name = recognise(path)
-    model = load_model(path, kind=loading.kind, key=loading.key)
+    model = load_any(path, kind=loading.kind, key=loading.key)
+    assert not isinstance(model, Student)
     where = model_folder(path) if name == "realuid" else path
     console.print(f"{where}: {count_parameters(model):,} parameters", highlight=False)
     console.print(f"format: {FORMATS[name]}", highlight=False, markup=False)
@@ -67,12 +85,11 @@ def _model(what: str, loading: ModelOptions) -> None:
 
 def _imported(model: MatchingModel | Generator, path: Path) -> dict[str, Any]:
     """What an imported model is in our terms, and checksums of the files it came from."""
-    matching = model.model if isinstance(model, Generator) else model
     files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file() and f.suffix != ".md")
     return {
         **describe(model),
-        "shape": matching.shape,
-        "classes": matching.num_classes,
-        "images": matching.image_shape,
+        "shape": model.shape,
+        "classes": model.num_classes,
+        "images": model.image_shape,
         "sha256": {str(f.relative_to(path.parent)): sha256(f) for f in files},
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import tempfile
+import traceback
 import warnings
 from collections.abc import Sequence
 
@@ -29,6 +31,10 @@ COMMANDS = {
 }
 
 
+#: Commands with --resume.
+RESUMABLE = ("demo", "train", "distill", "sweep")
+
+
 def overview() -> str:
     """The text of `realuid --help`."""
     width = max(map(len, COMMANDS))
@@ -47,7 +53,7 @@ def overview() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code: 0 done, 2 a mistake in what was asked, 130 interrupted."""
+    """Run a command line; returns the exit code: 0 done, 1 a defect, 2 a mistake in what was asked, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview())
@@ -56,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     warnings.showwarning = _one_line_warning
+    command = arguments[0]
     try:
-        command = arguments[0]
         if command not in COMMANDS:
             raise RealUIDError(unknown_name("command", command, COMMANDS))
         importlib.import_module(f"realuid.cli.{command.replace('-', '_')}").run(arguments[1:])
@@ -65,9 +71,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"realuid: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("realuid: interrupted; `--resume` continues from the last checkpoint", file=sys.stderr)
+        hint = "; `--resume` continues from the last checkpoint" if command in RESUMABLE else ""
+        print(f"realuid: interrupted{hint}", file=sys.stderr)
         return 130
+    except Exception as error:
+        return _defect(error)
     return 0
+
+
+def _defect(error: Exception) -> int:
+    """What nobody foresaw, in one line that says where the traceback is; with $REALUID_DEBUG it is printed."""
+    story = "".join(traceback.format_exception(error))
+    if os.environ.get("REALUID_DEBUG"):
+        print(story, file=sys.stderr)
+    with tempfile.NamedTemporaryFile("w", prefix="realuid-", suffix=".log", delete=False) as file:
+        file.write(story)
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    print(f"realuid: unexpected error: {reason} (traceback: {file.name})", file=sys.stderr)
+    return 1
 
 
 def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:

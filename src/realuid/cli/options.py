@@ -12,12 +12,15 @@ from typing import Literal, TypeVar
 import tyro
 from rich.console import Console
 
-from realuid.errors import CheckpointError, ConfigError
+from realuid.devices import choose_device
+from realuid.errors import ConfigError
+from realuid.exports import load_any
+from realuid.exports.onnx import OnnxStudent
+from realuid.exports.student import Student
+from realuid.models import Generator, MatchingModel
 from realuid.models.saving import read_config
 from realuid.recipes import DataConfig, Recipe, load_recipe, recipe_names
-from realuid.recipes.run import RECIPE
 from realuid.teachers import local_path, model_folder, recognise
-from realuid.training.checkpoints import Checkpoints
 
 T = TypeVar("T")
 
@@ -33,6 +36,12 @@ class ModelOptions:
     key: str | None = None
     #: Which of the two it is, where the files do not tell (pickles of EDM and SiD).
     kind: Literal["teacher", "generator"] | None = None
+
+
+def load_sampled(path: str, loading: ModelOptions, device: str) -> MatchingModel | Generator | Student:
+    """A model to draw samples from, on a device; ONNX files stay on the CPU, unless told otherwise in vain."""
+    chosen, model = choose_device(device), load_any(path, kind=loading.kind, key=loading.key)
+    return model if device == "auto" and isinstance(model, OnnxStudent) else model.to(chosen)
 
 
 def split_recipe(arguments: Sequence[str], default: str) -> tuple[Recipe, list[str]]:
@@ -87,31 +96,33 @@ def replace(recipe: Recipe, **sections: object) -> Recipe:
 
 
 def trained_on(model: str) -> DataConfig:
-    """The data that realuid trained a model on: its settings, or a source alone; digits where its folder says nothing.
+    """The data that realuid trained a model on, as its folder records it.
 
     Raises:
         ConfigError: where its files do not say.
     """
     path = local_path(model)
     if recognise(path) == "realuid":
-        said = read_config(model_folder(path)).get("data", {})
+        said = read_config(model_folder(path)).get("data")
+        said = {"source": said} if isinstance(said, str) else said
         with contextlib.suppress(TypeError):
-            return DataConfig(**({"source": said} if isinstance(said, str) else said))
+            if isinstance(said, dict):
+                return DataConfig(**said)
     raise ConfigError(f"'{model}' does not say what it was trained on: pass --data.source, the data to compare with.")
 
 
-def recipe_of_run(folder: Path) -> Recipe:
-    """The recipe a run was started with.
+def refuse_settings(words: Sequence[str], *allowed: str) -> None:
+    """A resumed run goes on with the settings it was started with, so others are an error instead of having no effect.
 
-    Raises:
-        CheckpointError: where none was started.
+    Args:
+        words: of the command line.
+        allowed: options beside --resume, --out and --dry-run that are listened to.
     """
-    if not (folder / RECIPE).is_file():
-        raise CheckpointError(f"nothing to resume: no run was started in '{folder}' ({RECIPE} is missing).")
-    return load_recipe(str(folder / RECIPE))
-
-
-def refuse_existing(folder: Path, resume: bool) -> None:
-    """A run never overwrites another one unless told to go on with it."""
-    if not resume and Checkpoints(folder / "checkpoints").steps():
-        raise ConfigError(f"'{folder}' already holds a run. Pass --resume to continue it, or another --out.")
+    allowed = ("--resume", "--out", "--dry-run", *allowed)
+    for word in words:
+        name = word.split("=")[0].replace("_", "-")
+        if name.startswith("--") and name not in allowed:
+            raise ConfigError(
+                f"{name} with --resume: a run goes on with the settings it was started with. Leave it out, or start "
+                "another run in another --out."
+            )

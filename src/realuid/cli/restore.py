@@ -10,12 +10,11 @@ from typing import Annotated
 import torch
 import tyro
 
-from realuid.cli.options import ModelOptions, console, parse
+from realuid.cli.options import ModelOptions, console, load_sampled, parse
 from realuid.data import to_float
 from realuid.data.pairs import read_inputs
 from realuid.data.writers import write_named
 from realuid.errors import ConfigError
-from realuid.exports import load_any
 from realuid.sampling import generate
 
 
@@ -39,7 +38,8 @@ class Options:
     guidance: float = 1.0
     seed: int = 0
     batch: int = 256
-    device: str = "cpu"
+    #: auto (CUDA where there is one; ONNX files run on the CPU), cpu or cuda.
+    device: str = "auto"
     loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
 
@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(Options, "restore", arguments)
     if options.batch < 1:
         raise ConfigError(f"batch = {options.batch}: must be at least 1.")
-    model = load_any(options.model, kind=options.loading.kind, key=options.loading.key).to(options.device)
+    model = load_sampled(options.model, options.loading, options.device)
     if not model.coupled:
         raise ConfigError(
             f"'{options.model}' starts from noise, not from images. Use `realuid sample`, or a model of a coupled path."

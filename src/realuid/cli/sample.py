@@ -10,11 +10,10 @@ from typing import Annotated
 import torch
 import tyro
 
-from realuid.cli.options import ModelOptions, console, parse, trained_on
+from realuid.cli.options import ModelOptions, console, load_sampled, parse, trained_on
 from realuid.data import Dataset, conditions, sample_image, save_image
 from realuid.data.writers import write_samples
 from realuid.errors import ConfigError
-from realuid.exports import load_any
 from realuid.models import Condition
 from realuid.recipes import DataConfig
 from realuid.sampling import balanced_labels, generate
@@ -43,7 +42,8 @@ class Options:
     guidance: float = 1.0
     seed: int = 0
     batch: int = 256
-    device: str = "cpu"
+    #: auto (CUDA where there is one; ONNX files run on the CPU), cpu or cuda.
+    device: str = "auto"
     loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
 
@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(Options, "sample", arguments)
     if options.count < 1 or options.batch < 1:
         raise ConfigError(f"count = {options.count}, batch = {options.batch}: both must be at least 1.")
-    model = load_any(options.model, kind=options.loading.kind, key=options.loading.key).to(options.device)
+    model = load_sampled(options.model, options.loading, options.device)
     classes = class_labels(options, model.num_classes)
     if model.coupled:
         data = pairs_of_classes((options.data if options.data.source else trained_on(options.model)).load(), options)

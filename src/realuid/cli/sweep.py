@@ -12,7 +12,7 @@ import tyro
 from realuid.cli.options import console, parse, replace, split_recipe, split_student
 from realuid.errors import ConfigError
 from realuid.recipes import DataConfig, EvaluateConfig, SweepConfig, load_recipe
-from realuid.recipes.run import recipe_data
+from realuid.recipes.run import recipe_data, teacher_of_run
 from realuid.recipes.sweep import SWEEP, make_trials, run_sweep
 from realuid.teachers import load_teacher
 from realuid.teachers.check import require_sound
@@ -28,7 +28,7 @@ class Options:
     sweep: Annotated[SweepConfig, tyro.conf.arg(name="")]
     distill: DistillConfig
     evaluate: EvaluateConfig
-    #: The teacher of all trials, anything `realuid distill` takes.
+    #: The teacher of all trials, anything `realuid distill` takes; --resume takes the one the sweep was started with.
     teacher: str = "runs/teacher"
     #: Folder of the sweep.
     out: Path = Path("runs/sweep")
@@ -51,8 +51,10 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(Options, "sweep", rest, default, "RECIPE[:STUDENT]")
     if options.processes < 1:
         raise ConfigError(f"processes = {options.processes}: must be at least 1.")
+    teacher = options.teacher
     if options.resume:
         recipe = load_recipe(str(options.out / SWEEP))
+        _, teacher, _ = teacher_of_run(options.out)
     else:
         recipe = replace(
             recipe, data=options.data, sweep=options.sweep, distill=options.distill, evaluate=options.evaluate
@@ -65,10 +67,10 @@ def run(arguments: Sequence[str]) -> None:
     if not options.resume and (options.out / SWEEP).exists():
         raise ConfigError(f"'{options.out}' already holds a sweep. Pass --resume to continue it, or another --out.")
     if not (options.trust_teacher or options.resume):
-        model, data = load_teacher(options.teacher), recipe_data(recipe)
+        model, data = load_teacher(teacher), recipe_data(recipe)
         check_fits(model, data)
         require_sound(model, data)
-    results = run_sweep(recipe, options.teacher, options.out, options.processes, console.print)
+    results = run_sweep(recipe, teacher, options.out, options.processes, console.print)
     for row in results["settings"]:
         fd = "stopped" if row["fd_mean"] is None else f"{row['fd_mean']:.3f}"
         setting = ", ".join(f"{k} = {v:g}" for k, v in row["settings"].items())

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import tyro
 
-from realuid.cli.options import console, parse, recipe_of_run, refuse_existing, replace, say_result, split_recipe
+from realuid.cli.options import console, parse, refuse_settings, replace, say_result, split_recipe
 from realuid.models import NetworkConfig
 from realuid.recipes import DataConfig, PathConfig
 from realuid.recipes.estimate import describe_teacher_run
-from realuid.recipes.run import run_teacher
+from realuid.recipes.run import recipe_of_run, refuse_existing, run_teacher
 from realuid.training import TeacherConfig
 
 
@@ -39,6 +39,7 @@ def run(arguments: Sequence[str]) -> None:
     default = Options(recipe.data, recipe.network, recipe.path, recipe.teacher)
     options = parse(Options, "train", rest, default, "RECIPE")
     if options.resume:
+        refuse_settings(rest)
         recipe = recipe_of_run(options.out)
     else:
         recipe = replace(recipe, data=options.data, network=options.network, path=options.path, teacher=options.teacher)

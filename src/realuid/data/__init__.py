@@ -7,12 +7,13 @@ from realuid.data.dataset import Dataset, Order, random_flip, to_float, to_uint8
 from realuid.data.degradations import DEGRADATIONS, degrade
 from realuid.data.grid import grid_image, save_grid, save_image
 from realuid.data.latents import encode_dataset
-from realuid.data.sources import load_dataset
+from realuid.data.sources import absolute_source, load_dataset
 
 __all__ = [
     "DEGRADATIONS",
     "Dataset",
     "Order",
+    "absolute_source",
     "check_pairs",
     "conditions",
     "degrade",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from realuid.errors import DataError
+from realuid.errors import DataError, NonFiniteError
 from realuid.seeds import stream
 
 
@@ -67,6 +67,13 @@ class Dataset:
         """The same data on a device."""
         return self._each(lambda tensor: tensor.to(device))
 
+    def near(self, device: torch.device) -> Dataset:
+        """The same data on a device, or where it is if it would take more than half of the memory free there."""
+        size = sum(t.nbytes for t in (self.values, self.labels, self.sources) if t is not None)
+        if device.type == "cuda" and size > torch.cuda.mem_get_info(device)[0] // 2:
+            return self
+        return self.to(device)
+
     def subset(self, index: Tensor | slice) -> Dataset:
         """Some of the samples."""
         return self._each(lambda tensor: tensor[index])
@@ -97,8 +104,28 @@ def to_float(values: Tensor) -> Tensor:
 
 
 def to_uint8(x: Tensor) -> Tensor:
-    """Float images in [-1, 1] to uint8, rounded to the nearest level and clamped: the inverse of `to_float`."""
+    """Float images in [-1, 1] to uint8, rounded to the nearest level and clamped: the inverse of `to_float`.
+
+    Raises:
+        NonFiniteError: for infinite numbers and NaN, which would become levels like others.
+    """
+    return quantise(require_finite(x))
+
+
+def quantise(x: Tensor) -> Tensor:
+    """`to_uint8` of what is known to be finite; a pure tensor operation, which exported programs may hold."""
     return ((x.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def require_finite(x: Tensor) -> Tensor:
+    """The samples themselves, shape (b, *d), or a NonFiniteError that says how many of them are not finite."""
+    broken = int((~torch.isfinite(x)).flatten(1).any(dim=1).sum())
+    if broken:
+        raise NonFiniteError(
+            f"{broken} of {len(x)} samples hold NaN or infinite numbers: the weights have gone out of bounds. Take an "
+            "earlier checkpoint, or train in precision fp32."
+        )
+    return x
 
 
 def random_flip(x: Tensor, uniform: Tensor) -> Tensor:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
+import operator
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from realuid.data.dataset import Dataset
@@ -21,10 +24,14 @@ from realuid.errors import DataError
 
 LABELS = "dataset.json"
 _MODES = {1: "L", 3: "RGB"}
+#: What damaged and encrypted zips, and those of an unknown compression, raise.
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, OSError, EOFError)
+#: More classes than any data set has: a larger label is a mistake, and would cost its size in memory.
+_CLASSES = 1_000_000
 
 
 def decode(content: bytes, name: str, channels: int | None, resolution: int | None) -> np.ndarray:
-    """One encoded image to uint8, shape (h, w, c).
+    """One encoded image to uint8, shape (h, w, c), turned as its EXIF data say; 16-bit grey keeps its upper byte.
 
     Args:
         content: PNG, JPEG, ... as bytes.
@@ -34,8 +41,11 @@ def decode(content: bytes, name: str, channels: int | None, resolution: int | No
     """
     try:
         with Image.open(io.BytesIO(content)) as opened:
-            image = opened.convert(_MODES[channels or (1 if opened.mode in ("L", "1", "LA", "I;16") else 3)])
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith("I;16"):  # which Pillow would clip at 255
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            image = image.convert(_MODES[channels or (1 if image.mode in ("L", "1", "LA") else 3)])
+    except Exception as error:  # decoders of damaged files raise nearly every type
         raise DataError(f"'{name}' is not an image that can be read. Remove it or repair it.") from error
     if resolution and image.size != (resolution, resolution):
         side = min(image.size)
@@ -84,18 +94,18 @@ def open_zip(path: Path) -> Files:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [n for n in archive.namelist() if not n.endswith("/") and Path(n).name != LABELS]
+            names = [n for n in archive.namelist() if not n.endswith("/") and _is_image(n)]
             listing = archive.read(LABELS) if LABELS in archive.namelist() else None
             contents = {name: archive.read(name) for name in names}
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+    except _BROKEN_ZIP as error:
         raise DataError(f"'{path}' is not a whole zip file ({error}). Download or write it again.") from error
     return Files(str(path), sorted(names), contents.__getitem__, listing)
 
 
 def open_folder(path: Path) -> Files:
     """The files of a folder, searched through all levels."""
-    files = sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
-    names = [f.relative_to(path).as_posix() for f in files if f.name != LABELS]
+    files = sorted(f.relative_to(path) for f in path.rglob("*") if f.is_file())
+    names = [f.as_posix() for f in files if _is_image(f)]
     listing = (path / LABELS).read_bytes() if (path / LABELS).is_file() else None
     return Files(str(path), names, lambda name: (path / name).read_bytes(), listing)
 
@@ -138,6 +148,14 @@ def labelled_by_folders(files: Files) -> Files:
     return files._replace(listing=json.dumps({"labels": _labels_from_folders(files.names)}).encode())
 
 
+def _is_image(name: str | Path) -> bool:
+    """Whether a file counts: all but the labels and what operating systems leave behind, hidden or not."""
+    parts = Path(name).parts
+    return parts[-1] not in (LABELS, "Thumbs.db", "desktop.ini") and not any(
+        part.startswith(".") or part == "__MACOSX" for part in parts
+    )
+
+
 def _labels_from_folders(names: Sequence[str]) -> list[list]:
     folders = [Path(name).parts[0] for name in names]
     order = {folder: i for i, folder in enumerate(sorted(set(folders)))}
@@ -159,8 +177,8 @@ def _read_labels(source: str, names: Sequence[str], listing: bytes | None) -> Te
         return None
     try:
         pairs = json.loads(listing)["labels"]
-        table = {} if pairs is None else {name: int(label) for name, label in pairs}
-    except (ValueError, KeyError, TypeError) as error:
+        table = {} if pairs is None else {name: operator.index(label) for name, label in pairs}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{LABELS} of '{source}' is not {{\"labels\": [[name, class], ...]}} ({type(error).__name__})."
         ) from error
@@ -169,4 +187,9 @@ def _read_labels(source: str, names: Sequence[str], listing: bytes | None) -> Te
     missing = next((name for name in names if name not in table), None)
     if missing is not None:
         raise DataError(f"{LABELS} of '{source}' has no label for '{missing}'.")
-    return torch.tensor([table[name] for name in names])
+    labels = torch.tensor([table[name] for name in names])
+    if not 0 <= labels.min() <= labels.max() < _CLASSES:
+        raise DataError(
+            f"{LABELS} of '{source}' has labels from {labels.min()} to {labels.max()}. Allowed are 0 to {_CLASSES - 1}."
+        )
+    return labels

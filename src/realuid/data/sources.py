@@ -36,6 +36,8 @@ def load_dataset(
     """
     if channels not in (None, 1, 3):
         raise DataError(f"channels = {channels}: allowed are 1 (grey) and 3 (RGB).")
+    if resolution is not None and resolution < 1:
+        raise DataError(f"resolution = {resolution}: allowed are positive side lengths.")
     if source == "digits":
         data = load_digits()
     elif source.startswith("toy:"):
@@ -53,6 +55,12 @@ def load_dataset(
     if resolution and data.is_image and data.shape[1:] != (resolution, resolution):
         raise DataError(f"'{source}' is {data.shape[2]}x{data.shape[1]}, but resolution = {resolution} was asked for.")
     return data
+
+
+def absolute_source(source: str) -> str:
+    """The same data, named so that it is found from any working folder."""
+    kind, path = ("hf:", source[3:]) if source.startswith("hf:") else ("", source)
+    return kind + str(Path(path).resolve()) if source != "digits" and Path(path).exists() else source
 
 
 def _load_files(source: str, channels: int | None, resolution: int | None, pairs: str | None) -> Dataset:
@@ -101,5 +109,7 @@ def load_hugging_face(name: str, channels: int | None = None, resolution: int | 
     rows = [row["bytes"] or Path(row["path"]).read_bytes() for row in table[image]]
     values = decode_all([str(i) for i in range(len(rows))], lambda i: rows[int(i)], channels, resolution)
     labels = None if label is None else torch.tensor(table[label])
+    if labels is not None and labels.min() < 0:
+        raise DataError(f"'hf:{name}' has samples without a label. Take another split, as hf:NAME:SPLIT.")
     classes = () if label is None else tuple(table.features[label].names)
     return Dataset(values, labels, Path(name).name, classes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from realuid.exports.contract import Contract
 from realuid.exports.export import FORMATS, Export, ExportOptions, FormatName, export_student
 from realuid.exports.hub import push_to_hub
-from realuid.exports.read import load_any, load_student
+from realuid.exports.read import is_exported, load_any, load_student
 from realuid.exports.student import Student
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "FormatName",
     "Student",
     "export_student",
+    "is_exported",
     "load_any",
     "load_student",
     "push_to_hub",

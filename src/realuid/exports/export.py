@@ -27,7 +27,7 @@ from realuid.files import atomic_file, atomic_folder
 from realuid.metrics import Evaluator
 from realuid.models import Condition, Generator, load_single_file, save_single_file
 from realuid.recipes import EvaluateConfig
-from realuid.recipes.run import make_evaluator, measure
+from realuid.recipes.measure import make_evaluator, measure
 from realuid.sampling import OneStep
 from realuid.training.distill import check_fits
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 from torch.nn import functional as F
 
-from realuid.data import to_uint8
+from realuid.data.dataset import quantise
 from realuid.errors import ExportError
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.form import form_of
@@ -62,7 +62,7 @@ class OneStep(nn.Module):
             image = image + factor * part
         if self.autoencoder is not None:
             image = self.autoencoder.decode((image / self.scale).to(self.dtype)).sample.to(noise.dtype)
-        return to_uint8(image) if self.contract.uint8 else image
+        return quantise(image) if self.contract.uint8 else image
 
 
 class _Upsample(nn.Module):
@@ -133,9 +133,8 @@ class ProgramStudent(Student):
     """
 
     def __init__(self, path: Path):
-        self.program, about = read_program(path)
+        self.program, self.module, about = read_program(path)
         super().__init__(Contract.from_json(about, str(path)))
-        self.module = self.program.module()
 
     def run(self, inputs: tuple[Tensor, ...]) -> Tensor:
         return self.module(*inputs)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.export import ExportedProgram
 from torch.export.pt2_archive._package import PT2ArchiveReader, load_pt2
 
@@ -49,8 +50,8 @@ _DATA = "as_string"
 _NAME = re.compile(r"[\w.:+-]*")
 
 
-def read_program(path: Path) -> tuple[ExportedProgram, str]:
-    """The program of a .pt2 file that `write_program` wrote, and the text of its contract.
+def read_program(path: Path) -> tuple[ExportedProgram, nn.Module, str]:
+    """The program of a .pt2 file that `write_program` wrote, also as a module, and the text of its contract.
 
     Raises:
         CheckpointError: where it is missing, damaged or not ours; or holds more than weights and arithmetic, saying
@@ -65,7 +66,8 @@ def read_program(path: Path) -> tuple[ExportedProgram, str]:
                 )
             file.seek(0)
             contents = load_pt2(file)
-        return contents.exported_programs["model"], contents.extra_files.get(ABOUT, "")
+        program = contents.exported_programs["model"]
+        return program, program.module(), contents.extra_files.get(ABOUT, "")
     except CheckpointError:
         raise
     except Exception as error:  # damage surfaces as nearly any type

@@ -30,15 +30,24 @@ def load_any(
         ConfigError: where a format needs an extra that is not installed.
     """
     local = Path(path)
+    if is_exported(local):
+        return _exported(local)
+    if local.suffix == ".pt" and local.is_file() and is_noted(local):
+        return read_authors(local, key)
+    return load_model(path, kind=kind, key=key)
+
+
+def is_exported(path: Path) -> bool:
+    """Whether something is a student that others run: a program, not weights."""
+    return path.suffix in (".onnx", ".pt2") or is_one_step(path)
+
+
+def _exported(local: Path) -> Student:
     if local.suffix == ".onnx":
         return OnnxStudent(local)
     if local.suffix == ".pt2":
         return ProgramStudent(local)
-    if is_one_step(local):
-        return read_diffusers(local)
-    if local.suffix == ".pt" and local.is_file() and is_noted(local):
-        return read_authors(local, key)
-    return load_model(path, kind=kind, key=key)
+    return read_diffusers(local)
 
 
 def load_student(path: str | Path) -> Generator:

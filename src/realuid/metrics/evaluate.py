@@ -16,13 +16,17 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from realuid.data import Dataset, to_uint8
+from realuid.data.dataset import require_finite
+from realuid.errors import DataError
 from realuid.files import atomic_file
 from realuid.metrics.features import FeatureExtractor, cache_folder
 from realuid.metrics.manifold import precision_recall
-from realuid.seeds import mix, stream
+from realuid.seeds import mix, seeded, stream
 
 #: Kernel distance, precision and recall compare at most this many samples of either side.
 _KEPT = 10_000
+#: As many samples the nearest neighbours of precision and recall need.
+_FEWEST = 5
 #: Part of the cache's keys; to be raised when what is cached changes.
 _STATISTICS_VERSION = 2
 
@@ -60,18 +64,27 @@ class Evaluator:
         data: the real data.
         extractor: the feature space.
         device: where features are computed.
+
+    Raises:
+        DataError: for fewer than five samples.
     """
 
     def __init__(self, data: Dataset, extractor: FeatureExtractor, device: torch.device | str = "cpu"):
+        if len(data) < _FEWEST:
+            raise DataError(f"'{data.name}' has {len(data)} samples: to compare with, at least {_FEWEST} are needed.")
         self.data, self.device = data, torch.device(device)
         self.extractor = extractor.to(self.device).eval()
         self.reference = self._reference()
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
-        """Features of float samples in data units (or of uint8 images), shape (b, num_features), on the CPU."""
-        if self.data.is_image and x.dtype != torch.uint8:
-            x = to_uint8(x)
+        """Features of float samples in data units (or of uint8 images), shape (b, num_features), on the CPU.
+
+        Raises:
+            NonFiniteError: for samples with NaN or infinite numbers.
+        """
+        if x.dtype != torch.uint8:
+            x = to_uint8(x) if self.data.is_image else require_finite(x)
         return self.extractor(x.to(self.device)).float().cpu()
 
     def _reference(self) -> dict[str, Tensor]:
@@ -145,9 +158,8 @@ class Evaluator:
 
     def _kid(self, generated: Tensor, seed: int) -> float:
         real = self.reference["features"]
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        with warnings.catch_warnings(), seeded(mix(seed, "kid")):
             warnings.simplefilter("ignore")  # that features are buffered is what is wanted
-            torch.manual_seed(mix(seed, "kid"))
             size = min(1000, len(real), len(generated))
             kid = KernelInceptionDistance(feature=_Features(self.extractor.num_features), subsets=50, subset_size=size)
             kid.update(real.double(), real=True)

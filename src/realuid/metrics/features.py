@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from realuid.data import Dataset, to_float
 from realuid.errors import ConfigError
 from realuid.files import atomic_file
-from realuid.seeds import mix, stream
+from realuid.models import fingerprint
+from realuid.seeds import mix, seeded, stream
 
 #: Part of the cache's keys; to be raised when the classifier or its training changes.
 _CLASSIFIER_VERSION = 2
@@ -114,8 +115,7 @@ def train_classifier(data: Dataset, seed: int = 0, updates: int = 1500, batch: i
     held_out = max(1, len(values) // 10)
     order = torch.randperm(len(values), generator=stream(seed, "classifier split"))
     test, train = order[:held_out], order[held_out:]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mix(seed, "classifier"))
+    with seeded(mix(seed, "classifier")):
         model = Classifier(data.shape, int(labels.max()) + 1)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=updates)
@@ -172,7 +172,7 @@ class Inception(FeatureExtractor):
                 "pip install 'realuid[fid]', or use the 'classifier' extractor."
             ) from error
         self.network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=weights)
-        self.num_features, self.key = 2048, "inception"
+        self.num_features, self.key = 2048, f"inception-{fingerprint(self.network)}"
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1] == 1:

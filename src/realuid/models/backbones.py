@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from realuid.errors import ConfigError
-from realuid.models.architectures import NETWORKS
 from realuid.models.networks import MLP, Network, UNet
+from realuid.settings import check_range, check_types
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,11 @@ class NetworkConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.architecture not in NETWORKS:
-            raise ConfigError(f"network architecture '{self.architecture}' is unknown. Allowed: {', '.join(NETWORKS)}.")
-        if not self.channels or min(self.channels) < 1 or self.blocks < 1:
-            raise ConfigError(f"channels = {self.channels}, blocks = {self.blocks}: both need positive numbers.")
+        check_types(self)
+        check_range(self, "[1, inf)", "channels", "blocks", "attention_at", "head_channels")
+        check_range(self, "[0, 1)", "dropout")
+        if not self.channels:
+            raise ConfigError("channels = (): at least one level is needed.")
 
 
 def build_network(

@@ -21,10 +21,6 @@ class Condition(NamedTuple):
         """The same condition for a part of the batch."""
         return Condition(*(None if part is None else part[index] for part in self))
 
-    def to(self, device: torch.device | str) -> Condition:
-        """The same condition on another device."""
-        return Condition(*(None if part is None else part.to(device, non_blocking=True) for part in self))
-
     @staticmethod
     def cat(conditions: list[Condition]) -> Condition:
         """Join the conditions of several batches; each part is present in all of them or in none."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 
 from realuid.models.condition import Condition
 from realuid.models.matching import MatchingModel
+from realuid.seeds import seeded
 
 
 class _ReachedError(Exception):
@@ -82,6 +82,5 @@ def _point_head(width: int) -> nn.Sequential:
 
 def new_discriminator(model: MatchingModel, seed: int) -> Discriminator:
     """A discriminator around a model, its head's weights random but seeded."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return Discriminator(model)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 
-import torch
-
 from realuid.errors import ConfigError
 from realuid.models.matching import MatchingModel
 from realuid.models.own import OwnNetwork
 from realuid.models.saving import build, describe
+from realuid.seeds import seeded
 
 
 def fresh(model: MatchingModel, seed: int) -> MatchingModel:
@@ -23,8 +22,7 @@ def fresh(model: MatchingModel, seed: int) -> MatchingModel:
     Raises:
         ConfigError: naming the parameters that belong to a module without that method.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         if isinstance(model.network, OwnNetwork):
             return _reset(copy.deepcopy(model))
         built = build(describe(model))

@@ -59,6 +59,11 @@ class Generator(nn.Module):
         return self.model.shape
 
     @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of one sample as people see it: decoded, where the model lives on latents."""
+        return self.model.image_shape
+
+    @property
     def num_classes(self) -> int:
         """Number of classes, 0 where unconditional."""
         return self.model.num_classes

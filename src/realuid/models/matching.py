@@ -11,7 +11,7 @@ from realuid.errors import ConfigError
 from realuid.models.codec import Codec
 from realuid.models.condition import Condition
 from realuid.models.networks import Network
-from realuid.models.preconditioning import Plain, Preconditioning
+from realuid.models.preconditioning import Preconditioning, own_preconditioning
 from realuid.paths import Estimate, Path, check_prediction, heads
 
 
@@ -22,7 +22,7 @@ class MatchingModel(nn.Module):
         network: called as `network(x, time, condition)`.
         path: the conditional path.
         prediction: what the (preconditioned) network predicts; by default the path's own.
-        preconditioning: scales of input, output and time; `Plain` passes x_t and 1000 t.
+        preconditioning: scales of input, output and time; by default the path's own, which for most is x_t and 1000 t.
         codec: where samples are latents: what turns them into images.
         null_class: whether the network's last class stands for "no label" (classifier-free guidance).
 
@@ -43,7 +43,7 @@ class MatchingModel(nn.Module):
         self.network = network
         self.path, self.null_class = path, null_class
         self.prediction = check_prediction(prediction or path.default_prediction, path)
-        self.preconditioning = preconditioning or Plain()
+        self.preconditioning = preconditioning or own_preconditioning(path, self.prediction)
         self.codec = codec
         self.origin = ""
         self.heads = heads(self.prediction)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
-from realuid.paths import Coefficients
+from realuid.paths import Coefficients, Path
 
 #: Coefficients are kept above this where they divide or enter a logarithm: only at the very ends of a path.
 _TINY = 1e-6
@@ -234,6 +234,11 @@ def make_preconditioning(name: str, **settings: float) -> Preconditioning:
     if name not in PRECONDITIONINGS:
         raise ConfigError(unknown_name("preconditioning", name, PRECONDITIONINGS))
     return PRECONDITIONINGS[name](**settings)
+
+
+def own_preconditioning(path: Path, prediction: str) -> Preconditioning:
+    """What a network on a path gets unless told otherwise; none where it makes another prediction than the path's."""
+    return make_preconditioning(**path.default_preconditioning) if prediction == path.default_prediction else Plain()
 
 
 def preconditioning_config(preconditioning: Preconditioning) -> dict:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from realuid._version import __version__
 from realuid.errors import CheckpointError, unknown_name
-from realuid.files import atomic_file, atomic_folder
+from realuid.files import CHECKSUMS, atomic_file, atomic_folder, damage, to_json, write_checksums
 from realuid.models.architectures import OWN, make_network, network_config
 from realuid.models.codec import load_codec
 from realuid.models.diffusers_weights import read_diffusers_config
@@ -28,6 +28,7 @@ from realuid.models.own import Function
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
 from realuid.models.weights import apart, check_weights, load_strictly, on_paper, read_weights
 from realuid.paths import path_from_config
+from realuid.seeds import seeded
 
 CONFIG, WEIGHTS, UNUSED, FORMAT = "config.json", "model.safetensors", "unused.safetensors", "realuid"
 AUTOENCODER = "autoencoder"
@@ -81,12 +82,13 @@ def save_pretrained(model: MatchingModel | Generator, folder: str | FilePath, **
     """
     folder = FilePath(folder)
     with atomic_folder(folder) as temporary:
-        (temporary / CONFIG).write_text(json.dumps({**describe(model), **extra}, indent=2) + "\n")
+        (temporary / CONFIG).write_text(to_json({**describe(model), **extra}, indent=2) + "\n")
         save_file(apart(model.state_dict()), temporary / WEIGHTS)
         if unused := _matching(model).network.unused:
             save_file(unused, temporary / UNUSED)
         if codec := _matching(model).codec:
             codec.save(temporary / AUTOENCODER)
+        write_checksums(temporary)
     return folder
 
 
@@ -125,6 +127,10 @@ def from_pretrained(folder: str | FilePath, network: Function | None = None) -> 
     if (folder / AUTOENCODER).is_dir():
         kind = read_diffusers_config(folder / AUTOENCODER / CONFIG).get("_class_name", "nameless class")
         _matching(model).codec = load_codec(folder / AUTOENCODER, kind)
+    if (folder / CHECKSUMS).is_file() and (reason := damage(folder)):
+        raise CheckpointError(
+            f"'{folder}' is not as it was written: {reason}. Copy it again or, if you changed it, delete {CHECKSUMS}."
+        )
     return model
 
 
@@ -144,7 +150,8 @@ def _rebuild(
                     check_runs(sized)
         prefix = "model.network." if config["kind"] == "generator" else "network."
         check_weights({prefix + name: value for name, value in sized.state_dict().items()}, weights, where)
-        model = build(config, network)
+        with seeded(0):  # of weights that are replaced
+            model = build(config, network)
     except CheckpointError:
         raise
     except Exception as error:  # the file may say anything: whatever a constructor makes of that is the file's fault

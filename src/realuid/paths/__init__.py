@@ -6,7 +6,8 @@ A new matching model is one file here and one line in `PATHS`.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import math
+from typing import Any, get_type_hints
 
 from realuid.errors import ConfigError, unknown_name
 from realuid.paths.base import Coefficients, Path, broadcast
@@ -18,6 +19,7 @@ from realuid.paths.predictions import PREDICTIONS, STACKED, check_prediction, he
 from realuid.paths.times import TIMES, check_times, sample_times
 from realuid.paths.ve import VEPath
 from realuid.paths.vp import CosinePath, DDPMPath, VPPath
+from realuid.settings import as_number, check_type
 
 _FLOWS = (LinearPath, TrigonometricPath)
 _DIFFUSIONS = (VPPath, CosinePath, DDPMPath, VEPath)
@@ -34,6 +36,15 @@ def make_path(name: str, **settings: Any) -> Path:
     for key in settings:
         if key not in allowed:
             raise ConfigError(f"path '{name}' has no setting '{key}'. Allowed: {', '.join(allowed) or 'none'}.")
+    try:
+        hints = get_type_hints(PATHS[name])
+    except NameError:  # of a path of the user's own, defined where its annotations mean nothing to others
+        hints = dict.fromkeys(allowed, Any)
+    settings = {key: as_number(value, hints[key]) for key, value in settings.items()}
+    for key, value in settings.items():
+        check_type(key, value, hints[key])
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{key} = {value} is no finite number.")
     return PATHS[name](**settings)
 
 

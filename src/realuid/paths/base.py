@@ -6,7 +6,7 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -74,6 +74,11 @@ class Path(ABC):
     def t_max(self) -> float:
         """Where sampling starts: the source, or just short of it."""
         return 1.0
+
+    @property
+    def default_preconditioning(self) -> dict[str, Any]:
+        """Scales around networks of the default prediction, unless told otherwise: for `make_preconditioning`."""
+        return {"name": "plain"}
 
     @abstractmethod
     def coefficients(self, t: Tensor) -> Coefficients:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -56,6 +56,11 @@ class VEPath(Path):
     def t_max(self) -> float:
         """sigma_max."""
         return self.sigma_max
+
+    @property
+    def default_preconditioning(self) -> dict[str, Any]:
+        """EDM's: inputs and outputs of unit variance, where x_t itself grows up to sigma_max."""
+        return {"name": "edm", "sigma_data": self.sigma_data}
 
     def coefficients(self, t: Tensor) -> Coefficients:
         zero, one = torch.zeros_like(t), torch.ones_like(t)

@@ -55,9 +55,9 @@ def probe(teacher: MatchingModel, data: Dataset, count: int = 1000, steps: int =
         count: how many of either.
         steps: of the teacher's own sampler.
     """
-    check_fits(teacher, data)
-    if teacher.codec or teacher.path.coupled:
+    if teacher.codec or teacher.coupled:
         raise ConfigError("advice is for teachers on images or points with Gaussian sources: this one has other ones.")
+    check_fits(teacher, data)
     count, labels = min(count, len(data)), None
     real = data if teacher.num_classes else data.without_labels()
     if teacher.num_classes:
@@ -67,7 +67,7 @@ def probe(teacher: MatchingModel, data: Dataset, count: int = 1000, steps: int =
     own = Dataset(values, labels, "own samples", real.classes)
     losses = []
     for each in (real, own):
-        draw = Batches(each, teacher.path, seed=0).real("probe", 0, count)
+        draw = Batches(each.to(teacher.device), teacher.path, seed=0).real("probe", 0, count)
         losses.append(float(teacher_loss(teacher, teacher.path, teacher.prediction, draw, count)))
     return losses[0], losses[1]
 

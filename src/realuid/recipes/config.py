@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import dacite
 import yaml
 
-from realuid.data import Dataset, load_dataset
+from realuid.data import DEGRADATIONS, Dataset, absolute_source, load_dataset
 from realuid.errors import ConfigError, unknown_name
 from realuid.models import NetworkConfig, make_preconditioning
 from realuid.paths import Path as MatchingPath
 from realuid.paths import make_path
 from realuid.sampling import SAMPLERS
+from realuid.settings import as_number, check_range, check_types
 from realuid.training import DistillConfig, TeacherConfig
 from realuid.training.config import fine_tuning, to_dict
 
@@ -37,6 +39,9 @@ class DataConfig:
     #: grey, ...), or a folder or zip of images with the names of the data's own. None: the data itself says.
     pairs: str | None = None
 
+    def __post_init__(self) -> None:
+        check_types(self)
+
     def load(self) -> Dataset:
         """The data itself."""
         return load_dataset(self.source, self.channels, self.resolution, self.pairs)
@@ -51,14 +56,16 @@ class PathConfig:
     prediction: str | None = None
     #: The path's own settings, for instance a noise level.
     settings: dict[str, bool | float | str] = field(default_factory=dict)
-    #: Scales around the network: plain (none), edm, vp or ve.
-    preconditioning: str = "plain"
+    #: Scales around the network: plain (none), edm, vp or ve. None: the path's own (edm on path ve, plain elsewhere).
+    preconditioning: str | None = None
     #: Whether networks are given x_T where the path is coupled, so that they keep pairs together.
     sees_source: bool = True
 
     def __post_init__(self) -> None:
+        check_types(self)
         self.build()
-        make_preconditioning(self.preconditioning)
+        if self.preconditioning is not None:
+            make_preconditioning(self.preconditioning)
 
     def build(self) -> MatchingPath:
         """The path itself."""
@@ -87,9 +94,9 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if self.sampler is not None and self.sampler not in SAMPLERS:
             raise ConfigError(unknown_name("sampler", self.sampler, SAMPLERS))
-        for name in ("samples", "seeds", "steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"evaluate.{name} = {getattr(self, name)}: must be at least 1.")
+        check_types(self)
+        check_range(self, "[5, inf)", "samples")
+        check_range(self, "[1, inf)", "seeds", "steps")
 
 
 T = TypeVar("T")
@@ -117,13 +124,11 @@ class SweepConfig:
     patience: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "trials"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"sweep.{name} = {getattr(self, name)}: must be at least 1.")
+        check_types(self)
+        check_range(self, "[1, inf)", "seeds", "trials")
+        check_range(self, "[0, 1]", "patience")
         if self.hopeless and self.hopeless < 1:
             raise ConfigError(f"sweep.hopeless = {self.hopeless}: must be at least 1, or 0 for never.")
-        if not 0 <= self.patience <= 1:
-            raise ConfigError(f"sweep.patience = {self.patience} is outside [0, 1].")
         if not self.alpha or not self.ratio:
             raise ConfigError("sweep.alpha and sweep.ratio need at least one value each.")
         allowed = {f.name for f in dataclasses.fields(DistillConfig)} - {"alpha", "beta", "seed"}
@@ -132,6 +137,8 @@ class SweepConfig:
                 raise ConfigError(f"sweep.others: {unknown_name('setting', name, allowed)}")
 
 
+#: What a student may be called: it has a folder of that name beside the teacher's.
+_FOLDER = re.compile(r"\w[\w.=+-]*")
 #: Keys of a student that are not settings of its distillation.
 _START = ("start", "start_ema")
 
@@ -165,6 +172,11 @@ class Recipe:
     def __post_init__(self) -> None:
         names = list(self.students)
         for i, name in enumerate(names):
+            if name == "teacher" or not _FOLDER.fullmatch(name):
+                raise ConfigError(
+                    f"students: '{name}' is no name for a student, which becomes a folder's. Needed are letters, "
+                    "digits and _ . = + - after a first letter or digit, and not 'teacher'."
+                )
             self.student(name)
             if (origin := self.origin(name)) and origin.student not in names[:i]:
                 earlier = ", ".join(names[:i]) or "none"
@@ -191,6 +203,16 @@ class Recipe:
             raise ConfigError(f"students.{name}: start_ema without start. Name the student to start from.")
         return None
 
+    def anchored(self) -> Recipe:
+        """The same with absolute paths, to be read back from another working folder."""
+        weights, pairs = self.evaluate.inception_weights, self.data.pairs
+        pairs = absolute_source(pairs) if pairs and pairs not in DEGRADATIONS else pairs
+        return dataclasses.replace(
+            self,
+            data=dataclasses.replace(self.data, source=absolute_source(self.data.source), pairs=pairs),
+            evaluate=dataclasses.replace(self.evaluate, inception_weights=weights and str(Path(weights).resolve())),
+        )
+
     def ancestors(self, name: str) -> list[str]:
         """The students that have to be made before this one, first one first."""
         origin = self.origin(name)
@@ -200,7 +222,8 @@ class Recipe:
 def _typed(cls: type[T], values: dict[str, Any], where: str) -> T:
     """A dataclass from plain values, or an error that names where they stand."""
     try:
-        return dacite.from_dict(cls, values, dacite.Config(type_hooks={float: _number}, cast=[tuple]))
+        hooks = {float: lambda value: as_number(value, float)}
+        return dacite.from_dict(cls, values, dacite.Config(type_hooks=hooks, cast=[tuple]))
     except dacite.DaciteError as error:
         raise ConfigError(f"'{where}': {error}.") from error
 
@@ -259,14 +282,6 @@ def _values(text: str, where: str) -> dict[str, Any]:
 def _join(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     both = {k: _join(base[k], v) for k, v in changes.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
     return {k: v for k, v in {**base, **changes, **both}.items() if v is not None}
-
-
-def _number(value: Any) -> Any:
-    """What YAML reads as a text or an integer but is a number all the same, such as 1e-3; anything else unchanged."""
-    try:
-        return float(value) if isinstance(value, int | str) and not isinstance(value, bool) else value
-    except ValueError:
-        return value
 
 
 def _check_keys(values: dict, cls: type, where: str, prefix: str = "") -> None:

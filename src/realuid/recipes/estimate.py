@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from realuid.devices import choose_device
 from realuid.models import Condition, MatchingModel, count_parameters
 from realuid.recipes.config import Recipe, dump_recipe
+from realuid.recipes.measure import calls_of
 from realuid.recipes.run import new_teacher, recipe_data
+from realuid.training import DistillConfig
 from realuid.training.config import LoopConfig
 
+#: Images of a first measurement, and seconds below which more of them are measured.
+_FEW, _QUICK = 16, 0.2
 
-def _probe(model: MatchingModel, batch: int) -> tuple[float, float]:
-    """Seconds and activation bytes of one forward and backward pass, per image, measured on a small batch."""
-    x = torch.randn(batch, *model.shape)
-    t = torch.full((batch,), (model.path.t_min + model.path.t_max) / 2)
-    labels = torch.zeros(batch, dtype=torch.long) if model.num_classes else None
+
+class _Probe(NamedTuple):
+    """What one forward and backward pass of one image takes."""
+
+    seconds: float
+    activations: float
+    device: torch.device
+
+
+def _probe(model: MatchingModel, config: LoopConfig) -> _Probe:
+    """Measure on the device of the run: a small batch or, where that is quick, as many images as a step takes."""
+    device, at_once = choose_device(config.device), _at_once(config)
+    few = _pass(model.to(device).train(), min(_FEW, at_once), device)
+    return few if few.seconds * _FEW > _QUICK else _pass(model, at_once, device)
+
+
+def _pass(model: MatchingModel, batch: int, device: torch.device) -> _Probe:
+    x = torch.randn(batch, *model.shape, device=device)
+    t = torch.full((batch,), (model.path.t_min + model.path.t_max) / 2, device=device)
+    labels = torch.zeros(batch, dtype=torch.long, device=device) if model.num_classes else None
     condition = Condition(labels, torch.randn_like(x) if model.network.sees_source else None)
     saved = 0
 
@@ -32,46 +54,83 @@ def _probe(model: MatchingModel, batch: int) -> tuple[float, float]:
         start = time.perf_counter()
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             model(x, t, condition).square().mean().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     model.zero_grad(set_to_none=True)
-    return min(seconds) / batch, saved / batch
+    return _Probe(min(seconds) / batch, saved / batch, device)
 
 
-def _describe(recipe: Recipe, model: MatchingModel, config: LoopConfig, learners: int, passes: float) -> str:
-    batch = min(config.batch, 16)
-    seconds, activations = _probe(model.train(), batch)
-    parameters = count_parameters(model)
-    at_once = min(config.batch, config.micro_batch or config.batch)
-    # per learner: weights, gradients, two Adam moments; averages; one frozen copy of the teacher in distillation
-    static = 4 * parameters * (4 * learners + len(config.ema) + (1 if learners > 1 else 0))
-    memory = static + at_once * activations * learners
-    hours = config.updates * config.batch * seconds * passes / 3600
-    return "\n".join(
-        [
-            dump_recipe(recipe),
-            f"parameters: {parameters:,} a network",
-            f"memory: about {memory / 2**30:.2f} GiB (activations of {at_once} images at once)",
-            f"time: about {_duration(hours)} on this CPU for {config.updates} updates of {config.batch} images",
-        ]
-    )
+class _Stage(NamedTuple):
+    """A training run: its settings, how many networks learn, and the passes for every image of a batch."""
+
+    name: str
+    config: LoopConfig
+    learners: int
+    passes: float
+
+    def hours(self, probe: _Probe) -> float:
+        return self.config.updates * self.config.batch * probe.seconds * self.passes / 3600
+
+    def gibibytes(self, probe: _Probe, parameters: int) -> float:
+        """Per learner weights, gradients and two Adam moments; averages; the frozen teacher; activations."""
+        copies = 4 * self.learners + len(self.config.ema) + (1 if self.learners > 1 else 0)
+        return (4 * parameters * copies + _at_once(self.config) * probe.activations * self.learners) / 2**30
+
+
+def _at_once(config: LoopConfig) -> int:
+    return min(config.batch, config.micro_batch or config.batch)
+
+
+def _student(name: str, c: DistillConfig) -> _Stage:
+    """In units of a forward and backward pass (3 forwards): a fake step is 1 plus 1/3 for the generator's forward; a
+    generator step is 1 for the generator and 2/3 each for teacher and fake model, whose weights need no gradients.
+    """
+    judged = c.gan_batch / c.batch  # a judgement stops at the bottleneck: half a network
+    passes = c.fake_updates * (1 + 1 / 3 + c.real_batch / c.batch + judged * 4 / 3) + 1 + 4 / 3 + judged * 4 / 3
+    return _Stage(name, c, learners=2, passes=passes)
+
+
+def _describe(recipe: Recipe, model: MatchingModel, stages: Sequence[_Stage], images: float = 0) -> str:
+    """The resolved recipe and what its stages cost; `images`: network calls of samples that are measured at the end."""
+    probe, parameters = _probe(model, stages[0].config), count_parameters(model)
+    lines = [f"parameters: {parameters:,} a network"]
+    for stage in stages:
+        lines.append(
+            f"{stage.name}: about {_duration(stage.hours(probe))} and {stage.gibibytes(probe, parameters):.2f} GiB for "
+            f"{stage.config.updates} updates of {stage.config.batch} images"
+        )
+    hours = sum(stage.hours(probe) for stage in stages)
+    if images:
+        measuring = images * probe.seconds / 3 / 3600
+        lines.append(f"samples for measuring: about {_duration(measuring)}")
+        hours += measuring
+    where = "this GPU" if probe.device.type == "cuda" else "this CPU"
+    lines.append(f"time: about {_duration(hours)} in all on {where}")
+    return "\n".join([dump_recipe(recipe), *lines])
 
 
 def _duration(hours: float) -> str:
     return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.1f} min"
 
 
+def _teacher(recipe: Recipe) -> _Stage:
+    return _Stage("teacher", recipe.teacher, learners=1, passes=1.0)
+
+
 def describe_teacher_run(recipe: Recipe) -> str:
     """The resolved recipe, parameter count and estimates for training its teacher."""
-    return _describe(recipe, new_teacher(recipe, recipe_data(recipe)), recipe.teacher, learners=1, passes=1.0)
+    return _describe(recipe, new_teacher(recipe, recipe_data(recipe)), [_teacher(recipe)])
 
 
 def describe_student_run(recipe: Recipe, teacher: MatchingModel) -> str:
-    """The resolved recipe, parameter count and estimates for a distillation.
+    """The resolved recipe, parameter count and estimates for a distillation."""
+    return _describe(recipe, teacher, [_student("student", recipe.distill)])
 
-    In units of a forward and backward pass (3 forwards): a fake step is 1 plus 1/3 for the generator's forward; a
-    generator step is 1 for the generator and 2/3 each for teacher and fake model, whose weights need no gradients.
-    """
-    c = recipe.distill
-    judged = c.gan_batch / c.batch  # a judgement stops at the bottleneck: half a network
-    passes = c.fake_updates * (1 + 1 / 3 + c.real_batch / c.batch + judged * 4 / 3) + 1 + 4 / 3 + judged * 4 / 3
-    return _describe(recipe, teacher, c, learners=2, passes=passes)
+
+def describe_demo(recipe: Recipe) -> str:
+    """The resolved recipe, parameter count and estimates for its teacher, every student and their measurement."""
+    model = new_teacher(recipe, recipe_data(recipe))
+    stages = [_teacher(recipe), *(_student(name, recipe.student(name)) for name in recipe.students)]
+    calls = calls_of(model, recipe.evaluate) + len(recipe.students)
+    return _describe(recipe, model, stages, recipe.evaluate.samples * recipe.evaluate.seeds * calls)

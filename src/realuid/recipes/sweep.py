@@ -29,7 +29,8 @@ from realuid.errors import ConfigError, NonFiniteError
 from realuid.files import atomic_file, write_json
 from realuid.models import MatchingModel
 from realuid.recipes.config import Recipe, SweepConfig, dump_recipe
-from realuid.recipes.run import has_checkpoint, make_evaluator, measure, recipe_data, run_student
+from realuid.recipes.measure import make_evaluator, measure
+from realuid.recipes.run import TEACHER, has_checkpoint, recipe_data, run_student, teacher_record
 from realuid.reports.sweep import write_sweep_report
 from realuid.seeds import stream
 from realuid.teachers import load_teacher
@@ -39,6 +40,8 @@ from realuid.training.distill import check_fits
 
 #: The file of a sweep's folder that holds its recipe, and that of a trial's folder that says it is finished.
 SWEEP, RESULT = "sweep.yaml", "result.json"
+#: Evaluations of a trial, each with "update" and "fd".
+History = list[dict[str, Any]]
 #: A trial is only compared with at least so many others.
 _OTHERS = 3
 
@@ -109,7 +112,9 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob(f"trials/*/{RESULT}"))]
 
 
-def is_hopeless(history: list[dict[str, Any]], others: list[list[dict[str, Any]]], sweep: SweepConfig, updates: int):
+def is_hopeless(
+    history: list[dict[str, Any]], others: list[list[dict[str, Any]]], sweep: SweepConfig, updates: int
+) -> bool:
     """Whether a trial's best quick FD so far is too far above the median of others at the same update."""
     now = history[-1]["update"]
     bests = [min((h["fd"] for h in other if h["update"] <= now), default=None) for other in others if other]
@@ -142,7 +147,7 @@ def run_sweep(
     Args:
         recipe: its `sweep` says what is tried, its `distill` all that is not varied.
         teacher: the one teacher, anything `load_teacher` reads.
-        folder: of the sweep: sweep.yaml, trials/, results.json and sweep.html.
+        folder: of the sweep: sweep.yaml, teacher.txt, trials/, results.json and sweep.html.
         processes: how many trials run at a time.
         say: told what happens.
 
@@ -154,8 +159,9 @@ def run_sweep(
         say(f"left out: {reason}")
     data, model = _load(recipe, teacher)
     (folder / "trials").mkdir(parents=True, exist_ok=True)
-    with atomic_file(folder / SWEEP) as temporary:
-        temporary.write_text(dump_recipe(recipe))
+    for name, text in ((SWEEP, dump_recipe(recipe)), (TEACHER, teacher_record(str(teacher)))):
+        with atomic_file(folder / name) as temporary:
+            temporary.write_text(text)
     say(f"{len(trials)} trials, {len(read_results(folder))} of them finished")
     context = multiprocessing.get_context("spawn")
     arguments = (recipe, teacher, folder, os.getpid(), max(1, torch.get_num_threads() // processes))
@@ -210,10 +216,10 @@ def _run_trial(
     recipe: Recipe, trial: Trial, teacher: MatchingModel, teacher_name: str, run: Path, data, evaluator
 ) -> dict:
     config, start = trial.config(recipe.distill), time.perf_counter()
-    history: list[dict[str, Any]] = []
+    history: History = []
     verdict = {"status": "finished"}
 
-    def hopeless(so_far: list[dict[str, Any]]) -> bool:
+    def hopeless(so_far: History) -> bool:
         others = [result["history"] for result in read_results(run.parents[1])]
         stop = is_hopeless(so_far, others, recipe.sweep, config.updates)
         verdict["status"] = "stopped" if stop else "finished"

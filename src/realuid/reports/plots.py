@@ -9,7 +9,9 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 #: One colour a model, readable on white and for colour-blind eyes (Okabe & Ito).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -21,6 +23,15 @@ def figure_svg(figure: Figure) -> str:
     figure.savefig(buffer, format="svg", bbox_inches="tight")
     plt.close(figure)
     return buffer.getvalue().partition("<svg")[1] + buffer.getvalue().partition("<svg")[2]
+
+
+def distance_axis(axes: Axes) -> None:
+    """Make the upright axis a logarithmic one of Fréchet distances, with ticks in plain numbers."""
+    axes.set(ylabel="Fréchet distance (quick)", yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(alpha=0.25)
 
 
 def fd_curves(histories: dict[str, list[dict[str, Any]]], lines: dict[str, float]) -> Figure:
@@ -35,8 +46,8 @@ def fd_curves(histories: dict[str, list[dict[str, Any]]], lines: dict[str, float
         axes.plot([h["update"] for h in history], [h["fd"] for h in history], "o-", ms=3, color=colour, label=name)
     for style, (name, level) in zip(("--", ":", "-."), lines.items(), strict=False):
         axes.axhline(level, color="0.35", ls=style, lw=1, label=name)
-    axes.set(xlabel="generator updates", ylabel="Fréchet distance (quick)", yscale="log")
-    axes.grid(alpha=0.25, which="both")
+    axes.set_xlabel("generator updates")
+    distance_axis(axes)
     axes.legend(frameon=False, fontsize=8)
     return figure
 

@@ -46,7 +46,7 @@ def _grid_of_data(data: Dataset, classes: int) -> Image.Image:
 def _grid_of(
     model: MatchingModel | Generator, data: Dataset, steps: int, sampler: str | None, guidance: float
 ) -> Image.Image:
-    columns = _columns((model.model if isinstance(model, Generator) else model).num_classes)
+    columns = _columns(model.num_classes)
     batches = samples(model, data, _ROWS * columns, steps=steps, sampler=sampler, guidance=guidance, seed=_SEED)
     return sample_image(model, data, torch.cat([x.cpu() for x in batches]), columns)
 

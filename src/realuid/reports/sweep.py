@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from realuid.files import atomic_file
-from realuid.reports.plots import COLOURS, figure_svg, plt
+from realuid.reports.plots import COLOURS, distance_axis, figure_svg, plt
 
 
 def heat_map(rows: list[dict[str, Any]]) -> Figure:
@@ -49,11 +49,10 @@ def scatter(rows: list[dict[str, Any]]) -> Figure:
     """The same for a random search: one point a setting."""
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
     known = [row for row in rows if row["fd_mean"] is not None]
-    places = [(row["settings"]["ratio"], row["settings"]["alpha"]) for row in known]
     if known:
+        xs, ys = ([row["settings"][name] for row in known] for name in ("ratio", "alpha"))
         fds = np.log10([row["fd_mean"] for row in known])
-        x, y = zip(*places, strict=True)
-        points = axes.scatter(x, y, c=fds, cmap="viridis_r", s=60, edgecolor="0.3")
+        points = axes.scatter(xs, ys, c=fds, cmap="viridis_r", s=60, edgecolor="0.3")
         figure.colorbar(points, label="log10 FD")
     for row in rows:
         if row["fd_mean"] is None:
@@ -75,17 +74,17 @@ def curves(trials: list[dict[str, Any]], best: list[dict[str, float]]) -> Figure
     for trial in trials:
         setting = {k: v for k, v in trial["settings"].items() if k != "seed"}
         label, colour, width = "", "0.8", 0.8
-        if setting in best:
+        if setting["alpha"] == setting["ratio"] == 1:
+            label, colour, width = f"{_label(setting)}: data-free", "black", 1.8
+        elif setting in best:
             label, colour, width = _label(setting), COLOURS[(len(best) - 1 - best.index(setting)) % len(COLOURS)], 1.8
-        elif setting["alpha"] == setting["ratio"] == 1:
-            label, colour, width = "data-free (UID)", "black", 1.8
         xs, ys = [h["update"] for h in trial["history"]], [h["fd"] for h in trial["history"]]
         axes.plot(xs, ys, color=colour, lw=width, label="" if label in shown else label, zorder=2 if label else 1)
         if trial["status"] != "finished" and xs:
             axes.plot(xs[-1], ys[-1], "x", color=colour, ms=5)
         shown.add(label)
-    axes.set(xlabel="generator updates", ylabel="Fréchet distance (quick)", yscale="log")
-    axes.grid(alpha=0.25, which="both")
+    axes.set_xlabel("generator updates")
+    distance_axis(axes)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8)
     return figure
@@ -123,6 +122,7 @@ def write_sweep_report(folder: Path, results: dict[str, Any], trials: list[dict[
         rows=rows,
         plots=plots,
         best=finished[-1] if finished else None,
+        others=any(len(row["settings"]) > 2 for row in rows),
         done=len(trials),
         recipe=recipe_yaml,
     )

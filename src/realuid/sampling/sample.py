@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Protocol, cast
 
@@ -16,6 +17,9 @@ from realuid.sampling.ode import euler, heun
 from realuid.sampling.posterior import ancestral, ddim
 from realuid.sampling.sde import sde
 from realuid.seeds import stream
+
+#: Samples for which noise is drawn at once.
+_DRAWN = 64
 
 SAMPLERS = cast(
     dict[str, Sampler],
@@ -133,12 +137,14 @@ def generate(
         raise ConfigError(f"the model is conditional on {model.num_classes} classes: pass labels, one per sample.")
     if model.coupled and sources is None:
         raise ConfigError("the model starts from source images: pass sources, one per sample.")
+    if not 0 <= seed < 2**64:
+        raise ConfigError(f"seed = {seed}: allowed are 0 to 2^64 - 1.")
     device = model.device
-    noise = torch.Generator().manual_seed(seed)
+    noise = _normals(model.shape, seed)
     for first in range(0, count, batch):
         size = min(batch, count - first)
         part = slice(first, first + size)
-        z = torch.stack([torch.randn(model.shape, generator=noise) for _ in range(size)]).to(device)
+        z = torch.stack(list(itertools.islice(noise, size))).to(device)
         label = labels[part].to(device) if model.num_classes and labels is not None else None
         x_T = sources[part].to(device) if model.coupled and sources is not None else None
         if isinstance(model, MatchingModel):
@@ -147,6 +153,13 @@ def generate(
         else:
             x = model(z, Condition(label, x_T))
         yield model.codec.decode(x) if model.codec else x
+
+
+def _normals(shape: tuple[int, ...], seed: int) -> Iterator[Tensor]:
+    """Standard normal numbers, sample after sample; drawn many at a time, always as many, whatever the batch size."""
+    random = torch.Generator().manual_seed(seed)
+    while True:
+        yield from torch.randn(_DRAWN, *shape, generator=random)
 
 
 def _noise_of(seed: int, samples: range) -> Noise:

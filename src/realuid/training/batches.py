@@ -48,13 +48,14 @@ class Batches:
     """Makes the draws of a run.
 
     Args:
-        data: the training data, on the device; pairs where the path is coupled.
+        data: the training data, on the device or too large for it; pairs where the path is coupled.
         path: which times and how many Gaussians to draw, and where x_T comes from.
         seed: of the run.
         flip: mirror real images at random.
         rank, world: this process and the number of them.
         window: share of the path's times that is drawn, those nearest to the data.
         label_dropout, null_label: share of labels replaced, and by which.
+        device: of the draws. None: the data's.
 
     Raises:
         DataError: for a coupled path without pairs.
@@ -72,17 +73,18 @@ class Batches:
         window: float = 1.0,
         label_dropout: float = 0.0,
         null_label: int = 0,
+        device: torch.device | None = None,
     ):
         check_pairs(path, data)
         self.data, self.path, self.seed, self.flip = data, path, seed, flip
         self.rank, self.world, self.window = rank, world, window
         self.label_dropout, self.null_label = label_dropout, null_label
-        self.device = data.values.device
+        self.device = device or data.values.device
         self._orders: dict[str, Order] = {}
 
     def real(self, role: str, step: int, count: int) -> Draw:
         """Draws for real data. `role` names the stream; `step` counts that role's steps from 0."""
-        order = self._orders.setdefault(role, Order(len(self.data), self.seed_of(role), self.device))
+        order = self._orders.setdefault(role, Order(len(self.data), self.seed_of(role), self.data.values.device))
         index = order.indices(step * count, count)
         random = stream(self.seed, role, step, device=self.device)
         mirror = self._mirror(random, count)
@@ -114,9 +116,11 @@ class Batches:
         """Random numbers that say which pairs are mirrored, or None."""
         return torch.rand(count, generator=random, device=self.device) if self.flip else None
 
-    @staticmethod
-    def _pick(images: Tensor, index: Tensor, mirror: Tensor | None) -> Tensor:
-        x = to_float(images[index])
+    def _take(self, column: Tensor, index: Tensor) -> Tensor:
+        return column[index.to(column.device)].to(self.device, non_blocking=True)
+
+    def _pick(self, images: Tensor, index: Tensor, mirror: Tensor | None) -> Tensor:
+        x = to_float(self._take(images, index))
         return x if mirror is None else random_flip(x, mirror)
 
     def _draw(
@@ -129,7 +133,7 @@ class Batches:
         z: Tensor | None,
         times: str = "path",
     ) -> Draw:
-        labels = None if self.data.labels is None else self.data.labels[index]
+        labels = None if self.data.labels is None else self._take(self.data.labels, index)  # type: ignore[arg-type]
         uniform = torch.rand(count, generator=random, device=self.device)
         t = sample_times(times, self.path, self.window * uniform)
         source = self._pick(self.data.sources, index, mirror) if self.path.coupled else None  # type: ignore[arg-type]

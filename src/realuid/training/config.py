@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from realuid.devices import check_device
 from realuid.errors import ConfigError
 from realuid.objectives import (
     PUBLISHED_RATIO,
@@ -18,6 +19,7 @@ from realuid.objectives import (
     make_objective,
 )
 from realuid.paths import check_times
+from realuid.settings import check_range, check_types
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class LoopConfig:
     flip: bool = False
     #: Seed of weights, noise, times and the order of the data.
     seed: int = 0
-    #: 'auto' takes an accelerator if there is one.
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    #: auto (CUDA where there is one), cpu or cuda.
+    device: str = "auto"
     #: Updates between lines of metrics.jsonl. 0: never.
     log_every: int = 20
     #: Updates between evaluations (quick FD, which also picks the best checkpoint). 0: never.
@@ -69,15 +71,14 @@ class LoopConfig:
     wandb: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("updates", "batch", "keep", "quick_samples"):
-            _at_least(name, getattr(self, name), 1)
-        for name in ("micro_batch", "warmup", "log_every", "evaluate_every", "sample_every", "save_every"):
-            _at_least(name, getattr(self, name), 0)
-        if not self.clip > 0:
-            raise ConfigError(f"clip = {self.clip}: the largest gradient norm must be positive.")
-        for decay in self.ema:
-            if not 0 <= decay < 1:
-                raise ConfigError(f"ema decay {decay} is outside [0, 1).")
+        check_types(self)
+        check_device(self.device)
+        check_range(self, "[1, inf)", "updates", "batch", "keep")
+        check_range(self, "[2, inf)", "quick_samples")
+        check_range(self, "[0, inf)", "micro_batch", "warmup", "seed")
+        check_range(self, "[0, inf)", "log_every", "evaluate_every", "sample_every", "save_every")
+        check_range(self, "(0, inf]", "clip")
+        check_range(self, "[0, 1)", "ema")
         if not self.ema:
             raise ConfigError("ema = (): at least one decay is needed, for instance 0.999.")
 
@@ -95,10 +96,9 @@ class TeacherConfig(LoopConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive("lr", self.lr)
-        _at_least("steps", self.steps, 1)
-        if not 0 <= self.label_dropout < 1:
-            raise ConfigError(f"label_dropout = {self.label_dropout} is outside [0, 1). Usual is 0.1.")
+        check_range(self, "(0, inf)", "lr")
+        check_range(self, "[0, 1)", "betas", "label_dropout")
+        check_range(self, "[1, inf)", "steps")
 
 
 @dataclass(frozen=True)
@@ -157,13 +157,10 @@ class DistillConfig(LoopConfig):
         self.make_objective()
         self.make_adversarial()
         check_times(self.generator_times)
-        _at_least("fake_updates", self.fake_updates, 1)
-        _positive("generator_lr", self.generator_lr)
-        _positive("fake_lr", self.fake_lr)
-        for name in ("real_share", "gan_share"):
-            share = getattr(self, name)
-            if share is not None and not 0 < share <= 1:
-                raise ConfigError(f"{name} = {share} is outside (0, 1].")
+        check_range(self, "[1, inf)", "fake_updates")
+        check_range(self, "(0, inf)", "generator_lr", "fake_lr")
+        check_range(self, "[0, 1)", "betas")
+        check_range(self, "(0, 1]", "real_share", "gan_share")
 
     def make_objective(self) -> Objective:
         """The objective these settings stand for."""
@@ -236,16 +233,6 @@ def fine_tuning(config: DistillConfig, **changes: object) -> DistillConfig:
 def _spread(scale: float) -> float:
     """Variance of f* - c y, in units of that of f*: half of it is variance of y given x_t."""
     return 0.5 * scale**2 + (1 - scale) ** 2
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ConfigError(f"{name} = {value}: must be at least {least}.")
-
-
-def _positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ConfigError(f"{name} = {value}: must be positive.")
 
 
 def to_dict(config: object) -> dict:

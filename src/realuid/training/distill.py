@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +77,12 @@ class DistillTask(Task):
         self.opponent = Player("fake", against, config.fake_lr, config.betas, config, accelerator)
         self.players = (self.learner, self.opponent)
         self.ema = EMA(self.generator, config.ema)
-        data = (data if teacher.num_classes else data.without_labels()).to(accelerator.device)
+        data = (data if teacher.num_classes else data.without_labels()).near(accelerator.device)
         process = (accelerator.process_index, accelerator.num_processes)
-        self.batches = Batches(data, self.path, config.seed, config.flip, *process)
-        self.near = Batches(data, self.path, config.seed, config.flip, *process, window=config.gan_window)
+        draws = partial(Batches, data, self.path, config.seed, config.flip, *process, device=accelerator.device)
+        self.batches, self.near = draws(), draws(window=config.gan_window)
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
-        self.calls = 1
         self.inputs = {"data": data.fingerprint(pairs=True), "teacher": fingerprint(teacher)}
 
     @staticmethod
@@ -205,18 +205,15 @@ def check_fits(model: MatchingModel | Generator, data: Dataset) -> None:
     Raises:
         DataError: for a coupled path without pairs.
     """
-    teacher = model.model if isinstance(model, Generator) else model
-    check_pairs(teacher, data)
-    if teacher.codec and teacher.coupled:
+    check_pairs(model, data)
+    if model.codec and model.coupled:
         raise ConfigError("the model starts from source images, and those cannot be latents yet: use one on pixels.")
-    if teacher.image_shape != data.shape:
-        raise ConfigError(
-            f"the model makes samples of shape {teacher.image_shape}, but the data has shape {data.shape}."
-        )
-    if teacher.num_classes and data.labels is None:
-        raise ConfigError(f"the model is conditional on {teacher.num_classes} classes, but the data has no labels.")
-    if teacher.num_classes and data.num_classes > teacher.num_classes:
-        raise ConfigError(f"the data has {data.num_classes} classes, the model only {teacher.num_classes}.")
+    if model.image_shape != data.shape:
+        raise ConfigError(f"the model makes samples of shape {model.image_shape}, but the data has shape {data.shape}.")
+    if model.num_classes and data.labels is None:
+        raise ConfigError(f"the model is conditional on {model.num_classes} classes, but the data has no labels.")
+    if model.num_classes and data.num_classes > model.num_classes:
+        raise ConfigError(f"the data has {data.num_classes} classes, the model only {model.num_classes}.")
 
 
 def distill_teacher(
@@ -255,7 +252,7 @@ def distill_teacher(
     check_fits(teacher, data)
     for sentence in advice(config.make_objective(), fine_tuning=isinstance(start, Generator)):
         warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
-    accelerator = make_accelerator(config, Path(folder))
+    accelerator = make_accelerator(config)
     if teacher.codec:
         if config.flip:
             raise ConfigError(

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker, TensorBoardTracker, WandBTracker
+from accelerate.utils import is_wandb_available
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from realuid.files import atomic_file
+from realuid.errors import ConfigError
+from realuid.files import atomic_file, to_json
+
+
+def check_wandb(project: str | None) -> None:
+    """Raise ConfigError if a run is to be logged to Weights & Biases and that is not installed."""
+    if project and not is_wandb_available():
+        raise ConfigError(f"wandb = {project} needs the extra: pip install 'realuid[wandb]'.")
 
 
 class Means:
@@ -57,12 +68,12 @@ class RunLog:
 
     Args:
         folder: the run's folder.
-        accelerator: for its trackers and the main process.
+        accelerator: knows the main process.
         updates: length of the run.
         title: what the progress bar says.
         start: update the run (re)starts at; lines of a resumed run beyond it are dropped.
         wandb: project name, or None.
-        settings: the run's configuration, for the trackers.
+        settings: the run's configuration, for Weights & Biases.
     """
 
     def __init__(
@@ -75,18 +86,15 @@ class RunLog:
         wandb: str | None = None,
         settings: dict | None = None,
     ):
-        self.accelerator = accelerator
         self.path = folder / "metrics.jsonl"
         self.main = accelerator.is_main_process
         if self.main:
             self._drop_after(start)
-        accelerator.init_trackers(
-            wandb or "tensorboard",
-            init_kwargs={
-                "tensorboard": {"purge_step": start},
-                "wandb": {"dir": str(folder), "config": settings, "name": folder.name},
-            },
-        )
+        self.trackers: list[GeneralTracker] = [TensorBoardTracker("tensorboard", str(folder), purge_step=start)]
+        if wandb:
+            self.trackers.append(WandBTracker(wandb, dir=str(folder), config=settings, name=folder.name))
+        for tracker in self.trackers:
+            tracker.start()
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -109,11 +117,12 @@ class RunLog:
         """One line of metrics after an update."""
         if self.main:
             with self.path.open("a") as file:
-                file.write(json.dumps({"update": update, **values}) + "\n")
+                file.write(to_json({"update": update, **values}) + "\n")
             self.progress.update(self.bar, note=note)
         scalars = {k: v for k, v in values.items() if isinstance(v, int | float)}
         vectors = {f"{k}/{i}": x for k, v in values.items() if isinstance(v, list) for i, x in enumerate(v)}
-        self.accelerator.log(scalars | vectors, step=update)
+        for tracker in self.trackers:
+            tracker.log(scalars | vectors, step=update)
 
     def advance(self, update: int) -> None:
         """Move the progress bar."""
@@ -122,7 +131,7 @@ class RunLog:
     def close(self) -> None:
         """Stop the bar and flush the trackers."""
         self.progress.stop()
-        for tracker in self.accelerator.trackers:  # not end_training(), which would end the process group too
+        for tracker in self.trackers:
             tracker.finish()
 
 
@@ -134,7 +143,7 @@ def _update_of(line: str) -> int:
 
 
 class Throughput:
-    """Images a second since the last reading."""
+    """Images a second since the last reading, pauses left out."""
 
     def __init__(self) -> None:
         self.since, self.images = time.perf_counter(), 0
@@ -145,3 +154,12 @@ class Throughput:
         rate = self.images / max(now - self.since, 1e-9)
         self.since, self.images = now, 0
         return rate
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens in the `with` block is no training; the device must have nothing left to do before it."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.since += time.perf_counter() - start

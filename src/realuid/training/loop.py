@@ -26,7 +26,7 @@ from realuid.training.checkpoints import Checkpoints
 from realuid.training.config import LoopConfig, to_dict
 from realuid.training.ema import EMA
 from realuid.training.levers import Levers
-from realuid.training.log import Means, RunLog, Throughput
+from realuid.training.log import Means, RunLog, Throughput, check_wandb
 from realuid.training.player import Player
 
 #: Seed of the samples in grids and quick FDs: the same noise every time, so that progress can be seen.
@@ -48,8 +48,6 @@ class Task(ABC):
     batches: Batches
     #: Images that pass through learning networks in one update.
     images_per_update: int
-    #: Network calls of one sample, for reports.
-    calls: int
     #: What the result depends on besides the settings: name -> fingerprint; a run resumes with the same ones only.
     inputs: dict[str, str]
 
@@ -106,6 +104,7 @@ class Run:
         files: dict[str, str] | None = None,
         hopeless: Hopeless | None = None,
     ):
+        check_wandb(config.wandb)
         self.task, self.config, self.folder, self.accelerator = task, config, folder, accelerator
         self.evaluator, self.about, self.files = evaluator, about or {}, files or {}
         self.hopeless, self.stopped = hopeless, False
@@ -181,13 +180,14 @@ class Run:
             means = self.task.summary(self.means.read(self.accelerator))
             means |= {"images": done * self.task.images_per_update, "images_per_second": self.throughput.read()}
             log.write(done, means, note=self._note())
-        if due(self.config.sample_every) and self.accelerator.is_main_process:
-            self._grid()
-        if due(self.config.evaluate_every) and self.evaluator is not None:
-            log.write(done, self._evaluate(), note=self._note())
-            self.stopped = not last and self.hopeless is not None and self.hopeless(self.progress.history)
-        if last or (self.config.save_every and done % self.config.save_every == 0):
-            self._save()
+        with self.throughput.paused():
+            if due(self.config.sample_every) and self.accelerator.is_main_process:
+                self._grid()
+            if due(self.config.evaluate_every) and self.evaluator is not None:
+                log.write(done, self._evaluate(), note=self._note())
+                self.stopped = not last and self.hopeless is not None and self.hopeless(self.progress.history)
+            if last or (self.config.save_every and done % self.config.save_every == 0):
+                self._save()
 
     def _note(self) -> str:
         fd = next((entry["fd"] for entry in reversed(self.progress.history)), None)
@@ -274,7 +274,7 @@ class Run:
             weights = {p.name: p.module.state_dict() for p in self.task.players}
             weights["ema"] = self.task.ema.state_dict()
             optimizers = {f"{p.name}-optimizer": p.optimizer_state() for p in self.task.players}
-            meta = {**vars(self.progress), "means": means, "settings": self._settings()}
+            meta = {**vars(self.progress), "means": means, "settings": self._settings(), "about": self.about}
             self.checkpoints.save(self.progress.update, weights, optimizers, meta)
 
     def _settings(self) -> dict[str, Any]:
@@ -283,6 +283,7 @@ class Run:
     def _load(self, step: int, folder: Path) -> None:
         weights, optimizers, meta = self.checkpoints.read(folder)
         settings, means = meta.pop("settings"), meta.pop("means")
+        self.about |= meta.pop("about", {})  # what the run was started with
         changed = [k for k, v in self._settings().items() if settings.get(k) != v]
         if changed:
             raise CheckpointError(

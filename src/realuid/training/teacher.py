@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
@@ -14,7 +13,7 @@ from realuid.data import Dataset, samples
 from realuid.errors import ConfigError, DataError
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel
-from realuid.seeds import mix
+from realuid.seeds import mix, seeded
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches, micro_batches
 from realuid.training.config import TeacherConfig
@@ -52,7 +51,7 @@ class TeacherTask(Task):
         self.players = (self.learner,)
         self.ema = EMA(model, config.ema)
         self.batches = Batches(
-            data.to(accelerator.device),
+            data.near(accelerator.device),
             model.path,
             config.seed,
             config.flip,
@@ -60,21 +59,22 @@ class TeacherTask(Task):
             accelerator.num_processes,
             label_dropout=config.label_dropout,
             null_label=model.num_classes,
+            device=accelerator.device,
         )
-        self.images_per_update, self.calls = config.batch, config.steps
+        self.images_per_update = config.batch
         self.inputs = {"data": data.fingerprint(pairs=True)}
 
     def update(self, number: int) -> dict[str, Tensor]:
         """One step of the teacher."""
         draw = self.batches.real("teacher", number, self.config.batch)
-        torch.manual_seed(mix(self.config.seed, "dropout", number, self.batches.rank))
         losses = [
             lambda model, part=part: teacher_loss(
                 model, self.model.path, self.model.prediction, part, self.config.batch
             )
             for part in micro_batches(draw, parts_of(len(draw), self.config.micro_batch))
         ]
-        return self.learner.step(number, losses)
+        with seeded(mix(self.config.seed, "dropout", number, self.batches.rank)):
+            return self.learner.step(number, losses)
 
     def sample(self, model: nn.Module, count: int, seed: int) -> Iterator[Tensor]:
         """Multi-step samples under the conditions of the data."""
@@ -119,7 +119,7 @@ def train_teacher(
     Returns:
         the averaged model: the best by quick FD, or the last where none was measured.
     """
-    accelerator = make_accelerator(config, Path(folder))
+    accelerator = make_accelerator(config)
     task = TeacherTask(model, data, config, accelerator)
     trained = Run(task, config, Path(folder), accelerator, evaluator, about, files).start(resume)
     assert isinstance(trained, MatchingModel)

@@ -1,0 +1,141 @@
+"""How good a model is: distances to data, classes, restored pairs and speed, over several seeds."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from realuid.data import Dataset, conditions, samples
+from realuid.metrics import Classifier, ClassScores, Evaluator, Restoration, class_scores, classifier, make_extractor
+from realuid.models import Generator, MatchingModel, model_device
+from realuid.recipes.config import EvaluateConfig
+from realuid.sampling import SAMPLERS, OneStep
+from realuid.seeds import mix
+
+
+def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device | str = "cpu") -> Evaluator:
+    """The evaluator for a data set: its feature extractor and the data's statistics, cached."""
+    return Evaluator(data, make_extractor(config.extractor, data, config.inception_weights), device)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is known about the quality of a model; lists hold one number a seed."""
+
+    fd: list[float]
+    kid: list[float]
+    precision: list[float]
+    recall: list[float]
+    samples: int
+    calls: int
+    #: How well pairs are restored, see `realuid.metrics.Restoration`; empty where samples do not come in pairs.
+    restoration: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers for JSON, with mean and spread (sample standard deviation) of fd."""
+        spread = statistics.stdev(self.fd) if len(self.fd) > 1 else 0.0
+        return {
+            "calls": self.calls,
+            "samples": self.samples,
+            "fd": self.fd,
+            "fd_mean": statistics.mean(self.fd),
+            "fd_std": spread,
+            "kid": statistics.mean(self.kid),
+            "precision": statistics.mean(self.precision),
+            "recall": statistics.mean(self.recall),
+            **self.restoration,
+        }
+
+
+def calls_of(model: MatchingModel | OneStep, config: EvaluateConfig) -> int:
+    """Network calls a sample."""
+    if not isinstance(model, MatchingModel):
+        return 1
+    calls = SAMPLERS[config.sampler or model.default_sampler].calls(config.steps)
+    return calls if config.guidance == 1 else 2 * calls
+
+
+def measure(
+    model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig, full: bool = True
+) -> Measurement:
+    """FD, KID, precision and recall over several seeds, and how well pairs are restored where there are any.
+
+    Args:
+        model: teacher or generator.
+        evaluator: data and features to compare with.
+        config: samples, seeds, and how a teacher is sampled.
+        full: also KID, precision and recall (NaN otherwise).
+    """
+    data = evaluator.data
+    restoration = Restoration(data, label_classifier(evaluator)) if model.coupled and data.is_image else None
+    scores = []
+    for seed in range(config.seeds):
+        batches = _samples(model, data, config.samples, config, seed=mix("fd", seed))
+        scores.append(evaluator.score(batches if restoration is None else restoration.watch(batches), full))
+    columns = {name: [getattr(s, name) for s in scores] for name in ("fd", "kid", "precision", "recall")}
+    restored = {} if restoration is None else restoration.figures()
+    return Measurement(**columns, samples=config.samples, calls=calls_of(model, config), restoration=restored)
+
+
+def label_classifier(evaluator: Evaluator) -> Classifier | None:
+    """The evaluator's feature extractor, where it is a classifier of the data's labels."""
+    extractor = evaluator.extractor
+    return extractor if isinstance(extractor, Classifier) and evaluator.data.labels is not None else None
+
+
+def _samples(
+    model: MatchingModel | OneStep, data: Dataset, count: int, config: EvaluateConfig, seed: int = 0
+) -> Iterator[Tensor]:
+    return samples(model, data, count, steps=config.steps, sampler=config.sampler, guidance=config.guidance, seed=seed)
+
+
+def measure_classes(model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig) -> ClassScores | None:
+    """Agreement of a separate classifier with the class asked for, and FD by class; None for unconditional models."""
+    data = evaluator.data
+    if not model.num_classes or not data.is_image:
+        return None
+    labels = conditions(model, data, config.samples).labels
+    assert labels is not None, "the model is conditional"
+    batches = _samples(model, data, config.samples, config, seed=mix("classes"))
+    # seed 1: the evaluator's own features come from the classifier of seed 0
+    return class_scores(batches, labels.cpu(), evaluator, classifier(data, seed=1))
+
+
+def images_per_second(
+    models: dict[str, MatchingModel | Generator],
+    data: Dataset,
+    config: EvaluateConfig,
+    batch: int = 500,
+    rounds: int = 3,
+) -> dict[str, float]:
+    """Sampling speed of several models, measured in turns (medians), so that a machine's moods hit all alike."""
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(rounds + 1):  # the first is a warm-up
+        for name, model in models.items():
+            times[name].append(_seconds(model, data, config, batch))
+    return {name: batch / statistics.median(seconds[1:]) for name, seconds in times.items()}
+
+
+def _seconds(model: MatchingModel | Generator, data: Dataset, config: EvaluateConfig, batch: int) -> float:
+    synchronise: Callable[[], None] = torch.cuda.synchronize if model_device(model).type == "cuda" else lambda: None
+    synchronise()
+    start = time.perf_counter()
+    for _ in _samples(model, data, batch, config):
+        pass
+    synchronise()
+    return time.perf_counter() - start
+
+
+def fd_between_halves(evaluator: Evaluator, splits: int = 10) -> float:
+    """FD between two random halves of the real data, mean over several splits: a yardstick for the FD of models."""
+    distances = []
+    for seed in range(splits):
+        order = torch.randperm(len(evaluator.data), generator=torch.Generator().manual_seed(seed))
+        distances.append(evaluator.distance(*(evaluator.data.values[half] for half in order.tensor_split(2))))
+    return statistics.mean(distances)

@@ -1,0 +1,55 @@
+"""What the values of a configuration may be, checked in one place and said in one way."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from dacite.types import is_instance
+
+from realuid.errors import ConfigError, unknown_name
+
+
+def check_types(config: Any) -> None:
+    """Compare the values of a dataclass with its annotations: names out of a list, numbers, tuples of them.
+
+    Raises:
+        ConfigError: naming the setting, its value and what is allowed.
+    """
+    hints = get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        check_type(field.name, getattr(config, field.name), hints[field.name])
+
+
+def check_type(name: str, value: Any, hint: Any) -> None:
+    """The same for one value."""
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        raise ConfigError(unknown_name(name, str(value), get_args(hint)))
+    if not is_instance(tuple(value) if isinstance(value, list) else value, hint):
+        needed = hint.__name__ if isinstance(hint, type) else str(hint)
+        raise ConfigError(f"{name} = {value!r}: a {type(value).__name__}, but needed is {needed}.")
+
+
+def as_number(value: Any, hint: Any) -> Any:
+    """What YAML or a command line takes for a text or the other kind of number, as what is needed: 1e-3, 500.0.
+
+    Anything else unchanged.
+    """
+    if hint not in (int, float) or isinstance(value, bool):
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return value
+    return int(number) if hint is int and number.is_integer() else number
+
+
+def check_range(config: Any, interval: str, *names: str) -> None:
+    """Raise ConfigError unless numbers, or all numbers of a tuple, lie in an interval such as '[0, 1)', or are None."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    excluded = [end for end, bracket in ((low, interval[0]), (high, interval[-1])) if bracket in "()"]
+    for name in names:
+        value = getattr(config, name)
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if number is not None and (not low <= number <= high or number in excluded):
+                raise ConfigError(f"{name} = {value} is outside {interval}.")
