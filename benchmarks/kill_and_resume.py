@@ -74,7 +74,7 @@ class Runs:
         words = [COMMANDS[self.kind], str(self.work / "recipe.yaml"), "--out", str(out)]
         words += ["--teacher", str(self.work / "teacher")] if self.kind == "student" else []
         words += ["--resume"] if resume else []
-        words += ["--updates", str(self.updates)] if self.updates else []
+        words += ["--updates", str(self.updates)] if self.updates and not resume else []
         process = Process(target=_command_line, args=(words, self.errors))
         process.start()
         return process

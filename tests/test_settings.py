@@ -14,7 +14,7 @@ from realuid.training import DistillConfig, TeacherConfig
 @pytest.mark.parametrize(
     ("kind", "settings", "says"),
     [
-        (DistillConfig, {"precision": "half"}, "unknown precision 'half'. Allowed: bf16, fp16, fp32."),
+        (DistillConfig, {"precision": "half"}, "unknown precision 'half'. Allowed: auto, bf16, fp16, fp32."),
         (DistillConfig, {"fake_start": "zeros"}, "unknown fake_start 'zeros'. Allowed: random, teacher."),
         (NetworkConfig, {"architecture": "vit"}, "unknown architecture 'vit'. Allowed: mlp, unet."),
         (TeacherConfig, {"updates": "many"}, "updates = 'many': a str, but needed is int."),

@@ -110,7 +110,7 @@ def test_the_card_tells_how_it_was_made_and_its_snippet_runs(tmp_path, monkeypat
         tmp_path / "run",
         distillation={"alpha": 0.94, "beta": 0.96},
         teacher="runs/teacher",
-        data="digits",
+        data={"source": "digits"},
     )
     monkeypatch.chdir(tmp_path)
     options = ExportOptions(licence="cc-by-4.0")

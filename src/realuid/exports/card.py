@@ -53,7 +53,7 @@ def model_card(contract: Contract, card: Card, own_code: str | None = None) -> s
         contract=contract,
         settings=about.get("distillation", {}),
         teacher=about.get("teacher", ""),
-        data=about.get("data", ""),
+        data=about.get("data", {}).get("source", ""),
         description=json.dumps(about, indent=2),
         version=__version__,
     )
