@@ -148,7 +148,7 @@ def test_a_run_resumes_from_another_folder_as_what_it_was(tmp_path, recipe, mode
     for gone in ("model", "checkpoints/0000004"):
         shutil.rmtree(tmp_path / "run" / gone)
     monkeypatch.chdir(tmp_path / "there")
-    realuid("distill", "--resume", "--out", tmp_path / "run")
+    realuid("distill", "--resume", "--updates", 4, "--out", tmp_path / "run")  # said again, not changed
     assert asked == [("file", "raw")] * 2  # no file of the working folder: an id of the hub
     assert read_config(tmp_path / "run" / "model") == about
     assert all(torch.equal(v, weights[k]) for k, v in from_pretrained(tmp_path / "run" / "model").state_dict().items())

@@ -13,6 +13,7 @@ from PIL import Image
 
 from realuid.cli.main import main
 from realuid.models import Generator, save_pretrained
+from realuid.recipes import Recipe, dump_recipe
 
 
 @pytest.fixture
@@ -151,10 +152,12 @@ def test_resuming_nothing(capsys, tmp_path) -> None:
 
 @pytest.mark.parametrize("command", ["train", "distill", "demo"])
 def test_settings_of_a_resumed_run_cannot_be_changed(capsys, tmp_path, command) -> None:
-    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "teacher").mkdir(parents=True)
     (tmp_path / "run" / "teacher.txt").write_text("somewhere\n")
+    for folder in (tmp_path / "run", tmp_path / "run" / "teacher"):
+        (folder / "recipe.yaml").write_text(dump_recipe(Recipe()))
     words = (command, "--resume", "--data.source=toy:moons", "--out", tmp_path / "run")
-    check(capsys, None, *words, says=("--data.source with --resume", "started with"))
+    check(capsys, None, *words, says=("data.source = toy:moons with --resume", "was started with digits"))
 
 
 def test_a_run_is_not_overwritten(capsys, tmp_path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from realuid.cli.options import console, parse, refuse_settings, replace, split_recipe
+from realuid.cli.options import console, parse, refuse_changes, replace, split_recipe
 from realuid.errors import ConfigError, unknown_name
 from realuid.recipes import FAMILIES, DataConfig, EvaluateConfig
 from realuid.recipes.demo import run_demo
@@ -43,8 +43,8 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(Options, "demo", rest, Options(recipe.data, recipe.evaluate), "RECIPE")
     recipe = replace(recipe, data=options.data, evaluate=options.evaluate)
     if options.resume:
-        refuse_settings(rest)
         recipe = recipe_of_run(options.out / "teacher")
+        refuse_changes(Options, "demo", rest, recipe, "data", "evaluate")
     if options.dry_run:
         console.print(describe_demo(recipe), highlight=False, markup=False)
         return

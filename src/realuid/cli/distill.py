@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from realuid.cli.options import console, parse, refuse_settings, replace, say_result, split_recipe, split_student
+from realuid.cli.options import console, parse, refuse_changes, replace, say_result, split_recipe, split_student
 from realuid.errors import ConfigError
 from realuid.models import MatchingModel
 from realuid.recipes import DataConfig, Recipe
@@ -75,8 +75,8 @@ def run(arguments: Sequence[str]) -> None:
         if not any(word.split("=")[0] == "--teacher" for word in rest):
             name, place, key = teacher_of_run(options.out / stages[0] if stages else options.out)
         if not stages:
-            refuse_settings(rest, "--teacher", "--key")
             asked = recipe_of_run(options.out)
+            refuse_changes(Options, "distill", rest, asked, "data", "distill")
     teacher = load_teacher(place, key=key)
     if options.dry_run:
         console.print(describe_student_run(asked, teacher), highlight=False, markup=False)

@@ -111,18 +111,21 @@ def trained_on(model: str) -> DataConfig:
     raise ConfigError(f"'{model}' does not say what it was trained on: pass --data.source, the data to compare with.")
 
 
-def refuse_settings(words: Sequence[str], *allowed: str) -> None:
-    """A resumed run goes on with the settings it was started with, so others are an error instead of having no effect.
+def refuse_changes(options: type, command: str, words: Sequence[str], run: Recipe, *sections: str) -> None:
+    """A resumed run goes on with the settings it was started with: others are an error instead of having no effect.
 
     Args:
+        options, command: as for `parse`.
         words: of the command line.
-        allowed: options beside --resume, --out and --dry-run that are listened to.
+        run: the recipe the run was started with.
+        sections: of a recipe that are options of the command.
     """
-    allowed = ("--resume", "--out", "--dry-run", *allowed)
-    for word in words:
-        name = word.split("=")[0].replace("_", "-")
-        if name.startswith("--") and name not in allowed:
+    asked = parse(options, command, words, options(**{name: getattr(run, name) for name in sections}))
+    wanted, started = replace(run, **{name: getattr(asked, name) for name in sections}).anchored(), run.anchored()
+    for name in sections:
+        old, new = (dataclasses.asdict(getattr(recipe, name)) for recipe in (started, wanted))
+        for key in (key for key in old if old[key] != new[key]):
             raise ConfigError(
-                f"{name} with --resume: a run goes on with the settings it was started with. Leave it out, or start "
+                f"{name}.{key} = {new[key]} with --resume: the run was started with {old[key]}. Leave it out, or start "
                 "another run in another --out."
             )

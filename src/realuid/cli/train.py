@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from realuid.cli.options import console, parse, refuse_settings, replace, say_result, split_recipe
+from realuid.cli.options import console, parse, refuse_changes, replace, say_result, split_recipe
 from realuid.models import NetworkConfig
 from realuid.recipes import DataConfig, PathConfig
 from realuid.recipes.estimate import describe_teacher_run
@@ -39,8 +39,8 @@ def run(arguments: Sequence[str]) -> None:
     default = Options(recipe.data, recipe.network, recipe.path, recipe.teacher)
     options = parse(Options, "train", rest, default, "RECIPE")
     if options.resume:
-        refuse_settings(rest)
         recipe = recipe_of_run(options.out)
+        refuse_changes(Options, "train", rest, recipe, "data", "network", "path", "teacher")
     else:
         recipe = replace(recipe, data=options.data, network=options.network, path=options.path, teacher=options.teacher)
     if options.dry_run:
