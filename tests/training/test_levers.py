@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -103,8 +104,12 @@ def test_all_levers_together() -> None:
 
 
 def test_what_is_left_open_is_decided_by_the_device() -> None:
-    expected = Levers(precision="fp32", channels_last=True, fused=True, recompute=False)
-    assert choose_levers(DistillConfig(), CPU) == expected
+    expected = Levers(precision="fp32", channels_last=False, fused=True, recompute=False)
+    assert choose_levers(DistillConfig(), CPU, attentive()) == expected
+    wide = MatchingModel(
+        build_network(NetworkConfig(channels=(64,), blocks=1, attention_at=()), (1, 8, 8)), make_path("linear")
+    )
+    assert choose_levers(DistillConfig(), CPU, wide) == dataclasses.replace(expected, channels_last=True)
     off = choose_levers(DistillConfig(**OFF), CPU)
     assert off.to_dict() == OFF
 
@@ -120,7 +125,7 @@ def test_the_levers_of_a_run_are_in_its_folder(tmp_path: Path) -> None:
     config = DistillConfig(updates=1, batch=4, fake_updates=1, device="cpu", recompute=True)
     distill_teacher(small_teacher(), noise(), config, tmp_path / "s")
     machine = json.loads((tmp_path / "s" / "machine.json").read_text())
-    assert machine["levers"] == {**OFF, "channels_last": True, "fused": True, "recompute": True}
+    assert machine["levers"] == {**OFF, "fused": True, "recompute": True}
     assert (machine["device"], machine["processes"]) == ("cpu", 1) and machine["threads"] >= 1
     train_teacher(small_teacher(), noise(), TeacherConfig(updates=1, batch=4, device="cpu"), tmp_path / "t")
     assert json.loads((tmp_path / "t" / "machine.json").read_text())["levers"]["recompute"] is False

@@ -68,7 +68,7 @@ class DistillTask(Task):
         self.teacher = frozen.to(accelerator.device).eval().requires_grad_(False)
         self.generator = able_to_learn(self._generator_start(teacher, start, config).eval())
         self.fake = able_to_learn(self._fake_start(teacher, config, fake).eval())
-        self.levers = choose_levers(config, accelerator.device)
+        self.levers = choose_levers(config, accelerator.device, teacher)
         self.levers.apply(self.teacher, self.generator.model, self.fake)
         self.learner = Player("generator", self.generator, config.generator_lr, config.betas, config, accelerator)
         against: nn.Module = self.fake

@@ -45,7 +45,7 @@ class TeacherTask(Task):
                 f"label_dropout = {config.label_dropout}: the model has no class that stands for no label. Train a "
                 "conditional one (data.conditional), or set label_dropout = 0."
             )
-        self.levers = choose_levers(config, accelerator.device)
+        self.levers = choose_levers(config, accelerator.device, model)
         self.levers.apply(model)
         self.learner = Player("teacher", model.train(), config.lr, config.betas, config, accelerator)
         self.players = (self.learner,)
