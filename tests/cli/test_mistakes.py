@@ -94,6 +94,8 @@ def test_an_unknown_key_in_a_recipe(capsys, tmp_path) -> None:
     [
         ("teacher: {lr: fast}", ("mine.yaml", "lr")),
         ("teacher: [1, 2", ("not valid YAML",)),
+        ("", ("mine.yaml' is empty", "base: demo")),
+        ("# nothing yet\n", ("mine.yaml' is empty",)),
         ("students: {a: {alpa: 0.9}}", ("students.a", "unknown setting 'alpa'", "Did you mean 'alpha'?")),
         ("distill: {alpha: 2}", ("alpha = 2", "(0, 1]")),
         ("path: {name: lineal}", ("unknown path 'lineal'", "Did you mean 'linear'?")),
@@ -163,6 +165,13 @@ def test_settings_of_a_resumed_run_cannot_be_changed(capsys, tmp_path, command) 
 def test_a_run_is_not_overwritten(capsys, tmp_path) -> None:
     (tmp_path / "run" / "checkpoints" / "0000000").mkdir(parents=True)
     check(capsys, None, "train", "--out", tmp_path / "run", says=("already holds a run", "--resume"))
+
+
+@pytest.mark.parametrize("command", ["train", "demo"])
+def test_a_run_does_not_go_where_a_file_is(capsys, tmp_path, command) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    check(capsys, None, command, "--out", tmp_path / "notes.txt", says=("notes.txt' is a file", "needs a folder"))
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_bad_numbers(capsys, tmp_path, model) -> None:

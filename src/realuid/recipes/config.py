@@ -267,9 +267,11 @@ def parse_recipe(text: str, where: str) -> Recipe:
 
 def _values(text: str, where: str) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(text) or {}
+        values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"'{where}' is not valid YAML ({' '.join(str(error).split())}).") from error
+    if values is None:
+        raise ConfigError(f"'{where}' is empty. Write `base: demo` into it, or any recipe's name, and what differs.")
     if not isinstance(values, dict):
         raise ConfigError(f"'{where}' must hold sections ({', '.join(f.name for f in dataclasses.fields(Recipe))}).")
     if (base := values.pop("base", None)) is None:

@@ -20,7 +20,7 @@ from realuid.files import write_json
 from realuid.models import Generator, MatchingModel, model_device
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.measure import fd_between_halves, images_per_second, make_evaluator, measure, measure_classes
-from realuid.recipes.run import has_checkpoint, is_finished, recipe_data, run_named_student, run_teacher
+from realuid.recipes.run import has_checkpoint, is_finished, recipe_data, refuse_file, run_named_student, run_teacher
 from realuid.reports import write_report
 from realuid.teachers import load_teacher
 
@@ -44,6 +44,7 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print, r
         raise ConfigError(
             f"recipe '{recipe.name}' has no students: add at least one, for instance {{uid: {{alpha: 1}}}}."
         )
+    refuse_file(folder)
     data = recipe_data(recipe)
     say(f"data: {data.name}, {len(data)} images of shape {data.shape}")
     start = time.perf_counter()

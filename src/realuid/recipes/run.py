@@ -225,11 +225,18 @@ def recipe_of_run(folder: Path) -> Recipe:
 
 
 def refuse_existing(folder: Path, resume: bool) -> None:
-    """A run never overwrites another one unless told to go on with it."""
+    """A run never overwrites another one unless told to go on with it, nor a file."""
+    refuse_file(folder)
     if not resume and has_checkpoint(folder):
         raise ConfigError(
             f"'{folder}' already holds a run. Pass --resume (resume = True) to continue it, or another out."
         )
+
+
+def refuse_file(folder: Path) -> None:
+    """A run needs a folder, which need not exist."""
+    if folder.is_file():
+        raise ConfigError(f"'{folder}' is a file, but a run needs a folder. Pass another out.")
 
 
 def teacher_record(name: str, key: str | None = None) -> str:
