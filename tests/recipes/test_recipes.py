@@ -30,8 +30,8 @@ def test_a_stock_recipe_is_whole(name: str) -> None:
         assert config.batch == recipe.students[student].get("batch", recipe.distill.batch)
 
 
-def test_an_empty_recipe_is_the_default() -> None:
-    assert parse_recipe("", "here") == Recipe()
+def test_a_recipe_that_changes_nothing_is_the_default() -> None:
+    assert parse_recipe("{}", "here") == Recipe()
 
 
 def test_values_reach_their_places_with_their_types() -> None:
