@@ -39,3 +39,5 @@ if accelerator.is_main_process:
     state |= {f"discriminator.{k}": v for k, v in gan.opponent.module.state_dict().items()}
     state |= {f"teacher.{k}": v for k, v in teacher.state_dict().items()}
     torch.save({"world": accelerator.num_processes, "state": state}, Path(sys.argv[1]))
+accelerator.wait_for_everyone()  # a process that leaves while the other still writes may abort in gloo
+accelerator.end_training()
