@@ -34,7 +34,7 @@ from realuid.objectives.reduce import inner
 from realuid.paths import target
 from realuid.recipes import Recipe, load_recipe
 from realuid.recipes.advise import probe
-from realuid.recipes.measure import make_evaluator, measure, measure_classes
+from realuid.recipes.measure import make_evaluator, measure
 from realuid.recipes.run import has_checkpoint, is_finished, recipe_data, run_student, run_teacher
 from realuid.teachers import load_generator, load_teacher
 from realuid.training import fine_tuning, load_start
@@ -96,9 +96,10 @@ class Bench:
             student = load_generator(run)
         else:
             student = self._distil(teacher, run, settings, seed, folder(start) if start else None)
-        scores = measure_classes(student, self.evaluator, self.recipe.evaluate)
+        measured = measure(student, self.evaluator, self.recipe.evaluate)
+        scores = measured.classes
         result = {
-            "fd": self.fd(student),
+            "fd": statistics.mean(measured.fd),
             "history": json.loads((run / "history.json").read_text()),
             "classes": scores.to_dict() if scores else None,
         }

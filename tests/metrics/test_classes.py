@@ -7,7 +7,7 @@ import torch
 
 from realuid.data import Dataset, to_float
 from realuid.errors import DataError
-from realuid.metrics import Evaluator, FeatureExtractor, class_scores
+from realuid.metrics import ClassAgreement, ClassScores, Evaluator, FeatureExtractor
 
 
 class FirstPixels(FeatureExtractor):
@@ -33,12 +33,18 @@ def data() -> Dataset:
     return Dataset(values.to(torch.uint8), labels, "dark and bright", ("dark", "bright"))
 
 
+def class_scores(samples, labels, evaluator) -> ClassScores:
+    agreement = ClassAgreement(labels, evaluator, ByBrightness())
+    assert sum(len(batch) for batch in agreement.watch(samples)) == len(labels)
+    return agreement.scores()
+
+
 def test_agreement_counts_the_classes_that_were_asked_for(data) -> None:
     evaluator = Evaluator(data, FirstPixels())
     samples = to_float(data.values[:100]).split(30)
     asked = data.labels[:100].clone()
     asked[:10] = 1 - asked[:10]  # five of either class show the other one
-    scores = class_scores(samples, asked, evaluator, ByBrightness())
+    scores = class_scores(samples, asked, evaluator)
     assert scores.agreement == pytest.approx(0.9)
     assert scores.agreement_by_class == pytest.approx([0.9, 0.9])
 
@@ -46,18 +52,18 @@ def test_agreement_counts_the_classes_that_were_asked_for(data) -> None:
 def test_a_class_s_distance_is_to_its_own_images(data) -> None:
     evaluator = Evaluator(data, FirstPixels())
     labels = data.labels
-    own = class_scores([to_float(data.values)], labels, evaluator, ByBrightness())
+    own = class_scores([to_float(data.values)], labels, evaluator)
     assert own.agreement == 1 and max(own.fd_by_class) < 1e-6
     shifted = data.values.clone()
     shifted[labels == 1] = (shifted[labels == 1].int() - 50).clamp(min=0).to(torch.uint8)
-    scores = class_scores([to_float(shifted)], labels, evaluator, ByBrightness())
+    scores = class_scores([to_float(shifted)], labels, evaluator)
     assert scores.fd_by_class[0] < 1e-6
     assert scores.fd_by_class[1] == pytest.approx(2 * 0.5**2, rel=1e-3)  # both features moved by 50 / 100
-    swapped = class_scores([to_float(data.values)], 1 - labels, evaluator, ByBrightness())
+    swapped = class_scores([to_float(data.values)], 1 - labels, evaluator)
     assert swapped.agreement == 0 and min(swapped.fd_by_class) > 1
 
 
 def test_data_without_labels_is_refused(data) -> None:
     evaluator = Evaluator(data.without_labels(), FirstPixels())
     with pytest.raises(DataError, match="has no labels"):
-        class_scores([to_float(data.values)], data.labels, evaluator, ByBrightness())
+        ClassAgreement(data.labels, evaluator, ByBrightness())

@@ -15,7 +15,7 @@ from realuid.devices import choose_device
 from realuid.files import to_json, write_json
 from realuid.models.saving import read_config
 from realuid.recipes import DataConfig, EvaluateConfig
-from realuid.recipes.measure import images_per_second, make_evaluator, measure, measure_classes
+from realuid.recipes.measure import images_per_second, make_evaluator, measure
 from realuid.teachers import load_model, local_path, model_folder, recognise
 from realuid.training.distill import check_fits
 
@@ -53,8 +53,6 @@ def run(arguments: Sequence[str]) -> None:
         "images_per_second": images_per_second({"model": model}, data, options.evaluate)["model"],
         "settings": dataclasses.asdict(options.evaluate),
     }
-    if scores := measure_classes(model, evaluator, options.evaluate):
-        figures["classes"] = scores.to_dict()
     if recognise(local_path(options.model)) == "realuid":
         about = read_config(model_folder(options.model))
         figures |= {key: about[key] for key in ("published_fid",) if key in about}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from realuid.metrics.classes import ClassScores, class_scores
+from realuid.metrics.classes import ClassAgreement, ClassScores
 from realuid.metrics.evaluate import Evaluator, Scores
 from realuid.metrics.features import (
     Classifier,
@@ -17,6 +17,7 @@ from realuid.metrics.manifold import precision_recall
 from realuid.metrics.restoration import Restoration
 
 __all__ = [
+    "ClassAgreement",
     "ClassScores",
     "Classifier",
     "Evaluator",
@@ -25,7 +26,6 @@ __all__ = [
     "Restoration",
     "Scores",
     "cache_folder",
-    "class_scores",
     "classifier",
     "make_extractor",
     "precision_recall",

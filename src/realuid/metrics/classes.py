@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -34,36 +34,43 @@ class ClassScores:
         return dataclasses.asdict(self)
 
 
-def class_scores(
-    samples: Iterable[Tensor], labels: Tensor, evaluator: Evaluator, classifier: Classifier
-) -> ClassScores:
-    """Score class-conditional samples.
+class ClassAgreement:
+    """Follows batches of class-conditional samples in passing.
 
     Args:
-        samples: float batches of images in [-1, 1], shape (b, c, h, w), in the order of `labels`.
-        labels: the class that was asked for, shape (n,); at least two samples of every class.
+        labels: the class that was asked for, sample by sample, shape (n,); at least two samples of every class.
         evaluator: whose features and data the distances are measured with; the data must be labelled.
         classifier: of the data's classes, and not the one whose features the evaluator uses.
 
     Raises:
         DataError: for data without labels.
     """
-    data = evaluator.data
-    if data.labels is None:
-        raise DataError(f"'{data.name}' has no labels: class-conditional samples cannot be compared with it.")
-    classifier = classifier.to(evaluator.device)
-    seen, features = [], []
-    for batch in samples:
-        images = to_uint8(batch)
-        seen.append(classifier.logits(images.to(evaluator.device)).argmax(1).cpu())
-        features.append(evaluator.features(images))
-    right, found = torch.cat(seen) == labels, torch.cat(features)
-    classes = range(data.num_classes)
-    return ClassScores(
-        agreement=right.float().mean().item(),
-        agreement_by_class=[right[labels == c].float().mean().item() for c in classes],
-        fd_by_class=[
-            evaluator.distance_of_features(evaluator.features_of(data.values[data.labels == c]), found[labels == c])
-            for c in classes
-        ],
-    )
+
+    def __init__(self, labels: Tensor, evaluator: Evaluator, classifier: Classifier):
+        if evaluator.data.labels is None:
+            name = evaluator.data.name
+            raise DataError(f"'{name}' has no labels: class-conditional samples cannot be compared with it.")
+        self.labels, self.evaluator, self.classifier = labels, evaluator, classifier.to(evaluator.device)
+        self._seen: list[Tensor] = []
+        self._features: list[Tensor] = []
+
+    def watch(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The same batches, float images in [-1, 1], shape (b, c, h, w), in the order of the labels."""
+        for batch in batches:
+            images = to_uint8(batch)
+            self._seen.append(self.classifier.logits(images.to(self.evaluator.device)).argmax(1).cpu())
+            self._features.append(self.evaluator.features(images))
+            yield batch
+
+    def scores(self) -> ClassScores:
+        """Scores of all samples that went by."""
+        data, right, found = self.evaluator.data, torch.cat(self._seen) == self.labels, torch.cat(self._features)
+        by_class = [(data.values[data.labels == c], self.labels == c) for c in range(data.num_classes)]
+        return ClassScores(
+            agreement=right.float().mean().item(),
+            agreement_by_class=[right[mine].float().mean().item() for _, mine in by_class],
+            fd_by_class=[
+                self.evaluator.distance_of_features(self.evaluator.features_of(real), found[mine])
+                for real, mine in by_class
+            ],
+        )

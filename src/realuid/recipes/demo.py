@@ -19,7 +19,7 @@ from realuid.errors import ConfigError
 from realuid.files import write_json
 from realuid.models import Generator, MatchingModel, model_device
 from realuid.recipes.config import Recipe, dump_recipe
-from realuid.recipes.measure import fd_between_halves, images_per_second, make_evaluator, measure, measure_classes
+from realuid.recipes.measure import fd_between_halves, images_per_second, make_evaluator, measure
 from realuid.recipes.run import has_checkpoint, is_finished, recipe_data, refuse_file, run_named_student, run_teacher
 from realuid.reports import write_report
 from realuid.teachers import load_teacher
@@ -90,9 +90,6 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print, r
         entries[name] |= {"objective": config.objective, "lambda_g": config.lambda_g}
         if origin := recipe.origin(name):
             entries[name]["start"] = origin.student
-    for name, model in models.items():
-        if scores := measure_classes(model, evaluator, recipe.evaluate):
-            entries[name]["classes"] = scores.to_dict()
     for name in recipe.published.keys() & entries.keys():
         entries[name]["published_fid"] = recipe.published[name]
     results = {

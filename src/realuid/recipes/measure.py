@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 
 from realuid.data import Dataset, conditions, samples
-from realuid.metrics import Classifier, ClassScores, Evaluator, Restoration, class_scores, classifier, make_extractor
+from realuid.metrics import (
+    ClassAgreement,
+    Classifier,
+    ClassScores,
+    Evaluator,
+    Restoration,
+    classifier,
+    make_extractor,
+)
 from realuid.models import Generator, MatchingModel, model_device
 from realuid.recipes.config import EvaluateConfig
 from realuid.sampling import SAMPLERS, OneStep
@@ -36,6 +44,8 @@ class Measurement:
     calls: int
     #: How well pairs are restored, see `realuid.metrics.Restoration`; empty where samples do not come in pairs.
     restoration: dict[str, float] = field(default_factory=dict)
+    #: Of the first seed's samples; None where they were not asked for by class, or the data has no labels.
+    classes: ClassScores | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON, with mean and spread (sample standard deviation) of fd."""
@@ -50,6 +60,7 @@ class Measurement:
             "precision": statistics.mean(self.precision),
             "recall": statistics.mean(self.recall),
             **self.restoration,
+            **({} if self.classes is None else {"classes": self.classes.to_dict()}),
         }
 
 
@@ -64,23 +75,36 @@ def calls_of(model: MatchingModel | OneStep, config: EvaluateConfig) -> int:
 def measure(
     model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig, full: bool = True
 ) -> Measurement:
-    """FD, KID, precision and recall over several seeds, and how well pairs are restored where there are any.
+    """FD and its company over several seeds, each from one pass through the samples.
+
+    Restored pairs are compared with the truth, and the first seed's class-conditional samples with their classes.
 
     Args:
         model: teacher or generator.
         evaluator: data and features to compare with.
         config: samples, seeds, and how a teacher is sampled.
-        full: also KID, precision and recall (NaN otherwise).
+        full: also KID, precision, recall (NaN otherwise) and classes.
     """
     data = evaluator.data
     restoration = Restoration(data, label_classifier(evaluator)) if model.coupled and data.is_image else None
+    classes = _class_agreement(model, evaluator, config) if full else None
     scores = []
     for seed in range(config.seeds):
         batches = _samples(model, data, config.samples, config, seed=mix("fd", seed))
-        scores.append(evaluator.score(batches if restoration is None else restoration.watch(batches), full))
+        if restoration is not None:
+            batches = restoration.watch(batches)
+        if classes is not None and seed == 0:
+            batches = classes.watch(batches)
+        scores.append(evaluator.score(batches, full))
     columns = {name: [getattr(s, name) for s in scores] for name in ("fd", "kid", "precision", "recall")}
     restored = {} if restoration is None else restoration.figures()
-    return Measurement(**columns, samples=config.samples, calls=calls_of(model, config), restoration=restored)
+    return Measurement(
+        **columns,
+        samples=config.samples,
+        calls=calls_of(model, config),
+        restoration=restored,
+        classes=None if classes is None else classes.scores(),
+    )
 
 
 def label_classifier(evaluator: Evaluator) -> Classifier | None:
@@ -95,16 +119,16 @@ def _samples(
     return samples(model, data, count, steps=config.steps, sampler=config.sampler, guidance=config.guidance, seed=seed)
 
 
-def measure_classes(model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig) -> ClassScores | None:
-    """Agreement of a separate classifier with the class asked for, and FD by class; None for unconditional models."""
+def _class_agreement(
+    model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig
+) -> ClassAgreement | None:
+    """What watches whether samples show their class; None for unconditional models, or data without labels."""
     data = evaluator.data
-    if not model.num_classes or not data.is_image:
+    labels = conditions(model, data, config.samples).labels if data.is_image and data.labels is not None else None
+    if labels is None:
         return None
-    labels = conditions(model, data, config.samples).labels
-    assert labels is not None, "the model is conditional"
-    batches = _samples(model, data, config.samples, config, seed=mix("classes"))
     # seed 1: the evaluator's own features come from the classifier of seed 0
-    return class_scores(batches, labels.cpu(), evaluator, classifier(data, seed=1))
+    return ClassAgreement(labels.cpu(), evaluator, classifier(data, seed=1))
 
 
 def images_per_second(
