@@ -12,6 +12,8 @@ DEVICES = ("auto", "cpu", "cuda")
 
 def check_device(name: str) -> None:
     """Raise ConfigError unless a device may be called so; whether it is there does not matter."""
+    if name == "gpu":
+        raise ConfigError("unknown device 'gpu': GPUs are called 'cuda'. Allowed: auto, cpu, cuda.")
     if name not in DEVICES:
         raise ConfigError(unknown_name("device", str(name), DEVICES))
 

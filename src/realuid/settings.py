@@ -52,4 +52,12 @@ def check_range(config: Any, interval: str, *names: str) -> None:
         value = getattr(config, name)
         for number in value if isinstance(value, tuple | list) else (value,):
             if number is not None and (not low <= number <= high or number in excluded):
-                raise ConfigError(f"{name} = {value} is outside {interval}.")
+                given = " ".join(map(str, value)) if isinstance(value, tuple | list) else value
+                raise ConfigError(f"{name} = {given}: must be {_in_words(interval)}.")
+
+
+def _in_words(interval: str) -> str:
+    """'[0, 1)' as 'at least 0 and below 1'."""
+    low, high = (end.strip() for end in interval[1:-1].split(","))
+    words = f"{'at least' if interval[0] == '[' else 'above'} {low}"
+    return words if high == "inf" else f"{words} and {'at most' if interval[-1] == ']' else 'below'} {high}"

@@ -54,7 +54,7 @@ REFUSED = [
     ({"lambda_g": -1.0}, "lambda_g = -1.0: .* must be positive"),
     ({"lambda_d": 3.0}, "lambda_g = 0.0: .* must be positive"),
     ({"lambda_g": 1.0, "gan_window": 0.0}, r"gan_window = 0.0 is outside \(0, 1\]"),
-    ({"gan_share": 0.0}, r"gan_share = 0.0 is outside \(0, 1\]"),
+    ({"gan_share": 0.0}, r"gan_share = 0.0: must be above 0 and at most 1"),
 ]
 
 

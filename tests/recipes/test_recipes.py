@@ -62,8 +62,8 @@ FORBIDDEN = ("teacher", "", "..", "../other", "/tmp/other", "a/b", ".hidden", "a
         ("distill: {lr: 1}", "distill.lr"),
         ("path: {settings: {noise: 1}}", "has no setting 'noise'"),
         ("students: {a: {alpha: 1, beta: 0.9}}", "alpha = 1 with beta"),
-        ("evaluate: {seeds: 0}", "seeds = 0 is outside [1, inf)"),
-        ("evaluate: {samples: 4}", "samples = 4 is outside [5, inf)"),
+        ("evaluate: {seeds: 0}", "seeds = 0: must be at least 1"),
+        ("evaluate: {samples: 4}", "samples = 4: must be at least 5"),
         *((f"students: {{'{name}': {{}}}}", f"'{name}' is no name for a student") for name in FORBIDDEN),
     ],
 )

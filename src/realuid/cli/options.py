@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -71,7 +74,7 @@ def say_result(kind: str, folder: Path) -> None:
 def parse(
     options: type[T], command: str, arguments: Sequence[str], default: T | None = None, positional: str = ""
 ) -> T:
-    """Typed options from the command line; tyro prints help and complaints, and exits with code 2 on the latter.
+    """Typed options from the command line; help is printed, and ends the program.
 
     Args:
         options: a dataclass.
@@ -79,15 +82,34 @@ def parse(
         arguments: without the command (and the recipe).
         default: values where nothing is passed, for instance those of a recipe.
         positional: what stands before the options in the usage line.
+
+    Raises:
+        ConfigError: with tyro's complaint, which it would print in a box, as one line.
     """
     recipes = f"recipes: {', '.join(recipe_names())}, or a .yaml file" if positional else None
-    return tyro.cli(
-        options,
-        prog=f"realuid {command} {positional}".strip(),
-        description=(options.__doc__ or "") + (f"\n\n{recipes}" if recipes else ""),
-        args=list(arguments),
-        default=tyro.MISSING_NONPROP if default is None else default,
-    )
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                options,
+                prog=f"realuid {command} {positional}".strip(),
+                description=(options.__doc__ or "") + (f"\n\n{recipes}" if recipes else ""),
+                args=list(arguments),
+                default=tyro.MISSING_NONPROP if default is None else default,
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise ConfigError(_complaint(said.getvalue())) from end
+
+
+def _complaint(box: str) -> str:
+    """What tyro says in a box (its title in the frame, or ruled off where there is none), up to the next rule."""
+    lines = [line.strip("│ ") for line in box.splitlines()]
+    inside = lines[1 if box.startswith("╭") else 2 :]
+    told = " ".join(line for line in takewhile(lambda line: line[:3] not in ("───", "---"), inside) if line)
+    told = re.sub(r"^Error parsing ([\w.-]+): (?=[\w.-]+ = )", r"\1.", told)  # names a section's setting in full
+    return told.removeprefix("Error parsing ").rstrip(". ") + ". --help lists the options."
 
 
 def replace(recipe: Recipe, **sections: object) -> Recipe:

@@ -247,7 +247,7 @@ def _read(name_or_path: str) -> str:
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
-            raise ConfigError(f"no recipe file at '{name_or_path}'.")
+            raise ConfigError(f"no recipe file at '{name_or_path}'. Recipes by name: {', '.join(recipe_names())}.")
         return path.read_text()
     if name_or_path not in recipe_names():
         raise ConfigError(unknown_name("recipe", name_or_path, recipe_names()) + " Or pass a .yaml file.")
