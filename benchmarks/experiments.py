@@ -25,20 +25,15 @@ from typing import Any
 
 import torch
 
-from realuid.data import Dataset
 from realuid.files import write_json
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, UNet
-from realuid.objectives import squared_norm
-from realuid.objectives.reduce import inner
-from realuid.paths import target
 from realuid.recipes import Recipe, load_recipe
 from realuid.recipes.advise import probe
 from realuid.recipes.measure import make_evaluator, measure
 from realuid.recipes.run import has_checkpoint, is_finished, recipe_data, run_student, run_teacher
 from realuid.teachers import load_generator, load_teacher
 from realuid.training import fine_tuning, load_start
-from realuid.training.batches import Batches
 
 #: A student: what differs from the recipe's `distill`. Its name is that of its folder.
 Settings = dict[str, float]
@@ -160,21 +155,6 @@ def faster(teacher: MatchingModel, factor: float) -> MatchingModel:
     return wrong
 
 
-@torch.no_grad()
-def speeds(teacher: MatchingModel, data: Dataset, parts: int = 5) -> list[float]:
-    """How many times too fast a teacher is, E ||f~||^2 / E <f~, y>, in equal parts of the path's times, data first.
-
-    f~ divided by it is the multiple of the teacher with the least matching loss; 1 for a perfect one.
-    """
-    draw = Batches(data, teacher.path, seed=0).real("speeds", 0, min(2000, len(data)))
-    assert draw.x_0 is not None, "a draw of real data"
-    x_t, k = teacher.path.sample(draw.x_0, draw.x_T, draw.t, draw.eps)
-    space = teacher.path.default_prediction
-    f, y = teacher(x_t, draw.t, draw.condition, space), target(space, teacher.path, k, draw.x_0, draw.x_T, draw.eps)
-    own, shared = squared_norm(f)[draw.t.argsort()], inner(f, y)[draw.t.argsort()]
-    return [round(float(a.sum() / b.sum()), 3) for a, b in zip(own.chunk(parts), shared.chunk(parts), strict=True)]
-
-
 def correction(bench: Bench) -> list[dict[str, Any]]:
     """FD of students of good and wrong teachers: data-free, with a GAN, with real data at every ratio."""
     good, rows = bench.teacher(), []
@@ -182,9 +162,10 @@ def correction(bench: Bench) -> list[dict[str, Any]]:
     teachers |= {f"x {factor}": faster(good, factor) for factor in FACTORS}
     with_data = [{"alpha": ALPHA, "beta": round(ALPHA * ratio, 4)} for ratio in RATIOS]
     for kind, teacher in teachers.items():
-        real, own = probe(teacher, bench.data)
-        measured = {"probe": round(real / own, 3), "speeds": speeds(teacher, bench.data)}
-        rows.append(row(f"teacher {kind}", [bench.fd(teacher)], **measured))
+        speed = probe(teacher, bench.data)
+        rows.append(
+            row(f"teacher {kind}", [bench.fd(teacher)], speed=[round(v, 3) for v in (speed.mean, *speed.parts)])
+        )
         for settings in (UID, GAN, *with_data):
             results = bench.students(kind, teacher, settings)
             rows.append(row(f"{kind}: {name_of(settings)}", [r["fd"] for r in results], **budgets(results)))

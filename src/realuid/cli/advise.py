@@ -10,6 +10,7 @@ from realuid.devices import choose_device
 from realuid.recipes import DataConfig
 from realuid.recipes.advise import advise
 from realuid.recipes.run import recipe_data
+from realuid.settings import check_range
 from realuid.teachers import load_teacher
 
 
@@ -23,10 +24,8 @@ class Options:
     teacher: str = "runs/teacher"
     #: For fine-tuning a distilled generator.
     fine_tune: bool = False
-    #: Real images of the probe, and generated ones.
-    count: int = 1000
-    #: Steps of the teacher's sampler.
-    steps: int = 50
+    #: Draws of data, time and noise of the probe.
+    count: int = 2000
     #: auto (CUDA where there is one), cpu or cuda.
     device: str = "auto"
 
@@ -35,9 +34,10 @@ def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     recipe, rest = split_recipe(arguments, "demo")
     options = parse(Options, "advise", rest, Options(recipe.data), "RECIPE")
+    check_range(options, "[10, inf)", "count")
     data = recipe_data(replace(recipe, data=options.data))
     teacher = load_teacher(options.teacher).to(choose_device(options.device))
-    advice = advise(teacher, data, options.fine_tune, options.count, options.steps)
+    advice = advise(teacher, data, options.fine_tune, options.count)
     console.print(f"try alpha = {advice.alpha:g}, beta = {advice.beta:g}", highlight=False)
     for reason in advice.reasons:
         console.print(f"- {reason}", highlight=False)

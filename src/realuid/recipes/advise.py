@@ -1,21 +1,18 @@
-"""A first (alpha, beta) for a teacher and data: the paper's findings, and a probe of the teacher beside them.
-
-Not measured yet: whether a student does better for following the probe is unknown, so it only words the advice.
-"""
+"""A first (alpha, beta) for a teacher and data: the paper's findings, and a probe of the teacher's speed."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 
-from realuid.data import Dataset
-from realuid.errors import ConfigError
+from realuid.data import Dataset, check_pairs
 from realuid.models import MatchingModel
-from realuid.sampling import balanced_labels, generate
+from realuid.objectives.reduce import inner, squared_norm
+from realuid.paths import target
 from realuid.training.batches import Batches
 from realuid.training.distill import check_fits
-from realuid.training.updates import teacher_loss
 
 #: The best published pairs, by whether the teacher is conditional and whether a distilled generator is fine-tuned.
 PUBLISHED = {
@@ -24,8 +21,37 @@ PUBLISHED = {
     (False, True): (0.92, 0.86),
     (True, True): (0.96, 0.92),
 }
-#: Up to this loss ratio real data tells the teacher little that it does not know.
-_NEAR = 1.05
+#: A teacher counts as too slow or too fast as a whole if its speed is off by more than this, and than three errors.
+_CLEAR, _ERRORS = 0.02, 3.0
+#: Outside of these a teacher does not know the data at all.
+_FAR = (0.5, 2.0)
+#: Parts of the path's times in which speeds are told apart.
+_PARTS = 5
+_BATCH = 250
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How many times too fast a teacher is, c = E ||f~||^2 / E <f~, y>; 1 for a perfect one.
+
+    f~ / c is the multiple of the teacher with the least matching loss on the data.
+
+    Attributes:
+        mean: over the path's times.
+        error: standard error of the mean.
+        parts: the same in equal shares of the draws, from those nearest to the data to those nearest to the source.
+    """
+
+    mean: float
+    error: float
+    parts: tuple[float, ...]
+
+    @property
+    def common(self) -> bool:
+        """Whether all times share an error that is clear of chance, so that beta / alpha = c corrects it (A.1.4)."""
+        off = self.mean - 1
+        spread = max(self.parts) - min(self.parts)
+        return abs(off) > max(_CLEAR, _ERRORS * self.error) and spread < abs(off)
 
 
 @dataclass(frozen=True)
@@ -34,75 +60,63 @@ class Advice:
 
     Attributes:
         alpha, beta: the proposal.
-        real_loss, own_loss: the teacher's matching loss on real data and on its own samples.
+        speed: what the probe found.
         reasons: sentences.
     """
 
     alpha: float
     beta: float
-    real_loss: float
-    own_loss: float
+    speed: Speed
     reasons: tuple[str, ...]
 
 
 @torch.no_grad()
-def probe(teacher: MatchingModel, data: Dataset, count: int = 1000, steps: int = 50) -> tuple[float, float]:
-    """The teacher's matching loss on real data and on its own samples, same times and noise; equal for a perfect one.
+def probe(teacher: MatchingModel, data: Dataset, count: int = 2000) -> Speed:
+    """The speed of a teacher on data, in its path's own prediction; no samples are drawn.
 
     Args:
-        teacher: on images or points, of an uncoupled path.
+        teacher: on images, points or pairs.
         data: best data that the teacher has not seen.
-        count: how many of either.
-        steps: of the teacher's own sampler.
+        count: how many draws of data, time and noise.
     """
-    if teacher.codec or teacher.coupled:
-        raise ConfigError("advice is for teachers on images or points with Gaussian sources: this one has other ones.")
     check_fits(teacher, data)
-    count, labels = min(count, len(data)), None
+    check_pairs(teacher, data)
     real = data if teacher.num_classes else data.without_labels()
-    if teacher.num_classes:
-        labels = balanced_labels(count, teacher.num_classes)
-        real = _balanced(real, labels)
-    values = torch.cat(list(generate(teacher, count, labels=labels, steps=steps))).cpu()
-    own = Dataset(values, labels, "own samples", real.classes)
-    losses = []
-    for each in (real, own):
-        draw = Batches(each.to(teacher.device), teacher.path, seed=0).real("probe", 0, count)
-        losses.append(float(teacher_loss(teacher, teacher.path, teacher.prediction, draw, count)))
-    return losses[0], losses[1]
+    batches, space = Batches(real.to(teacher.device), teacher.path, seed=0), teacher.path.default_prediction
+    own, shared, times = [], [], []
+    for number in range(math.ceil(count / _BATCH)):
+        draw = batches.real("probe", number, min(count, _BATCH))
+        assert draw.x_0 is not None, "a draw of real data"
+        x_t, k = teacher.path.sample(draw.x_0, draw.x_T, draw.t, draw.eps)
+        f, y = teacher(x_t, draw.t, draw.condition, space), target(space, teacher.path, k, draw.x_0, draw.x_T, draw.eps)
+        own.append(squared_norm(f).double())
+        shared.append(inner(f, y).double())
+        times.append(draw.t)
+    order = torch.cat(times).argsort()
+    a, b = torch.cat(own)[order], torch.cat(shared)[order]
+    mean = float(a.sum() / b.sum())
+    error = float((a - mean * b).std() / (b.mean() * math.sqrt(len(b))))
+    parts = [float(x.sum() / y.sum()) for x, y in zip(a.chunk(_PARTS), b.chunk(_PARTS), strict=True)]
+    return Speed(mean, error, tuple(parts))
 
 
-def _balanced(data: Dataset, labels: torch.Tensor) -> Dataset:
-    """As many real samples of every class as `labels` has, where the data has so many."""
-    assert data.labels is not None
-    index = [torch.nonzero(data.labels == c)[: int((labels == c).sum()), 0] for c in labels.unique()]
-    return data.subset(torch.cat(index))
-
-
-def advise(
-    teacher: MatchingModel, data: Dataset, fine_tune: bool = False, count: int = 1000, steps: int = 50
-) -> Advice:
+def advise(teacher: MatchingModel, data: Dataset, fine_tune: bool = False, count: int = 2000) -> Advice:
     """Propose (alpha, beta); arguments as for `probe`, and whether a distilled generator is to be fine-tuned."""
-    real, own = probe(teacher, data, count, steps)
+    speed = probe(teacher, data, count)
     alpha, beta = PUBLISHED[bool(teacher.num_classes), fine_tune]
     kind = "class-conditional" if teacher.num_classes else "unconditional"
     stage = "fine-tuning" if fine_tune else "distillation from scratch"
-    ratio = real / own
-    if ratio <= _NEAR:
-        probed = "it knows these data about as well as its own samples, so expect little from real data beyond pace"
+    parts = ", ".join(f"{part:.3f}" for part in speed.parts)
+    published = f"published: ({alpha:g}, {beta:g}) was best for {kind} CIFAR-10, {stage}."
+    if not _FAR[0] < speed.mean < _FAR[1]:
+        verdict = "it is no teacher of these data; see `realuid check-teacher`."
+    elif speed.common:
+        beta = round(min(1.0, alpha * speed.mean), 4)
+        verdict = "beta / alpha at that common factor corrects it where data is rare (A.1.4)."
     else:
-        probed = (
-            "real data is harder for it: there is something to correct. Where no data resembles the samples, "
-            "beta / alpha corrects; where they cover the data, errors grow by 1 / beta, so keep beta near 1"
-        )
-    return Advice(
-        alpha,
-        beta,
-        real,
-        own,
-        (
-            f"published: ({alpha:g}, {beta:g}) was best for {kind} CIFAR-10, {stage}.",
-            f"probe: the teacher's matching loss on the data is {ratio:.3g} times that on its own samples; {probed}.",
-            "not measured: no run has shown yet that following the probe helps. Compare with (1, 1), over some seeds.",
-        ),
+        verdict = "no common factor that beta / alpha could correct."
+    found = (
+        f"probe: the teacher has {speed.mean:.3f} +- {speed.error:.3f} times the speed of these data ({parts} from "
+        f"data to source): {verdict}"
     )
+    return Advice(alpha, beta, speed, (published, found))
