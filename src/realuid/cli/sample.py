@@ -26,7 +26,7 @@ class Options:
     #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, a hub id;
     #: or what `realuid export` wrote.
     model: tyro.conf.Positional[str]
-    #: Where to: one .png (a grid), a .zip (EDM layout) or a folder of PNG files.
+    #: Where to: one .png (a grid), a .zip (EDM layout), a .tar (webdataset) or a folder of PNG files.
     out: Path = Path("samples.png")
     #: How many images.
     count: int = 64
