@@ -13,6 +13,7 @@ from realuid.data import to_uint8
 from realuid.errors import DataError
 from realuid.metrics.evaluate import Evaluator
 from realuid.metrics.features import Classifier
+from realuid.processes import WHOLE, Part
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class ClassScores:
 
 
 def class_scores(
-    samples: Iterable[Tensor], labels: Tensor, evaluator: Evaluator, classifier: Classifier
+    samples: Iterable[Tensor], labels: Tensor, evaluator: Evaluator, classifier: Classifier, part: Part = WHOLE
 ) -> ClassScores:
     """Score class-conditional samples.
 
@@ -44,6 +45,7 @@ def class_scores(
         labels: the class that was asked for, shape (n,); at least two samples of every class.
         evaluator: whose features and data the distances are measured with; the data must be labelled.
         classifier: of the data's classes, and not the one whose features the evaluator uses.
+        part: of several processes, each of which passes its own batches (and all labels).
 
     Raises:
         DataError: for data without labels.
@@ -57,7 +59,7 @@ def class_scores(
         images = to_uint8(batch)
         seen.append(classifier.logits(images.to(evaluator.device)).argmax(1).cpu())
         features.append(evaluator.features(images))
-    right, found = torch.cat(seen) == labels, torch.cat(features)
+    right, found = torch.cat(part.in_order(seen)) == labels, torch.cat(part.in_order(features))
     classes = range(data.num_classes)
     return ClassScores(
         agreement=right.float().mean().item(),

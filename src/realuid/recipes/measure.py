@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from realuid.data import Dataset, conditions, samples
+from realuid.data.conditions import BATCH
 from realuid.metrics import Classifier, ClassScores, Evaluator, Restoration, class_scores, classifier, make_extractor
 from realuid.models import Generator, MatchingModel, model_device
+from realuid.processes import WHOLE, Part
 from realuid.recipes.config import EvaluateConfig
 from realuid.sampling import SAMPLERS, OneStep
 from realuid.seeds import mix
@@ -62,7 +64,11 @@ def calls_of(model: MatchingModel | OneStep, config: EvaluateConfig) -> int:
 
 
 def measure(
-    model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig, full: bool = True
+    model: MatchingModel | OneStep,
+    evaluator: Evaluator,
+    config: EvaluateConfig,
+    full: bool = True,
+    part: Part = WHOLE,
 ) -> Measurement:
     """FD, KID, precision and recall over several seeds, and how well pairs are restored where there are any.
 
@@ -71,13 +77,15 @@ def measure(
         evaluator: data and features to compare with.
         config: samples, seeds, and how a teacher is sampled.
         full: also KID, precision and recall (NaN otherwise).
+        part: of several processes that share the samples; the figures are those of all, on each.
     """
-    data = evaluator.data
-    restoration = Restoration(data, label_classifier(evaluator)) if model.coupled and data.is_image else None
+    data, slices = evaluator.data, part.slices(config.samples, BATCH)
+    restoration = Restoration(data, label_classifier(evaluator), part) if model.coupled and data.is_image else None
     scores = []
     for seed in range(config.seeds):
-        batches = _samples(model, data, config.samples, config, seed=mix("fd", seed))
-        scores.append(evaluator.score(batches if restoration is None else restoration.watch(batches), full))
+        batches = _samples(model, data, config.samples, config, mix("fd", seed), part)
+        watched = batches if restoration is None else restoration.watch(batches, slices)
+        scores.append(evaluator.score(watched, full, part=part))
     columns = {name: [getattr(s, name) for s in scores] for name in ("fd", "kid", "precision", "recall")}
     restored = {} if restoration is None else restoration.figures()
     return Measurement(**columns, samples=config.samples, calls=calls_of(model, config), restoration=restored)
@@ -90,21 +98,29 @@ def label_classifier(evaluator: Evaluator) -> Classifier | None:
 
 
 def _samples(
-    model: MatchingModel | OneStep, data: Dataset, count: int, config: EvaluateConfig, seed: int = 0
+    model: MatchingModel | OneStep,
+    data: Dataset,
+    count: int,
+    config: EvaluateConfig,
+    seed: int = 0,
+    part: Part = WHOLE,
 ) -> Iterator[Tensor]:
-    return samples(model, data, count, steps=config.steps, sampler=config.sampler, guidance=config.guidance, seed=seed)
+    how: dict[str, Any] = {"steps": config.steps, "sampler": config.sampler, "guidance": config.guidance}
+    return samples(model, data, count, **how, seed=seed, part=part)
 
 
-def measure_classes(model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig) -> ClassScores | None:
+def measure_classes(
+    model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig, part: Part = WHOLE
+) -> ClassScores | None:
     """Agreement of a separate classifier with the class asked for, and FD by class; None for unconditional models."""
     data = evaluator.data
     if not model.num_classes or not data.is_image:
         return None
     labels = conditions(model, data, config.samples).labels
     assert labels is not None, "the model is conditional"
-    batches = _samples(model, data, config.samples, config, seed=mix("classes"))
+    batches = _samples(model, data, config.samples, config, mix("classes"), part)
     # seed 1: the evaluator's own features come from the classifier of seed 0
-    return class_scores(batches, labels.cpu(), evaluator, classifier(data, seed=1))
+    return class_scores(batches, labels.cpu(), evaluator, classifier(data, seed=1), part)
 
 
 def images_per_second(
