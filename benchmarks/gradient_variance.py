@@ -1,4 +1,4 @@
-"""How many real images belong into a batch of the fake step? Gradient noise in either stratum, and shares.
+"""How many real images belong into a batch of the fake step? Gradient noise in either stratum, shares, and batches.
 
     python benchmarks/gradient_variance.py --teacher runs/demo/teacher [--recipe demo] [--updates 30] [--samples 200]
 
@@ -6,6 +6,9 @@ After a few updates of the game, the spread of single-sample gradients is measur
 and S_r of real samples, weights included. A batch of n_g generated and n_r real ones has variance S_g^2 / n_g + S_r^2 /
 n_r and costs 4 n_g + 3 n_r forwards (a generated image has to be generated first). Every share is judged by variance
 times cost, relative to equal batches; the best is n_r / n_g = sqrt(4/3) S_r / S_g, Neyman's with costs.
+
+Then the variance of whole batches' gradients, as an update has them: either player's, with times and classes stratified
+as training draws them, relative to the published recipe's (equal batches, everything drawn independently).
 """
 
 from __future__ import annotations
@@ -21,12 +24,14 @@ import torch
 from torch import Tensor
 
 from realuid.files import write_json
+from realuid.paths import sample_times
 from realuid.recipes import load_recipe
 from realuid.recipes.run import recipe_data
 from realuid.teachers import load_teacher
 from realuid.training import DistillConfig, DistillTask
 from realuid.training.accelerate import make_accelerator
-from realuid.training.updates import fake_loss
+from realuid.training.batches import Draw
+from realuid.training.updates import fake_loss, generator_loss
 
 PAIRS = ((0.92, 0.94), (0.92, 0.86), (0.96, 0.98), (0.88, 0.90), (0.94, 1.0))
 
@@ -42,7 +47,6 @@ def spread(gradient: Callable[[int], Tensor], count: int) -> float:
 
 def strata(task: DistillTask, count: int) -> tuple[float, float]:
     """S_g and S_r of the fake step, from single samples."""
-    parameters = [p for p in task.fake.parameters() if p.requires_grad]
     one, none = slice(0, 1), slice(0, 0)
 
     def gradient(generated: bool, i: int) -> Tensor:
@@ -51,9 +55,50 @@ def strata(task: DistillTask, count: int) -> tuple[float, float]:
         loss = fake_loss(
             task.fake, task.generator, task.objective, task.path, task.space, fake, real, 1, 1, task.teacher
         )
-        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)])
+        return gradient_of(loss, task.fake)
 
     return spread(lambda i: gradient(True, i), count), spread(lambda i: gradient(False, i), count)
+
+
+def of_batches(task: DistillTask, count: int) -> dict[str, float]:
+    """Variance of `count` batches' gradients, relative to equal batches (fake) and independent draws (both players)."""
+    c, random = task.config, torch.Generator().manual_seed(0)
+
+    def independent(draw: Draw) -> Draw:
+        """With times and, if generated, classes drawn one by one."""
+        t = sample_times("path", task.path, torch.rand(len(draw), generator=random))
+        labels = task.batches.data.labels
+        if draw.x_0 is not None or labels is None:
+            return dataclasses.replace(draw, t=t)
+        own = labels[torch.randint(len(labels), t.shape, generator=random)]
+        return dataclasses.replace(draw, t=t, condition=draw.condition._replace(labels=own))
+
+    def fake(i: int, real_batch: int, stratified: bool) -> Tensor:
+        draws = task.batches.generated("batch", i, c.batch), task.batches.real("batch real", i, real_batch)
+        generated, real = draws if stratified else map(independent, draws)
+        game = (task.fake, task.generator, task.objective, task.path, task.space)
+        return gradient_of(fake_loss(*game, generated, real, c.batch, real_batch, task.teacher), task.fake)
+
+    def generator(i: int, stratified: bool) -> Tensor:
+        draw = task.batches.generated("batch", i, c.batch)
+        draw = draw if stratified else independent(draw)
+        game = (task.generator, task.teacher, task.fake, task.objective, task.path, task.space)
+        return gradient_of(generator_loss(*game, draw, c.batch).loss, task.generator)
+
+    ways = ((c.batch, False), (c.real_batch, False), (c.real_batch, True))
+    equal, unequal, stratified = (spread(lambda i, way=way: fake(i, *way), count) for way in ways)
+    drawn, stratified_too = (spread(lambda i, way=way: generator(i, way), count) for way in (False, True))
+    return {
+        "fake, share by rule": (unequal / equal) ** 2,
+        "fake, share by rule, stratified": (stratified / equal) ** 2,
+        "generator, stratified": (stratified_too / drawn) ** 2,
+    }
+
+
+def gradient_of(loss: Tensor, module: torch.nn.Module) -> Tensor:
+    """Of a loss in a module's parameters, as one vector."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)])
 
 
 def judge(s_g: float, s_r: float, share: float) -> float:
@@ -71,6 +116,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     parser.add_argument("--updates", type=int, default=30, help="of the game before measuring")
     parser.add_argument("--samples", type=int, default=200, help="single gradients in either stratum")
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batches", type=int, default=200, help="whose gradients are taken, five times over")
     parser.add_argument("--out", type=Path, default=Path("runs/gradient_variance.json"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -98,6 +144,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
                 "shares": shares,
                 "variance x cost": {name: judge(s_g, s_r, share) for name, share in shares.items()},
                 "variance": {n: (s_g**2 + s_r**2 / share) / (s_g**2 + s_r**2) for n, share in shares.items()},
+                "variance of batches": of_batches(task, options.batches),
             }
         )
         print(json.dumps(rows[-1]), flush=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -183,6 +184,20 @@ def test_samples_written_as_zip_or_folder_read_back(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"allowed are a \.png"):
         write_samples(iter(x.split(2)), tmp_path / "s.jpg")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "s.zip"]
+
+
+def test_samples_written_as_tar_are_numbered_pairs_of_image_and_class(tmp_path: Path) -> None:
+    x = torch.rand(5, 3, 4, 6) * 2 - 1
+    for name, labels in (("labelled.tar", torch.tensor([1, 0, 12, 0, 1])), ("plain.tar", None)):
+        write_samples(iter(x.split(2)), tmp_path / name, labels)
+        with tarfile.open(tmp_path / name) as archive:
+            files = {member.name: archive.extractfile(member).read() for member in archive}
+        assert list(files)[:2] == ["00000000.png", "00000001.png" if labels is None else "00000000.cls"]
+        assert len(files) == (5 if labels is None else 10)
+        for i in range(5):
+            read = torch.from_numpy(np.array(Image.open(io.BytesIO(files[f"{i:08d}.png"])))).permute(2, 0, 1)
+            assert torch.equal(read, ((x[i] + 1) * 127.5).round().to(torch.uint8))
+            assert labels is None or int(files[f"{i:08d}.cls"]) == labels[i]
 
 
 def test_hugging_face_data_saved_to_disk(tmp_path: Path, pixels: np.ndarray) -> None:

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from realuid.errors import ConfigError
-from realuid.paths import TIMES, BrownianBridge, LinearPath, VEPath, VPPath, sample_times
+from realuid.paths import TIMES, BrownianBridge, LinearPath, VEPath, VPPath, sample_times, stratified
 
 UNIFORM = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
 
@@ -51,3 +51,46 @@ def test_uniform_and_the_paths_own() -> None:
 def test_an_unknown_name() -> None:
     with pytest.raises(ConfigError, match=r"unknown distribution of times 'lognormal'. Did you mean 'log-normal'"):
         sample_times("lognormal", LinearPath(), UNIFORM)
+
+
+def draws(count: int, steps: int) -> np.ndarray:
+    """Stratified numbers of many steps, shape (steps, count)."""
+    random = torch.Generator().manual_seed(0)
+    return torch.stack([stratified(count, random) for _ in range(steps)]).double().numpy()
+
+
+@pytest.mark.parametrize("count", [1, 7, 256])
+def test_a_batch_has_one_number_in_every_interval(count: int) -> None:
+    uniform = draws(count, 50)
+    assert uniform.shape == (50, count) and uniform.min() >= 0 and uniform.max() < 1
+    assert (np.sort(np.floor(uniform * count), axis=1) == np.arange(count)).all()
+
+
+def test_each_place_of_a_batch_is_uniform_and_its_neighbours_tell_nothing_but_their_interval() -> None:
+    """Kolmogorov-Smirnov on single places, moments, and the correlation -1 / (n - 1) of places without replacement."""
+    uniform = draws(8, 4000)
+    for place in (0, 3, 7):
+        assert stats.kstest(uniform[:, place], "uniform").pvalue > 0.01
+    assert uniform.mean() == pytest.approx(0.5, abs=1e-3) and uniform.var() == pytest.approx(1 / 12, abs=1e-3)
+    # covariance of two places: intervals' part -(1 - 1 / n^2) / 12 / (n - 1) of a variance of 1 / 12
+    correlation = np.corrcoef(uniform.T)[~np.eye(8, dtype=bool)].mean()
+    assert correlation == pytest.approx(-(1 - 1 / 64) / 7, abs=0.005)
+    within = uniform * 8 % 1
+    assert stats.kstest(within[:, 5], "uniform").pvalue > 0.01
+
+
+def test_means_over_stratified_numbers_vary_far_less() -> None:
+    """The mean of u^2 over n numbers: its variance is the sum of those within the intervals, in closed form."""
+    n = 16
+    means = (draws(n, 2000) ** 2).mean(axis=1)
+    assert means.mean() == pytest.approx(1 / 3, abs=1e-3)
+    edges = np.arange(n + 1) / n
+    fourth, second = np.diff(edges**5) / 5 * n, (np.diff(edges**3) / 3 * n) ** 2
+    assert means.var() == pytest.approx((fourth - second).sum() / n**2, rel=0.1)
+    assert means.var() < 0.02 * (1 / 5 - 1 / 9) / n
+
+
+def test_no_number_is_rounded_up_to_one() -> None:
+    """In single precision (2^16 - 1 + u) / 2^16 is 1 for every u above 0.998: about once in 500 batches."""
+    highest = [stratified(2**16, torch.Generator().manual_seed(seed)).max().item() for seed in range(600)]
+    assert max(highest) == 1 - 2.0**-24

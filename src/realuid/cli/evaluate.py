@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 
 from realuid.cli.options import ModelOptions, console, parse, trained_on
 from realuid.devices import choose_device
 from realuid.files import to_json, write_json
 from realuid.models.saving import read_config
+from realuid.processes import join
 from realuid.recipes import DataConfig, EvaluateConfig
 from realuid.recipes.measure import images_per_second, make_evaluator, measure
 from realuid.teachers import load_model, local_path, model_folder, recognise
@@ -40,22 +42,25 @@ def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     options = parse(Options, "evaluate", arguments)
     device = choose_device(options.device)
+    part = join(device)
     model = load_model(options.model, kind=options.loading.kind, key=options.loading.key).to(device)
     chosen = options.data if options.data.source else trained_on(options.model)
     data = chosen.load()
     check_fits(model, data)
     evaluator = make_evaluator(data, options.evaluate, device)
+    rate = images_per_second({"model": model}, data, options.evaluate)["model"]
     figures = {
         "model": options.model,
         "data": chosen.source,
         "extractor": evaluator.extractor.key,
-        **measure(model, evaluator, options.evaluate).to_dict(),
-        "images_per_second": images_per_second({"model": model}, data, options.evaluate)["model"],
+        **measure(model, evaluator, options.evaluate, part=part).to_dict(),
+        "images_per_second": part.total(torch.tensor(rate)).item(),
+        "processes": part.world,
         "settings": dataclasses.asdict(options.evaluate),
     }
     if recognise(local_path(options.model)) == "realuid":
         about = read_config(model_folder(options.model))
         figures |= {key: about[key] for key in ("published_fid",) if key in about}
     console.print_json(to_json(figures))
-    if options.out:
+    if options.out and part.rank == 0:
         write_json(options.out, figures)

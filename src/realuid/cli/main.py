@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command not in COMMANDS:
             raise RealUIDError(unknown_name("command", command, COMMANDS))
         importlib.import_module(f"realuid.cli.{command.replace('-', '_')}").run(arguments[1:])
+        _leave(together=True)
     except (RealUIDError, OSError) as error:
         print(f"realuid: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -76,7 +77,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except Exception as error:
         return _defect(error)
+    finally:
+        _leave(together=False)
     return 0
+
+
+def _leave(together: bool) -> None:
+    """Close the group of processes that a command may have joined."""
+    if "realuid.processes" in sys.modules:
+        importlib.import_module("realuid.processes").leave(together)
 
 
 def _defect(error: Exception) -> int:

@@ -22,13 +22,15 @@ from realuid.exports.onnx import OnnxStudent
 from realuid.exports.student import Student
 from realuid.models import Generator, MatchingModel
 from realuid.models.saving import read_config
+from realuid.processes import is_first
 from realuid.recipes import DataConfig, Recipe, load_recipe, recipe_names
 from realuid.teachers import local_path, model_folder, recognise
 
 T = TypeVar("T")
 
 #: Text is not folded, so that paths and YAML can be copied; tables are printed with soft_wrap = False.
-console = Console(soft_wrap=True)
+#: Of several processes only the first one speaks.
+console = Console(soft_wrap=True, quiet=not is_first())
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,10 @@ import tyro
 from realuid.cli.options import ModelOptions, console, load_sampled, parse, trained_on
 from realuid.data import Dataset, conditions, sample_image, save_image
 from realuid.data.writers import write_samples
+from realuid.devices import choose_device
 from realuid.errors import ConfigError
 from realuid.models import Condition
+from realuid.processes import join
 from realuid.recipes import DataConfig
 from realuid.sampling import balanced_labels, generate
 
@@ -26,7 +29,7 @@ class Options:
     #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, a hub id;
     #: or what `realuid export` wrote.
     model: tyro.conf.Positional[str]
-    #: Where to: one .png (a grid), a .zip (EDM layout) or a folder of PNG files.
+    #: Where to: one .png (a grid), a .zip (EDM layout), a .tar (webdataset) or a folder of PNG files.
     out: Path = Path("samples.png")
     #: How many images.
     count: int = 64
@@ -52,6 +55,7 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(Options, "sample", arguments)
     if options.count < 1 or options.batch < 1:
         raise ConfigError(f"count = {options.count}, batch = {options.batch}: both must be at least 1.")
+    part = join(choose_device(options.device))
     model = load_sampled(options.model, options.loading, options.device)
     classes = class_labels(options, model.num_classes)
     if model.coupled:
@@ -69,12 +73,17 @@ def run(arguments: Sequence[str]) -> None:
         guidance=options.guidance,
         seed=options.seed,
         batch=options.batch,
+        part=part,
     )
-    if model.coupled and options.out.suffix == ".png":
+    batches = part.collect(batches, options.count, options.batch)
+    if part.rank > 0:
+        deque(batches, maxlen=0)  # makes its part
+    elif model.coupled and options.out.suffix == ".png":
         save_image(sample_image(model, data, torch.cat(list(batches))), options.out)
     else:
         write_samples(batches, options.out, given.labels)
-    console.print(f"{options.count} images: {options.out}", highlight=False)
+    by = f", by {part.world} processes" if part.world > 1 else ""
+    console.print(f"{options.count} images{by}: {options.out}", highlight=False)
 
 
 def pairs_of_classes(data: Dataset, options: Options) -> Dataset:

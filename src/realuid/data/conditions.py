@@ -13,10 +13,13 @@ from realuid.data.grid import grid_image
 from realuid.errors import DataError
 from realuid.models import Condition, MatchingModel
 from realuid.paths import Path
+from realuid.processes import WHOLE, Part
 from realuid.sampling import OneStep, balanced_labels, generate
 
 #: Columns of a picture of samples; one of pairs holds this many triples a row.
 _COLUMNS, _TRIPLES = 8, 4
+#: Samples made at a time.
+BATCH = 500
 
 
 def check_pairs(needs: Path | MatchingModel | OneStep, data: Dataset) -> None:
@@ -59,8 +62,9 @@ def samples(
     sampler: str | None = None,
     guidance: float = 1.0,
     seed: int = 0,
+    part: Part = WHOLE,
 ) -> Iterator[Tensor]:
-    """Batches of samples under `conditions(model, data, count)`; the other arguments are those of `generate`."""
+    """Batches of `BATCH` samples under `conditions(model, data, count)`; other arguments are those of `generate`."""
     given = conditions(model, data, count)
     return generate(
         model,
@@ -71,6 +75,8 @@ def samples(
         sampler=sampler,
         guidance=guidance,
         seed=seed,
+        batch=BATCH,
+        part=part,
     )
 
 

@@ -1,20 +1,21 @@
-"""Write samples: one picture, a zip in the EDM layout, or a folder of PNG files. All of it or nothing."""
+"""Write samples: one picture, a zip in the EDM layout, a tar as webdataset reads it, or PNG files. All or nothing."""
 
 from __future__ import annotations
 
 import io
 import json
+import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from realuid.data.dataset import to_uint8
 from realuid.data.grid import save_grid
+from realuid.data.png import encode_all
 from realuid.errors import ConfigError
 from realuid.files import atomic_file, atomic_folder
 
@@ -24,8 +25,9 @@ def write_samples(batches: Iterable[Tensor], out: Path, labels: Tensor | None = 
 
     Args:
         batches: float images in [-1, 1], shape (b, c, h, w).
-        out: a .png (one grid), a .zip (EDM layout, labels in dataset.json), or a new folder.
-        labels: class of every image, for the zip.
+        out: a .png (one grid), a .zip (EDM layout, labels in dataset.json), a .tar (webdataset: 00000000.png, and
+            00000000.cls beside it where there are labels), or a new folder.
+        labels: class of every image, for the zip and the tar.
 
     Raises:
         ConfigError: for another ending, or a folder that has something in it.
@@ -34,8 +36,10 @@ def write_samples(batches: Iterable[Tensor], out: Path, labels: Tensor | None = 
         save_grid(torch.cat([batch.cpu() for batch in batches]), out)
     elif out.suffix == ".zip":
         _write_zip(batches, out, labels)
+    elif out.suffix == ".tar":
+        _write_tar(batches, out, labels)
     elif out.suffix:
-        raise ConfigError(f"cannot write '{out}': allowed are a .png, a .zip or a folder.")
+        raise ConfigError(f"cannot write '{out}': allowed are a .png, a .zip, a .tar or a folder.")
     elif out.is_dir() and any(out.iterdir()):
         raise ConfigError(f"'{out}' is not empty. Pass a new folder.")
     else:
@@ -75,14 +79,13 @@ def write_named(batches: Iterable[Tensor], names: Sequence[str], out: Path) -> N
 
 
 def _pngs(batches: Iterable[Tensor]) -> Iterator[bytes]:
-    for batch in batches:
-        if batch.dim() != 4:
-            raise ConfigError("only images can be written as files; points of a toy distribution fit a .png grid.")
-        for pixels in to_uint8(batch).permute(0, 2, 3, 1).cpu().numpy():
-            buffer = io.BytesIO()
-            image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-            image.save(buffer, format="PNG", compress_level=1)
-            yield buffer.getvalue()
+    return encode_all(to_uint8(_as_images(batch)) for batch in batches)
+
+
+def _as_images(batch: Tensor) -> Tensor:
+    if batch.dim() != 4:
+        raise ConfigError("only images can be written as files; points of a toy distribution fit a .png grid.")
+    return batch
 
 
 def _write_zip(batches: Iterable[Tensor], out: Path, labels: Tensor | None) -> None:
@@ -93,3 +96,17 @@ def _write_zip(batches: Iterable[Tensor], out: Path, labels: Tensor | None) -> N
             archive.writestr(names[-1], content)
         pairs = None if labels is None else [[name, int(label)] for name, label in zip(names, labels, strict=True)]
         archive.writestr("dataset.json", json.dumps({"labels": pairs}))
+
+
+def _write_tar(batches: Iterable[Tensor], out: Path, labels: Tensor | None) -> None:
+    with atomic_file(out) as temporary, tarfile.open(temporary, "w") as archive:
+
+        def add(name: str, content: bytes) -> None:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+        for number, content in enumerate(_pngs(batches)):
+            add(f"{number:08d}.png", content)
+            if labels is not None:
+                add(f"{number:08d}.cls", str(int(labels[number])).encode())

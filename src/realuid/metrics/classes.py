@@ -13,6 +13,7 @@ from realuid.data import to_uint8
 from realuid.errors import DataError
 from realuid.metrics.evaluate import Evaluator
 from realuid.metrics.features import Classifier
+from realuid.processes import WHOLE, Part
 
 
 @dataclass(frozen=True)
@@ -41,21 +42,23 @@ class ClassAgreement:
         labels: the class that was asked for, sample by sample, shape (n,); at least two samples of every class.
         evaluator: whose features and data the distances are measured with; the data must be labelled.
         classifier: of the data's classes, and not the one whose features the evaluator uses.
+        part: of several processes, each of which watches its own samples (and has all labels); scores are those of all.
 
     Raises:
         DataError: for data without labels.
     """
 
-    def __init__(self, labels: Tensor, evaluator: Evaluator, classifier: Classifier):
+    def __init__(self, labels: Tensor, evaluator: Evaluator, classifier: Classifier, part: Part = WHOLE):
         if evaluator.data.labels is None:
             name = evaluator.data.name
             raise DataError(f"'{name}' has no labels: class-conditional samples cannot be compared with it.")
         self.labels, self.evaluator, self.classifier = labels, evaluator, classifier.to(evaluator.device)
+        self.part = part
         self._seen: list[Tensor] = []
         self._features: list[Tensor] = []
 
     def watch(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-        """The same batches, float images in [-1, 1], shape (b, c, h, w), in the order of the labels."""
+        """The same batches, float images in [-1, 1], shape (b, c, h, w), in the order of the labels (of this part)."""
         for batch in batches:
             images = to_uint8(batch)
             self._seen.append(self.classifier.logits(images.to(self.evaluator.device)).argmax(1).cpu())
@@ -64,7 +67,8 @@ class ClassAgreement:
 
     def scores(self) -> ClassScores:
         """Scores of all samples that went by."""
-        data, right, found = self.evaluator.data, torch.cat(self._seen) == self.labels, torch.cat(self._features)
+        right = torch.cat(self.part.in_order(self._seen)) == self.labels
+        data, found = self.evaluator.data, torch.cat(self.part.in_order(self._features))
         by_class = [(data.values[data.labels == c], self.labels == c) for c in range(data.num_classes)]
         return ClassScores(
             agreement=right.float().mean().item(),

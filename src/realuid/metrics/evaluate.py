@@ -21,6 +21,7 @@ from realuid.errors import DataError
 from realuid.files import atomic_file
 from realuid.metrics.features import FeatureExtractor, cache_folder
 from realuid.metrics.manifold import precision_recall
+from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, seeded, stream
 
 #: Kernel distance, precision and recall compare at most this many samples of either side.
@@ -113,15 +114,16 @@ class Evaluator:
         return reference
 
     def _fid(self) -> FrechetInceptionDistance:
-        return FrechetInceptionDistance(feature=_Features(self.extractor.num_features))
+        return FrechetInceptionDistance(feature=_Features(self.extractor.num_features), sync_on_compute=False)
 
-    def score(self, samples: Iterable[Tensor], full: bool = True, seed: int = 0) -> Scores:
+    def score(self, samples: Iterable[Tensor], full: bool = True, seed: int = 0, part: Part = WHOLE) -> Scores:
         """Score a stream of batches.
 
         Args:
             samples: float batches in data units, shape (b, *shape).
             full: also compute kid, precision and recall (NaN otherwise).
             seed: of the subsets that the kernel distance draws.
+            part: of several processes, each of which passes its own batches; all are scored together, on all alike.
         """
         fid = self._fid()
         fid.real_features_sum = self.reference["sum"]
@@ -131,15 +133,23 @@ class Evaluator:
         for batch in samples:
             features = self.features(batch)
             fid.update(features, real=False)
-            if count < _KEPT:
+            if count * part.world < _KEPT:
                 kept.append(features)
             count += len(batch)
+        for sums in ("fake_features_sum", "fake_features_cov_sum", "fake_features_num_samples"):
+            setattr(fid, sums, part.total(getattr(fid, sums)))
         kid = precision = recall = float("nan")
         if full:
-            generated = torch.cat(kept)[:_KEPT]
+            generated = torch.cat(part.in_order(kept))[:_KEPT]
             kid = self._kid(generated, seed)
             precision, recall = precision_recall(self.reference["features"], generated)
-        return Scores(fd=float(fid.compute()), kid=kid, precision=precision, recall=recall, samples=count)
+        return Scores(
+            fd=float(fid.compute()),
+            kid=kid,
+            precision=precision,
+            recall=recall,
+            samples=int(fid.fake_features_num_samples),
+        )
 
     def distance(self, first: Tensor, second: Tensor) -> float:
         """FD between two sets of real samples, uint8 images or float points."""
@@ -161,7 +171,9 @@ class Evaluator:
         with warnings.catch_warnings(), seeded(mix(seed, "kid")):
             warnings.simplefilter("ignore")  # that features are buffered is what is wanted
             size = min(1000, len(real), len(generated))
-            kid = KernelInceptionDistance(feature=_Features(self.extractor.num_features), subsets=50, subset_size=size)
+            kid = KernelInceptionDistance(
+                feature=_Features(self.extractor.num_features), subsets=50, subset_size=size, sync_on_compute=False
+            )
             kid.update(real.double(), real=True)
             kid.update(generated.double(), real=False)
             return float(kid.compute()[0])

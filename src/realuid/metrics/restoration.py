@@ -10,6 +10,7 @@ from torch import Tensor
 
 from realuid.data import Dataset, degrade, to_uint8
 from realuid.metrics.features import Classifier
+from realuid.processes import WHOLE, Part
 
 #: Where an image is restored exactly its PSNR is infinite; this stands for it in the mean, in dB.
 _EXACT = 100.0
@@ -39,24 +40,23 @@ class Restoration:
     Args:
         data: images in pairs.
         classifier: of the data's labels, for the share of samples that it takes for the class of the truth.
+        part: of several processes, each of which watches its own samples; figures are those of all.
     """
 
-    def __init__(self, data: Dataset, classifier: Classifier | None = None):
-        self.data, self.classifier = data, classifier
+    def __init__(self, data: Dataset, classifier: Classifier | None = None, part: Part = WHOLE):
+        self.data, self.classifier, self.part = data, classifier, part
         self._sums: dict[str, float] = {}
         self._count = 0
 
-    def watch(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-        """The same batches, float in data units, seen in passing; one call per run through the pairs."""
-        position = 0
-        for batch in batches:
-            self._add(batch, position)
-            position += len(batch)
+    def watch(self, batches: Iterable[Tensor], slices: Iterable[slice]) -> Iterator[Tensor]:
+        """The same batches, float in data units, seen in passing; `slices` says which samples of the run they are."""
+        for batch, which in zip(batches, slices, strict=True):
+            self._add(batch, which)
             yield batch
 
     @torch.no_grad()
-    def _add(self, batch: Tensor, position: int) -> None:
-        index = torch.arange(position, position + len(batch)) % len(self.data)
+    def _add(self, batch: Tensor, which: slice) -> None:
+        index = torch.arange(which.start, which.stop) % len(self.data)
         x, data = to_uint8(batch).cpu(), self.data.subset(index.to(self.data.values.device)).to("cpu")
         values = {"psnr": psnr(x, data.values)}
         if data.degradation and data.sources is not None:
@@ -71,7 +71,9 @@ class Restoration:
     def figures(self) -> dict[str, float]:
         """Means over all samples seen: `psnr` in dB; `consistency`, the RMS in data units of the degraded sample
         against its input, where the degradation is known; `accuracy`, where there is a classifier."""
-        means = {name: value / self._count for name, value in self._sums.items()}
+        seen = self.part.in_order([(self._sums, self._count)])
+        count, names = sum(n for _, n in seen), [name for sums, _ in seen for name in sums]
+        means = {name: sum(sums.get(name, 0.0) for sums, _ in seen) / count for name in names}
         if "inconsistency" in means:
             means["consistency"] = math.sqrt(means.pop("inconsistency"))
         return means

@@ -16,7 +16,7 @@ from realuid.paths.conversions import Estimate, convert, error_ratio
 from realuid.paths.flow import LinearPath, TrigonometricPath
 from realuid.paths.interpolant import InterpolantPath
 from realuid.paths.predictions import PREDICTIONS, STACKED, check_prediction, heads, target
-from realuid.paths.times import TIMES, check_times, sample_times
+from realuid.paths.times import TIMES, check_times, sample_times, stratified
 from realuid.paths.ve import VEPath
 from realuid.paths.vp import CosinePath, DDPMPath, VPPath
 from realuid.settings import as_number, check_type
@@ -81,5 +81,6 @@ __all__ = [
     "make_path",
     "path_from_config",
     "sample_times",
+    "stratified",
     "target",
 ]

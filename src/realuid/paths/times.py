@@ -1,4 +1,7 @@
-"""Named distributions of training times: functions (path, uniform) -> t of uniform random numbers in [0, 1), (b,)."""
+"""Named distributions of training times: functions (path, uniform) -> t of uniform random numbers in [0, 1), (b,).
+
+`stratified` draws such numbers for a batch.
+"""
 
 from __future__ import annotations
 
@@ -52,3 +55,14 @@ def check_times(name: str) -> str:
 def sample_times(name: str, path: Path, uniform: Tensor) -> Tensor:
     """Times of a named distribution, shape (b,), for uniform random numbers in [0, 1), shape (b,)."""
     return TIMES[check_times(name)](path, uniform)
+
+
+def stratified(count: int, random: torch.Generator) -> Tensor:
+    """Uniform random numbers in [0, 1), one in each of `count` intervals of equal length, in random order: shape (b,).
+
+    (permutation(i) + u_i) / count. Each number by itself is uniform, so means over them stay unbiased; what depends on
+    the number alone no longer adds to a mean's variance.
+    """
+    interval = torch.randperm(count, generator=random, device=random.device)
+    uniform = (interval + torch.rand(count, generator=random, device=random.device)) / count
+    return uniform.clamp(max=1 - torch.finfo(uniform.dtype).eps / 2)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from realuid.data import Dataset, conditions, samples
+from realuid.data.conditions import BATCH
 from realuid.metrics import (
     ClassAgreement,
     Classifier,
@@ -22,6 +23,7 @@ from realuid.metrics import (
     make_extractor,
 )
 from realuid.models import Generator, MatchingModel, model_device
+from realuid.processes import WHOLE, Part
 from realuid.recipes.config import EvaluateConfig
 from realuid.sampling import SAMPLERS, OneStep
 from realuid.seeds import mix
@@ -73,7 +75,11 @@ def calls_of(model: MatchingModel | OneStep, config: EvaluateConfig) -> int:
 
 
 def measure(
-    model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig, full: bool = True
+    model: MatchingModel | OneStep,
+    evaluator: Evaluator,
+    config: EvaluateConfig,
+    full: bool = True,
+    part: Part = WHOLE,
 ) -> Measurement:
     """FD and its company over several seeds, each from one pass through the samples.
 
@@ -84,18 +90,19 @@ def measure(
         evaluator: data and features to compare with.
         config: samples, seeds, and how a teacher is sampled.
         full: also KID, precision, recall (NaN otherwise) and classes.
+        part: of several processes that share the samples; the figures are those of all, on each.
     """
-    data = evaluator.data
-    restoration = Restoration(data, label_classifier(evaluator)) if model.coupled and data.is_image else None
-    classes = _class_agreement(model, evaluator, config) if full else None
+    data, slices = evaluator.data, part.slices(config.samples, BATCH)
+    restoration = Restoration(data, label_classifier(evaluator), part) if model.coupled and data.is_image else None
+    classes = _class_agreement(model, evaluator, config, part) if full else None
     scores = []
     for seed in range(config.seeds):
-        batches = _samples(model, data, config.samples, config, seed=mix("fd", seed))
+        batches = _samples(model, data, config.samples, config, mix("fd", seed), part)
         if restoration is not None:
-            batches = restoration.watch(batches)
+            batches = restoration.watch(batches, slices)
         if classes is not None and seed == 0:
             batches = classes.watch(batches)
-        scores.append(evaluator.score(batches, full))
+        scores.append(evaluator.score(batches, full, part=part))
     columns = {name: [getattr(s, name) for s in scores] for name in ("fd", "kid", "precision", "recall")}
     restored = {} if restoration is None else restoration.figures()
     return Measurement(
@@ -114,13 +121,19 @@ def label_classifier(evaluator: Evaluator) -> Classifier | None:
 
 
 def _samples(
-    model: MatchingModel | OneStep, data: Dataset, count: int, config: EvaluateConfig, seed: int = 0
+    model: MatchingModel | OneStep,
+    data: Dataset,
+    count: int,
+    config: EvaluateConfig,
+    seed: int = 0,
+    part: Part = WHOLE,
 ) -> Iterator[Tensor]:
-    return samples(model, data, count, steps=config.steps, sampler=config.sampler, guidance=config.guidance, seed=seed)
+    how: dict[str, Any] = {"steps": config.steps, "sampler": config.sampler, "guidance": config.guidance}
+    return samples(model, data, count, **how, seed=seed, part=part)
 
 
 def _class_agreement(
-    model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig
+    model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig, part: Part
 ) -> ClassAgreement | None:
     """What watches whether samples show their class; None for unconditional models, or data without labels."""
     data = evaluator.data
@@ -128,7 +141,7 @@ def _class_agreement(
     if labels is None:
         return None
     # seed 1: the evaluator's own features come from the classifier of seed 0
-    return ClassAgreement(labels.cpu(), evaluator, classifier(data, seed=1))
+    return ClassAgreement(labels.cpu(), evaluator, classifier(data, seed=1), part)
 
 
 def images_per_second(

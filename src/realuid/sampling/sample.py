@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterator
 from typing import Protocol, cast
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
 from realuid.models import Codec, Condition, MatchingModel, guided
+from realuid.processes import WHOLE, Part
 from realuid.sampling.base import Noise, Sampler, as_batch
 from realuid.sampling.dpm_solver import dpm_solver
 from realuid.sampling.ode import euler, heun
@@ -116,8 +118,9 @@ def generate(
     guidance: float = 1.0,
     seed: int = 0,
     batch: int = 500,
+    part: Part = WHOLE,
 ) -> Iterator[Tensor]:
-    """Batches of unconditional or class-conditional samples, the same for any batch size.
+    """Batches of unconditional or class-conditional samples, the same for any batch size and number of processes.
 
     Args:
         model: a generator (one call) or a teacher (`steps` steps of `sampler`).
@@ -128,6 +131,7 @@ def generate(
             guidance; not read for a generator.
         seed: of the noise. A sample's noise on the way is a stream of its own.
         batch: samples at a time.
+        part: makes only those batches of the same samples that are this process's, `part.slices(count, batch)`.
 
     Yields:
         samples in data units, shape (<= batch, *image_shape), on the model's device; latents are decoded.
@@ -140,15 +144,15 @@ def generate(
     if not 0 <= seed < 2**64:
         raise ConfigError(f"seed = {seed}: allowed are 0 to 2^64 - 1.")
     device = model.device
-    noise = _normals(model.shape, seed)
-    for first in range(0, count, batch):
-        size = min(batch, count - first)
-        part = slice(first, first + size)
-        z = torch.stack(list(itertools.islice(noise, size))).to(device)
-        label = labels[part].to(device) if model.num_classes and labels is not None else None
-        x_T = sources[part].to(device) if model.coupled and sources is not None else None
+    noise, drawn = _normals(model.shape, seed), 0
+    for mine in part.slices(count, batch):
+        deque(itertools.islice(noise, mine.start - drawn), maxlen=0)  # those of other processes
+        drawn = mine.stop
+        z = torch.stack(list(itertools.islice(noise, mine.stop - mine.start))).to(device)
+        label = labels[mine].to(device) if model.num_classes and labels is not None else None
+        x_T = sources[mine].to(device) if model.coupled and sources is not None else None
         if isinstance(model, MatchingModel):
-            on_the_way = _noise_of(seed, range(first, first + size))
+            on_the_way = _noise_of(seed, range(mine.start, mine.stop))
             x = sample_teacher(model, z if x_T is None else x_T, steps, Condition(label), sampler, on_the_way)
         else:
             x = model(z, Condition(label, x_T))

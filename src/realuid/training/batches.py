@@ -1,5 +1,9 @@
 """Random draws of every step. They depend on (seed, role, update) only and are made for the whole batch, of which each
-process takes its part: a run gives the same numbers on one process and on many, and resuming needs no random state."""
+process takes its part: a run gives the same numbers on one process and on many, and resuming needs no random state.
+
+Times and classes are stratified over the whole batch: each is distributed as if drawn independently, and together they
+cover their range evenly, which takes their share out of the variance of gradients.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from torch import Tensor
 
 from realuid.data import Dataset, Order, check_pairs, random_flip, to_float
 from realuid.models import Condition
-from realuid.paths import Path, sample_times
+from realuid.paths import Path, sample_times, stratified
 from realuid.seeds import stream
 
 
@@ -80,6 +84,7 @@ class Batches:
         self.rank, self.world, self.window = rank, world, window
         self.label_dropout, self.null_label = label_dropout, null_label
         self.device = device or data.values.device
+        self._by_class = None if data.labels is None else data.labels.argsort(stable=True).to(self.device)
         self._orders: dict[str, Order] = {}
 
     def real(self, role: str, step: int, count: int) -> Draw:
@@ -94,12 +99,14 @@ class Batches:
     def generated(self, role: str, step: int, count: int, times: str = "path") -> Draw:
         """Draws for generated samples; class and, where coupled, x_T are those of a random real sample.
 
-        `times` names their distribution in `realuid.paths.TIMES`.
+        Every class is as often in a batch as in the data, give or take one. `times` names the distribution of times in
+        `realuid.paths.TIMES`.
         """
         random = stream(self.seed, role, step, device=self.device)
         index = mirror = None
         if self.data.labels is not None or self.path.coupled:
-            index = torch.randint(len(self.data), (count,), generator=random, device=self.device)
+            place = (stratified(count, random) * len(self.data)).long()
+            index = place if self._by_class is None else self._by_class[place]
         if self.path.coupled:
             mirror = self._mirror(random, count)
         z = self._normal(random, count)
@@ -134,8 +141,7 @@ class Batches:
         times: str = "path",
     ) -> Draw:
         labels = None if self.data.labels is None else self._take(self.data.labels, index)  # type: ignore[arg-type]
-        uniform = torch.rand(count, generator=random, device=self.device)
-        t = sample_times(times, self.path, self.window * uniform)
+        t = sample_times(times, self.path, self.window * stratified(count, random))
         source = self._pick(self.data.sources, index, mirror) if self.path.coupled else None  # type: ignore[arg-type]
         x_T = self._normal(random, count) if source is None else source
         eps = self._normal(random, count) if self.path.has_eps else None

@@ -19,6 +19,7 @@ from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, fingerprint, fresh, guided
 from realuid.models.discriminator import new_discriminator
 from realuid.objectives import UnwiseSettingWarning, advice, choose_space
+from realuid.processes import WHOLE, Part
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.adversarial import deception_loss, discriminator_loss
@@ -176,10 +177,10 @@ class DistillTask(Task):
         means["gap_by_time"] = [s / n if n else None for s, n in zip(sums, counts, strict=True)]
         return means
 
-    def sample(self, model: nn.Module, count: int, seed: int) -> Iterator[Tensor]:
+    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[Tensor]:
         """One-step samples under the conditions of the data."""
         assert isinstance(model, Generator)
-        return samples(model, self.batches.data, count, seed=seed)
+        return samples(model, self.batches.data, count, seed=seed, part=part)
 
 
 def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: MatchingModel | None) -> None:

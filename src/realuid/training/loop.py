@@ -21,6 +21,7 @@ from realuid.errors import CheckpointError, NonFiniteError
 from realuid.files import atomic_file, repair, write_json
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, OwnNetwork, from_pretrained, load_strictly, save_pretrained
+from realuid.processes import WHOLE, Part
 from realuid.training.batches import Batches
 from realuid.training.checkpoints import Checkpoints
 from realuid.training.config import LoopConfig, to_dict
@@ -56,8 +57,8 @@ class Task(ABC):
         """One update (counted from 0); what it returns is averaged and logged."""
 
     @abstractmethod
-    def sample(self, model: nn.Module, count: int, seed: int) -> Iterator[Tensor]:
-        """Batches of samples from a copy of the learner."""
+    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[Tensor]:
+        """Batches of samples from a copy of the learner; of several processes only this one's."""
 
     def grid(self, model: MatchingModel | Generator, count: int, seed: int) -> Image.Image:
         """Such samples as one picture."""
@@ -215,10 +216,11 @@ class Run:
     def _evaluate(self) -> dict[str, Any]:
         """Quick FD of every average; the best so far is written to best/."""
         entry: dict[str, Any] = {}
+        part = Part(self.accelerator.process_index, self.accelerator.num_processes)
         for decay in self.task.ema.decays:
             with self.task.ema.applied(decay) as model:
-                samples = self.task.sample(model, self.config.quick_samples, SAMPLE_SEED)
-                fd = self.evaluator.score(samples, full=False).fd  # type: ignore[union-attr]
+                samples = self.task.sample(model, self.config.quick_samples, SAMPLE_SEED, part)
+                fd = self.evaluator.score(samples, full=False, part=part).fd  # type: ignore[union-attr]
                 if not math.isfinite(fd):
                     raise NonFiniteError(
                         f"the FD of samples is {fd} at update {self.progress.update} of {self.folder}. The last good "

@@ -13,6 +13,7 @@ from realuid.data import Dataset, samples
 from realuid.errors import ConfigError, DataError
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel
+from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, seeded
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches, micro_batches
@@ -76,10 +77,10 @@ class TeacherTask(Task):
         with seeded(mix(self.config.seed, "dropout", number, self.batches.rank)):
             return self.learner.step(number, losses)
 
-    def sample(self, model: nn.Module, count: int, seed: int) -> Iterator[Tensor]:
+    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[Tensor]:
         """Multi-step samples under the conditions of the data."""
         assert isinstance(model, MatchingModel)
-        return samples(model, self.batches.data, count, steps=self.config.steps, seed=seed)
+        return samples(model, self.batches.data, count, steps=self.config.steps, seed=seed, part=part)
 
 
 def check_batch(batch: int, data: Dataset) -> None:

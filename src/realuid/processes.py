@@ -1,0 +1,94 @@
+"""Several processes that share the work of one command, as torchrun starts them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which of several processes this is; the default does everything by itself.
+
+    Work on many samples is cut into slices of a fixed size, which the processes take in turns.
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    def slices(self, count: int, size: int) -> list[slice]:
+        """This process's slices of `count` samples, `size` samples each (the very last one may be shorter)."""
+        starts = range(self.rank * size, count, self.world * size)
+        return [slice(start, min(start + size, count)) for start in starts]
+
+    def total(self, x: Tensor) -> Tensor:
+        """The sum of a CPU tensor over all processes."""
+        if self.world == 1:
+            return x
+        x = x.to("cuda", copy=True) if dist.get_backend() == "nccl" else x.clone()
+        dist.all_reduce(x)
+        return x.cpu()
+
+    def in_order(self, own: list[T]) -> list[T]:
+        """What all processes made of their slices, on each of them, in the order of the samples."""
+        if self.world == 1:
+            return own
+        everyone: list[list[T]] = [[] for _ in range(self.world)]
+        dist.all_gather_object(everyone, own)
+        return _in_turns(everyone)
+
+    def collect(self, batches: Iterable[Tensor], count: int, size: int) -> Iterator[Tensor]:
+        """What all processes make of their slices, a few batches at a time: on process 0 in order, elsewhere nothing.
+
+        Args:
+            batches: made of `slices(count, size)`, one each.
+        """
+        if self.world == 1:
+            yield from batches
+            return
+        own = iter(batches)
+        for _ in Part(0, self.world).slices(count, size):  # process 0 has the most
+            batch = next(own, None)
+            everyone: list[Tensor | None] | None = [None] * self.world if self.rank == 0 else None
+            dist.gather_object(None if batch is None else batch.cpu(), everyone)
+            yield from (b for b in everyone or [] if b is not None)
+
+
+#: One process that does everything.
+WHOLE = Part()
+
+
+def _in_turns(lists: list[list[T]]) -> list[T]:
+    missing = object()
+    return [x for x in chain.from_iterable(zip_longest(*lists, fillvalue=missing)) if x is not missing]  # type: ignore[misc]
+
+
+def join(device: torch.device) -> Part:
+    """Meet the processes that were started together; one that was started alone is on its own."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from accelerate import PartialState  # slow to import, and most commands are on their own
+
+        PartialState(cpu=device.type == "cpu")
+    return Part(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else WHOLE
+
+
+def is_first() -> bool:
+    """Whether this is the process that speaks and writes for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def leave(together: bool = True) -> None:
+    """Close the group of processes, if there is one; `together`: after all are done; a failure does not wait."""
+    if dist.is_available() and dist.is_initialized():
+        if together:
+            dist.barrier()
+        dist.destroy_process_group()
