@@ -17,8 +17,12 @@ from realuid.recipes.demo import run_demo
 from realuid.recipes.estimate import describe_demo
 from realuid.recipes.run import recipe_of_run
 
-#: Figures of models that restore pairs: dB, RMS in data units, share of samples of the right class.
-RESTORATION = ("psnr", "consistency", "accuracy")
+#: Figures of models that restore pairs, in place of the KID: column and format.
+RESTORATION = {
+    "psnr": ("PSNR\ndB", "{:.1f}"),
+    "consistency": ("RMS to\ninput", "{:.3f}"),
+    "accuracy": ("class", "{:.1%}"),
+}
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ def results_table(results: dict[str, Any]) -> Table:
     classes = any("classes" in row for row in rows)
     published = any("published_fid" in row for row in rows)
     pairs = [name for name in RESTORATION if name in teacher]
-    columns = ("model", "alpha, beta", "calls", "FD", "x\nteacher", "KID", *pairs, "images\n/ s", "faster")
+    middle = [RESTORATION[name][0] for name in pairs] or ["KID"]
+    columns = ("model", "alpha,\nbeta", "calls", "FD", "x\nteacher", *middle, "images\n/ s", "faster")
     for column in (*columns, *(["right\nclass"] if classes else []), *(["published\nFID"] if published else [])):
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     for row in rows:
@@ -85,10 +90,9 @@ def results_table(results: dict[str, Any]) -> Table:
             row["name"],
             f"{row['alpha']:g}, {row['beta']:g}" if "alpha" in row else "",
             str(row["calls"]),
-            f"{row['fd_mean']:.3f}±{row['fd_std']:.3f}",
+            f"{row['fd_mean']:.3f}" + (f"±{row['fd_std']:.3f}" if len(row["fd"]) > 1 else ""),
             f"{row['fd_mean'] / teacher['fd_mean']:.1f}",
-            f"{row['kid']:.4f}",
-            *(f"{row[name]:.3f}" for name in pairs),
+            *([RESTORATION[name][1].format(row[name]) for name in pairs] or [f"{row['kid']:.4f}"]),
             f"{row['images_per_second']:,.0f}",
             f"{row['images_per_second'] / teacher['images_per_second']:.1f}x",
             *([f"{row['classes']['agreement']:.1%}"] if classes else []),
