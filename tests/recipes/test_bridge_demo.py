@@ -31,7 +31,7 @@ def test_pairs_are_measured_and_reported(tmp_path: Path, monkeypatch: pytest.Mon
     assert json.loads((tmp_path / "demo" / "results.json").read_text()) == results
     for row in (results["teacher"], *results["students"]):
         assert 0 < row["psnr"] < 40 and 0 < row["consistency"] < 2 and 0 <= row["accuracy"] <= 1
-    assert [c.header for c in results_table(results).columns][6:9] == ["psnr", "consistency", "accuracy"]
+    assert [c.header for c in results_table(results).columns][5:8] == ["PSNR\ndB", "RMS to\ninput", "right\nclass"]
     report = (tmp_path / "demo" / "report.html").read_text()
     assert f"{results['students'][0]['psnr']:.2f} dB" in report and "<th>consistency</th>" in report
 
