@@ -21,7 +21,7 @@ from realuid.recipes.run import recipe_of_run
 RESTORATION = {
     "psnr": ("PSNR\ndB", "{:.1f}"),
     "consistency": ("RMS to\ninput", "{:.3f}"),
-    "accuracy": ("class", "{:.1%}"),
+    "accuracy": ("right\nclass", "{:.1%}"),
 }
 
 
