@@ -98,7 +98,7 @@ def test_a_run_does_not_count_its_evaluations(digits, tmp_path: Path, monkeypatc
     """Evaluations of half a second each: a run that counted them would make at most 32 images a second."""
 
     class Slow:
-        def score(self, samples, full):
+        def score(self, samples, full, part):
             time.sleep(0.5)
             return types.SimpleNamespace(fd=1.0)
 
