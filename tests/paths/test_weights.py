@@ -24,7 +24,8 @@ def spaces_of(path) -> list[str]:
 @pytest.mark.parametrize("name", [name for name in PATHS if name != "ve"])
 def test_bounded_targets_weigh_one(name):
     path = make_path(name)
-    for space in set(spaces_of(path)) - {"score", "drift"}:
+    grow = {"score", "drift"} | ({"velocity", "velocity_and_noise"} if path.has_eps else set())
+    for space in set(spaces_of(path)) - grow:
         assert path.weight(TIMES, space).tolist() == [1] * len(TIMES), space
 
 
@@ -58,6 +59,16 @@ def test_weights_of_the_brownian_bridge():
     expected = {"score": 0.25 * TIMES * (1 - TIMES), "drift": TIMES**2}
     for space, weight in expected.items():
         assert path.weight(TIMES, space).tolist() == pytest.approx(weight.tolist(), rel=1e-9), space
+
+
+@pytest.mark.parametrize("space", ["velocity", "velocity_and_noise"])
+def test_weights_of_an_interpolants_velocity(space):
+    """gamma' = s (1 - 2 t) / sqrt(2 t (1 - t)): the velocity's variance is infinite at both ends, times w it is below 1."""
+    t, s = TIMES, 0.5
+    weight = make_path("interpolant", noise=s).weight(t, space)
+    steep = s**2 * (1 - 2 * t) ** 2 / (2 * t * (1 - t))
+    assert weight.tolist() == pytest.approx((1 / (1 + steep)).tolist(), rel=1e-9)
+    assert (weight * steep).max() < 1 < 50 < steep.max()
 
 
 @pytest.mark.parametrize("name", [name for name, path in PATHS.items() if path.markov])

@@ -153,8 +153,9 @@ class Path(ABC):
     def weight(self, t: Tensor, space: str) -> Tensor:
         """Weight w(t) of the squared error of a prediction, shape (b,): by default 1.
 
-        Two targets grow without bound near the data, and with them their variance. Their errors count as those of what
-        they are multiples of: an error of the score as that of the noise, an error of the drift as that of the data.
+        Three targets grow without bound near the ends, and with them their variance. Their errors count as those of
+        what they are multiples of: an error of the score as that of the noise, an error of the drift as that of the
+        data, and an error of the velocity, where the path adds c eps, as one of sqrt(1 + c'^2) times a usual one.
 
         Args:
             t: times, shape (b,).
@@ -165,6 +166,8 @@ class Path(ABC):
             return (k.c if self.has_eps else k.b) ** 2
         if space == "drift":
             return (k.b / (k.a_dot * k.b - k.a * k.b_dot)) ** 2
+        if self.has_eps and space in ("velocity", "velocity_and_noise"):
+            return 1 / (1 + k.c_dot**2)
         return torch.ones_like(t)
 
     def grid(self, steps: int, device: torch.device | str = "cpu") -> Tensor:
