@@ -34,6 +34,10 @@ class NonFiniteError(RealUIDError):
     """A loss, a gradient or a sample is infinite or NaN; nothing of it was saved."""
 
 
+class OutOfMemoryError(RealUIDError):
+    """A batch that does not fit into the device's memory and cannot be cut further."""
+
+
 def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> str:
     """The message for a name that is in no table: what was passed, the nearest match, and what is allowed."""
     allowed = sorted(allowed)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import small_teacher
+from safetensors.torch import load_file
 
 from realuid.data import Dataset
 from realuid.errors import ConfigError
@@ -19,7 +20,7 @@ from realuid.training.accelerate import make_accelerator
 from realuid.training.levers import Levers, choose_levers
 
 CPU = torch.device("cpu")
-OFF = {"precision": "fp32", "channels_last": False, "fused": False, "recompute": False}
+OFF = {"precision": "fp32", "channels_last": False, "fused": False, "recompute": False, "compile": False}
 
 
 def noise(shape=(1, 8, 8)) -> Dataset:
@@ -103,8 +104,44 @@ def test_all_levers_together() -> None:
     assert difference_in_the_end(attentive(), channels_last=True, fused=True, recompute=True) < 1e-12
 
 
+@pytest.fixture
+def traced(monkeypatch) -> list[torch.nn.Module]:
+    """Compilation without the minutes of writing kernels: graphs and their derivatives are traced, then run as is."""
+    modules, original = [], torch.nn.Module.compile
+
+    def compile_by_tracing(module: torch.nn.Module) -> None:
+        modules.append(module)
+        original(module, backend="aot_eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_by_tracing)
+    yield modules
+    torch._dynamo.reset()
+
+
+def test_compiled_networks_give_the_same_gradients(traced) -> None:
+    assert difference(attentive(), compile=True) < 1e-5
+    assert len(traced) == 3  # teacher, generator, fake model
+
+
+def test_a_compiled_run_leaves_the_same_folder(traced, tmp_path: Path) -> None:
+    """Names and numbers of all saved tensors, up to the order of sums."""
+    settings = {"updates": 2, "batch": 4, "fake_updates": 1, "device": "cpu", "save_every": 1, "warmup": 100}
+    for name, compiled in (("plain", None), ("compiled", True)):
+        distill_teacher(small_teacher(), noise(), DistillConfig(**settings, compile=compiled), tmp_path / name)
+    assert len(traced) == 3
+    files = [
+        {str(p.relative_to(tmp_path / n)) for p in (tmp_path / n).rglob("*.safetensors")} for n in ("plain", "compiled")
+    ]
+    assert files[0] == files[1] and len(files[0]) == 7
+    for file in files[0]:
+        plain, compiled = (load_file(tmp_path / name / file) for name in ("plain", "compiled"))
+        assert plain.keys() == compiled.keys()
+        assert all(torch.allclose(plain[k].double(), compiled[k].double(), atol=1e-5) for k in plain), file
+    assert json.loads((tmp_path / "compiled" / "machine.json").read_text())["levers"]["compile"] is True
+
+
 def test_what_is_left_open_is_decided_by_the_device() -> None:
-    expected = Levers(precision="fp32", channels_last=False, fused=True, recompute=False)
+    expected = Levers(precision="fp32", channels_last=False, fused=True, recompute=False, compile=False)
     assert choose_levers(DistillConfig(), CPU, attentive()) == expected
     wide = MatchingModel(
         build_network(NetworkConfig(channels=(64,), blocks=1, attention_at=()), (1, 8, 8)), make_path("linear")

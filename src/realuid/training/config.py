@@ -41,6 +41,8 @@ class LoopConfig:
     #: Compute activations of blocks again on the way back instead of keeping them: a third more arithmetic,
     #: far less memory. None: no.
     recompute: bool | None = None
+    #: Have torch.compile write kernels for the networks; the first updates take minutes. None: no.
+    compile: bool | None = None
     #: Decays of the exponential moving averages; the first one is reported on the way.
     ema: tuple[float, ...] = (0.999,)
     #: Largest gradient norm.

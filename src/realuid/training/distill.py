@@ -28,8 +28,8 @@ from realuid.training.config import DistillConfig
 from realuid.training.ema import EMA
 from realuid.training.levers import choose_levers
 from realuid.training.loop import Hopeless, Run, Task
-from realuid.training.player import Player, able_to_learn
-from realuid.training.teacher import check_batch, parts_of
+from realuid.training.player import Losses, Player, able_to_learn
+from realuid.training.teacher import check_batch
 from realuid.training.updates import fake_loss, generator_loss
 
 #: Time bins in which the distance between teacher and fake model is logged: the steps of a sampling grid so long.
@@ -116,10 +116,8 @@ class DistillTask(Task):
         step = number * c.fake_updates + k
         generated = self.batches.generated("fake", step, c.batch)
         real = self.batches.real("fake real", step, c.real_batch) if c.real_batch else None
-        parts = parts_of(len(generated), c.micro_batch)
         judged = self.near.generated("judged", step, c.gan_batch) if self.adversarial else None
         judged_real = self.near.real("judged real", step, c.gan_batch) if self.adversarial else None
-        draws = (micro_batches(draw, parts) for draw in (generated, real, judged, judged_real))
 
         def loss_of(fake: Any, g: Draw, r: Draw | None, judged: Draw | None, judged_real: Draw | None) -> Tensor:
             loss = fake_loss(
@@ -131,8 +129,11 @@ class DistillTask(Task):
                 fake, self.generator, self.adversarial, self.path, judged, judged_real, c.gan_batch
             )
 
-        losses = [lambda fake, part=part: loss_of(fake, *part) for part in zip(*draws, strict=True)]
-        return self.opponent.step(number, losses)  # type: ignore[arg-type]
+        def losses_in(parts: int) -> Losses:
+            draws = (micro_batches(draw, parts) for draw in (generated, real, judged, judged_real))
+            return [partial(loss_of, g=g, r=r, judged=j, judged_real=jr) for g, r, j, jr in zip(*draws, strict=True)]
+
+        return self.opponent.step(number, losses_in)
 
     def _generator_step(self, number: int) -> dict[str, Tensor]:
         c = self.config
@@ -151,11 +152,13 @@ class DistillTask(Task):
                 return loss
             return loss + deception_loss(generator, opponent, self.adversarial, self.path, judged, c.gan_batch)
 
-        parts = parts_of(len(draw), c.micro_batch)
-        pairs = zip(micro_batches(draw, parts), micro_batches(judged, parts), strict=True)
-        losses = [lambda generator, pair=pair: loss_of(generator, *pair) for pair in pairs]
+        def losses_in(parts: int) -> Losses:
+            gaps.clear()
+            pairs = zip(micro_batches(draw, parts), micro_batches(judged, parts), strict=True)
+            return [partial(loss_of, part=part, judged=judged) for part, judged in pairs]
+
         with self.opponent.frozen():
-            values = self.learner.step(number, losses)  # type: ignore[arg-type]
+            values = self.learner.step(number, losses_in)
         gap, t = (torch.cat(column) for column in zip(*gaps, strict=True))
         return values | self._gap_by_time(gap, t)
 

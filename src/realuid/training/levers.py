@@ -27,6 +27,8 @@ class Levers:
     fused: bool
     #: Activations of a block are computed again on the way back instead of kept.
     recompute: bool
+    #: torch.compile wrote kernels for the networks.
+    compile: bool
 
     def to_dict(self) -> dict[str, Any]:
         """For the run's log."""
@@ -43,6 +45,8 @@ class Levers:
                 model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             if self.recompute:
                 model.network.recompute_activations()
+            if self.compile:
+                model.network.compile()  # in place: names of weights, copies and saved files stay as they are
 
 
 def choose_levers(config: LoopConfig, device: torch.device, model: MatchingModel | None = None) -> Levers:
@@ -50,7 +54,7 @@ def choose_levers(config: LoopConfig, device: torch.device, model: MatchingModel
 
     None and 'auto' become: bf16 on accelerators that compute in it, else fp32; channels last on accelerators, and on
     CPUs for networks of 64 channels or more (narrow ones get slower); fused Adam everywhere; recomputation nowhere,
-    since it costs a third more arithmetic.
+    since it costs a third more arithmetic; compilation nowhere, since what it brings has not been measured.
     """
     accelerator = device.type == "cuda"
     precision = config.precision
@@ -61,6 +65,7 @@ def choose_levers(config: LoopConfig, device: torch.device, model: MatchingModel
         channels_last=accelerator or _is_wide(model) if config.channels_last is None else config.channels_last,
         fused=config.fused is not False,
         recompute=bool(config.recompute),
+        compile=bool(config.compile),
     )
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import Tensor, nn
 
+from realuid.errors import OutOfMemoryError
 from realuid.training.config import LoopConfig
 from realuid.training.levers import choose_levers
 
 M = TypeVar("M", bound=nn.Module)
+
+#: Shares of a batch's loss, each a function of the (possibly wrapped) module.
+Losses = Sequence[Callable[[nn.Module], Tensor]]
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -25,6 +31,15 @@ def learning_rate_factor(update: int, config: LoopConfig) -> float:
     if config.decay == "constant":
         return rise
     return rise * 0.5 * (1 + math.cos(math.pi * update / config.updates))
+
+
+def parts_of(count: int, micro_batch: int) -> int:
+    """In how many parts a batch goes through the network."""
+    return max(1, -(-count // micro_batch)) if micro_batch else 1
+
+
+class OutOfMemoryWarning(UserWarning):
+    """A batch did not fit into memory and goes through the network in parts from now on; results stay the same."""
 
 
 def able_to_learn(module: M) -> M:
@@ -42,8 +57,12 @@ class Player:
         module: what learns.
         lr: learning rate before the schedule.
         betas: of Adam.
-        config: clipping, schedule, precision.
+        config: batch, clipping, schedule, precision.
         accelerator: device and processes.
+
+    Attributes:
+        parts: in how many parts a batch goes through the networks, by `config.micro_batch`; twice as many whenever the
+            device's memory runs out.
     """
 
     def __init__(
@@ -58,6 +77,8 @@ class Player:
         self.name, self.lr, self.config, self.accelerator = name, lr, config, accelerator
         self.module = module.to(accelerator.device)
         self.levers = choose_levers(config, accelerator.device)
+        self.mine = -(-config.batch // accelerator.num_processes)
+        self.parts = parts_of(self.mine, config.micro_batch)
         self.call = accelerator.prepare_model(self.module)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         one, two = (float(b) for b in betas)
@@ -80,34 +101,73 @@ class Player:
         dtype = _DTYPES.get(self.levers.precision)
         return torch.autocast(self.accelerator.device.type, dtype=dtype) if dtype else nullcontext()
 
-    def step(self, update: int, losses: Sequence[Callable[[nn.Module], Tensor]]) -> dict[str, Tensor]:
+    def step(self, update: int, losses_in: Callable[[int], Losses]) -> dict[str, Tensor]:
         """One optimiser step on the sum of losses, each a micro-batch's share of the mean over the whole batch.
 
         Args:
             update: sets the learning rate.
-            losses: functions of this player's (possibly wrapped) module.
+            losses_in: parts -> losses: the batch cut into so many micro-batches.
 
         Returns:
             loss, gradient norm before clipping and whether it was clipped, as tensors on the device.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * learning_rate_factor(update, self.config)
-        self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.accelerator.device)
-        for i, loss_of in enumerate(losses):
-            last = i == len(losses) - 1
-            with nullcontext() if last else self.accelerator.no_sync(self.call):
-                with self.autocast():
-                    # processes average their gradients; each holds its share of the sum
-                    loss = loss_of(self.call) * self.accelerator.num_processes
-                self.scaler.scale(loss).backward()
-            total = total + loss.detach()
+        total = self._gradients(losses_in(self.parts))
+        while total is None:
+            clear_device_cache(garbage_collection=True)
+            total = self._gradients(losses_in(self.parts))
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         clipped = (norm > self.config.clip).float()
         return {f"{self.name}/loss": total, f"{self.name}/grad_norm": norm, f"{self.name}/clipped": clipped}
+
+    def _gradients(self, losses: Losses) -> Tensor | None:
+        """Gradients of the sum of losses, and the sum; None if memory ran out, `parts` being twice as many then."""
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.accelerator.device)
+        try:
+            for i, loss_of in enumerate(losses):
+                last = i == len(losses) - 1
+                with nullcontext() if last else self.accelerator.no_sync(self.call):
+                    with self.autocast():
+                        # processes average their gradients; each holds its share of the sum
+                        loss = loss_of(self.call) * self.accelerator.num_processes
+                    self.scaler.scale(loss).backward()
+                total = total + loss.detach()
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+            self._halve(error)
+            return None
+        return total
+
+    def _halve(self, error: RuntimeError) -> None:
+        """Cut batches into twice as many parts.
+
+        Raises:
+            OutOfMemoryError: where that is not possible: of one image, or while other processes wait for the gradients.
+        """
+        micro_batch = self.mine // (2 * self.parts)
+        if micro_batch < 1:
+            raise OutOfMemoryError(
+                f"the networks of {self.name} do not fit into memory with a single image ({error}). Try --recompute "
+                "True, --precision bf16 or a smaller network."
+            ) from error
+        if self.accelerator.num_processes > 1:
+            raise OutOfMemoryError(
+                f"a batch of {self.mine // self.parts} images does not fit into memory ({error}). Start again with "
+                f"--resume --micro-batch {micro_batch}: results stay those of the whole batch."
+            ) from error
+        self.parts *= 2
+        warnings.warn(
+            f"{self.name}: out of memory, so batches go through the networks in {self.parts} parts from now on. "
+            f"Results stay the same; --micro-batch {micro_batch} does so from the start.",
+            OutOfMemoryWarning,
+            stacklevel=4,
+        )
 
     def optimizer_state(self) -> dict:
         """State of optimiser and loss scaler."""

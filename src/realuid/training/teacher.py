@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from realuid.training.config import TeacherConfig
 from realuid.training.ema import EMA
 from realuid.training.levers import choose_levers
 from realuid.training.loop import Run, Task
-from realuid.training.player import Player
+from realuid.training.player import Losses, Player
 from realuid.training.updates import teacher_loss
 
 
@@ -68,14 +69,13 @@ class TeacherTask(Task):
     def update(self, number: int) -> dict[str, Tensor]:
         """One step of the teacher."""
         draw = self.batches.real("teacher", number, self.config.batch)
-        losses = [
-            lambda model, part=part: teacher_loss(
-                model, self.model.path, self.model.prediction, part, self.config.batch
-            )
-            for part in micro_batches(draw, parts_of(len(draw), self.config.micro_batch))
-        ]
+        loss_of = partial(teacher_loss, path=self.model.path, space=self.model.prediction, batch=self.config.batch)
+
+        def losses_in(parts: int) -> Losses:
+            return [partial(loss_of, draw=part) for part in micro_batches(draw, parts)]
+
         with seeded(mix(self.config.seed, "dropout", number, self.batches.rank)):
-            return self.learner.step(number, losses)
+            return self.learner.step(number, losses_in)
 
     def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[Tensor]:
         """Multi-step samples under the conditions of the data."""
@@ -87,11 +87,6 @@ def check_batch(batch: int, data: Dataset) -> None:
     """Raise DataError if a batch of real data is larger than the data."""
     if batch > len(data):
         raise DataError(f"a batch of {batch} is larger than the data ({len(data)} samples). Lower the batch size.")
-
-
-def parts_of(count: int, micro_batch: int) -> int:
-    """In how many parts a batch goes through the network."""
-    return max(1, -(-count // micro_batch)) if micro_batch else 1
 
 
 def train_teacher(
