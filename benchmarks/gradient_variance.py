@@ -31,7 +31,7 @@ from realuid.teachers import load_teacher
 from realuid.training import DistillConfig, DistillTask
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Draw
-from realuid.training.updates import fake_loss, generator_loss
+from realuid.training.updates import fake_loss, generated_images, generator_loss
 
 PAIRS = ((0.92, 0.94), (0.92, 0.86), (0.96, 0.98), (0.88, 0.90), (0.94, 1.0))
 
@@ -52,9 +52,8 @@ def strata(task: DistillTask, count: int) -> tuple[float, float]:
     def gradient(generated: bool, i: int) -> Tensor:
         fake = task.batches.generated("spread", i, 2).select(one if generated else none)
         real = task.batches.real("spread real", i, 2).select(none if generated else one)
-        loss = fake_loss(
-            task.fake, task.generator, task.objective, task.path, task.space, fake, real, 1, 1, task.teacher
-        )
+        made = fake.showing(generated_images(task.generator, fake))
+        loss = fake_loss(task.fake, task.objective, task.path, task.space, made, real, 1, 1, task.teacher)
         return gradient_of(loss, task.fake)
 
     return spread(lambda i: gradient(True, i), count), spread(lambda i: gradient(False, i), count)
@@ -76,8 +75,9 @@ def of_batches(task: DistillTask, count: int) -> dict[str, float]:
     def fake(i: int, real_batch: int, stratified: bool) -> Tensor:
         draws = task.batches.generated("batch", i, c.batch), task.batches.real("batch real", i, real_batch)
         generated, real = draws if stratified else map(independent, draws)
-        game = (task.fake, task.generator, task.objective, task.path, task.space)
-        return gradient_of(fake_loss(*game, generated, real, c.batch, real_batch, task.teacher), task.fake)
+        made = generated.showing(generated_images(task.generator, generated))
+        game = (task.fake, task.objective, task.path, task.space)
+        return gradient_of(fake_loss(*game, made, real, c.batch, real_batch, task.teacher), task.fake)
 
     def generator(i: int, stratified: bool) -> Tensor:
         draw = task.batches.generated("batch", i, c.batch)

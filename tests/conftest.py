@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from realuid.data import Dataset, load_dataset
-from realuid.models import MatchingModel, NetworkConfig, build_network
+from realuid.models import Generator, MatchingModel, NetworkConfig, build_network
 from realuid.paths import make_path
+from realuid.training.batches import Draw
+from realuid.training.updates import generated_images
 
 torch.set_num_threads(1)
 
@@ -47,3 +49,8 @@ def small_teacher(shape: tuple[int, ...] = (1, 8, 8), num_classes: int = 0, seed
 def teacher() -> MatchingModel:
     """A tiny unconditional teacher for digits."""
     return small_teacher()
+
+
+def shown(generator: Generator, draw: Draw) -> Draw:
+    """The draw with the images that a generator makes of it."""
+    return draw.showing(generated_images(generator, draw))

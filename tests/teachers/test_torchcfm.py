@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from conftest import shown
 from torch import Tensor
 
 from realuid.data import Dataset
@@ -90,7 +91,9 @@ def test_losses_and_gradients_match(reference, expected, alpha, beta):
     generated = Draw(t=t, x_T=noise, eps=None, x_0=None, z=expected["z"], condition=Condition())
     real = Draw(t=t, x_T=noise, eps=None, x_0=expected["data"], z=None, condition=Condition())
 
-    loss = fake_loss(fake, student, objective, path, "velocity", generated, real if alpha < 1 else None, batch, batch)
+    loss = fake_loss(
+        fake, objective, path, "velocity", shown(student, generated), real if alpha < 1 else None, batch, batch
+    )
     loss.backward()
     assert relative(loss.detach(), expected[prefix + "fake_loss"]) < 1e-4
     assert relative(gradient_norm(fake), expected[prefix + "fake_grad_norm"]) < 1e-4

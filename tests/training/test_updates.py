@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 import torch
-from conftest import small_teacher
+from conftest import shown, small_teacher
 
 from realuid.data import Dataset
 from realuid.errors import OutOfMemoryError
@@ -60,7 +60,7 @@ GAMES = {
 def test_on_each_turn_only_that_player_moves(data, game: str, classes: int) -> None:
     task = distill_task(data, classes, **GAMES[game])
     against, generator = task.opponent.module, task.generator
-    for turn, mover in ((lambda: task._fake_step(0, 0), against), (lambda: task._generator_step(0), generator)):
+    for turn, mover in ((lambda: task._fake_turn(0), against), (lambda: task._generator_turn(0), generator)):
         before = {m: weights(m) for m in (task.teacher, against, task.generator)}
         turn()
         assert [m for m in before if changed(m, before[m])] == [mover]
@@ -91,7 +91,7 @@ def test_adversarial_losses_by_brute_force(data) -> None:
         t = real.t[i : i + 1]
         x_t = (1 - t) * real.x_0[i : i + 1] + t * real.x_T[i : i + 1]
         on_real += (-judge(x_t, t, judge=True)).double().exp().log1p().item() / 8
-    loss = discriminator_loss(judge, task.generator, task.adversarial, task.path, generated, real, 8)
+    loss = discriminator_loss(judge, task.adversarial, task.path, shown(task.generator, generated), real, 8)
     assert loss.item() == pytest.approx(6 * (on_generated + on_real), rel=1e-5)
     fooled = deception_loss(task.generator, judge, task.adversarial, task.path, generated, 8)
     total = 0.0
@@ -103,9 +103,9 @@ def test_adversarial_losses_by_brute_force(data) -> None:
 
 
 def test_the_discriminator_learns_to_tell_samples_from_data(digits) -> None:
-    task = distill_task(digits, lambda_g=1.0, lambda_d=100.0, fake_lr=2e-3, batch=32)
+    task = distill_task(digits, lambda_g=1.0, lambda_d=100.0, fake_lr=2e-3, batch=32, fake_updates=1)
     for i in range(40):
-        task._fake_step(i, 0)
+        task._fake_turn(i)
     with torch.no_grad():
         generated, real = task.near.generated("test", 0, 200), task.near.real("test real", 0, 200)
         x_g, _ = task.path.sample(task.generator(generated.z), generated.x_T, generated.t)
@@ -121,7 +121,7 @@ def test_the_discriminator_learns_to_tell_samples_from_data(digits) -> None:
 
 def test_frozen_networks_get_no_parameter_gradients(data) -> None:
     task = distill_task(data, alpha=0.92, beta=0.94)
-    task._generator_step(0)
+    task._generator_turn(0)
     assert all(p.grad is None for p in task.fake.parameters())
     assert all(p.requires_grad for p in task.fake.parameters())
     assert not any(p.requires_grad for p in task.teacher.parameters())
@@ -177,7 +177,7 @@ def brute_force_realum(task: DistillTask, generated, real) -> torch.Tensor:
 def test_stratified_fake_loss_is_realum_by_brute_force(data) -> None:
     task = distill_task(data, alpha=0.92, beta=0.86)
     generated, real = task.batches.generated("g", 0, 8), task.batches.real("r", 0, 3)
-    loss = fake_loss(task.fake, task.generator, task.objective, task.path, "velocity", generated, real, 8, 3)
+    loss = fake_loss(task.fake, task.objective, task.path, "velocity", shown(task.generator, generated), real, 8, 3)
     assert loss.item() == pytest.approx(brute_force_realum(task, generated, real).item(), rel=1e-5)
 
 
@@ -199,8 +199,8 @@ def test_generator_loss_is_theorem_2_by_brute_force(data) -> None:
 def test_micro_batches_give_the_gradient_of_the_whole_batch(data, turn: str, lambda_g: float) -> None:
     gradients = []
     for micro_batch in (0, 5):
-        task = distill_task(data, alpha=0.92, beta=0.94, micro_batch=micro_batch, lambda_g=lambda_g)
-        task._fake_step(0, 0) if turn == "fake" else task._generator_step(0)
+        task = distill_task(data, alpha=0.92, beta=0.94, micro_batch=micro_batch, lambda_g=lambda_g, fake_updates=1)
+        task._fake_turn(0) if turn == "fake" else task._generator_turn(0)
         mover = task.opponent if turn == "fake" else task.learner
         gradients.append(torch.cat([p.grad.flatten() for p in mover.parameters]))
     assert gradients[0].abs().max() > 1e-3
@@ -208,10 +208,10 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(data, turn: str, lam
 
 
 def memory_for(most: int, *networks: torch.nn.Module) -> None:
-    """A device on which a forward pass of more images than `most` runs out of memory."""
+    """A device on which a pass of more images than `most`, activations kept, runs out of memory."""
 
     def check(network: torch.nn.Module, inputs: tuple) -> None:
-        if len(inputs[0]) > most:
+        if torch.is_grad_enabled() and len(inputs[0]) > most:
             raise RuntimeError(f"CUDA out of memory. Tried to allocate {len(inputs[0])} images.")
 
     for network in networks:
@@ -346,7 +346,7 @@ def test_objective_without_real_data_equals_uid(data) -> None:
     assert task.objective == RealUID(1.0, 1.0, 0.5)
     fake = copy.deepcopy(task.fake)
     draw = task.batches.generated("g", 0, 8)
-    loss = fake_loss(fake, task.generator, task.objective, task.path, "velocity", draw, None, 8, 0)
+    loss = fake_loss(fake, task.objective, task.path, "velocity", shown(task.generator, draw), None, 8, 0)
     x_0 = task.generator(draw.z)
     t = draw.t.view(-1, 1, 1, 1)
     expected = ((fake((1 - t) * x_0 + t * draw.x_T, draw.t) - (draw.x_T - x_0)) ** 2).sum() / 8
@@ -396,7 +396,8 @@ def test_edms_losses_are_the_same_whatever_is_predicted(data) -> None:
     values = []
     for space in ("data_prediction", "noise_prediction", "score"):
         taught = teacher_loss(model, model.path, space, real, 8)
-        fake = fake_loss(other, Generator(model), RealUID(), model.path, space, generated, real, 8, 8)
+        made = shown(Generator(model), generated)
+        fake = fake_loss(other, RealUID(), model.path, space, made, real, 8, 8)
         student = generator_loss(Generator(model), model, other, RealUID(), model.path, space, generated, 8)
         values.append([taught.item(), fake.item(), student.loss.item()])
     assert values[1] == pytest.approx(values[0], rel=1e-6) and values[2] == pytest.approx(values[0], rel=1e-6)

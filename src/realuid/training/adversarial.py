@@ -14,31 +14,27 @@ from realuid.training.updates import GeneratorCall
 
 def discriminator_loss(
     discriminator: Discriminator,
-    generator: GeneratorCall,
     adversarial: Adversarial,
     path: Path,
     generated: Draw,
     real: Draw,
     batch: int,
 ) -> Tensor:
-    """lambda_D (E softplus(D(x_t^g)) + E softplus(-D(x_t^r))), in one pass, with the generator frozen.
+    """lambda_D (E softplus(D(x_t^g)) + E softplus(-D(x_t^r))), in one pass.
 
     Args:
         discriminator: the one that learns (or its distributed wrapper).
-        generator: makes x_0^g from z; no graph is kept.
         adversarial: the per-sample losses.
         path: where x_t lives.
-        generated, real: draws at times near the data.
+        generated, real: draws with images, at times near the data.
         batch: size of the whole batch of either.
     """
-    assert generated.z is not None and real.x_0 is not None, "draws for generated samples and of real data"
-    with torch.no_grad():
-        x_g = generator(generated.z, generated.condition)
+    assert generated.x_0 is not None and real.x_0 is not None, "draws with images"
     eps = None if generated.eps is None or real.eps is None else torch.cat([generated.eps, real.eps])
-    x_0, x_T = torch.cat([x_g, real.x_0]), torch.cat([generated.x_T, real.x_T])
+    x_0, x_T = torch.cat([generated.x_0, real.x_0]), torch.cat([generated.x_T, real.x_T])
     t, condition = torch.cat([generated.t, real.t]), Condition.cat([generated.condition, real.condition])
     x_t, _ = path.sample(x_0, x_T, t, eps)
-    on_generated, on_real = discriminator(x_t, t, condition, judge=True).split([len(x_g), len(real)])
+    on_generated, on_real = discriminator(x_t, t, condition, judge=True).split([len(generated), len(real)])
     fooled = adversarial.discriminator_on_generated(on_generated).sum()
     return (fooled + adversarial.discriminator_on_real(on_real).sum()) / batch
 

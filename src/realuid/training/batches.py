@@ -7,8 +7,10 @@ cover their range evenly, which takes their share out of the variance of gradien
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -46,6 +48,10 @@ class Draw:
         """The draw of some of the samples."""
         eps, x_0, z = (None if f is None else f[part] for f in (self.eps, self.x_0, self.z))
         return Draw(self.t[part], self.x_T[part], eps, x_0, z, self.condition.select(part))
+
+    def showing(self, x_0: Tensor) -> Draw:
+        """The draw with images in it."""
+        return dataclasses.replace(self, x_0=x_0)
 
 
 class Batches:
@@ -96,11 +102,12 @@ class Batches:
         x_0 = self._pick(self.data.values, index, mirror)
         return self._mine(self._draw(random, count, index, mirror, x_0=x_0, z=None))
 
-    def generated(self, role: str, step: int, count: int, times: str = "path") -> Draw:
+    def generated(self, role: str, step: int, count: int, times: str = "path", again: int = 0) -> Draw:
         """Draws for generated samples; class and, where coupled, x_T are those of a random real sample.
 
         Every class is as often in a batch as in the data, give or take one. `times` names the distribution of times in
-        `realuid.paths.TIMES`.
+        `realuid.paths.TIMES`. Draws that differ in `again` alone are of the same samples, at other times and with other
+        noise.
         """
         random = stream(self.seed, role, step, device=self.device)
         index = mirror = None
@@ -110,6 +117,8 @@ class Batches:
         if self.path.coupled:
             mirror = self._mirror(random, count)
         z = self._normal(random, count)
+        if again:
+            random = stream(self.seed, role, step, again, device=self.device)
         return self._mine(self._draw(random, count, index, mirror, x_0=None, z=z, times=times))
 
     def seed_of(self, role: str) -> int:
@@ -155,7 +164,11 @@ class Batches:
         return draw.select(slice(bounds[self.rank], bounds[self.rank + 1])) if self.world > 1 else draw
 
 
-def micro_batches(draw: Draw | None, parts: int) -> list[Draw | None]:
+@overload
+def micro_batches(draw: Draw, parts: int) -> list[Draw]: ...
+@overload
+def micro_batches(draw: Draw | None, parts: int) -> list[Draw] | list[None]: ...
+def micro_batches(draw: Draw | None, parts: int) -> list[Draw] | list[None]:
     """Split a draw into nearly equal parts, for gradient accumulation; None stays None."""
     if draw is None:
         return [None] * parts

@@ -30,7 +30,7 @@ from realuid.training.levers import choose_levers
 from realuid.training.loop import Hopeless, Run, Task
 from realuid.training.player import Losses, Player, able_to_learn
 from realuid.training.teacher import check_batch
-from realuid.training.updates import fake_loss, generator_loss
+from realuid.training.updates import fake_loss, generated_images, generator_loss
 
 #: Time bins in which the distance between teacher and fake model is logged: the steps of a sampling grid so long.
 TIME_BINS = 8
@@ -107,27 +107,36 @@ class DistillTask(Task):
 
     def update(self, number: int) -> dict[str, Tensor]:
         """K steps of the fake model, then one of the generator."""
-        values = [self._fake_step(number, k) for k in range(self.config.fake_updates)]
-        fake = {name: torch.stack([v[name] for v in values]).mean() for name in values[0]}
-        return fake | self._generator_step(number)
+        return self._fake_turn(number) | self._generator_turn(number)
 
-    def _fake_step(self, number: int, k: int) -> dict[str, Tensor]:
+    def _fake_turn(self, number: int) -> dict[str, Tensor]:
+        """K steps on one batch of images: the generator stands still meanwhile, so it makes them once."""
+        made = self._images("fake", self.batches, number, self.config.batch)
+        judged = self._images("judged", self.near, number, self.config.gan_batch) if self.adversarial else None
+        values = [self._fake_step(number, k, made, judged) for k in range(self.config.fake_updates)]
+        return {name: torch.stack([v[name] for v in values]).mean() for name in values[0]}
+
+    def _images(self, role: str, batches: Batches, number: int, count: int) -> Tensor:
+        """x_0^g of an update's draws under a role."""
+        with self.opponent.autocast():
+            return generated_images(self.generator, batches.generated(role, number, count), self.opponent.parts)
+
+    def _fake_step(self, number: int, k: int, made: Tensor, judged_made: Tensor | None) -> dict[str, Tensor]:
+        """Step k: the same images with times and noise of its own, and real ones of its own."""
         c = self.config
         step = number * c.fake_updates + k
-        generated = self.batches.generated("fake", step, c.batch)
+        generated = self.batches.generated("fake", number, c.batch, again=k).showing(made)
         real = self.batches.real("fake real", step, c.real_batch) if c.real_batch else None
-        judged = self.near.generated("judged", step, c.gan_batch) if self.adversarial else None
-        judged_real = self.near.real("judged real", step, c.gan_batch) if self.adversarial else None
+        judged = judged_real = None
+        if judged_made is not None:
+            judged = self.near.generated("judged", number, c.gan_batch, again=k).showing(judged_made)
+            judged_real = self.near.real("judged real", step, c.gan_batch)
 
         def loss_of(fake: Any, g: Draw, r: Draw | None, judged: Draw | None, judged_real: Draw | None) -> Tensor:
-            loss = fake_loss(
-                fake, self.generator, self.objective, self.path, self.space, g, r, c.batch, c.real_batch, self.teacher
-            )
+            loss = fake_loss(fake, self.objective, self.path, self.space, g, r, c.batch, c.real_batch, self.teacher)
             if self.adversarial is None or judged is None or judged_real is None:
                 return loss
-            return loss + discriminator_loss(
-                fake, self.generator, self.adversarial, self.path, judged, judged_real, c.gan_batch
-            )
+            return loss + discriminator_loss(fake, self.adversarial, self.path, judged, judged_real, c.gan_batch)
 
         def losses_in(parts: int) -> Losses:
             draws = (micro_batches(draw, parts) for draw in (generated, real, judged, judged_real))
@@ -135,7 +144,7 @@ class DistillTask(Task):
 
         return self.opponent.step(number, losses_in)
 
-    def _generator_step(self, number: int) -> dict[str, Tensor]:
+    def _generator_turn(self, number: int) -> dict[str, Tensor]:
         c = self.config
         draw = self.batches.generated("generator", number, c.batch, c.generator_times)
         judged = self.near.generated("judged by generator", number, c.gan_batch) if self.adversarial else None

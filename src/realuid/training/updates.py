@@ -16,7 +16,7 @@ from torch import Tensor
 from realuid.models import Condition, MatchingModel
 from realuid.objectives import Objective, matching_loss, squared_norm
 from realuid.paths import Path, target
-from realuid.training.batches import Draw
+from realuid.training.batches import Draw, micro_batches
 
 #: A generator, or its distributed wrapper: (z, condition) -> x_0.
 GeneratorCall = Callable[[Tensor, Condition], Tensor]
@@ -48,9 +48,20 @@ def teacher_loss(model: MatchingModel, path: Path, space: str, draw: Draw, batch
     return (path.weight(draw.t, space) * losses).sum() / batch
 
 
+@torch.no_grad()
+def generated_images(generator: GeneratorCall, draw: Draw, parts: int = 1) -> Tensor:
+    """x_0^g = G(z), without a graph: all that the fake model's turn sees of the generator.
+
+    Args:
+        generator: the model whose samples are wanted.
+        draw: of generated samples.
+        parts: in how many parts they go through it.
+    """
+    return torch.cat([generator(d.z, d.condition) for d in micro_batches(draw, parts)])  # type: ignore[arg-type]
+
+
 def fake_loss(
     fake: MatchingModel,
-    generator: GeneratorCall,
     objective: Objective,
     path: Path,
     space: str,
@@ -60,27 +71,24 @@ def fake_loss(
     real_batch: int,
     teacher: MatchingModel | None = None,
 ) -> Tensor:
-    """The fake model's turn: RealUM(f) with the generator frozen (Def. 2); real data enters here and only here.
+    """The fake model's turn: RealUM(f) on generated and real samples (Def. 2); real data enters here and only here.
 
     One pass of the fake model over generated and real samples together; each stratum is averaged over its own size, so
     their proportion changes the variance of the gradient but not its mean.
 
     Args:
         fake: the model that learns (or its distributed wrapper).
-        generator: makes x_0^g from z; no graph is kept.
         objective: the per-sample losses.
         path, space: where x_t lives, and the prediction in which losses are taken.
-        generated, real: draws; `real` is None where real data has no weight.
+        generated, real: draws with images; `real` is None where real data has no weight.
         batch, real_batch: sizes of the whole strata.
         teacher: only read by objectives whose fake side needs it.
     """
-    assert generated.z is not None, "a draw for generated samples"
-    with torch.no_grad():
-        x_g = generator(generated.z, generated.condition)
-    x_0, x_T, t, eps, condition = x_g, generated.x_T, generated.t, generated.eps, generated.condition
+    assert generated.x_0 is not None, "a draw with generated images"
+    x_0, x_T, t, eps, condition = generated.x_0, generated.x_T, generated.t, generated.eps, generated.condition
     if real is not None:
         assert real.x_0 is not None, "a draw of real data"
-        x_0, x_T, t = torch.cat([x_g, real.x_0]), torch.cat([x_T, real.x_T]), torch.cat([t, real.t])
+        x_0, x_T, t = torch.cat([x_0, real.x_0]), torch.cat([x_T, real.x_T]), torch.cat([t, real.t])
         eps = None if eps is None or real.eps is None else torch.cat([eps, real.eps])
         condition = Condition.cat([condition, real.condition])
 
@@ -92,7 +100,7 @@ def fake_loss(
         assert teacher is not None, "the objective's fake side reads the teacher"
         with torch.no_grad():
             f_star = teacher(x_t, t, condition, space)
-    w, n = objective.time_weight(path, t, space), len(x_g)
+    w, n = objective.time_weight(path, t, space), len(generated)
 
     def stratum(part: slice) -> tuple[Tensor, Tensor, Tensor | None]:
         return f[part], y[part], None if f_star is None else f_star[part]
