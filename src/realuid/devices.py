@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
+
 import torch
 
 from realuid.errors import ConfigError, unknown_name
@@ -30,3 +33,18 @@ def choose_device(name: str = "auto") -> torch.device:
     if not torch.cuda.is_available():
         raise ConfigError("device = cuda, but torch sees no CUDA device. Use device = cpu or auto.")
     return torch.device("cuda")
+
+
+def keep_memory() -> None:
+    """Let this process keep the memory that its tensors on the CPU free, for those that come next.
+
+    glibc gives blocks of that size back to the system, which has to fill them with zeros when they are asked for again:
+    a tenth of an update. Its `mallopt` (malloc.h) says otherwise; other C libraries are left as they are.
+    """
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(mmap_threshold, 32 * 2**20)  # the largest that it takes
+    libc.mallopt(trim_threshold, -1)  # never
+    libc.mallopt(top_pad, 64 * 2**20)

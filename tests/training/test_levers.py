@@ -40,9 +40,11 @@ def after_two_updates(teacher: MatchingModel, **levers) -> tuple[torch.Tensor, t
     settings = {"batch": 16, "fake_updates": 1, "alpha": 0.92, "beta": 0.94, "device": "cpu", **OFF, **levers}
     config = DistillConfig(**settings)
     task = DistillTask(teacher, noise(teacher.shape), config, make_accelerator(config))
-    task.update(0)
     learning = [p for player in task.players for p in player.parameters]
-    gradients = torch.cat([p.grad.flatten() for p in learning])
+    task._fake_turn(0)
+    gradients = [p.grad.flatten() for p in task.opponent.parameters]
+    task._generator_turn(0)
+    gradients = torch.cat([p.grad.flatten() for p in task.learner.parameters] + gradients)
     task.update(1)
     return gradients, torch.cat([p.detach().flatten() for p in learning])
 

@@ -10,6 +10,7 @@ from diffusers import DiTTransformer2DModel, UNet2DModel
 from torch import Tensor, nn
 
 from realuid.errors import CheckpointError, ConfigError
+from realuid.models.attention import lay_out_attention
 from realuid.models.condition import Condition
 
 
@@ -78,6 +79,7 @@ class UNet(Network):
     def __init__(self, sees_source: bool = False, heads: int = 1, learns_variance: bool = False, **unet: Any):
         super().__init__({"sees_source": sees_source, "heads": heads, "learns_variance": learns_variance, **unet})
         self.unet = UNet2DModel(**unet)
+        lay_out_attention(self.unet)
         config = self.unet.config
         size = config.sample_size
         channels = config.out_channels // (2 * heads if learns_variance else heads)

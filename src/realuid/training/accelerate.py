@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
 
-from realuid.devices import choose_device
+from realuid.devices import choose_device, keep_memory
 from realuid.errors import ConfigError
 from realuid.training.config import LoopConfig
 
@@ -20,6 +20,8 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
     Mixed precision is torch.autocast in `Player`, visible where it acts, so accelerate's own stays off.
     """
     device = choose_device(config.device)
+    if device.type == "cpu":
+        keep_memory()
     # A process may make several runs, on different devices; only a process group has to outlive them.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     accelerator = Accelerator(mixed_precision="no", cpu=device.type == "cpu")

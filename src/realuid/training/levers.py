@@ -53,16 +53,18 @@ def choose_levers(config: LoopConfig, device: torch.device, model: MatchingModel
     """The levers of a configuration on a device.
 
     None and 'auto' become: bf16 on accelerators that compute in it, else fp32; channels last on accelerators, and on
-    CPUs for networks of 64 channels or more (narrow ones get slower); fused Adam everywhere; recomputation nowhere,
-    since it costs a third more arithmetic; compilation nowhere, since what it brings has not been measured.
+    CPUs in fp32 for networks of 64 channels or more (narrow ones get slower, and so does bf16); fused Adam everywhere;
+    recomputation nowhere, since it costs a third more arithmetic; compilation nowhere, since what it brings has not
+    been measured.
     """
     accelerator = device.type == "cuda"
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if accelerator and torch.cuda.is_bf16_supported() else "fp32"
+    by_itself = accelerator or (precision == "fp32" and _is_wide(model))
     return Levers(
         precision=precision,
-        channels_last=accelerator or _is_wide(model) if config.channels_last is None else config.channels_last,
+        channels_last=by_itself if config.channels_last is None else config.channels_last,
         fused=config.fused is not False,
         recompute=bool(config.recompute),
         compile=bool(config.compile),

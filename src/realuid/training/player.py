@@ -59,10 +59,11 @@ class Player:
         betas: of Adam.
         config: batch, clipping, schedule, precision.
         accelerator: device and processes.
+        parts: in how many parts a batch goes through the networks at least.
 
     Attributes:
-        parts: in how many parts a batch goes through the networks, by `config.micro_batch`; twice as many whenever the
-            device's memory runs out.
+        parts: in how many it does: enough for `config.micro_batch`, and twice as many whenever the device's memory runs
+            out.
     """
 
     def __init__(
@@ -73,12 +74,13 @@ class Player:
         betas: tuple[float, float],
         config: LoopConfig,
         accelerator: Accelerator,
+        parts: int = 1,
     ):
         self.name, self.lr, self.config, self.accelerator = name, lr, config, accelerator
         self.module = module.to(accelerator.device)
         self.levers = choose_levers(config, accelerator.device)
         self.mine = -(-config.batch // accelerator.num_processes)
-        self.parts = parts_of(self.mine, config.micro_batch)
+        self.parts = min(self.mine, max(parts, parts_of(self.mine, config.micro_batch)))
         self.call = accelerator.prepare_model(self.module)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         one, two = (float(b) for b in betas)
@@ -87,7 +89,8 @@ class Player:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """While it is the other player's turn: no gradients for this one's parameters."""
+        """While it is the other player's turn: no gradients for this one's parameters, and none kept."""
+        self.optimizer.zero_grad(set_to_none=True)
         for parameter in self.parameters:
             parameter.requires_grad_(False)
         try:

@@ -1,0 +1,63 @@
+"""Self-attention of diffusers' U-Nets, laid out for the memory: the same numbers in fewer copies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from torch import Tensor, nn
+from torch.nn.functional import linear, scaled_dot_product_attention
+
+
+class ImageAttention(AttnProcessor2_0):
+    """Attention between the pixels of an image: what diffusers computes, queries, keys and values by one product.
+
+    An image in channels-last memory already is a matrix of pixels times channels, so nothing is copied on the way in
+    and out. Whatever is not plain self-attention on images goes to diffusers' own processor.
+    """
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        """Args and result as of diffusers' processor: hidden_states and what it returns have shape (b, c, h, w)."""
+        plain = hidden_states.ndim == 4 and encoder_hidden_states is None and attention_mask is None
+        if not plain or attn.spatial_norm is not None or attn.norm_q is not None or attn.norm_k is not None:
+            return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb, *args, **kwargs)
+        batch, channels, height, width = hidden_states.shape
+        x = hidden_states if attn.group_norm is None else attn.group_norm(hidden_states)
+        pixels = x.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+        layers = (attn.to_q, attn.to_k, attn.to_v)
+        bias = None if attn.to_q.bias is None else torch.cat([layer.bias for layer in layers])
+        together = linear(pixels, torch.cat([layer.weight for layer in layers]), bias)
+        q, k, v = together.view(batch, height * width, 3, attn.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = attn.to_out[1](attn.to_out[0](attend(q, k, v).transpose(1, 2).flatten(2)))
+        out = mixed.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+        if attn.residual_connection:
+            out = out + hidden_states
+        return out if attn.rescale_output_factor == 1 else out / attn.rescale_output_factor
+
+
+def lay_out_attention(network: nn.Module) -> None:
+    """Give all attention of a network of diffusers this processor, in place."""
+    for module in network.modules():
+        if isinstance(module, Attention):
+            module.set_processor(ImageAttention())
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v, each of shape (b, heads, n, d).
+
+    torch's kernel for CPUs computes bf16 no faster than fp32, two plain products do.
+    """
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16:
+        return scaled_dot_product_attention(q, k, v)
+    with torch.autocast("cpu", enabled=False):
+        return ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(-1) @ v
