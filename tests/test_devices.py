@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -27,3 +31,22 @@ def test_other_devices_are_refused(monkeypatch) -> None:
     for ask in (choose_device, lambda name: DistillConfig(device=name)):
         with pytest.raises(ConfigError, match=r"unknown device 'banana'\. Allowed: auto, cpu, cuda\."):
             ask("banana")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc is told")
+def test_memory_of_freed_tensors_is_kept() -> None:
+    """Pages that twenty tensors of 16 MiB, one after another, have to be given by the system: 4096 each, or once."""
+    program = (
+        "import resource, sys, torch\n"
+        "from realuid.devices import keep_memory\n"
+        "if sys.argv[1] == 'keep': keep_memory()\n"
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "torch.ones(2**22); before = faults()\n"
+        "for _ in range(20): torch.ones(2**22)\n"
+        "print(faults() - before)\n"
+    )
+    faults = {
+        way: int(subprocess.run([sys.executable, "-c", program, way], capture_output=True, check=True).stdout)
+        for way in ("keep", "give back")
+    }
+    assert faults["keep"] < 2 * 4096 and faults["keep"] < faults["give back"] / 4

@@ -1,0 +1,92 @@
+"""The laid-out attention computes what diffusers' own processor does."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from diffusers import UNet2DModel
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+
+from realuid.models import UNet
+from realuid.models.attention import ImageAttention, attend
+
+
+def block(**settings) -> Attention:
+    torch.manual_seed(0)
+    return Attention(query_dim=32, heads=4, dim_head=8, norm_num_groups=8, bias=True, **settings).double()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"residual_connection": True, "_from_deprecated_attn_block": True},
+        {"rescale_output_factor": 1.4142, "residual_connection": True},
+        {"dim_head": 16, "out_dim": 32},
+    ],
+)
+def test_values_and_gradients_are_those_of_diffusers(layout, settings: dict) -> None:
+    torch.manual_seed(0)
+    attention = Attention(**{"query_dim": 32, "heads": 4, "dim_head": 8, "norm_num_groups": 8, **settings})
+    attention.double()
+    x = torch.randn(3, 32, 6, 4, dtype=torch.float64).to(memory_format=layout)
+    found = []
+    for processor in (AttnProcessor2_0(), ImageAttention()):
+        attention.set_processor(processor)
+        y = x.clone(memory_format=torch.preserve_format).requires_grad_()
+        out = attention(y)
+        attention.zero_grad()
+        (out * torch.linspace(-1, 1, out.numel(), dtype=torch.float64).view(out.shape)).sum().backward()
+        gradients = [p.grad for p in attention.parameters()]
+        assert all(g is not None for g in gradients)
+        found.append([out.detach(), y.grad, *(g.clone() for g in gradients)])
+    for theirs, ours in zip(*found, strict=True):
+        assert (theirs - ours).abs().max() < 1e-12 * max(1, theirs.abs().max())
+
+
+def test_images_that_lie_channels_last_stay_so() -> None:
+    attention = block(residual_connection=True)
+    attention.set_processor(ImageAttention())
+    x = torch.randn(2, 32, 4, 4, dtype=torch.float64).to(memory_format=torch.channels_last)
+    assert attention(x).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_attention_to_something_else_is_left_to_diffusers() -> None:
+    attention, other = block(), torch.randn(2, 5, 32, dtype=torch.float64)
+    x = torch.randn(2, 7, 32, dtype=torch.float64)
+    expected = attention(x, encoder_hidden_states=other)
+    attention.set_processor(ImageAttention())
+    assert torch.equal(attention(x, encoder_hidden_states=other), expected)
+
+
+def test_bf16_on_a_cpu_is_as_near_to_the_truth_as_torchs_kernel() -> None:
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2, 4, 64, 16).to(torch.bfloat16).unbind()
+    truth = (q.double() @ k.double().transpose(-1, -2) / 4).softmax(-1) @ v.double()
+    kernel = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    ours, theirs = ((x.double() - truth).norm() / truth.norm() for x in (attend(q, k, v), kernel))
+    assert ours < 1e-2 and ours < 2.5 * theirs
+
+
+def test_unets_have_it_and_keep_the_names_of_their_weights() -> None:
+    settings = {
+        "sample_size": 8,
+        "in_channels": 1,
+        "out_channels": 1,
+        "block_out_channels": (8, 16),
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+        "attention_head_dim": 8,
+        "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+        "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+    }
+    network, plain = UNet(**settings), UNet2DModel(**settings)
+    processors = [m.processor for m in network.modules() if isinstance(m, Attention)]
+    assert len(processors) == 4 and all(isinstance(p, ImageAttention) for p in processors)
+    plain.load_state_dict(network.unet.state_dict())
+    x, t = torch.randn(2, 1, 8, 8), torch.tensor([0.1, 0.7])
+    with torch.no_grad():
+        assert torch.allclose(network.unet(x, t).sample, plain(x, t).sample, atol=1e-5)
+        assert torch.equal(copy.deepcopy(network).unet(x, t).sample, network.unet(x, t).sample)
