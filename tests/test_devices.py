@@ -35,18 +35,17 @@ def test_other_devices_are_refused(monkeypatch) -> None:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc is told")
 def test_memory_of_freed_tensors_is_kept() -> None:
-    """Pages that twenty tensors of 16 MiB, one after another, have to be given by the system: 4096 each, or once."""
+    """Once 84 MiB of tensors have been there three times, the system gives no more pages; else thousands (of 4 KiB)."""
     program = (
-        "import resource, sys, torch\n"
+        "import resource, torch\n"
         "from realuid.devices import keep_memory\n"
-        "if sys.argv[1] == 'keep': keep_memory()\n"
+        "keep_memory()\n"
         "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "torch.ones(2**22); before = faults()\n"
-        "for _ in range(20): torch.ones(2**22)\n"
+        "def hold(): return sum(map(len, [torch.ones(2**18 * (1 + i % 6)) for i in range(24)]))\n"
+        "for _ in range(3): hold()\n"
+        "before = faults()\n"
+        "for _ in range(3): hold()\n"
         "print(faults() - before)\n"
     )
-    faults = {
-        way: int(subprocess.run([sys.executable, "-c", program, way], capture_output=True, check=True).stdout)
-        for way in ("keep", "give back")
-    }
-    assert faults["keep"] < 2 * 4096 and faults["keep"] < faults["give back"] / 4
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert int(answer.stdout) < 500
