@@ -63,7 +63,7 @@ def test_weights_of_the_brownian_bridge():
 
 @pytest.mark.parametrize("space", ["velocity", "velocity_and_noise"])
 def test_weights_of_an_interpolants_velocity(space):
-    """gamma' = s (1 - 2 t) / sqrt(2 t (1 - t)): the velocity's variance is infinite at both ends, times w it is below 1."""
+    """gamma' = s (1 - 2 t) / sqrt(2 t (1 - t)): the velocity's variance is infinite at the ends, w times it below 1."""
     t, s = TIMES, 0.5
     weight = make_path("interpolant", noise=s).weight(t, space)
     steep = s**2 * (1 - 2 * t) ** 2 / (2 * t * (1 - t))

@@ -1,4 +1,7 @@
-"""Samplers converge to the exact flow, or to the exact moments, at the order that they declare."""
+"""Samplers converge to the exact flow, or to the exact moments, at the order that they declare.
+
+Here between two times inside a path, where errors go to zero; up to its ends in test_whole_grid.py.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ def check_order(order: int, error_of) -> None:
     """Errors at n and 2 n steps differ by 2^order."""
     steps = 64 * order
     coarse, fine = error_of(steps), error_of(2 * steps)
-    assert np.log2(coarse / fine) == pytest.approx(order, abs=0.15), (coarse, fine)
+    assert np.log2(coarse / fine) == pytest.approx(order, abs=0.2), (coarse, fine)
     assert fine < 0.02
 
 

@@ -177,20 +177,44 @@ class Path(ABC):
         """
         return torch.linspace(self.t_max, 0.0, steps + 1, dtype=torch.float64, device=device)
 
+    def smooth_time(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """u(t), in which x_t is smooth up to both ends, and dt/du, in the shape of t: by default u = t.
+
+        Samplers of the velocity step in u, since what is smooth is what they are accurate for.
+        """
+        return t, torch.ones_like(t)
+
     def to_config(self) -> dict:
         """A JSON-ready description; `realuid.paths.path_from_config` reads it back."""
         return {"name": self.name, **dataclasses.asdict(self)}
 
 
+class PinnedPath(Path):
+    """A path whose noise c eps is like sqrt(t (1 - t)): none at either end, where c' is infinite.
+
+    Its times stop short of both ends: by 1e-3 at data, and by 1e-4 at the source, where sampling begins without a x_0
+    and the error a / c must be small. Its smooth time is the angle u = arcsin(sqrt(t)), of which sqrt(t (1 - t))
+    is half a sine, and its grid has equal steps in u: samplers keep their order up to the ends.
+    """
+
+    has_eps: ClassVar[bool] = True
+
+    @property
+    def t_min(self) -> float:
+        return 1e-3
+
+    @property
+    def t_max(self) -> float:
+        return 1 - 1e-4
+
+    def smooth_time(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.asin(t.sqrt()), 2 * (t * (1 - t)).sqrt()
+
+    def grid(self, steps: int, device: torch.device | str = "cpu") -> Tensor:
+        first = math.asin(math.sqrt(self.t_max))
+        return torch.sin(torch.linspace(first, 0.0, steps + 1, dtype=torch.float64, device=device)) ** 2
+
+
 def normal_quantile(uniform: Tensor) -> Tensor:
     """Standard normal numbers from uniform ones in [0, 1); a 0 stands for half the step between two of float32."""
     return torch.special.ndtri(uniform.clamp(min=2.0**-25))
-
-
-def sine_grid(t_max: float, steps: int, device: torch.device | str = "cpu") -> Tensor:
-    """Times t = sin^2(pi u / 2) from t_max to 0, equally spaced in u, shape (steps + 1,), float64.
-
-    For paths whose noise is like sqrt(t (1 - t)): it is smooth in u, so samplers keep their order up to the ends.
-    """
-    first = math.asin(math.sqrt(t_max))
-    return torch.sin(torch.linspace(first, 0.0, steps + 1, dtype=torch.float64, device=device)) ** 2
