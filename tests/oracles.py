@@ -143,6 +143,7 @@ FAMILIES: dict[str, Family] = {
     "ddpm linear": Family("ddpm", _ddpm("linear")),
     "ddpm scaled": Family("ddpm", _ddpm("scaled_linear"), {"beta_schedule": "scaled_linear"}),
     "ddpm cosine": Family("ddpm", _ddpm("squaredcos_cap_v2"), {"beta_schedule": "squaredcos_cap_v2"}),
+    "ve": Family("ve", lambda t: (1.0, t, 0.0)),
     "brownian": _bridge_family("brownian_bridge", lambda t: _brownian(t, 0.7), noise=0.7),
     "i2sb": _bridge_family("i2sb", _i2sb),
     "vp bridge": _bridge_family("vp_bridge", _vp_bridge),

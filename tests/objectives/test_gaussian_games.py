@@ -29,6 +29,8 @@ GAMES = [
     ("vp", "score", False, 0.3504),
     ("cosine", "v_prediction", False, 0.7004),
     ("ddpm linear", "data_prediction", False, 0.3504),
+    ("ve", "data_prediction", False, 0.7004),
+    ("ve", "noise_prediction", False, 2.5004),
     ("brownian", "data_prediction", True, 0.3504),
     ("brownian", "drift", True, 0.7004),
     ("brownian", "data_prediction", False, 0.3504),

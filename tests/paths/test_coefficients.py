@@ -19,7 +19,7 @@ def path_of(name: str):
 
 
 def test_every_path_has_an_oracle():
-    assert {family.path for family in FAMILIES.values()} | {"ve"} >= set(PATHS)
+    assert {family.path for family in FAMILIES.values()} == set(PATHS)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -74,8 +74,9 @@ def test_config_round_trip(name):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_training_times_fill_the_allowed_range(dtype):
+    """EDM's, log-normal and of no range, are in test_ve.py."""
     uniform = torch.linspace(0, 1, 100_001, dtype=dtype)[:-1]
-    for name in FAMILIES:
+    for name in sorted(FAMILIES.keys() - {"ve"}):
         path = path_of(name)
         t = path.sample_time(uniform)
         assert t.dtype == dtype

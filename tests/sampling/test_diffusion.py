@@ -14,6 +14,7 @@ from realuid.sampling import as_batch, noise_diffusion, reverse_diffusion, sde
 SQUARED_DIFFUSION = {
     "linear": lambda t: 2 * t / (1 - t),
     "vp": lambda t: 0.1 + 19.9 * t,
+    "ve": lambda t: 2 * t,
     "brownian": lambda t: 0.7**2,
     "i2sb": lambda t: (0.1**0.5 + (0.3**0.5 - 0.1**0.5) * 2 * min(t, 1 - t)) ** 2,
     "vp bridge": lambda t: 0.1 + 2 * t,

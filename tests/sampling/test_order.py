@@ -20,7 +20,7 @@ SOURCE_AT = 0.8
 
 #: One of each kind of path.
 NAMES = [
-    *("linear", "trigonometric", "vp", "cosine", "ddpm linear", "brownian", "i2sb", "vp bridge", "ve bridge"),
+    *("linear", "trigonometric", "vp", "cosine", "ddpm linear", "ve", "brownian", "i2sb", "vp bridge", "ve bridge"),
     *("interpolant linear sqrt free", "interpolant trigonometric sin2 free"),
     *("interpolant linear sin2 coupled", "interpolant trigonometric sqrt coupled"),
 ]

@@ -85,6 +85,6 @@ def test_samples_have_the_datas_moments(sampler, name, prediction, sees_source):
     """Within the samplers' bias at 40 and 80 steps, which falls as declared until a(t_max) x_0, left out, remains."""
     order = SAMPLERS[sampler].order
     (mean, std), (fine_mean, fine_std) = (errors(sampler, name, prediction, sees_source, n) for n in (40, 80))
-    assert mean < (0.15 if order == 1 else 0.06) and std < (0.12 if order == 1 else 0.03)
+    assert mean < (0.15 if order == 1 else 0.06) and std < (0.14 if order == 1 else 0.03)
     assert fine_mean < mean / 2**order * 1.4 + 0.03
     assert fine_std < std / 2**order * 1.4 + 0.002
