@@ -163,7 +163,7 @@ class Path(ABC):
         """
         k = self.coefficients(t)
         if space == "score":
-            return (k.c if self.has_eps else k.b) ** 2
+            return self.noise_std(k) ** 2
         if space == "drift":
             return (k.b / (k.a_dot * k.b - k.a * k.b_dot)) ** 2
         if self.has_eps and space in ("velocity", "velocity_and_noise"):
