@@ -146,6 +146,19 @@ class Path(ABC):
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return high.to(sigma.dtype)
 
+    def start_time(self, sigma: float) -> float:
+        """Where so little of the data is left in x_t that a sample can start without it.
+
+        The first time at which noise / signal is sigma. On coupled paths b x_T is no noise, and says most about x_0:
+        there it is the first time, to 1e-4, at which c >= a. t_max where there is none.
+        """
+        if not self.coupled:
+            return self.time_at_noise_ratio(sigma)
+        t = torch.linspace(self.t_min, self.t_max, 10_001, dtype=torch.float64)
+        k = self.coefficients(t)
+        faded = t[k.c >= k.a]
+        return float(faded[0]) if len(faded) else self.t_max
+
     def sample_time(self, uniform: Tensor) -> Tensor:
         """Training times for uniform random numbers in [0, 1), shape (b,): by default uniform in [t_min, t_max]."""
         return self.t_min + (self.t_max - self.t_min) * uniform
