@@ -6,10 +6,10 @@ import torch
 from edm_oracles import edm_scales, iddpm_levels, iddpm_scales, ve_scales, vp_scales, vp_sigma
 
 from realuid.errors import ConfigError
-from realuid.models import EDM, IDDPM, VE, VP, MatchingModel, Network, Plain
+from realuid.models import EDM, IDDPM, VE, VP, MatchingModel, Network, Plain, Steps
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
-from realuid.paths import CosinePath, LinearPath, TrigonometricPath, VEPath, VPPath
-from realuid.sampling import as_batch, heun
+from realuid.paths import CosinePath, DDPMPath, LinearPath, TrigonometricPath, VEPath, VPPath
+from realuid.sampling import as_batch, heun, sample_teacher
 
 SIGMAS = [0.002, 0.02, 0.3, 1.0, 2.5, 17.0, 80.0]
 ORACLES = {EDM(): edm_scales, VP(): vp_scales, VE(): ve_scales, EDM(sigma_data=1.3): lambda s: edm_scales(s, 1.3)}
@@ -140,3 +140,25 @@ def test_networks_on_the_ve_path_see_unit_variance_unless_told_otherwise():
     assert MatchingModel(_Cubic(), path, preconditioning=Plain()).preconditioning == Plain()
     assert MatchingModel(_Cubic(), path, "noise_prediction").preconditioning == Plain()  # EDM's output is data
     assert MatchingModel(_Cubic(), LinearPath()).preconditioning == Plain()
+
+
+@pytest.mark.parametrize("prediction", ["noise_prediction", "v_prediction", "data_prediction"])
+def test_networks_on_a_ddpm_grid_are_told_the_number_of_the_step(prediction):
+    """Whatever they predict, in training and by every sampler: 0 to n - 1, and nothing between."""
+    told = []
+
+    class Listening(_Tiny):
+        def forward(self, x, time, condition):
+            told.append(time.tolist())
+            return torch.zeros_like(x)
+
+    path = DDPMPath(num_train_timesteps=100)
+    model = MatchingModel(Listening(), path, prediction)
+    assert model.preconditioning == Steps(time_scale=100.0)
+    t = path.sample_time(torch.tensor([0.0, 0.005, 0.5, 0.999]))
+    model(torch.zeros(4, 3), t)
+    assert told.pop() == pytest.approx([0, 0, 50, 99], abs=1e-4)
+    for sampler in ("ddim", "ancestral", "heun", "dpm_solver"):
+        sample_teacher(model, torch.zeros(1, 3), 7, sampler=sampler)
+    steps = sorted({round(value, 3) for (value,) in told})
+    assert steps == [13, 28, 42, 56, 70, 85, 99]

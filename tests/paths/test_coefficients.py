@@ -123,6 +123,23 @@ def test_ddpm_times_are_steps():
     assert t.tolist() == [0.25, 0.25, 0.5, 0.75, 1.0]
 
 
+@pytest.mark.parametrize(("n", "steps"), [(1000, 1000), (1000, 30), (1000, 7), (100, 100), (100, 64), (100, 1)])
+def test_ddpm_is_sampled_at_its_steps(n, steps):
+    """diffusers' 'trailing' spacing, which ends with clean data."""
+    from diffusers import DDIMScheduler
+
+    scheduler = DDIMScheduler(n, timestep_spacing="trailing")
+    scheduler.set_timesteps(steps)
+    times = DDPMPath(num_train_timesteps=n).grid(steps)
+    np.testing.assert_allclose(times[:-1] * n - 1, scheduler.timesteps, atol=1e-9)
+    assert len(times) == steps + 1 and times[-1] == 0
+
+
+def test_ddpm_has_no_more_steps_than_it_has():
+    with pytest.raises(ConfigError, match=r"steps = 250: path 'ddpm' has num_train_timesteps = 100 in all. Ask for"):
+        DDPMPath(num_train_timesteps=100).grid(250)
+
+
 # --- the base ---
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -76,8 +77,16 @@ class Path(ABC):
         return 1.0
 
     @property
+    def most_steps(self) -> int:
+        """How many steps its sampling grid may have: any number, unless its times are discrete."""
+        return sys.maxsize
+
+    @property
     def default_preconditioning(self) -> dict[str, Any]:
-        """Scales around networks of the default prediction, unless told otherwise: for `make_preconditioning`."""
+        """Scales around networks unless told otherwise: for `make_preconditioning`.
+
+        Those that also skip x_t are for the default prediction only; those of the time alone are for all.
+        """
         return {"name": "plain"}
 
     @abstractmethod
