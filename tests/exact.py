@@ -37,12 +37,16 @@ def exact_teacher(name: str, world: World, prediction: str, sees_source: bool = 
     return MatchingModel(ExactNetwork(family, world, prediction, sees_source), path, prediction, Plain(time_scale=1.0))
 
 
-def marginal(name: str, world: World, t: float, x_T: float | None = None) -> tuple[float, float]:
-    """Mean and standard deviation of x_t in one dimension, given x_T where it is passed."""
+def gaussian(name: str, world: World, t: float, x_T: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (d,) and covariance (d, d) of x_t, given x_T where it is passed."""
     abc = FAMILIES[name].abc(t)
     if x_T is None:
-        mean, cov = world.moments(abc)
-    else:
-        gain, offset = world.regress(abc, SOURCE)
-        mean, cov = gain @ [x_T] + offset, world.given(abc, SOURCE)
+        return world.moments(abc)
+    gain, offset = world.regress(abc, SOURCE)
+    return gain @ x_T + offset, world.given(abc, SOURCE)
+
+
+def marginal(name: str, world: World, t: float) -> tuple[float, float]:
+    """Mean and standard deviation of x_t in one dimension."""
+    mean, cov = gaussian(name, world, t)
     return float(mean[0]), float(cov[0, 0]) ** 0.5

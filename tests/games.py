@@ -13,19 +13,20 @@ REAL, GENERATED = {"shift": 0.0, "stretch": 1.0}, {"shift": 0.25, "stretch": 0.8
 
 
 class Game:
-    """One time of a path, real data, and a generator x_0 = m + shift + stretch mix z (+ link x_T)."""
+    """One time of a path, real data, and a generator x_0 = m + shift + stretch mix z (+ link x_T), in d dimensions."""
 
-    def __init__(self, name: str, space: str, sees_source: bool, t: float, objective: Objective):
-        self.family, self.space, self.t, self.objective = FAMILIES[name], space, t, objective
+    def __init__(self, name: str, space: str, sees_source: bool, t: float, objective: Objective, d: int = 1):
+        self.family, self.space, self.t, self.objective, self.d = FAMILIES[name], space, t, objective, d
         self.alpha, self.beta = objective.alpha, objective.beta
         self.gamma, self.scale = getattr(objective, "gamma", self.alpha), getattr(objective, "delta_scale", 1.0)
         self.path = make_path(self.family.path, **self.family.settings)
         self.parts = STACKED.get(space, (space,))
-        self.sources = (-1.1, 0.4, 0.9) if sees_source else (None,)  # x_T takes three values, or is integrated over
-        self.real = world(self.family.coupled, **REAL)
+        values = ((-1.1, 0.3), (0.4, -0.8), (0.9, 0.5))  # that x_T takes; or it is integrated over
+        self.sources = tuple(value[:d] for value in values) if sees_source else (None,)
+        self.real = world(self.family.coupled, d, **REAL)
 
-    def side(self, x_T: float | None, shift: float, stretch: float) -> Side:
-        return Side.of(self.family, self.t, world(self.family.coupled, 1, shift, stretch), self.parts, x_T)
+    def side(self, x_T: tuple[float, ...] | None, shift: float, stretch: float) -> Side:
+        return Side.of(self.family, self.t, world(self.family.coupled, self.d, shift, stretch), self.parts, x_T)
 
     def distance(self, shift: float, stretch: float) -> float:
         """Lemma 2, in expectation over x_T where it is seen (Def. 5)."""
@@ -34,34 +35,52 @@ class Game:
             sides
         )
 
-    def points(self, x_T: float | None, shift, stretch):
-        """A quadrature of the draws of x_t: (x_t, target, weights), through the library's own path and targets."""
-        axis = torch.linspace(-8, 8, 49, dtype=torch.float64)  # exact to rounding for smooth functions of Gaussians
-        axes = [axis, axis, axis] if x_T is None and self.path.has_eps else [axis, axis]
-        z, *rest = (v.reshape(-1, 1) for v in torch.meshgrid(*axes, indexing="ij"))
-        weights = torch.exp(-(z**2 + sum(v**2 for v in rest)) / 2)[:, 0]
-        if x_T is not None:
-            source, eps = torch.full_like(z, x_T), rest[0]
+    def points(self, x_T: tuple[float, ...] | None, shift, stretch):
+        """A quadrature of the draws of x_t: (x_t, target, weights), through the library's own path and targets.
+
+        Losses are any function of x_t and at most quadratic in the rest of the noise, which enters by the target: so
+        the noise is turned until its first d numbers make x_t, on a fine grid, and the others take Gauss's nodes.
+        """
+        d, (a, b, c) = self.d, self.family.abc(self.t)
+        mean, cov = self.real.mean, self.real.cov.reshape(3, d, 3, d)
+        link = cov[0, :, 1] @ np.linalg.inv(cov[1, :, 1])
+        spread = np.linalg.cholesky(cov[0, :, 0] - link @ cov[1, :, 0])
+        blocks = [a * float(torch.as_tensor(stretch).detach()) * spread]
+        if x_T is None:
+            source_spread = np.linalg.cholesky(cov[1, :, 1])
+            blocks.append((a * link + b * np.eye(d)) @ source_spread)
+        if self.path.has_eps:
+            blocks.append(c * np.eye(d))
+        turn = np.linalg.svd(np.concatenate(blocks, axis=1))[2]  # its first d rows are those that x_t depends on
+        fine = np.linspace(-8, 8, {1: 241, 2: 49}[d])
+        coarse, coarse_weights = np.polynomial.hermite_e.hermegauss(3)
+        rest = len(turn) - d
+        u = np.stack([v.ravel() for v in np.meshgrid(*[fine] * d, *[coarse] * rest, indexing="ij")], axis=1) @ turn
+        factors = np.meshgrid(*[np.exp(-(fine**2) / 2)] * d, *[coarse_weights] * rest, indexing="ij")
+        weights = torch.from_numpy(np.prod(factors, axis=0).ravel())
+
+        z, *others = torch.from_numpy(u).split(d, dim=1)
+        if x_T is None:
+            source = others[0] @ torch.from_numpy(source_spread.T) + torch.from_numpy(mean[d : 2 * d])
         else:
-            source, eps = rest[0], rest[1] if len(rest) > 1 else None
-            source = float(self.real.cov[1, 1]) ** 0.5 * source + float(self.real.mean[1])
-        link = float(self.real.cov[0, 1] / self.real.cov[1, 1])
-        spread = float(self.real.cov[0, 0] - link * self.real.cov[0, 1]) ** 0.5
-        mean = float(self.real.mean[0] - link * self.real.mean[1])
-        x_0 = mean + shift + spread * stretch * z + link * source
+            source = torch.tensor(x_T, dtype=torch.float64).expand_as(z)
+        at_zero = torch.from_numpy(mean[:d] - link @ mean[d : 2 * d])
+        x_0 = at_zero + shift + stretch * z @ torch.from_numpy(spread.T) + source @ torch.from_numpy(link.T)
+        eps = others[-1] if self.path.has_eps else None
         x_t, k = self.path.sample(x_0, source, torch.full((len(z),), self.t, dtype=torch.float64), eps)
         return x_t, target(self.space, self.path, k, x_0, source, eps), weights / weights.sum()
 
-    def networks(self, x_T: float | None, shift: float, stretch: float):
+    def networks(self, x_T: tuple[float, ...] | None, shift: float, stretch: float):
         """Teacher f* and optimal fake model f, as functions of x_t that gradients flow through."""
         real, generated = self.side(x_T, **REAL), self.side(x_T, shift, stretch)
 
         def line(side):
             gain, offset = torch.from_numpy(side.gain), torch.from_numpy(side.offset)
-            return lambda x: x * gain + offset
+            return lambda x: x @ gain.T + offset
 
         def log_density(side, x):
-            return -((x - side.mean) ** 2) / (2 * side.var) - np.log(side.var) / 2
+            away, precision = x - torch.from_numpy(side.mean), torch.from_numpy(np.linalg.inv(side.cov))
+            return -((away @ precision) * away).sum(1, keepdim=True) / 2 - np.linalg.slogdet(side.cov)[1] / 2
 
         f_star, f_g = line(real), line(generated)
 

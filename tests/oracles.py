@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import integrate, interpolate
+from scipy import integrate, interpolate, stats
 
 Triple = tuple[float, float, float]
 
@@ -143,6 +143,7 @@ FAMILIES: dict[str, Family] = {
     "ddpm linear": Family("ddpm", _ddpm("linear")),
     "ddpm scaled": Family("ddpm", _ddpm("scaled_linear"), {"beta_schedule": "scaled_linear"}),
     "ddpm cosine": Family("ddpm", _ddpm("squaredcos_cap_v2"), {"beta_schedule": "squaredcos_cap_v2"}),
+    "ve": Family("ve", lambda t: (1.0, t, 0.0)),
     "brownian": _bridge_family("brownian_bridge", lambda t: _brownian(t, 0.7), noise=0.7),
     "i2sb": _bridge_family("i2sb", _i2sb),
     "vp bridge": _bridge_family("vp_bridge", _vp_bridge),
@@ -249,25 +250,27 @@ def world(coupled: bool, d: int = 1, shift: float = 0.0, stretch: float = 1.0) -
     return World(mean, cov)
 
 
-# --- the game of RealUID at one time, on x_t in one dimension ---
+# --- the game of RealUID at one time ---
 
 
 @dataclass(frozen=True)
 class Side:
-    """What x_t and the perfect network look like on one side, real or generated.
+    """What x_t, of d numbers, and the perfect network look like on one side, real or generated.
 
     Attributes:
-        mean, var: of x_t.
-        gain, offset: f(x) = gain x + offset, shape (outputs,) each.
+        mean, cov: of x_t, shape (d,) and (d, d).
+        gain, offset: f(x) = gain x + offset, shape (outputs, d) and (outputs,).
     """
 
-    mean: float
-    var: float
+    mean: np.ndarray
+    cov: np.ndarray
     gain: np.ndarray
     offset: np.ndarray
 
     @staticmethod
-    def of(family: Family, t: float, side: World, predictions: tuple[str, ...], x_T: float | None = None) -> Side:
+    def of(
+        family: Family, t: float, side: World, predictions: tuple[str, ...], x_T: tuple[float, ...] | None = None
+    ) -> Side:
         """The side of a world, given x_T where it is passed."""
         abc, known = family.abc(t), targets(family, t)
         if x_T is None:
@@ -275,20 +278,20 @@ class Side:
             pairs = [side.regress(known[p], abc) for p in predictions]
         else:
             gain, offset = side.regress(abc, SOURCE)
-            mean, cov = gain @ [x_T] + offset, side.given(abc, SOURCE)
+            mean, cov = gain @ x_T + offset, side.given(abc, SOURCE)
             pairs = [
-                (g[:, :1], o + g[:, 1] * x_T) for g, o in (side.regress(known[p], abc, SOURCE) for p in predictions)
+                (g[:, : side.d], o + g[:, side.d :] @ x_T)
+                for g, o in (side.regress(known[p], abc, SOURCE) for p in predictions)
             ]
-        gains, offsets = (np.concatenate([np.ravel(v) for v in column]) for column in zip(*pairs, strict=True))
-        return Side(float(mean[0]), float(cov[0, 0]), gains, offsets)
+        return Side(mean, cov, *(np.concatenate(column) for column in zip(*pairs, strict=True)))
 
     def density(self, x: np.ndarray) -> np.ndarray:
-        """p(x), shape of x."""
-        return np.exp(-((x - self.mean) ** 2) / (2 * self.var)) / math.sqrt(2 * math.pi * self.var)
+        """p(x) at points of shape (n, d), shape (n,)."""
+        return np.exp(stats.multivariate_normal(self.mean, self.cov).logpdf(x)).reshape(-1)
 
     def f(self, x: np.ndarray) -> np.ndarray:
         """The perfect network, shape (n, outputs)."""
-        return x[:, None] * self.gain + self.offset
+        return x @ self.gain.T + self.offset
 
 
 def pull(x: np.ndarray, real: Side, generated: Side, alpha: float, beta: float) -> np.ndarray:
@@ -309,15 +312,19 @@ def optimal_fake(
     return real.f(x) - pull(x, real, generated, alpha, beta) / mixture(x, real, generated, gamma) / scale
 
 
-def grid(*sides: Side) -> np.ndarray:
-    """Points that cover all sides; sums over them times their distance are integrals, exact to rounding."""
-    reach = 9 * math.sqrt(max(side.var for side in sides))
-    return np.linspace(min(s.mean for s in sides) - reach, max(s.mean for s in sides) + reach, 4001)
+def grid(*sides: Side) -> tuple[np.ndarray, float]:
+    """Points that cover all sides, shape (n, d), and the volume of each; sums are integrals, exact to rounding."""
+    d = len(sides[0].mean)
+    reach = 9 * np.sqrt(np.max([np.diag(side.cov) for side in sides], axis=0))
+    low, high = np.min([s.mean for s in sides], axis=0) - reach, np.max([s.mean for s in sides], axis=0) + reach
+    axes = [np.linspace(start, end, {1: 4001, 2: 121}[d]) for start, end in zip(low, high, strict=True)]
+    points = np.stack([v.ravel() for v in np.meshgrid(*axes, indexing="ij")], axis=1)
+    return points, math.prod(axis[1] - axis[0] for axis in axes)
 
 
 def lemma_2(real: Side, generated: Side, alpha: float, beta: float, gamma: float) -> float:
     """Lemma 2: int ||beta (p* f* - p^g f^g) + alpha (p^g - p*) f*||^2 / ((1 - gamma) p* + gamma p^g) dx; there gamma =
     alpha."""
-    x = grid(real, generated)
+    x, volume = grid(real, generated)
     values = pull(x, real, generated, alpha, beta) ** 2 / mixture(x, real, generated, gamma)
-    return float(values.sum() * (x[1] - x[0]))
+    return float(values.sum() * volume)

@@ -51,6 +51,39 @@ def test_generator_is_the_teachers_first_guess(name):
     np.testing.assert_allclose(x_0, expected, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("path", "settings", "start"),
+    [
+        ("brownian_bridge", {"noise": 0.5}, 1 / 1.25),  # s^2 t (1 - t) = (1 - t)^2
+        ("brownian_bridge", {"noise": 1.0}, 1 / 2),
+        ("ve_bridge", {"sigma_max": 0.5}, (1 / 1.25) ** 0.5),  # the same in t^2
+        ("interpolant", {"coupled": True, "noise": 0.5}, 1 / 1.5),  # s^2 2 t (1 - t) = (1 - t)^2
+        ("interpolant", {"coupled": True, "noise": 0.01, "gamma": "sin2"}, 1 - 1e-4),  # never: as late as can be
+        (
+            "interpolant",
+            {"coupled": False, "noise": 2**-0.5},
+            (13.5 - 26**0.5) / 12.5,
+        ),  # t^2 + t (1 - t) = 2.5^2 (1 - t)^2
+        ("trigonometric", {}, 2 / np.pi * np.arctan(2.5)),
+    ],
+)
+def test_the_start_is_where_noise_hides_what_is_left_of_the_data(path, settings, start):
+    flow = MatchingModel(
+        MLP(3, width=8, depth=1, sees_source=settings.get("coupled", "bridge" in path)), make_path(path, **settings)
+    )
+    assert Generator(flow).t_init == pytest.approx(start, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.coupled])
+def test_samplers_accept_the_start_of_every_coupled_path(name):
+    """The first of many times at which c >= a; noise that fades too early never is so strong."""
+    family = FAMILIES[name]
+    path = make_path(family.path, **family.settings)
+    strong = [t for t in np.arange(2e-3, 1, 1e-3) if family.abc(t)[2] >= family.abc(t)[0]]
+    assert path.start_time(2.5) == pytest.approx(strong[0] if strong else path.t_max, abs=1e-3)
+    assert bool(strong) != (name == "interpolant trigonometric sin2 coupled")
+
+
 @pytest.mark.parametrize("t_init", [0.0, 1.1, -0.5])
 def test_times_off_the_path_are_refused(t_init):
     with pytest.raises(ConfigError, match=r"outside \(0, 1\], the times of path 'linear'"):

@@ -25,8 +25,8 @@ REAL, MOVED = Mixture((0.4,), (0.8,)), Mixture((0.65,), (0.64,))  # the worlds o
 def test_gaussians_are_those_of_the_oracles(t: float) -> None:
     for mixture, knobs in ((REAL, {}), (MOVED, {"shift": 0.25, "stretch": 0.8})):
         side = Side.of(FAMILIES["linear"], t, world(False, 1, **knobs), ("velocity",))
-        np.testing.assert_allclose(mixture.density(X, t), side.density(X.numpy()), rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(mixture.velocity(X, t), side.f(X.numpy())[:, 0], rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(mixture.density(X, t), side.density(X.numpy()[:, None]), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(mixture.velocity(X, t), side.f(X.numpy()[:, None])[:, 0], rtol=1e-6, atol=1e-9)
 
 
 def test_a_mixture_s_velocity_is_the_average_over_its_components() -> None:

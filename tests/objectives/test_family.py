@@ -72,9 +72,9 @@ class Match:
         """E of a loss(f, f*, E[y | x]) over x on one side."""
         gain, offset = knobs
         side = self.game.side(self.x_T, **generated)
-        x = grid(side)
-        values = loss(x[:, None] * gain + offset, self.teacher.f(x), side.f(x))
-        return float((side.density(x) * values).sum() * (x[1] - x[0]))
+        x, volume = grid(side)
+        values = loss(x @ gain.T + offset, self.teacher.f(x), side.f(x))
+        return float((side.density(x) * values).sum() * volume)
 
     def fake(self, gain, offset) -> float:
         o, knobs = self.o, (gain, offset)
@@ -88,8 +88,8 @@ class Match:
         total = torch.zeros((), dtype=torch.float64)
         for knobs, on in ((GENERATED, self.o.fake_on_generated), (REAL, self.o.fake_on_real)):
             x_t, y, w = self.game.points(self.x_T, **knobs)
-            f_star = x_t * torch.from_numpy(self.teacher.gain) + torch.from_numpy(self.teacher.offset)
-            values = on(x_t * gain + offset, y, f_star)
+            f_star = x_t @ torch.from_numpy(self.teacher.gain).T + torch.from_numpy(self.teacher.offset)
+            values = on(x_t @ gain.T + offset, y, f_star)
             if isinstance(self.o, RealUID | DMD):
                 values = values - on(torch.zeros_like(f_star), y, f_star)
             total = total + (w * values).sum()
@@ -123,8 +123,8 @@ def library_generator(match: Match):
     """The generator's loss and its gradient in (shift, stretch)."""
     knobs = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in GENERATED.values()]
     x_t, y, w = match.game.points(match.x_T, *knobs)
-    f_star = x_t * torch.from_numpy(match.teacher.gain) + torch.from_numpy(match.teacher.offset)
-    f = x_t * torch.from_numpy(match.gain) + torch.from_numpy(match.offset)
+    f_star = x_t @ torch.from_numpy(match.teacher.gain).T + torch.from_numpy(match.teacher.offset)
+    f = x_t @ torch.from_numpy(match.gain).T + torch.from_numpy(match.offset)
     loss = (w * match.o.generator(f_star, f, y, x_t)).sum()
     return float(loss.detach()), [float(g) for g in torch.autograd.grad(loss, knobs)]
 
@@ -155,11 +155,12 @@ def test_dmd_follows_the_difference_of_predictions_at_x_t(settings) -> None:
     """alpha E[(f - f*)(x_t) dx_t]; with x_0 = m + shift + 0.8 stretch z all of it is moments of Gaussians."""
     match = Match(settings, DMD(0.9, 0.9))
     side, a = match.game.side(None, **GENERATED), match.game.family.abc(match.game.t)[0]
+    mean, var = side.mean.item(), side.cov.item()
     gain, offset = (match.gain - match.teacher.gain).item(), (match.offset - match.teacher.offset).item()
-    by_shift = 0.9 * a * (gain * side.mean + offset)
+    by_shift = 0.9 * a * (gain * mean + offset)
     by_stretch = 0.9 * (a * 0.8) ** 2 * gain * GENERATED["stretch"]
     value, gradient = library_generator(match)
-    assert value == pytest.approx(0.9 * (gain * (side.var + side.mean**2) + offset * side.mean), rel=1e-6)
+    assert value == pytest.approx(0.9 * (gain * (var + mean**2) + offset * mean), rel=1e-6)
     np.testing.assert_allclose(gradient, [by_shift, by_stretch], rtol=1e-6)
 
 
@@ -173,9 +174,9 @@ def test_dmd_at_the_best_fake_model_descends_kl(alpha: float, space: str) -> Non
 
     def kl(shift, stretch):
         generated = game.side(None, shift, stretch)
-        x = grid(real, generated)
+        x, volume = grid(real, generated)
         m = alpha * generated.density(x) + (1 - alpha) * real.density(x)
-        return float((m * np.log(m / real.density(x))).sum() * (x[1] - x[0]))
+        return float((m * np.log(m / real.density(x))).sum() * volume)
 
     shift, stretch = GENERATED.values()
     a, b, _ = game.family.abc(game.t)

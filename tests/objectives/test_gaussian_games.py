@@ -1,4 +1,7 @@
-"""RealUID in Gaussian worlds: optimal fake model, distance and generator gradient, for every kind of path."""
+"""RealUID in Gaussian worlds: optimal fake model, distance and generator gradient, for every kind of path.
+
+In one dimension with many objectives, and in two, where data, source and their coupling are correlated.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,8 @@ GAMES = [
     ("vp", "score", False, 0.3504),
     ("cosine", "v_prediction", False, 0.7004),
     ("ddpm linear", "data_prediction", False, 0.3504),
+    ("ve", "data_prediction", False, 0.7004),
+    ("ve", "noise_prediction", False, 2.5004),
     ("brownian", "data_prediction", True, 0.3504),
     ("brownian", "drift", True, 0.7004),
     ("brownian", "data_prediction", False, 0.3504),
@@ -42,21 +47,43 @@ GAMES = [
 ]
 
 
-@pytest.fixture(params=GAMES, ids=lambda g: f"{g[0]}, {g[1]}{', sees x_T' if g[2] else ''}, t={g[3]}")
-def settings(request):
-    return request.param
+# the same in two dimensions, one time a family
+PLANES = [
+    ("linear", "velocity", False, 0.3504),
+    ("trigonometric", "velocity", False, 0.7004),
+    ("vp", "noise_prediction", False, 0.3504),
+    ("cosine", "v_prediction", False, 0.7004),
+    ("ddpm linear", "score", False, 0.3504),
+    ("ve", "data_prediction", False, 0.7004),
+    ("brownian", "data_prediction", True, 0.3504),
+    ("brownian", "drift", False, 0.7004),
+    ("i2sb", "velocity", True, 0.3504),
+    ("vp bridge", "data_prediction", True, 0.7004),
+    ("ve bridge", "data_prediction", True, 0.3504),
+    ("interpolant linear sqrt free", "velocity", False, 0.3504),
+    ("interpolant trigonometric sqrt coupled", "velocity", True, 0.7004),
+    ("interpolant linear sin2 coupled", "velocity_and_noise", False, 0.3504),
+]
+CASES = [(1, game, objective) for game in GAMES for objective in OBJECTIVES]
+CASES += [(2, game, objective) for game in PLANES for objective in (OBJECTIVES[1], OBJECTIVES[4])]
 
 
-@pytest.fixture(params=OBJECTIVES, ids=lambda o: f"{type(o).__name__}-{o.alpha}-{o.beta}")
-def game(request, settings):
-    return Game(*settings, request.param)
+def describe(case) -> str:
+    d, (name, space, seen, t), o = case
+    return f"{d}-D, {name}, {space}{', sees x_T' if seen else ''}, t={t}, {type(o).__name__}-{o.alpha}-{o.beta}"
+
+
+@pytest.fixture(params=CASES, ids=describe)
+def game(request):
+    d, settings, objective = request.param
+    return Game(*settings, objective, d)
 
 
 def test_optimal_fake_model_is_eq_22(game):
     """The losses minimised point by point: at x the target is f(x) plus or minus its spread, on either side."""
     x_T = game.sources[0]
     real, generated = game.side(x_T, **REAL), game.side(x_T, **GENERATED)
-    x = np.linspace(-3, 3, 41)
+    x = np.random.default_rng(0).uniform(-3, 3, (41, game.d))
     p, q = torch.from_numpy(real.density(x)), torch.from_numpy(generated.density(x))
     y_r, y_g = torch.from_numpy(real.f(x)), torch.from_numpy(generated.f(x))
 
@@ -74,7 +101,7 @@ def test_optimal_fake_model_is_eq_22(game):
     expected = optimal_fake(x, real, generated, game.alpha, game.beta, game.gamma, game.scale)
     np.testing.assert_allclose(minimum, expected, rtol=1e-6, atol=1e-9)
     _, fake = game.networks(x_T, **GENERATED)
-    np.testing.assert_allclose(fake(torch.from_numpy(x)[:, None]), expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(fake(torch.from_numpy(x)), expected, rtol=1e-6, atol=1e-9)
 
 
 def test_maximum_is_the_distance_of_lemma_2(game):
@@ -96,6 +123,6 @@ def test_at_the_data_all_is_zero(game):
     assert game.distance(**REAL) == pytest.approx(0, abs=1e-12)
     assert game.value(**REAL) == pytest.approx(0, abs=1e-9)
     np.testing.assert_allclose(game.generator_gradient(**REAL), 0, atol=1e-8)
-    x = torch.linspace(-3, 3, 9, dtype=torch.float64)[:, None]
+    x = torch.linspace(-3, 3, 9 * game.d, dtype=torch.float64).reshape(9, game.d)
     f_star, fake = game.networks(game.sources[0], **REAL)
     np.testing.assert_allclose(fake(x), f_star(x), rtol=1e-12)

@@ -19,7 +19,7 @@ def independent(d: int) -> World:
 
 
 @pytest.mark.parametrize("s", [0.4, 1.0])
-def test_brownian_bridge_from_independent_noise_is_a_diffusion(s):
+def test_an_interpolant_from_independent_noise_is_a_diffusion(s):
     """x_t = (1 - t) x_0 + b n with b^2 = t^2 + s^2 t (1 - t): same data prediction, velocity and score."""
     path = InterpolantPath(noise=s / math.sqrt(2))  # gamma = s sqrt(t (1 - t)), source N(0, I)
     for t in T:

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from realuid.errors import ConfigError
-from realuid.paths import TIMES, BrownianBridge, LinearPath, VEPath, VPPath, sample_times, stratified
+from realuid.paths import TIMES, BrownianBridge, DDPMPath, LinearPath, VEPath, VPPath, sample_times, stratified
 
 UNIFORM = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
 
@@ -32,6 +32,11 @@ def test_sids_grid_is_edms_below_its_800th_step() -> None:
     expected = [(low + i / 999 * (high - low)) ** 7 for i in (np.arange(4000) + 0.5) / 4000 * 801 // 1]
     assert np.allclose(t.numpy(), expected, rtol=1e-9)
     assert t.max() == pytest.approx(24.5, abs=0.1)
+
+
+def test_sids_grid_of_fewer_steps_is_its_share_of_them() -> None:
+    t = sample_times("grid", DDPMPath(num_train_timesteps=10), torch.tensor([0.0, 0.12, 0.5, 0.999]))
+    assert t.tolist() == pytest.approx([0.1, 0.2, 0.5, 0.9])  # steps 0 to 8, equally often
 
 
 @pytest.mark.parametrize("path", [LinearPath(), VPPath(), VEPath()], ids=lambda p: p.name)

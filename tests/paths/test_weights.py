@@ -1,5 +1,7 @@
 """w(t) belongs to the space that a loss is taken in."""
 
+import math
+
 import pytest
 import torch
 from edm_oracles import edm_weight
@@ -43,6 +45,34 @@ def test_edms_loss_is_the_same_in_every_space(sigma_data):
         assert found.tolist() == pytest.approx(expected, rel=1e-9), space
 
 
+SCORES = [
+    ("linear", {}, lambda t: t),
+    ("vp", {}, lambda t: (1 - math.exp(-0.1 * t - 9.95 * t**2)) ** 0.5),
+    ("brownian_bridge", {"noise": 0.5}, lambda t: 0.5 * (t * (1 - t)) ** 0.5),
+    ("interpolant", {"noise": 0.5, "coupled": True}, lambda t: 0.5 * (2 * t * (1 - t)) ** 0.5),
+    ("interpolant", {"noise": 0.5}, lambda t: (t**2 + 0.25 * 2 * t * (1 - t)) ** 0.5),
+    ("interpolant", {"noise": 0.5, "gamma": "sin2"}, lambda t: (t**2 + 0.25 * math.sin(math.pi * t) ** 4) ** 0.5),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "noise"), SCORES, ids=lambda v: v if isinstance(v, str) else "")
+def test_an_error_of_the_score_counts_as_that_of_all_the_noise(name, settings, noise):
+    """Given x_0, and x_T in pairs, x_t is normal: its score is minus a standard normal over n, n all that is random.
+
+    So n^2 times the target's variance is 1 at every t: drawn as 20,000 whitened pairs of the two noises.
+    """
+    path = make_path(name, **settings)
+    assert path.weight(TIMES, "score").tolist() == pytest.approx([noise(t) ** 2 for t in TIMES.tolist()], rel=1e-9)
+    draws = torch.randn(20_000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    draws = torch.linalg.solve_triangular(torch.linalg.cholesky(draws.T @ draws / len(draws)), draws.T, upper=False)
+    x_T, eps = draws[0][:, None] * (not path.coupled), draws[1][:, None]
+    for t in TIMES.tolist():
+        times = torch.full((len(eps),), t, dtype=torch.float64)
+        _, k = path.sample(torch.zeros_like(eps), x_T, times, eps if path.has_eps else None)
+        y = target("score", path, k, torch.zeros_like(eps), x_T, eps if path.has_eps else None)
+        assert float(path.weight(times[:1], "score") * (y**2).mean()) == pytest.approx(1, rel=1e-6)
+
+
 def test_the_weighted_score_of_the_straight_line_has_the_variance_of_noise():
     """The target is -x_T / t: E[1 / t^2] is infinite, E[w / t^2] is 1 at every t."""
     path = make_path("linear")
@@ -63,7 +93,7 @@ def test_weights_of_the_brownian_bridge():
 
 @pytest.mark.parametrize("space", ["velocity", "velocity_and_noise"])
 def test_weights_of_an_interpolants_velocity(space):
-    """gamma' = s (1 - 2 t) / sqrt(2 t (1 - t)): infinite variance at both ends, below 1 when weighed."""
+    """gamma' = s (1 - 2 t) / sqrt(2 t (1 - t)): the velocity's variance is infinite at the ends, w times it below 1."""
     t, s = TIMES, 0.5
     weight = make_path("interpolant", noise=s).weight(t, space)
     steep = s**2 * (1 - 2 * t) ** 2 / (2 * t * (1 - t))

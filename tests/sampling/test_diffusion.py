@@ -14,6 +14,7 @@ from realuid.sampling import as_batch, noise_diffusion, reverse_diffusion, sde
 SQUARED_DIFFUSION = {
     "linear": lambda t: 2 * t / (1 - t),
     "vp": lambda t: 0.1 + 19.9 * t,
+    "ve": lambda t: 2 * t,
     "brownian": lambda t: 0.7**2,
     "i2sb": lambda t: (0.1**0.5 + (0.3**0.5 - 0.1**0.5) * 2 * min(t, 1 - t)) ** 2,
     "vp bridge": lambda t: 0.1 + 2 * t,
@@ -64,7 +65,7 @@ def test_noise_diffusion_is_the_noise_in_x_t():
 
 
 def test_a_step_of_the_reverse_bridge():
-    """Bridge matching: dx = (x_t - E[x_0 | x_t, x_T]) / t dt + s dw, run backwards."""
+    """Bridge matching: dx = (x_t - E[x_0 | x_t, x_T]) / t dt + s dw, run backwards in the angle u, t = sin^2(u)."""
     path, s = BrownianBridge(noise=0.7), 0.7
     x, x_T, guess = (torch.tensor([[v]], dtype=torch.float64) for v in (0.3, -1.1, 0.9))
 
@@ -74,4 +75,7 @@ def test_a_step_of_the_reverse_bridge():
 
     times = torch.tensor([0.6, 0.5], dtype=torch.float64)
     out = sde(field, x, times, lambda x: torch.full_like(x, 1.7), reverse_diffusion)
-    assert float(out) == pytest.approx(0.3 - 0.1 * (0.3 - 0.9) / 0.6 + s * np.sqrt(0.1) * 1.7, rel=1e-9)
+    u, u_next = np.arcsin(np.sqrt(0.6)), np.arcsin(np.sqrt(0.5))
+    step = np.sin(2 * u) * (u - u_next)
+    assert step == pytest.approx(0.1, abs=2e-3)
+    assert float(out) == pytest.approx(0.3 - step * (0.3 - 0.9) / 0.6 + s * np.sqrt(0.1) * 1.7, rel=1e-9)

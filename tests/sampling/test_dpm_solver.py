@@ -11,7 +11,7 @@ from oracles import FAMILIES, world
 from realuid.errors import PredictionError
 from realuid.sampling import SAMPLERS, as_batch, dpm_solver, sample_teacher
 
-NAMES = ["linear", "trigonometric", "vp", "cosine", "interpolant linear sqrt free"]
+NAMES = ["linear", "trigonometric", "vp", "cosine", "ve", "interpolant linear sqrt free"]
 
 
 def no_noise(x):
@@ -36,7 +36,7 @@ def test_its_error_falls_with_the_square_of_the_steps(name: str) -> None:
     assert fine < 1e-3
 
 
-@pytest.mark.parametrize("name", ["linear", "vp", "interpolant linear sqrt free"])
+@pytest.mark.parametrize("name", ["linear", "vp", "ve", "interpolant linear sqrt free"])
 def test_the_path_s_own_grid_ends_in_the_data(name: str) -> None:
     """Also where a(t_max) = 0, so that noise / signal is infinite."""
     model = exact_teacher(name, world(False), "data_prediction")

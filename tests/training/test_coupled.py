@@ -142,8 +142,8 @@ def test_both_heads_of_a_teacher_learn(pairs) -> None:
         x_t = (1 - t) * x_0 + t * x_T + gamma * eps
         velocity, noise = model(x_t[None], draw.t[i : i + 1])[0].chunk(2)
         gamma_dot = 0.5 * (1 - 2 * t) / math.sqrt(2 * t * (1 - t))
-        squares = ((velocity - (x_T - x_0 + gamma_dot * eps)) ** 2).sum() + ((noise - eps) ** 2).sum()
-        expected += squares.item() / (1 + gamma_dot**2) / 8
+        error = ((velocity - (x_T - x_0 + gamma_dot * eps)) ** 2).sum() + ((noise - eps) ** 2).sum()
+        expected += error.item() / (1 + gamma_dot**2) / 8
     assert teacher_loss(model, path, model.prediction, draw, 8).item() == pytest.approx(expected, rel=1e-4)
 
 

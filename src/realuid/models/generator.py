@@ -26,7 +26,8 @@ class Generator(nn.Module):
     Args:
         model: the matching model that becomes the generator; distillation starts from the teacher's weights.
         t_init: start time in (0, t_max]. t_max is the paper's form (for flow G(z) = z - f(z, 1)). Below it is SiD's
-            sigma_init = b / a, by default 2.5: t = 0.714 on the linear path.
+            sigma_init = b / a, by default 2.5: t = 0.714 on the linear path. On coupled paths the default is the first
+            time at which the noise c is as strong as the data a.
         noise: whether z enters. Without it samples are a function of x_T, which only coupled paths have.
 
     Raises:
@@ -42,7 +43,7 @@ class Generator(nn.Module):
         path = model.path
         self.model, self.noise = model, noise
         self.about: dict[str, Any] = {}
-        self.t_init = path.time_at_noise_ratio(SIGMA_INIT) if t_init is None else float(t_init)
+        self.t_init = path.start_time(SIGMA_INIT) if t_init is None else float(t_init)
         if not path.t_min < self.t_init <= path.t_max:
             raise ConfigError(
                 f"t_init = {t_init} is outside ({path.t_min:g}, {path.t_max:g}], the times of path '{path.name}'."

@@ -76,9 +76,9 @@ class MatchingModel(nn.Module):
 
     @property
     def default_sampler(self) -> str:
-        """How it is sampled unless told otherwise: the path's way, or along the velocity where that way needs x_T."""
-        needs_source = self.path.coupled and not self.path.markov
-        return "euler" if needs_source and not self.network.sees_source else self.path.default_sampler
+        """How it is sampled unless told otherwise: the path's way, or along the velocity where that does not follow."""
+        told = not self.path.coupled or self.network.sees_source or (self.path.markov and self.prediction != "velocity")
+        return self.path.default_sampler if told else "euler"
 
     @property
     def device(self) -> torch.device:

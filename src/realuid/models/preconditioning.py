@@ -237,8 +237,12 @@ def make_preconditioning(name: str, **settings: float) -> Preconditioning:
 
 
 def own_preconditioning(path: Path, prediction: str) -> Preconditioning:
-    """What a network on a path gets unless told otherwise; none where it makes another prediction than the path's."""
-    return make_preconditioning(**path.default_preconditioning) if prediction == path.default_prediction else Plain()
+    """What a network on a path gets unless told otherwise.
+
+    The path's own; where that makes the output another prediction than this one, none.
+    """
+    own = make_preconditioning(**path.default_preconditioning)
+    return own if prediction == path.default_prediction or isinstance(own, Plain) else Plain()
 
 
 def preconditioning_config(preconditioning: Preconditioning) -> dict:

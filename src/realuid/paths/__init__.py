@@ -10,7 +10,7 @@ import math
 from typing import Any, get_type_hints
 
 from realuid.errors import ConfigError, unknown_name
-from realuid.paths.base import Coefficients, Path, broadcast
+from realuid.paths.base import Coefficients, Path, PinnedPath, broadcast
 from realuid.paths.bridge import BrownianBridge, I2SBBridge, VEBridge, VPBridge
 from realuid.paths.conversions import Estimate, convert, error_ratio
 from realuid.paths.flow import LinearPath, TrigonometricPath
@@ -67,6 +67,7 @@ __all__ = [
     "InterpolantPath",
     "LinearPath",
     "Path",
+    "PinnedPath",
     "TrigonometricPath",
     "VEBridge",
     "VEPath",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -76,8 +77,16 @@ class Path(ABC):
         return 1.0
 
     @property
+    def most_steps(self) -> int:
+        """How many steps its sampling grid may have: any number, unless its times are discrete."""
+        return sys.maxsize
+
+    @property
     def default_preconditioning(self) -> dict[str, Any]:
-        """Scales around networks of the default prediction, unless told otherwise: for `make_preconditioning`."""
+        """Scales around networks unless told otherwise: for `make_preconditioning`.
+
+        Those that also skip x_t are for the default prediction only; those of the time alone are for all.
+        """
         return {"name": "plain"}
 
     @abstractmethod
@@ -146,6 +155,19 @@ class Path(ABC):
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return high.to(sigma.dtype)
 
+    def start_time(self, sigma: float) -> float:
+        """Where so little of the data is left in x_t that a sample can start without it.
+
+        The first time at which noise / signal is sigma. On coupled paths b x_T is no noise, and says most about x_0:
+        there it is the first time, to 1e-4, at which c >= a. t_max where there is none.
+        """
+        if not self.coupled:
+            return self.time_at_noise_ratio(sigma)
+        t = torch.linspace(self.t_min, self.t_max, 10_001, dtype=torch.float64)
+        k = self.coefficients(t)
+        faded = t[k.c >= k.a]
+        return float(faded[0]) if len(faded) else self.t_max
+
     def sample_time(self, uniform: Tensor) -> Tensor:
         """Training times for uniform random numbers in [0, 1), shape (b,): by default uniform in [t_min, t_max]."""
         return self.t_min + (self.t_max - self.t_min) * uniform
@@ -163,7 +185,7 @@ class Path(ABC):
         """
         k = self.coefficients(t)
         if space == "score":
-            return (k.c if self.has_eps else k.b) ** 2
+            return self.noise_std(k) ** 2
         if space == "drift":
             return (k.b / (k.a_dot * k.b - k.a * k.b_dot)) ** 2
         if self.has_eps and space in ("velocity", "velocity_and_noise"):
@@ -177,20 +199,44 @@ class Path(ABC):
         """
         return torch.linspace(self.t_max, 0.0, steps + 1, dtype=torch.float64, device=device)
 
+    def smooth_time(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """u(t), in which x_t is smooth up to both ends, and dt/du, in the shape of t: by default u = t.
+
+        Samplers of the velocity step in u, since what is smooth is what they are accurate for.
+        """
+        return t, torch.ones_like(t)
+
     def to_config(self) -> dict:
         """A JSON-ready description; `realuid.paths.path_from_config` reads it back."""
         return {"name": self.name, **dataclasses.asdict(self)}
 
 
+class PinnedPath(Path):
+    """A path whose noise c eps is like sqrt(t (1 - t)): none at either end, where c' is infinite.
+
+    Its times stop short of both ends: by 1e-3 at data, and by 1e-4 at the source, where sampling begins without a x_0
+    and the error a / c must be small. Its smooth time is the angle u = arcsin(sqrt(t)), of which sqrt(t (1 - t))
+    is half a sine, and its grid has equal steps in u: samplers keep their order up to the ends.
+    """
+
+    has_eps: ClassVar[bool] = True
+
+    @property
+    def t_min(self) -> float:
+        return 1e-3
+
+    @property
+    def t_max(self) -> float:
+        return 1 - 1e-4
+
+    def smooth_time(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.asin(t.sqrt()), 2 * (t * (1 - t)).sqrt()
+
+    def grid(self, steps: int, device: torch.device | str = "cpu") -> Tensor:
+        first = math.asin(math.sqrt(self.t_max))
+        return torch.sin(torch.linspace(first, 0.0, steps + 1, dtype=torch.float64, device=device)) ** 2
+
+
 def normal_quantile(uniform: Tensor) -> Tensor:
     """Standard normal numbers from uniform ones in [0, 1); a 0 stands for half the step between two of float32."""
     return torch.special.ndtri(uniform.clamp(min=2.0**-25))
-
-
-def sine_grid(t_max: float, steps: int, device: torch.device | str = "cpu") -> Tensor:
-    """Times t = sin^2(pi u / 2) from t_max to 0, equally spaced in u, shape (steps + 1,), float64.
-
-    For paths whose noise is like sqrt(t (1 - t)): it is smooth in u, so samplers keep their order up to the ends.
-    """
-    first = math.asin(math.sqrt(t_max))
-    return torch.sin(torch.linspace(first, 0.0, steps + 1, dtype=torch.float64, device=device)) ** 2

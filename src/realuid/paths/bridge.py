@@ -19,33 +19,20 @@ import torch
 from torch import Tensor
 
 from realuid.errors import ConfigError
-from realuid.paths.base import Coefficients, Path, sine_grid
+from realuid.paths.base import Coefficients, PinnedPath
 from realuid.paths.vp import linear_beta
 
 #: sqrt(R (1 - R)) divides in its own derivative, which is infinite at both ends; below this it is held back.
 _TINY = 1e-4
 
 
-class _Bridge(Path):
-    """What all bridges share.
-
-    Times stop short of both ends, where c has an infinite derivative: by 1e-3 at data, and by 1e-4 at the source, where
-    sampling begins without a x_0 and the error a / c must be small.
-    """
+class _Bridge(PinnedPath):
+    """What all bridges share."""
 
     default_prediction: ClassVar[str] = "data_prediction"
     default_sampler: ClassVar[str] = "ancestral"
-    has_eps: ClassVar[bool] = True
     coupled: ClassVar[bool] = True
     markov: ClassVar[bool] = True
-
-    @property
-    def t_min(self) -> float:
-        return 1e-3
-
-    @property
-    def t_max(self) -> float:
-        return 1 - 1e-4
 
     @property
     @abstractmethod
@@ -80,9 +67,6 @@ class _Bridge(Path):
             b_dot=(alpha_dot * R + alpha * R_dot) / last,
             c_dot=(alpha_dot * root + alpha * root_dot) * noise,
         )
-
-    def grid(self, steps: int, device: torch.device | str = "cpu") -> Tensor:
-        return sine_grid(self.t_max, steps, device)
 
 
 @dataclass(frozen=True)

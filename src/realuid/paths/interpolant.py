@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
-from realuid.paths.base import Coefficients, Path, sine_grid
+from realuid.paths.base import Coefficients, PinnedPath
 from realuid.paths.flow import LinearPath, TrigonometricPath
 
 Mean = Literal["linear", "trigonometric"]
@@ -23,7 +23,7 @@ _TINY = 1e-4
 
 
 @dataclass(frozen=True)
-class InterpolantPath(Path):
+class InterpolantPath(PinnedPath):
     """A flow between two ends with noise in the middle.
 
     Args:
@@ -32,16 +32,12 @@ class InterpolantPath(Path):
         noise: s, in data units.
         coupled: whether the source comes in pairs with the data instead of from N(0, I).
 
-    Times stop short of both ends, where gamma is 0, gamma' infinite ('sqrt') and a score would divide by gamma: by 1e-3
-    at data, and by 1e-4 at the source, where sampling begins without a x_0.
-
     Coupled with 'sin2', gamma / a falls to 0 at the source: a network that sees x_T can then read x_0 off x_t, and
     there is nothing to sample from. Such a path is for networks that do not see x_T.
     """
 
     name: ClassVar[str] = "interpolant"
     default_prediction: ClassVar[str] = "velocity"
-    has_eps: ClassVar[bool] = True
     mean: Mean = "linear"
     gamma: Gamma = "sqrt"
     noise: float = 1.0
@@ -55,14 +51,6 @@ class InterpolantPath(Path):
         if not self.noise > 0:
             raise ConfigError(f"noise = {self.noise}: must be positive; without noise use path '{self.mean}'.")
 
-    @property
-    def t_min(self) -> float:
-        return 1e-3
-
-    @property
-    def t_max(self) -> float:
-        return 1 - 1e-4
-
     def coefficients(self, t: Tensor) -> Coefficients:
         k = _MEANS[self.mean].coefficients(t)
         if self.gamma == "sqrt":
@@ -71,6 +59,3 @@ class InterpolantPath(Path):
         else:
             c, c_dot = torch.sin(math.pi * t) ** 2, math.pi * torch.sin(2 * math.pi * t)
         return Coefficients(t=t, a=k.a, b=k.b, c=self.noise * c, a_dot=k.a_dot, b_dot=k.b_dot, c_dot=self.noise * c_dot)
-
-    def grid(self, steps: int, device: torch.device | str = "cpu") -> Tensor:
-        return sine_grid(self.t_max, steps, device)

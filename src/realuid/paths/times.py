@@ -13,8 +13,8 @@ from torch import Tensor
 from realuid.errors import ConfigError, unknown_name
 from realuid.paths.base import Path, normal_quantile
 
-#: SiD's grid: of 1000 steps, those up to the 800th from data.
-_GRID, _LAST = 1000, 800
+#: SiD's grid: of 1000 steps (or all there are), those up to the 800th from data.
+_GRID, _SHARE = 1000, 0.8
 
 
 def _own(path: Path, uniform: Tensor) -> Tensor:
@@ -26,8 +26,10 @@ def _uniform(path: Path, uniform: Tensor) -> Tensor:
 
 
 def _grid(path: Path, uniform: Tensor) -> Tensor:
-    levels = path.grid(_GRID, uniform.device)[:-1].flip(0).clamp(min=path.t_min).to(uniform.dtype)
-    return levels[(uniform * (_LAST + 1)).long().clamp(max=_LAST)]
+    steps = min(_GRID, path.most_steps)
+    last = int(_SHARE * steps)
+    levels = path.grid(steps, uniform.device)[:-1].flip(0).clamp(min=path.t_min).to(uniform.dtype)
+    return levels[(uniform * (last + 1)).long().clamp(max=last)]
 
 
 def _log_normal(path: Path, uniform: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import itertools
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -89,8 +89,8 @@ class DDPMPath(_VariancePreserving):
     """The discrete grid of a DDPM checkpoint (Ho et al. 2020), with diffusers' names.
 
     Step i = 0, ..., n - 1 lies at t = (i + 1) / n, and t = 0 is clean data. Between steps the log-SNR follows monotone
-    cubics, so that derivatives are continuous; before the first one the variance grows linearly. Its networks read the
-    step n t - 1 (preconditioning `Steps`).
+    cubics, so that derivatives are continuous; before the first one the variance grows linearly. Its networks are told
+    the step i = n t - 1 (preconditioning `steps`), and are trained and sampled at steps only.
 
     Args:
         num_train_timesteps: n.
@@ -119,6 +119,29 @@ class DDPMPath(_VariancePreserving):
     @property
     def t_min(self) -> float:
         return 1 / self.num_train_timesteps
+
+    @property
+    def most_steps(self) -> int:
+        """n."""
+        return self.num_train_timesteps
+
+    @property
+    def default_preconditioning(self) -> dict[str, Any]:
+        """The step's number in place of the time."""
+        return {"name": "steps", "time_scale": float(self.num_train_timesteps)}
+
+    def grid(self, steps: int, device: torch.device | str = "cpu") -> Tensor:
+        """Times of the steps nearest to equal spacing, the last one first, then 0 (diffusers' 'trailing').
+
+        Raises:
+            ConfigError: for more steps than there are.
+        """
+        n = self.num_train_timesteps
+        if steps > n:
+            raise ConfigError(
+                f"steps = {steps}: path 'ddpm' has num_train_timesteps = {n} in all. Ask for at most {n}."
+            )
+        return torch.linspace(n, 0, steps + 1, dtype=torch.float64, device=device).round() / n
 
     def sample_time(self, uniform: Tensor) -> Tensor:
         """Times of the n steps, the only ones such a network was trained at, equally often."""

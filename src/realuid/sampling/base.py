@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar, cast
 import torch
 from torch import Tensor
 
-from realuid.paths import Coefficients, Estimate
+from realuid.paths import Coefficients, Estimate, Path
 
 #: field(x, t): one network call at one scalar time -> what it says about x, shape (b, *d), and every prediction of it.
 Field = Callable[[Tensor, Tensor], Estimate]
@@ -52,3 +52,9 @@ def as_batch(t: Tensor, x: Tensor) -> Tensor:
 def coefficients_at(t: Tensor, here: Estimate) -> Coefficients:
     """The path's coefficients at another time, expanded to the point of an estimate."""
     return here.path.coefficients(as_batch(t, here.x_t)).expand(here.x_t)
+
+
+def stride(path: Path, t: Tensor, t_next: Tensor, x: Tensor) -> Tensor:
+    """The length dt/du (u_next - u) of a step as t sees it, u the path's smooth time; t_next - t where that is t."""
+    (u, dt_du), (u_next, _) = path.smooth_time(t), path.smooth_time(t_next)
+    return (dt_du * (u_next - u)).to(x.dtype)

@@ -1,4 +1,8 @@
-"""Samplers of the probability-flow ODE dx/dt = velocity(x, t), stepping in time as it is. They draw no noise."""
+"""Samplers of the probability-flow ODE dx/du = velocity(x, t) dt/du, u the path's smooth time. They draw no noise.
+
+On flows and diffusions u is t itself. Where a path's noise ends like sqrt(1 - t), at an x_T that the network sees, so
+does the ODE's solution: thousands of steps in t would still overshoot there. In u the solution is smooth.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,15 @@ import itertools
 
 from torch import Tensor
 
-from realuid.sampling.base import Field, Noise, declares
+from realuid.sampling.base import Field, Noise, declares, stride
 
 
 @declares(order=1)
 def euler(field: Field, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
     """Euler's method: one call a step."""
     for t, t_next in itertools.pairwise(times):
-        x = x + (t_next - t).to(x.dtype) * field(x, t)["velocity"]
+        here = field(x, t)
+        x = x + stride(here.path, t, t_next, x) * here["velocity"]
     return x
 
 
@@ -24,10 +29,10 @@ def heun(field: Field, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
     The last time may be a point where the velocity is singular; one Euler step there leaves the order at two.
     """
     for i, (t, t_next) in enumerate(itertools.pairwise(times)):
-        step = (t_next - t).to(x.dtype)
-        slope = field(x, t)["velocity"]
-        x_next = x + step * slope
+        here = field(x, t)
+        change = stride(here.path, t, t_next, x) * here["velocity"]
         if i < len(times) - 2:
-            x_next = x + step * (slope + field(x_next, t_next)["velocity"]) / 2
-        x = x_next
+            there = field(x + change, t_next)
+            change = (change - stride(there.path, t_next, t, x) * there["velocity"]) / 2
+        x = x + change
     return x

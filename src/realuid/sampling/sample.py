@@ -52,7 +52,8 @@ def sample_teacher(
         samples in data units, shape (b, *shape).
 
     Raises:
-        ConfigError: for an unknown sampler, a number of steps below 1, or a path that cannot be started from x_T.
+        ConfigError: for an unknown sampler, a number of steps below 1 or above the path's, or a path that cannot be
+            started from x_T.
         PredictionError: if the sampler needs what does not follow from the model's prediction.
     """
     path, sampler = model.path, sampler or model.default_sampler

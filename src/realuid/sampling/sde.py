@@ -13,7 +13,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from realuid.paths import Coefficients, Path
-from realuid.sampling.base import Field, Noise, coefficients_at, declares
+from realuid.sampling.base import Field, Noise, coefficients_at, declares, stride
 
 #: diffusion(path, k) -> e at the times of k, in the shape of its coefficients.
 Diffusion = Callable[[Path, Coefficients], Tensor]
@@ -37,8 +37,7 @@ def reverse_diffusion(path: Path, k: Coefficients) -> Tensor:
 def sde(field: Field, x: Tensor, times: Tensor, noise: Noise, diffusion: Diffusion = noise_diffusion) -> Tensor:
     """Euler-Maruyama: one call a step. Weak order one.
 
-    From an x_T that the network sees, noise grows like sqrt(1 - t), and the first step overshoots unless it is short
-    against 1 - t. `ancestral` and `ddim` know better.
+    Like those of the ODE, its steps are in the path's smooth time.
 
     Args:
         field, x, times, noise: as for every sampler.
@@ -46,8 +45,7 @@ def sde(field: Field, x: Tensor, times: Tensor, noise: Noise, diffusion: Diffusi
     """
     for t, t_next in itertools.pairwise(times):
         here = field(x, t)
-        step = (t - t_next).to(x.dtype)
         drift = here["velocity"] - diffusion(here.path, here.k) * here["score"]
-        spread = (2 * step * diffusion(here.path, coefficients_at(t_next, here))).sqrt()
-        x = x - step * drift + spread * noise(x)
+        variance = 2 * (t - t_next).to(x.dtype) * diffusion(here.path, coefficients_at(t_next, here))
+        x = x + stride(here.path, t, t_next, x) * drift + variance.sqrt() * noise(x)
     return x

@@ -135,8 +135,8 @@ class DistillConfig(LoopConfig):
     gan_share: float = 1.0
     #: Fake updates per generator update (K).
     fake_updates: int = 5
-    #: Start time of the generator. None: where noise / signal = 2.5 (SiD's sigma_init), or that of the generator the
-    #: run starts from; 1 is the paper's form.
+    #: Start time of the generator. None: where noise / signal = 2.5 (SiD's sigma_init), on coupled paths 1, or that of
+    #: the generator the run starts from; 1 is the paper's form.
     t_init: float | None = None
     #: Whether the generator is given fresh noise; without it, its samples are a function of x_T (coupled paths only).
     #: None: it is, or as the generator the run starts from.

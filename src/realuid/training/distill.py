@@ -179,7 +179,7 @@ class DistillTask(Task):
 
     def _gap_by_time(self, gap: Tensor, t: Tensor) -> dict[str, Tensor]:
         """Sums and counts of ||f* - f||^2 in the steps of a sampling grid, data first; `summary` divides them."""
-        inner_edges = self.path.grid(TIME_BINS, t.device).flip(0)[1:-1].to(t.dtype)
+        inner_edges = self.path.grid(min(TIME_BINS, self.path.most_steps), t.device).flip(0)[1:-1].to(t.dtype)
         index = torch.bucketize(t, inner_edges)
         zeros = torch.zeros(TIME_BINS, device=gap.device, dtype=gap.dtype)
         return {
