@@ -26,7 +26,7 @@ from realuid.teachers import load_teacher
 from realuid.teachers.check import require_sound
 from realuid.training import DistillConfig, fine_tuning, load_start
 from realuid.training.config import to_dict
-from realuid.training.distill import check_fits
+from realuid.training.distill import check_distillation, check_fits
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,11 @@ def run(arguments: Sequence[str]) -> None:
             name, place, key = teacher_of_run(options.out / stages[0] if stages else options.out)
         if not stages:
             asked = recipe_of_run(options.out)
-            refuse_changes(Options, "distill", rest, asked, "data", "distill")
+            again = parse(Options, "distill", rest, Options(asked.data, asked.distill))
+            refuse_changes(again, asked, "data", "distill")
     teacher = load_teacher(place, key=key)
+    for config in [*map(recipe.student, stages[:-1]), asked.distill]:
+        check_distillation(teacher, config)
     if options.dry_run:
         console.print(describe_student_run(asked, teacher), highlight=False, markup=False)
         return

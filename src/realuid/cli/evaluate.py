@@ -14,10 +14,13 @@ import tyro
 from realuid.cli.options import ModelOptions, console, parse, trained_on
 from realuid.devices import choose_device
 from realuid.files import to_json, write_json
+from realuid.models import MatchingModel
 from realuid.models.saving import read_config
 from realuid.processes import join
 from realuid.recipes import DataConfig, EvaluateConfig
 from realuid.recipes.measure import images_per_second, make_evaluator, measure
+from realuid.recipes.plan import check_sampling
+from realuid.sampling import check_use
 from realuid.teachers import load_model, local_path, model_folder, recognise
 from realuid.training.distill import check_fits
 
@@ -47,6 +50,9 @@ def run(arguments: Sequence[str]) -> None:
     chosen = options.data if options.data.source else trained_on(options.model)
     data = chosen.load()
     check_fits(model, data)
+    check_use(model, options.evaluate.sampler, options.evaluate.guidance)
+    if isinstance(model, MatchingModel):
+        check_sampling(model, options.evaluate)
     evaluator = make_evaluator(data, options.evaluate, device)
     rate = images_per_second({"model": model}, data, options.evaluate)["model"]
     figures = {

@@ -19,7 +19,7 @@ from realuid.errors import ConfigError
 from realuid.models import Condition
 from realuid.processes import join
 from realuid.recipes import DataConfig
-from realuid.sampling import balanced_labels, generate
+from realuid.sampling import balanced_labels, check_use, generate
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Options:
     data: DataConfig = field(default_factory=lambda: DataConfig(source=""))
     #: Steps of a teacher.
     steps: int = 50
-    #: How a teacher is sampled. None: its own way.
+    #: How a teacher is sampled: ddim, euler, heun, ancestral, dpm_solver, sde, or sde:0.5 (with half of its diffusion).
+    #: None: its own way.
     sampler: str | None = None
     #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1 is none.
     guidance: float = 1.0
@@ -57,6 +58,7 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError(f"count = {options.count}, batch = {options.batch}: both must be at least 1.")
     part = join(choose_device(options.device))
     model = load_sampled(options.model, options.loading, options.device)
+    check_use(model, options.sampler, options.guidance)
     classes = class_labels(options, model.num_classes)
     if model.coupled:
         data = pairs_of_classes((options.data if options.data.source else trained_on(options.model)).load(), options)

@@ -38,7 +38,7 @@ def installed_path(name: str) -> type[Path] | None:
         ) from error
     if not (isinstance(kind, type) and issubclass(kind, Path) and getattr(kind, "name", None) == name):
         raise ConfigError(
-            f"entry point '{GROUP}' has '{name}' = {point.value}: needed is a subclass of realuid.paths.Path whose name "
-            f"is '{name}'."
+            f"entry point '{GROUP}' has '{name}' = {point.value}: needed is a subclass of realuid.paths.Path whose "
+            f"name is '{name}'."
         )
     return kind

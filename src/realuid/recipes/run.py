@@ -9,11 +9,12 @@ from typing import Any
 from realuid.data import Dataset, check_pairs
 from realuid.errors import CheckpointError, ConfigError
 from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel, build_network, make_preconditioning
+from realuid.models import Generator, MatchingModel, build_network
 from realuid.models.saving import CONFIG
 from realuid.paths import heads
 from realuid.recipes.config import Recipe, dump_recipe, load_recipe
 from realuid.recipes.measure import make_evaluator
+from realuid.recipes.plan import check_teacher_run
 from realuid.seeds import mix, seeded
 from realuid.teachers import load_generator
 from realuid.training import DistillConfig, distill_teacher, load_start, train_teacher
@@ -56,8 +57,7 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
             sees_source=path.coupled and recipe.path.sees_source,
             heads=heads(recipe.path.prediction or path.default_prediction),
         )
-    chosen = recipe.path.preconditioning
-    preconditioning = None if chosen is None else make_preconditioning(chosen)
+    preconditioning = recipe.path.make_preconditioning()
     return MatchingModel(network, path, recipe.path.prediction, preconditioning, null_class=null_class)
 
 
@@ -72,6 +72,7 @@ def run_teacher(recipe: Recipe, folder: Path, resume: bool = False, data: Datase
     data = data or recipe_data(recipe)
     check_batch(recipe.teacher.batch, data)
     model = new_teacher(recipe, data)
+    check_teacher_run(model, recipe.teacher.steps)
     evaluator = _evaluator_if_due(data, recipe, recipe.teacher)
     return train_teacher(
         model,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from realuid.paths import Coefficients, Path
-from realuid.sampling.base import Field, Noise, coefficients_at, declares
+from realuid.sampling.base import Field, Noise, Sampler, coefficients_at, declares
 
 #: diffusion(path, k) -> e at the times of k, in the shape of its coefficients.
 Diffusion = Callable[[Path, Coefficients], Tensor]
@@ -51,3 +51,13 @@ def sde(field: Field, x: Tensor, times: Tensor, noise: Noise, diffusion: Diffusi
         spread = (2 * step * diffusion(here.path, coefficients_at(t_next, here))).sqrt()
         x = x - step * drift + spread * noise(x)
     return x
+
+
+def scaled_sde(factor: float) -> Sampler:
+    """`sde` with e = factor n: 1 is the usual one, 0 the probability-flow ODE by Euler's method."""
+
+    @declares(order=1)
+    def sampler(field: Field, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
+        return sde(field, x, times, noise, lambda path, k: factor * noise_diffusion(path, k))
+
+    return sampler

@@ -62,9 +62,7 @@ class DistillTask(Task):
         self.config, self.path = config, teacher.path
         self.title = f"student ({config.alpha:g}, {config.beta:g})"
         self.objective, self.adversarial = config.make_objective(), config.make_adversarial()
-        usual = teacher.prediction if teacher.heads > 1 else teacher.path.default_prediction
-        self.space = choose_space(self.objective, teacher.path, config.space, usual)
-        teacher.check_space(self.space)
+        self.space = check_distillation(teacher, config)
         frozen = guided(copy.deepcopy(teacher), config.guidance)
         self.teacher = frozen.to(accelerator.device).eval().requires_grad_(False)
         self.generator = able_to_learn(self._generator_start(teacher, start, config).eval())
@@ -201,6 +199,22 @@ def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: Match
             )
     if fake is not None and fake.path != teacher.path:
         raise ConfigError(f"fake is on path {fake.path}, the teacher on {teacher.path}: they have to be the same.")
+
+
+def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:
+    """The prediction in which the losses are taken, or an error where these settings are not for this teacher.
+
+    Raises:
+        ConfigError: for a space that the objective is not defined in, a t_init outside the path's times, no noise where
+            there is no x_T, or guidance of a teacher that has no null class.
+        PredictionError: where that prediction, or the data's, does not follow from the teacher's.
+    """
+    usual = teacher.prediction if teacher.heads > 1 else teacher.path.default_prediction
+    space = choose_space(config.make_objective(), teacher.path, config.space, usual)
+    teacher.check_space(space)
+    guided(teacher, config.guidance)
+    Generator(teacher, config.t_init, config.noise is not False)
+    return space
 
 
 def check_fits(model: MatchingModel | Generator, data: Dataset) -> None:
