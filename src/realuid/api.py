@@ -18,7 +18,7 @@ from realuid.sampling import OneStep, check_use, generate
 from realuid.teachers import load_generator, load_model, load_teacher
 from realuid.teachers.check import check_teacher, require_sound
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
-from realuid.training.distill import check_fits
+from realuid.training.distill import check_degradation, check_fits
 
 
 def _data(data: Dataset | str) -> Dataset:
@@ -119,6 +119,7 @@ def distill(
     alpha, beta = config.alpha if alpha is None else alpha, config.beta if beta is None else beta
     config = dataclasses.replace(config, alpha=alpha, beta=beta)
     check_fits(model, data)
+    check_degradation(model, data)
     if not (trust_teacher or resume):
         require_sound(model, data)
     base = dataclasses.replace(base, evaluate=evaluate or base.evaluate)

@@ -26,7 +26,7 @@ from realuid.teachers import load_teacher
 from realuid.teachers.check import require_sound
 from realuid.training import DistillConfig, fine_tuning, load_start
 from realuid.training.config import to_dict
-from realuid.training.distill import check_distillation, check_fits
+from realuid.training.distill import check_degradation, check_distillation, check_fits
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,9 @@ def run(arguments: Sequence[str]) -> None:
     for folder in [options.out / stage for stage in stages] or [options.out]:
         refuse_existing(folder, options.resume)
     if not (options.trust_teacher or options.resume):
-        data = recipe_data(asked)
+        data = recipe_data(asked, teacher)
         check_fits(teacher, data)
+        check_degradation(teacher, data)
         require_sound(teacher, data)
     if stages:
         _run_chain(recipe, student, options, teacher, name, key)

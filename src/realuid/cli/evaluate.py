@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 import tyro
 
-from realuid.cli.options import ModelOptions, console, parse, trained_on
+from realuid.cli.options import ModelOptions, asked_data, console, parse, refuse_pairs
 from realuid.devices import choose_device
 from realuid.files import to_json, write_json
 from realuid.models import MatchingModel
@@ -47,7 +47,8 @@ def run(arguments: Sequence[str]) -> None:
     device = choose_device(options.device)
     part = join(device)
     model = load_model(options.model, kind=options.loading.kind, key=options.loading.key).to(device)
-    chosen = options.data if options.data.source else trained_on(options.model)
+    chosen = asked_data(options.model, options.data)
+    refuse_pairs(model, options.data)
     data = chosen.load()
     check_fits(model, data)
     check_use(model, options.evaluate.sampler, options.evaluate.guidance)

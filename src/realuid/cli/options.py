@@ -135,6 +135,24 @@ def trained_on(model: str) -> DataConfig:
     raise ConfigError(f"'{model}' does not say what it was trained on: pass --data.source, the data to compare with.")
 
 
+def asked_data(model: str, asked: DataConfig) -> DataConfig:
+    """The data that options name; without a source it is what the model was trained on, as far as nothing else is said.
+
+    Raises:
+        ConfigError: where the model's files do not say what that was.
+    """
+    if asked.source:
+        return asked
+    said = {f.name: getattr(asked, f.name) for f in dataclasses.fields(asked) if getattr(asked, f.name) != f.default}
+    return dataclasses.replace(trained_on(model), **{k: v for k, v in said.items() if k != "source"})
+
+
+def refuse_pairs(model: MatchingModel | Generator, asked: DataConfig) -> None:
+    """Raise ConfigError where data is asked for in pairs, and the model has no use for them."""
+    if asked.pairs and not model.coupled:
+        raise ConfigError(f"data.pairs = {asked.pairs}: the model starts from noise, not from images. Leave it out.")
+
+
 def refuse_changes(asked: object, run: Recipe, *sections: str, free: Collection[str] = ()) -> None:
     """A resumed run goes on with the settings it was started with: others are an error instead of having no effect.
 

@@ -28,6 +28,7 @@ class MatchingModel(nn.Module):
 
     Attributes:
         origin: where it was loaded from, in the user's words; empty where it was made here.
+        degradation: what made its source images of the data, a name in `realuid.data.DEGRADATIONS`; '' if unknown.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class MatchingModel(nn.Module):
         check_preconditioning(self.preconditioning, self.prediction, path)
         self.codec = codec
         self.origin = ""
+        self.degradation = ""
         self.heads = heads(self.prediction)
         if network.heads != self.heads:
             raise ConfigError(

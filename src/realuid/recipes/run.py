@@ -31,10 +31,26 @@ RECIPE = "recipe.yaml"
 TEACHER = "teacher.txt"
 
 
-def recipe_data(recipe: Recipe) -> Dataset:
-    """The recipe's data; labels stay, since measuring uses them even where training does not."""
+def recipe_data(recipe: Recipe, teacher: MatchingModel | None = None) -> Dataset:
+    """The recipe's data; labels stay, since measuring uses them even where training does not.
+
+    Args:
+        recipe: whose data.
+        teacher: what is distilled on it, which may be on another path than the recipe's.
+
+    Raises:
+        ConfigError: for pairs where they have no use.
+        DataError: where they are missing.
+    """
+    path = recipe.path.build() if teacher is None else teacher.path
+    if recipe.data.pairs and not path.coupled:
+        whose = "path" if teacher is None else "the teacher's path"
+        raise ConfigError(
+            f"data.pairs = {recipe.data.pairs}: {whose} '{path.name}' starts from noise and has no use for pairs. Set "
+            f"data.pairs = None, or take {'a coupled path' if teacher is None else 'a teacher on a coupled path'}."
+        )
     data = recipe.data.load()
-    check_pairs(recipe.path.build(), data)
+    check_pairs(path, data)
     return data
 
 
@@ -58,7 +74,9 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
             heads=heads(recipe.path.prediction or path.default_prediction),
         )
     preconditioning = recipe.path.make_preconditioning()
-    return MatchingModel(network, path, recipe.path.prediction, preconditioning, null_class=null_class)
+    model = MatchingModel(network, path, recipe.path.prediction, preconditioning, null_class=null_class)
+    model.degradation = data.degradation if path.coupled else ""
+    return model
 
 
 def _evaluator_if_due(data: Dataset, recipe: Recipe, config: LoopConfig) -> Evaluator | None:
@@ -122,7 +140,7 @@ def run_student(
         data, evaluator: where they are at hand; otherwise they are read and made.
         hopeless: see `Run`.
     """
-    data = data or recipe_data(recipe)
+    data = data or recipe_data(recipe, teacher)
     config = config or recipe.distill
     if isinstance(start, Generator):  # so that the saved settings are enough to resume
         config = config.of_generator(start.t_init, start.noise)

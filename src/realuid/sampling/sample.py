@@ -113,6 +113,9 @@ class OneStep(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
     @property
+    def image_shape(self) -> tuple[int, ...]: ...
+
+    @property
     def num_classes(self) -> int: ...
 
     @property

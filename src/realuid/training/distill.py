@@ -20,6 +20,7 @@ from realuid.models import Generator, MatchingModel, fingerprint, fresh, guided
 from realuid.models.discriminator import new_discriminator
 from realuid.objectives import UnwiseSettingWarning, advice, choose_space
 from realuid.processes import WHOLE, Part
+from realuid.sampling import OneStep
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.adversarial import deception_loss, discriminator_loss
@@ -217,7 +218,7 @@ def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:
     return space
 
 
-def check_fits(model: MatchingModel | Generator, data: Dataset) -> None:
+def check_fits(model: MatchingModel | OneStep, data: Dataset) -> None:
     """Raise ConfigError unless model and data have the same shape and, if conditional, enough classes.
 
     Raises:
@@ -232,6 +233,15 @@ def check_fits(model: MatchingModel | Generator, data: Dataset) -> None:
         raise ConfigError(f"the model is conditional on {model.num_classes} classes, but the data has no labels.")
     if model.num_classes and data.num_classes > model.num_classes:
         raise ConfigError(f"the data has {data.num_classes} classes, the model only {model.num_classes}.")
+
+
+def check_degradation(teacher: MatchingModel, data: Dataset) -> None:
+    """Raise ConfigError where a teacher learnt to undo another degradation than that of the data; '' is unknown."""
+    if teacher.degradation and data.degradation and teacher.degradation != data.degradation:
+        raise ConfigError(
+            f"data.pairs = {data.degradation}, but the teacher was trained on pairs of {teacher.degradation}. Pass "
+            f"--data.pairs {teacher.degradation}, or another teacher."
+        )
 
 
 def distill_teacher(
@@ -268,6 +278,7 @@ def distill_teacher(
         the averaged generator: the best by quick FD, or the last where none was measured.
     """
     check_fits(teacher, data)
+    check_degradation(teacher, data)
     for sentence in advice(config.make_objective(), fine_tuning=isinstance(start, Generator)):
         warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
     accelerator = make_accelerator(config)
