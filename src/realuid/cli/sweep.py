@@ -17,7 +17,7 @@ from realuid.recipes.sweep import SWEEP, make_trials, run_sweep
 from realuid.teachers import load_teacher
 from realuid.teachers.check import require_sound
 from realuid.training import DistillConfig
-from realuid.training.distill import check_degradation, check_fits
+from realuid.training.distill import check_degradation, check_distillation, check_fits
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def run(arguments: Sequence[str]) -> None:
         data = recipe_data(recipe, model)
         check_fits(model, data)
         check_degradation(model, data)
+        check_distillation(model, recipe.distill)
         require_sound(model, data)
     results = run_sweep(recipe, teacher, options.out, options.processes, console.print)
     for row in results["settings"]:
