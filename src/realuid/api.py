@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -169,7 +170,7 @@ def sample(
     """
     loaded = load_any(model) if isinstance(model, str | Path) else model
     check_use(loaded, sampler, guidance)
-    given = {"labels": labels, "sources": sources, "seed": seed}
+    given: dict[str, Any] = {"labels": labels, "sources": sources, "seed": seed}
     batches = generate(loaded, count, **given, steps=steps, sampler=sampler, guidance=guidance)
     return torch.cat(list(batches))
 

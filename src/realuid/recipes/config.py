@@ -84,12 +84,9 @@ class PathConfig:
 
     def in_full(self) -> PathConfig:
         """The same with all settings that the path has."""
-        defaults = {f.name: f.default for f in dataclasses.fields(path_class(self.name)) if _is_plain(f.default)}
+        fields = dataclasses.fields(path_class(self.name))
+        defaults = {f.name: f.default for f in fields if isinstance(f.default, bool | int | float | str)}
         return dataclasses.replace(self, settings={**defaults, **self.settings})
-
-
-def _is_plain(value: object) -> bool:
-    return isinstance(value, bool | int | float | str)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,8 +40,8 @@ def check_sampling(model: MatchingModel, how: EvaluateConfig) -> None:
         _Silent(model.network), model.path, model.prediction, model.preconditioning, null_class=model.null_class
     )
     labels, sources = torch.zeros(1, dtype=torch.long), torch.zeros(1, *model.shape)
-    given = {"labels": labels, "sources": sources, "steps": how.steps, "sampler": how.sampler}
-    for _ in generate(silent, 1, **given, guidance=how.guidance):
+    settings: dict[str, Any] = {"steps": how.steps, "sampler": how.sampler, "guidance": how.guidance}
+    for _ in generate(silent, 1, labels=labels, sources=sources, **settings):
         pass
 
 

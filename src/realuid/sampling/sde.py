@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import cast
 
 from torch import Tensor
 
@@ -60,4 +61,4 @@ def scaled_sde(factor: float) -> Sampler:
     def sampler(field: Field, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
         return sde(field, x, times, noise, lambda path, k: factor * noise_diffusion(path, k))
 
-    return sampler
+    return cast(Sampler, sampler)
