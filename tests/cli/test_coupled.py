@@ -76,7 +76,13 @@ def test_another_path_comes_without_the_settings_of_the_recipes(capsys) -> None:
 
 def test_settings_that_a_path_does_not_have_are_named(capsys) -> None:
     assert main(["train", "digits-bridge", "--path.settings.gamma", "sqrt"]) == 2
-    assert "--path.settings.gamma: path 'brownian_bridge' has no such setting. Allowed: noise." in said(capsys)
+    assert "--path.settings.gamma: path 'brownian_bridge' has no such setting. Allowed: --path.settings.noise." in said(
+        capsys
+    )
+    assert main(["train", "digits-bridge", "--path.settings", "noise", "1"]) == 2
+    assert "--path.settings: path 'brownian_bridge' has no such setting. Allowed: --path.settings.noise." in said(
+        capsys
+    )
     assert main(["train", "demo", "--path.settings.noise=1"]) == 2
     assert "--path.settings.noise: path 'linear' has no such setting. Allowed: none." in said(capsys)
     assert main(["train", "digits-bridge", "--path.settings.noise", "-1"]) == 2

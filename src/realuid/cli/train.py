@@ -68,16 +68,15 @@ def _chosen_path(path: PathConfig, words: Sequence[str]) -> PathConfig:
     recipe's.
 
     Raises:
-        ConfigError: where `--path.settings.NAME` is no setting of it.
+        ConfigError: where `--path.settings.NAME` is no setting of it, or has no name.
     """
     parts = [part for word in words for part in (word.split("=", 1) if word.startswith("--path.") else [word])]
     names = [name for option, name in itertools.pairwise(parts) if option == "--path.name"]
     chosen = PathConfig(names[-1]) if names and names[-1] != path.name else path
     for part in parts:
-        if part.startswith("--path.settings."):
-            setting = part.removeprefix("--path.settings.").replace("-", "_")
+        if part.startswith("--path.settings"):
+            setting = part.removeprefix("--path.settings").removeprefix(".").replace("-", "_")
             if setting not in (allowed := chosen.in_full().settings):
-                raise ConfigError(
-                    f"{part}: path '{chosen.name}' has no such setting. Allowed: {', '.join(allowed) or 'none'}."
-                )
+                options = ", ".join(f"--path.settings.{name}" for name in allowed)
+                raise ConfigError(f"{part}: path '{chosen.name}' has no such setting. Allowed: {options or 'none'}.")
     return chosen
