@@ -82,7 +82,7 @@ def test_a_teacher_that_can_be_sampled_but_not_distilled(pairs) -> None:
     model = new_teacher(asked, pairs)
     with pytest.warns(UnwiseSettingWarning, match="can be sampled, but not distilled: cannot turn velocity into data"):
         check_teacher_run(model, 5)
-    with pytest.raises(RealUIDError, match="students.uid: cannot turn velocity into data_prediction"):
+    with pytest.raises(RealUIDError, match=r"students\.uid: cannot turn velocity into data_prediction"):
         check_demo(asked, model, pairs)
     both = recipe(coupled() + ", sees_source: false, prediction: velocity_and_noise}")
     check_demo(both, new_teacher(both, pairs), pairs)
