@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,11 +15,11 @@ from realuid.models import Generator, MatchingModel, NetworkConfig
 from realuid.recipes import EvaluateConfig, PathConfig, Recipe, load_recipe
 from realuid.recipes.measure import Measurement, make_evaluator, measure
 from realuid.recipes.run import recipe_of_run, refuse_existing, run_student, run_teacher
-from realuid.sampling import OneStep, generate
+from realuid.sampling import OneStep, check_use, generate
 from realuid.teachers import load_generator, load_model, load_teacher
 from realuid.teachers.check import check_teacher, require_sound
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
-from realuid.training.distill import check_fits
+from realuid.training.distill import check_degradation, check_fits
 
 
 def _data(data: Dataset | str) -> Dataset:
@@ -119,6 +120,7 @@ def distill(
     alpha, beta = config.alpha if alpha is None else alpha, config.beta if beta is None else beta
     config = dataclasses.replace(config, alpha=alpha, beta=beta)
     check_fits(model, data)
+    check_degradation(model, data)
     if not (trust_teacher or resume):
         require_sound(model, data)
     base = dataclasses.replace(base, evaluate=evaluate or base.evaluate)
@@ -152,6 +154,7 @@ def sample(
     sources: Tensor | None = None,
     steps: int = 50,
     sampler: str | None = None,
+    guidance: float = 1.0,
     seed: int = 0,
 ) -> Tensor:
     """Draw samples, shape (count, *image_shape), in data units ([-1, 1] for images).
@@ -161,11 +164,14 @@ def sample(
         count: how many.
         labels: classes, int64, shape (count,), for a conditional model.
         sources: x_T in data units, shape (count, *shape), for a coupled path.
-        steps, sampler: for a teacher; by default its path's own sampler.
+        steps, sampler: for a teacher; by default its path's own sampler, see `realuid.sampling.find_sampler`.
+        guidance: scale of classifier-free guidance of a teacher trained with label_dropout; 1 is none.
         seed: of the noise.
     """
     loaded = load_any(model) if isinstance(model, str | Path) else model
-    batches = generate(loaded, count, labels=labels, sources=sources, steps=steps, sampler=sampler, seed=seed)
+    check_use(loaded, sampler, guidance)
+    given: dict[str, Any] = {"labels": labels, "sources": sources, "seed": seed}
+    batches = generate(loaded, count, **given, steps=steps, sampler=sampler, guidance=guidance)
     return torch.cat(list(batches))
 
 

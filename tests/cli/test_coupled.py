@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from realuid.cli.main import main
@@ -28,7 +29,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "bridge.yaml").write_text(RECIPE)
     recipe = str(folder / "bridge.yaml")
     assert main(["train", recipe, "--out", str(folder / "teacher")]) == 0
-    assert main(["distill", recipe, "--teacher", str(folder / "teacher"), "--out", str(folder / "student")]) == 0
+    words = ["distill", recipe, "--teacher", str(folder / "teacher"), "--trust-teacher"]
+    assert main([*words, "--out", str(folder / "student")]) == 0
     return folder
 
 
@@ -57,17 +59,55 @@ def test_pairs_that_are_missing_are_asked_for(runs: Path, capsys, tmp_path: Path
     assert not (tmp_path / "run").exists()
 
 
+def test_another_path_comes_without_the_settings_of_the_recipes(capsys) -> None:
+    def path_of(*arguments: str) -> dict:
+        assert main(["train", *arguments, "--dry-run"]) == 0
+        return yaml.safe_load(capsys.readouterr().out.partition("parameters: ")[0])["path"]
+
+    usual = {"prediction": None, "settings": {}, "preconditioning": None, "sees_source": True}
+    assert path_of("digits-bridge", "--path.name", "i2sb") == usual | {"name": "i2sb"}
+    assert path_of("digits-bridge", "--path.name=i2sb", "--path.no-sees-source")["sees_source"] is False
+    assert path_of("digits-vp", "--path.name", "linear") == usual | {"name": "linear"}
+    kept = path_of("digits-bridge", "--path.name", "brownian_bridge", "--path.prediction", "drift")
+    assert (kept["settings"], kept["prediction"]) == ({"noise": 0.5}, "drift")
+    steps = path_of("demo", "--path.name", "ddpm", "--path.settings.num-train-timesteps", "100")
+    assert steps["settings"] == {"num_train_timesteps": 100}
+
+
+def test_settings_that_a_path_does_not_have_are_named(capsys) -> None:
+    assert main(["train", "digits-bridge", "--path.settings.gamma", "sqrt"]) == 2
+    assert "--path.settings.gamma: path 'brownian_bridge' has no such setting. Allowed: --path.settings.noise." in said(
+        capsys
+    )
+    assert main(["train", "digits-bridge", "--path.settings", "noise", "1"]) == 2
+    assert "--path.settings: path 'brownian_bridge' has no such setting. Allowed: --path.settings.noise." in said(
+        capsys
+    )
+    assert main(["train", "demo", "--path.settings.noise=1"]) == 2
+    assert "--path.settings.noise: path 'linear' has no such setting. Allowed: none." in said(capsys)
+    assert main(["train", "digits-bridge", "--path.settings.noise", "-1"]) == 2
+    assert "noise = -1.0: must be positive" in said(capsys)
+
+
+def said(capsys: pytest.CaptureFixture) -> str:
+    return " ".join(capsys.readouterr().err.split())
+
+
 def test_settings_of_paths_are_options(runs: Path, capsys) -> None:
     def said(*arguments: str) -> str:
         assert main([*arguments, "--dry-run"]) == 0
         return " ".join(capsys.readouterr().out.split())
 
+    def path_of(*arguments: str) -> dict:
+        assert main([*arguments, "--dry-run"]) == 0
+        return yaml.safe_load(capsys.readouterr().out.partition("parameters: ")[0])["path"]
+
     recipe, teacher = str(runs / "bridge.yaml"), str(runs / "teacher")
     changed = ("--path.settings.gamma", "sin2", "--path.settings.noise", "0.25")
-    shown = said("train", recipe, *changed, "--path.no-sees-source", "--path.prediction", "velocity_and_noise")
-    assert "settings: {coupled: true, gamma: sin2, noise: 0.25}" in shown and "sees_source: false" in shown
-    added = ("--path.name", "interpolant", "--path.settings", "coupled", "True", "mean", "linear", "noise", "0.5")
-    shown = said("train", "demo", *added, "--data.pairs", "sr-box-2")
-    assert "settings: {coupled: true, mean: linear, noise: 0.5}" in shown
+    path = path_of("train", recipe, *changed, "--path.no-sees-source", "--path.prediction", "velocity_and_noise")
+    assert path["settings"] == {"coupled": True, "gamma": "sin2", "noise": 0.25} and path["sees_source"] is False
+    added = ("--path.name", "interpolant", "--path.settings.coupled", "True", "--path.settings.noise=0.5")
+    path = path_of("train", "demo", *added, "--data.pairs", "sr-box-2")
+    assert path["name"] == "interpolant" and path["settings"] == {"coupled": True, "noise": 0.5}
     shown = said("distill", recipe, "--teacher", teacher, "--noise", "False", "--generator-times", "grid")
     assert "noise: false" in shown and "generator_times: grid" in shown

@@ -89,9 +89,13 @@ def test_mistakes(images: Path, tmp_path: Path, capsys) -> None:
     plain = build_network(NetworkConfig(channels=(8, 16), blocks=1, attention_at=()), (1, 8, 8))
     save_pretrained(MatchingModel(plain, LinearPath()), tmp_path / "flow")
 
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
     def restore(model: str, source: Path, out: str, *more: str) -> str:
+        before, there = files(), (tmp_path / out).exists()
         assert main(["restore", str(tmp_path / model), str(source), str(tmp_path / out), "--steps", "1", *more]) == 2
-        assert not (tmp_path / out).exists() or any((tmp_path / out).iterdir())
+        assert files() == before and (tmp_path / out).exists() == there  # nothing is half written
         return said(capsys)
 
     assert "starts from noise, not from images. Use `realuid sample`" in restore("flow", images, "x")

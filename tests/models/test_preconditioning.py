@@ -5,10 +5,13 @@ import pytest
 import torch
 from edm_oracles import edm_scales, iddpm_levels, iddpm_scales, ve_scales, vp_scales, vp_sigma
 
+from realuid.data import load_dataset
 from realuid.errors import ConfigError
-from realuid.models import EDM, IDDPM, VE, VP, MatchingModel, Network, Plain, Steps
+from realuid.models import EDM, IDDPM, VE, VP, MatchingModel, Network, Plain, Preconditioning, Steps
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
-from realuid.paths import CosinePath, DDPMPath, LinearPath, TrigonometricPath, VEPath, VPPath
+from realuid.paths import CosinePath, DDPMPath, LinearPath, TrigonometricPath, VEPath, VPPath, make_path
+from realuid.recipes import PathConfig, parse_recipe
+from realuid.recipes.run import new_teacher
 from realuid.sampling import as_batch, heun, sample_teacher
 
 SIGMAS = [0.002, 0.02, 0.3, 1.0, 2.5, 17.0, 80.0]
@@ -162,3 +165,34 @@ def test_networks_on_a_ddpm_grid_are_told_the_number_of_the_step(prediction):
         sample_teacher(model, torch.zeros(1, 3), 7, sampler=sampler)
     steps = sorted({round(value, 3) for (value,) in told})
     assert steps == [13, 28, 42, 56, 70, 85, 99]
+
+
+@pytest.mark.parametrize("name", ["edm", "vp", "ve", "iddpm"])
+def test_what_makes_data_of_one_gaussian_is_refused_elsewhere(name):
+    for path in (LinearPath(), VEPath()):
+        with pytest.raises(ConfigError, match="the prediction is velocity"):
+            PathConfig(path.name, "velocity", preconditioning=name)
+        with pytest.raises(ConfigError, match="the prediction is velocity"):
+            MatchingModel(_Cubic(), path, "velocity", make_preconditioning(name))
+        assert PathConfig(path.name, "data_prediction", preconditioning=name).make_preconditioning().name == name
+    for path in ("brownian_bridge", "interpolant"):
+        with pytest.raises(ConfigError, match=f"x_t on path '{path}' is more than that"):
+            PathConfig(path, "data_prediction", preconditioning=name)
+
+
+def test_what_is_asked_for_by_name_has_the_settings_of_the_path():
+    def of(path: str, name: str, **settings) -> Preconditioning | None:
+        return PathConfig(path, "data_prediction", settings, name).make_preconditioning()
+
+    assert of("ve", "edm", sigma_data=0.7) == EDM(sigma_data=0.7)
+    assert of("vp", "vp", beta_min=0.2, beta_d=9.0) == VP(beta_min=0.2, beta_d=9.0)
+    assert of("ddpm", "steps", num_train_timesteps=100) == Steps(time_scale=100)
+    with pytest.raises(ConfigError, match="path 'vp' has none"):
+        of("vp", "steps")
+    model = new_teacher(
+        parse_recipe("base: digits-edm\npath: {settings: {sigma_data: 0.7}}", "here"), load_dataset("digits")
+    )
+    assert model.preconditioning == EDM(sigma_data=0.7)
+    t = torch.linspace(0.01, 1, 100, dtype=torch.float64)  # a network on path ddpm is told the steps 0, ..., 99
+    k = make_path("ddpm", num_train_timesteps=100).coefficients(t)
+    assert of("ddpm", "steps", num_train_timesteps=100).scales(k).time.tolist() == pytest.approx(list(range(100)))

@@ -14,7 +14,7 @@ from torch import nn
 import realuid
 from realuid.cli.main import main
 from realuid.data import Dataset, to_float
-from realuid.errors import CheckpointError, ConfigError
+from realuid.errors import CheckpointError
 from realuid.models import EDM, Steps, Teacher, save_pretrained
 from realuid.paths import Path, make_path, target
 from realuid.sampling import sample_teacher
@@ -202,12 +202,6 @@ def test_untrained_teachers_are_refused(digits, tmp_path):
     good = Teacher(trained("velocity"), SHAPE)
     assert sample_teacher(good, torch.zeros(1, *SHAPE), 1).shape == (1, *SHAPE)
     realuid.distill(good, digits, out=tmp_path / "good", config=config)
-
-
-def test_pairs_cannot_be_checked(digits):
-    teacher = Teacher(Net(), SHAPE, "brownian_bridge")
-    with pytest.raises(ConfigError, match="joins pairs"):
-        check_teacher(teacher, digits)
 
 
 def test_the_command_says_what_is_wrong_and_draws(tmp_path, capsys):

@@ -35,8 +35,8 @@ def run(arguments: Sequence[str]) -> None:
     recipe, rest = split_recipe(arguments, "demo")
     options = parse(Options, "advise", rest, Options(recipe.data), "RECIPE")
     check_range(options, "[10, inf)", "count")
-    data = recipe_data(replace(recipe, data=options.data))
     teacher = load_teacher(options.teacher).to(choose_device(options.device))
+    data = recipe_data(replace(recipe, data=options.data), teacher)
     advice = advise(teacher, data, options.fine_tune, options.count)
     console.print(f"try alpha = {advice.alpha:g}, beta = {advice.beta:g}", highlight=False)
     for reason in advice.reasons:

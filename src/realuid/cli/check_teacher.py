@@ -9,8 +9,8 @@ from pathlib import Path
 import tyro
 from rich.table import Table
 
-from realuid.cli.options import console, parse
-from realuid.data import load_dataset, save_grid
+from realuid.cli.options import console, parse, refuse_pairs
+from realuid.data import save_grid
 from realuid.devices import choose_device
 from realuid.errors import CheckpointError
 from realuid.recipes import DataConfig
@@ -46,7 +46,8 @@ def run(arguments: Sequence[str]) -> None:
     """Carry out the command; exit code 2 where the teacher does not fit."""
     options = parse(Options, "check-teacher", arguments)
     teacher = load_teacher(options.teacher, key=options.key).to(choose_device(options.device))
-    data = load_dataset(options.data.source, options.data.channels, options.data.resolution)
+    refuse_pairs(teacher, options.data)
+    data = options.data.load()
     check_fits(teacher, data)
     check = check_teacher(teacher, data, images=options.images, seed=options.seed, thorough=options.thorough)
     console.print(_table(check))

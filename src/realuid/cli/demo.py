@@ -23,6 +23,9 @@ RESTORATION = {
     "consistency": ("RMS to\ninput", "{:.3f}"),
     "accuracy": ("right\nclass", "{:.1%}"),
 }
+#: What a demo that goes on may do otherwise: how finished models are measured at the end, but not the features, in
+#: which quick FDs chose among models on the way.
+MEASURING = tuple(f"evaluate.{name}" for name in ("samples", "seeds", "steps", "sampler", "guidance"))
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,9 @@ def run(arguments: Sequence[str]) -> None:
     recipe = replace(recipe, data=options.data, evaluate=options.evaluate)
     if options.resume:
         recipe = recipe_of_run(options.out / "teacher")
-        refuse_changes(Options, "demo", rest, recipe, "data", "evaluate")
+        options = parse(Options, "demo", rest, Options(recipe.data, recipe.evaluate), "RECIPE")
+        refuse_changes(options, recipe, "data", "evaluate", free=MEASURING)
+        recipe = replace(recipe, evaluate=options.evaluate)
     if options.dry_run:
         console.print(describe_demo(recipe), highlight=False, markup=False)
         return

@@ -26,7 +26,7 @@ from realuid.teachers import load_teacher
 from realuid.teachers.check import require_sound
 from realuid.training import DistillConfig, fine_tuning, load_start
 from realuid.training.config import to_dict
-from realuid.training.distill import check_fits
+from realuid.training.distill import check_degradation, check_distillation, check_fits
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,20 @@ def run(arguments: Sequence[str]) -> None:
             name, place, key = teacher_of_run(options.out / stages[0] if stages else options.out)
         if not stages:
             asked = recipe_of_run(options.out)
-            refuse_changes(Options, "distill", rest, asked, "data", "distill")
+            again = parse(Options, "distill", rest, Options(asked.data, asked.distill))
+            refuse_changes(again, asked, "data", "distill")
     teacher = load_teacher(place, key=key)
+    for config in [*map(recipe.student, stages[:-1]), asked.distill]:
+        check_distillation(teacher, config)
     if options.dry_run:
         console.print(describe_student_run(asked, teacher), highlight=False, markup=False)
         return
     for folder in [options.out / stage for stage in stages] or [options.out]:
         refuse_existing(folder, options.resume)
     if not (options.trust_teacher or options.resume):
-        data = recipe_data(asked)
+        data = recipe_data(asked, teacher)
         check_fits(teacher, data)
+        check_degradation(teacher, data)
         require_sound(teacher, data)
     if stages:
         _run_chain(recipe, student, options, teacher, name, key)

@@ -11,13 +11,16 @@ from typing import Annotated
 import torch
 import tyro
 
-from realuid.cli.options import ModelOptions, console, parse, trained_on
+from realuid.cli.options import ModelOptions, asked_data, console, parse, refuse_pairs
 from realuid.devices import choose_device
 from realuid.files import to_json, write_json
+from realuid.models import MatchingModel
 from realuid.models.saving import read_config
 from realuid.processes import join
 from realuid.recipes import DataConfig, EvaluateConfig
 from realuid.recipes.measure import images_per_second, make_evaluator, measure
+from realuid.recipes.plan import check_sampling
+from realuid.sampling import check_use
 from realuid.teachers import load_model, local_path, model_folder, recognise
 from realuid.training.distill import check_fits
 
@@ -44,9 +47,13 @@ def run(arguments: Sequence[str]) -> None:
     device = choose_device(options.device)
     part = join(device)
     model = load_model(options.model, kind=options.loading.kind, key=options.loading.key).to(device)
-    chosen = options.data if options.data.source else trained_on(options.model)
+    chosen = asked_data(options.model, options.data)
+    refuse_pairs(model, options.data)
     data = chosen.load()
     check_fits(model, data)
+    check_use(model, options.evaluate.sampler, options.evaluate.guidance)
+    if isinstance(model, MatchingModel):
+        check_sampling(model, options.evaluate)
     evaluator = make_evaluator(data, options.evaluate, device)
     rate = images_per_second({"model": model}, data, options.evaluate)["model"]
     figures = {

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -135,20 +135,37 @@ def trained_on(model: str) -> DataConfig:
     raise ConfigError(f"'{model}' does not say what it was trained on: pass --data.source, the data to compare with.")
 
 
-def refuse_changes(options: type, command: str, words: Sequence[str], run: Recipe, *sections: str) -> None:
+def asked_data(model: str, asked: DataConfig) -> DataConfig:
+    """The data that options name; without a source it is what the model was trained on, as far as nothing else is said.
+
+    Raises:
+        ConfigError: where the model's files do not say what that was.
+    """
+    if asked.source:
+        return asked
+    said = {f.name: getattr(asked, f.name) for f in dataclasses.fields(asked) if getattr(asked, f.name) != f.default}
+    return dataclasses.replace(trained_on(model), **{k: v for k, v in said.items() if k != "source"})
+
+
+def refuse_pairs(model: MatchingModel | Generator, asked: DataConfig) -> None:
+    """Raise ConfigError where data is asked for in pairs, and the model has no use for them."""
+    if asked.pairs and not model.coupled:
+        raise ConfigError(f"data.pairs = {asked.pairs}: the model starts from noise, not from images. Leave it out.")
+
+
+def refuse_changes(asked: object, run: Recipe, *sections: str, free: Collection[str] = ()) -> None:
     """A resumed run goes on with the settings it was started with: others are an error instead of having no effect.
 
     Args:
-        options, command: as for `parse`.
-        words: of the command line.
+        asked: options of the command, with those of the run as defaults.
         run: the recipe the run was started with.
         sections: of a recipe that are options of the command.
+        free: settings that may change, as 'section.name'.
     """
-    asked = parse(options, command, words, options(**{name: getattr(run, name) for name in sections}))
     wanted, started = replace(run, **{name: getattr(asked, name) for name in sections}).anchored(), run.anchored()
     for name in sections:
         old, new = (dataclasses.asdict(getattr(recipe, name)) for recipe in (started, wanted))
-        for key in (key for key in old if old[key] != new[key]):
+        for key in (key for key in old if old[key] != new[key] and f"{name}.{key}" not in free):
             raise ConfigError(
                 f"{name}.{key} = {new[key]} with --resume: the run was started with {old[key]}. Leave it out, or start "
                 "another run in another --out."

@@ -15,7 +15,7 @@ from realuid.data import to_float
 from realuid.data.pairs import read_inputs
 from realuid.data.writers import write_named
 from realuid.errors import ConfigError
-from realuid.sampling import generate
+from realuid.sampling import check_use, generate
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Options:
     label: int | None = None
     #: Steps of a teacher.
     steps: int = 50
-    #: How a teacher is sampled. None: its own way.
+    #: How a teacher is sampled: ddim, euler, heun, ancestral, dpm_solver, sde, or sde:0.5 (with half of its diffusion).
+    #: None: its own way.
     sampler: str | None = None
     #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1 is none.
     guidance: float = 1.0
@@ -53,6 +54,7 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError(
             f"'{options.model}' starts from noise, not from images. Use `realuid sample`, or a model of a coupled path."
         )
+    check_use(model, options.sampler, options.guidance)
     names, sources = read_inputs(options.images, model.shape)
     batches = generate(
         model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Annotated
 import torch
 import tyro
 
-from realuid.cli.options import ModelOptions, console, load_sampled, parse, trained_on
+from realuid.cli.options import ModelOptions, asked_data, console, load_sampled, parse
 from realuid.data import Dataset, conditions, sample_image, save_image
 from realuid.data.writers import write_samples
 from realuid.devices import choose_device
@@ -19,7 +20,11 @@ from realuid.errors import ConfigError
 from realuid.models import Condition
 from realuid.processes import join
 from realuid.recipes import DataConfig
-from realuid.sampling import balanced_labels, generate
+from realuid.sampling import balanced_labels, check_use, generate
+from realuid.training.distill import check_fits
+
+#: Where nothing is said about data.
+NO_DATA = DataConfig(source="")
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,11 @@ class Options:
     #: Classes to draw, in turn; by default all of them (conditional models).
     classes: tuple[int, ...] = ()
     #: Where source images come from, for coupled paths; by default the data the model was trained on.
-    data: DataConfig = field(default_factory=lambda: DataConfig(source=""))
+    data: DataConfig = field(default_factory=lambda: NO_DATA)
     #: Steps of a teacher.
     steps: int = 50
-    #: How a teacher is sampled. None: its own way.
+    #: How a teacher is sampled: ddim, euler, heun, ancestral, dpm_solver, sde, or sde:0.5 (with half of its diffusion).
+    #: None: its own way.
     sampler: str | None = None
     #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1 is none.
     guidance: float = 1.0
@@ -57,10 +63,17 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError(f"count = {options.count}, batch = {options.batch}: both must be at least 1.")
     part = join(choose_device(options.device))
     model = load_sampled(options.model, options.loading, options.device)
+    check_use(model, options.sampler, options.guidance)
     classes = class_labels(options, model.num_classes)
     if model.coupled:
-        data = pairs_of_classes((options.data if options.data.source else trained_on(options.model)).load(), options)
+        whole = asked_data(options.model, options.data).load()
+        check_fits(model, whole)
+        data = pairs_of_classes(whole, options)
         given = conditions(model, data, options.count)
+    elif options.data != NO_DATA:
+        said = {f.name: getattr(options.data, f.name) for f in dataclasses.fields(DataConfig)}
+        name, value = next((k, v) for k, v in said.items() if v != getattr(NO_DATA, k))
+        raise ConfigError(f"data.{name} = {value}: the model starts from noise and reads no data. Leave it out.")
     else:
         given = Condition(classes)
     batches = generate(

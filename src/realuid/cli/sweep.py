@@ -17,7 +17,7 @@ from realuid.recipes.sweep import SWEEP, make_trials, run_sweep
 from realuid.teachers import load_teacher
 from realuid.teachers.check import require_sound
 from realuid.training import DistillConfig
-from realuid.training.distill import check_fits
+from realuid.training.distill import check_degradation, check_distillation, check_fits
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,11 @@ def run(arguments: Sequence[str]) -> None:
     if not options.resume and (options.out / SWEEP).exists():
         raise ConfigError(f"'{options.out}' already holds a sweep. Pass --resume to continue it, or another --out.")
     if not (options.trust_teacher or options.resume):
-        model, data = load_teacher(teacher), recipe_data(recipe)
+        model = load_teacher(teacher)
+        data = recipe_data(recipe, model)
         check_fits(model, data)
+        check_degradation(model, data)
+        check_distillation(model, recipe.distill)
         require_sound(model, data)
     results = run_sweep(recipe, teacher, options.out, options.processes, console.print)
     for row in results["settings"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +12,9 @@ from typing import Annotated
 import tyro
 
 from realuid.cli.options import console, parse, refuse_changes, replace, say_result, split_recipe
+from realuid.errors import ConfigError
 from realuid.models import NetworkConfig
-from realuid.recipes import DataConfig, PathConfig
+from realuid.recipes import DataConfig, PathConfig, Recipe
 from realuid.recipes.estimate import describe_teacher_run
 from realuid.recipes.run import recipe_of_run, refuse_existing, run_teacher
 from realuid.training import TeacherConfig
@@ -36,11 +39,10 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     recipe, rest = split_recipe(arguments, "demo")
-    default = Options(recipe.data, recipe.network, recipe.path, recipe.teacher)
-    options = parse(Options, "train", rest, default, "RECIPE")
+    options = _options(recipe, rest)
     if options.resume:
         recipe = recipe_of_run(options.out)
-        refuse_changes(Options, "train", rest, recipe, "data", "network", "path", "teacher")
+        refuse_changes(_options(recipe, rest), recipe, "data", "network", "path", "teacher")
     else:
         recipe = replace(recipe, data=options.data, network=options.network, path=options.path, teacher=options.teacher)
     if options.dry_run:
@@ -49,3 +51,32 @@ def run(arguments: Sequence[str]) -> None:
     refuse_existing(options.out, options.resume)
     run_teacher(recipe, options.out, resume=options.resume)
     say_result("teacher", options.out)
+
+
+def _options(recipe: Recipe, words: Sequence[str]) -> Options:
+    """The recipe changed by the command line, on which all settings of the chosen path are options."""
+    known = _chosen_path(recipe.path, words)
+    default = Options(recipe.data, recipe.network, known.in_full(), recipe.teacher)
+    options = parse(Options, "train", words, default, "RECIPE")
+    usual = PathConfig(known.name).in_full().settings
+    said = {k: v for k, v in options.path.settings.items() if k in known.settings or v != usual.get(k)}
+    return dataclasses.replace(options, path=dataclasses.replace(options.path, settings=said))
+
+
+def _chosen_path(path: PathConfig, words: Sequence[str]) -> PathConfig:
+    """The recipe's path, or another one that `--path.name` asks for: as it is by itself, without what was said of the
+    recipe's.
+
+    Raises:
+        ConfigError: where `--path.settings.NAME` is no setting of it, or has no name.
+    """
+    parts = [part for word in words for part in (word.split("=", 1) if word.startswith("--path.") else [word])]
+    names = [name for option, name in itertools.pairwise(parts) if option == "--path.name"]
+    chosen = PathConfig(names[-1]) if names and names[-1] != path.name else path
+    for part in parts:
+        if part.startswith("--path.settings"):
+            setting = part.removeprefix("--path.settings").removeprefix(".").replace("-", "_")
+            if setting not in (allowed := chosen.in_full().settings):
+                options = ", ".join(f"--path.settings.{name}" for name in allowed)
+                raise ConfigError(f"{part}: path '{chosen.name}' has no such setting. Allowed: {options or 'none'}.")
+    return chosen

@@ -119,6 +119,8 @@ def open_files(path: str | Path) -> Files:
     path = Path(path)
     if path.is_dir():
         return open_folder(path)
+    if path.is_file() and Image.registered_extensions().get(path.suffix.lower()):
+        raise DataError(f"'{path}' is a single image. Put images into a folder or a zip, and pass that.")
     if path.is_file():
         return open_zip(path)
     raise DataError(f"there is no folder or zip at '{path}'.")

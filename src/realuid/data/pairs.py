@@ -26,7 +26,12 @@ def with_degradation(data: Dataset, name: str, seed: int = 0) -> Dataset:
         seed: of degradations that draw at random.
     """
     if name not in DEGRADATIONS:
-        raise DataError(unknown_name("kind of pairs", name, DEGRADATIONS) + " Or pass a folder or zip of images.")
+        if Path(name).exists():
+            raise DataError(
+                f"pairs = '{name}': source images in files belong to data in files of the same names, and "
+                f"'{data.name}' is no folder or zip. Pass one as the data's source, too, or a degradation."
+            )
+        raise DataError(f"{unknown_name('kind of pairs', name, DEGRADATIONS)} And no folder or zip is at '{name}'.")
     if not data.is_image:
         raise DataError(f"pairs '{name}' are made from images, but '{data.name}' holds points.")
     return dataclasses.replace(data, sources=degrade(data.values, name, seed), degradation=name)

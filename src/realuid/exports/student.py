@@ -32,6 +32,11 @@ class Student(ABC):
         return self.contract.shape
 
     @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of one sample as people see it."""
+        return self.contract.image_shape
+
+    @property
     def coupled(self) -> bool:
         """Whether it starts from source images x_T."""
         return self.contract.coupled

@@ -24,7 +24,9 @@ from realuid.models.preconditioning import (
     Preconditioning,
     Reversed,
     Steps,
+    check_preconditioning,
     make_preconditioning,
+    preconditioning_on,
 )
 from realuid.models.saving import from_pretrained, load_single_file, save_pretrained, save_single_file
 from realuid.models.song_unet import SongUNet
@@ -59,6 +61,7 @@ __all__ = [
     "Teacher",
     "UNet",
     "build_network",
+    "check_preconditioning",
     "check_weights",
     "count_parameters",
     "fingerprint",
@@ -69,6 +72,7 @@ __all__ = [
     "load_strictly",
     "make_preconditioning",
     "model_device",
+    "preconditioning_on",
     "save_pretrained",
     "save_single_file",
 ]

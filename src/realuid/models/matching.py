@@ -11,7 +11,7 @@ from realuid.errors import ConfigError
 from realuid.models.codec import Codec
 from realuid.models.condition import Condition
 from realuid.models.networks import Network
-from realuid.models.preconditioning import Preconditioning, own_preconditioning
+from realuid.models.preconditioning import Preconditioning, check_preconditioning, own_preconditioning
 from realuid.paths import Estimate, Path, check_prediction, heads
 
 
@@ -28,6 +28,7 @@ class MatchingModel(nn.Module):
 
     Attributes:
         origin: where it was loaded from, in the user's words; empty where it was made here.
+        degradation: what made its source images of the data, a name in `realuid.data.DEGRADATIONS`; '' if unknown.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class MatchingModel(nn.Module):
         self.path, self.null_class = path, null_class
         self.prediction = check_prediction(prediction or path.default_prediction, path)
         self.preconditioning = preconditioning or own_preconditioning(path, self.prediction)
+        check_preconditioning(self.preconditioning, self.prediction, path)
         self.codec = codec
         self.origin = ""
+        self.degradation = ""
         self.heads = heads(self.prediction)
         if network.heads != self.heads:
             raise ConfigError(

@@ -39,6 +39,13 @@ class Preconditioning(ABC):
 
     #: Name in `PRECONDITIONINGS` and in saved configurations.
     name: ClassVar[str]
+    #: Whether it makes a data prediction of what a network says about data and one Gaussian.
+    denoises: ClassVar[bool] = True
+
+    @classmethod
+    def on(cls, path: Path) -> Preconditioning:
+        """With those of its settings that the path has, too: EDM's sigma_data, the betas of VP."""
+        return cls(**{f.name: getattr(path, f.name) for f in dataclasses.fields(cls) if hasattr(path, f.name)})
 
     @abstractmethod
     def scales(self, k: Coefficients) -> Scales:
@@ -55,6 +62,7 @@ class Plain(Preconditioning):
     """
 
     name: ClassVar[str] = "plain"
+    denoises: ClassVar[bool] = False
     time_scale: float = 1000.0
     sign: float = 1.0
 
@@ -97,6 +105,16 @@ class Steps(Plain):
     """
 
     name: ClassVar[str] = "steps"
+
+    @classmethod
+    def on(cls, path: Path) -> Preconditioning:
+        """With the number of steps of the path's grid."""
+        if (steps := getattr(path, "num_train_timesteps", None)) is None:
+            raise ConfigError(
+                f"preconditioning 'steps' counts the steps of a discrete grid, and path '{path.name}' has none. Use "
+                "path 'ddpm', or preconditioning 'plain'."
+            )
+        return cls(time_scale=float(steps))
 
     def network_time(self, t: Tensor) -> Tensor:
         return self.time_scale * t - 1
@@ -229,11 +247,37 @@ class VE(Preconditioning):
 PRECONDITIONINGS: dict[str, type[Preconditioning]] = {p.name: p for p in (Plain, Reversed, Steps, EDM, VP, VE, IDDPM)}
 
 
-def make_preconditioning(name: str, **settings: float) -> Preconditioning:
-    """The preconditioning called `name`, with its own settings."""
+def _preconditioning_class(name: str) -> type[Preconditioning]:
     if name not in PRECONDITIONINGS:
         raise ConfigError(unknown_name("preconditioning", name, PRECONDITIONINGS))
-    return PRECONDITIONINGS[name](**settings)
+    return PRECONDITIONINGS[name]
+
+
+def make_preconditioning(name: str, **settings: float) -> Preconditioning:
+    """The preconditioning called `name`, with its own settings."""
+    return _preconditioning_class(name)(**settings)
+
+
+def preconditioning_on(path: Path, name: str) -> Preconditioning:
+    """The preconditioning called `name` for networks that are trained on a path, with the path's settings."""
+    return _preconditioning_class(name).on(path)
+
+
+def check_preconditioning(preconditioning: Preconditioning, prediction: str, path: Path) -> None:
+    """Raise ConfigError where a preconditioning would make something else than the prediction asked for."""
+    if not preconditioning.denoises:
+        return
+    name = preconditioning.name
+    if path.has_eps or path.coupled:
+        raise ConfigError(
+            f"preconditioning '{name}' is made for data and one Gaussian, and x_t on path '{path.name}' is more than "
+            "that. Use preconditioning 'plain'."
+        )
+    if prediction != "data_prediction":
+        raise ConfigError(
+            f"preconditioning '{name}' turns what a network says into a data prediction, but the prediction is "
+            f"{prediction}. Use prediction 'data_prediction', or preconditioning 'plain'."
+        )
 
 
 def own_preconditioning(path: Path, prediction: str) -> Preconditioning:

@@ -51,6 +51,8 @@ def describe(model: MatchingModel | Generator) -> dict[str, Any]:
         "network": network_config(matching.network),
         "null_class": matching.null_class,
     }
+    if matching.degradation:
+        description["degradation"] = matching.degradation
     if isinstance(model, Generator):
         description |= {"t_init": model.t_init, "noise": model.noise}
     return description
@@ -67,6 +69,7 @@ def build(description: dict[str, Any], function: Function | None = None) -> Matc
         preconditioning=make_preconditioning(**description["preconditioning"]),
         null_class=description.get("null_class", False),
     )
+    matching.degradation = str(description.get("degradation", ""))
     if description["kind"] == "generator":
         return Generator(matching, description["t_init"], description.get("noise", True))
     return matching

@@ -1,6 +1,6 @@
 """The mathematics of x_t: coefficients, targets and prediction conversions. Pure, no I/O.
 
-A new matching model is one file here and one line in `PATHS`.
+A new matching model is one file here and one line in `PATHS`; or, in a package of its own, one entry point.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from realuid.paths.base import Coefficients, Path, PinnedPath, broadcast
 from realuid.paths.bridge import BrownianBridge, I2SBBridge, VEBridge, VPBridge
 from realuid.paths.conversions import Estimate, convert, error_ratio
 from realuid.paths.flow import LinearPath, TrigonometricPath
+from realuid.paths.installed import GROUP, installed_path
 from realuid.paths.interpolant import InterpolantPath
 from realuid.paths.predictions import PREDICTIONS, STACKED, check_prediction, heads, target
 from realuid.paths.times import TIMES, check_times, sample_times, stratified
@@ -28,16 +29,25 @@ _BRIDGES = (BrownianBridge, I2SBBridge, VPBridge, VEBridge)
 PATHS: dict[str, type[Path]] = {path.name: path for path in (*_FLOWS, *_DIFFUSIONS, *_BRIDGES, InterpolantPath)}
 
 
+def path_class(name: str) -> type[Path]:
+    """The class of the path called `name`: one of `PATHS`, or of an installed package that declares it."""
+    if name not in PATHS:
+        if (found := installed_path(name)) is None:
+            one_of_yours = f" A path of your own is found by its entry point '{GROUP}' (docs/guides/new-path.md)."
+            raise ConfigError(unknown_name("path", name, PATHS) + one_of_yours)
+        PATHS[name] = found
+    return PATHS[name]
+
+
 def make_path(name: str, **settings: Any) -> Path:
     """The path called `name`, with its own settings (for instance a bridge's noise level)."""
-    if name not in PATHS:
-        raise ConfigError(unknown_name("path", name, PATHS))
-    allowed = [field.name for field in dataclasses.fields(PATHS[name])]
+    kind = path_class(name)
+    allowed = [field.name for field in dataclasses.fields(kind)]
     for key in settings:
         if key not in allowed:
             raise ConfigError(f"path '{name}' has no setting '{key}'. Allowed: {', '.join(allowed) or 'none'}.")
     try:
-        hints = get_type_hints(PATHS[name])
+        hints = get_type_hints(kind)
     except NameError:  # of a path of the user's own, defined where its annotations mean nothing to others
         hints = dict.fromkeys(allowed, Any)
     settings = {key: as_number(value, hints[key]) for key, value in settings.items()}
@@ -45,7 +55,7 @@ def make_path(name: str, **settings: Any) -> Path:
         check_type(key, value, hints[key])
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{key} = {value} is no finite number.")
-    return PATHS[name](**settings)
+    return kind(**settings)
 
 
 def path_from_config(config: dict) -> Path:
@@ -80,6 +90,7 @@ __all__ = [
     "error_ratio",
     "heads",
     "make_path",
+    "path_class",
     "path_from_config",
     "sample_times",
     "stratified",

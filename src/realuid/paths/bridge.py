@@ -129,7 +129,8 @@ class VEBridge(_Bridge):
     """DDBM's variance-exploding bridge, sigma_t = sigma_max t (Zhou et al. 2023, Table 1).
 
     Args:
-        sigma_max: noise of the process at t = 1. DDBM's 80 makes inputs of up to 40: scale them before the network.
+        sigma_max: noise of the process at t = 1. Networks are given x_t as it is: DDBM's 80, which is meant for scaled
+            inputs, would show them values of up to 40.
     """
 
     name: ClassVar[str] = "ve_bridge"

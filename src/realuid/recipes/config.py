@@ -7,17 +7,18 @@ import re
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import dacite
+import tyro
 import yaml
 
 from realuid.data import DEGRADATIONS, Dataset, absolute_source, load_dataset
 from realuid.errors import ConfigError, unknown_name
-from realuid.models import NetworkConfig, make_preconditioning
+from realuid.models import NetworkConfig, Preconditioning, check_preconditioning, preconditioning_on
 from realuid.paths import Path as MatchingPath
-from realuid.paths import make_path
-from realuid.sampling import SAMPLERS
+from realuid.paths import check_prediction, make_path, path_class
+from realuid.sampling import find_sampler
 from realuid.settings import as_number, check_range, check_types
 from realuid.training import DistillConfig, TeacherConfig
 from realuid.training.config import fine_tuning, to_dict
@@ -54,22 +55,38 @@ class PathConfig:
     name: str = "linear"
     #: What the network predicts. None: the path's own choice.
     prediction: str | None = None
-    #: The path's own settings, for instance a noise level.
-    settings: dict[str, bool | float | str] = field(default_factory=dict)
-    #: Scales around the network: plain (none), edm, vp or ve. None: the path's own (edm on path ve, plain elsewhere).
+    #: The path's own settings, for instance a noise level; another path brings its own.
+    settings: Annotated[dict[str, bool | float | str], tyro.conf.FlagConversionOff] = field(default_factory=dict)
+    #: Scales around the network: plain (none), edm, vp, ve, ... None: the path's own (edm on path ve, plain elsewhere).
     preconditioning: str | None = None
     #: Whether networks are given x_T where the path is coupled, so that they keep pairs together.
     sees_source: bool = True
 
     def __post_init__(self) -> None:
         check_types(self)
-        self.build()
-        if self.preconditioning is not None:
-            make_preconditioning(self.preconditioning)
+        path = self.build()
+        prediction = check_prediction(self.prediction or path.default_prediction, path)
+        if (preconditioning := self.make_preconditioning()) is not None:
+            check_preconditioning(preconditioning, prediction, path)
+        if not self.sees_source and not path.coupled:
+            raise ConfigError(
+                f"path.sees_source = False: path '{self.name}' starts from noise, so there is no source to see. Leave "
+                "it out, or choose a coupled path."
+            )
 
     def build(self) -> MatchingPath:
         """The path itself."""
         return make_path(self.name, **self.settings)
+
+    def make_preconditioning(self) -> Preconditioning | None:
+        """The preconditioning that was asked for, with the path's settings; None: the path's own."""
+        return None if self.preconditioning is None else preconditioning_on(self.build(), self.preconditioning)
+
+    def in_full(self) -> PathConfig:
+        """The same with all settings that the path has."""
+        fields = dataclasses.fields(path_class(self.name))
+        defaults = {f.name: f.default for f in fields if isinstance(f.default, bool | int | float | str)}
+        return dataclasses.replace(self, settings={**defaults, **self.settings})
 
 
 @dataclass(frozen=True)
@@ -86,15 +103,16 @@ class EvaluateConfig:
     seeds: int = 3
     #: Steps of the teacher's sampler.
     steps: int = 50
-    #: How a teacher is sampled. None: its own way.
+    #: How a teacher is sampled: ddim, euler, heun, ancestral, dpm_solver, sde, or sde:0.5 (with half of its diffusion).
+    #: None: its own way.
     sampler: str | None = None
     #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1 is none.
     guidance: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.sampler is not None and self.sampler not in SAMPLERS:
-            raise ConfigError(unknown_name("sampler", self.sampler, SAMPLERS))
         check_types(self)
+        if self.sampler is not None:
+            find_sampler(self.sampler)
         check_range(self, "[5, inf)", "samples")
         check_range(self, "[1, inf)", "seeds", "steps")
 

@@ -20,7 +20,16 @@ from realuid.files import write_json
 from realuid.models import Generator, MatchingModel, model_device
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.measure import fd_between_halves, images_per_second, make_evaluator, measure
-from realuid.recipes.run import has_checkpoint, is_finished, recipe_data, refuse_file, run_named_student, run_teacher
+from realuid.recipes.plan import check_demo
+from realuid.recipes.run import (
+    has_checkpoint,
+    is_finished,
+    new_teacher,
+    recipe_data,
+    refuse_file,
+    run_named_student,
+    run_teacher,
+)
 from realuid.reports import write_report
 from realuid.teachers import load_teacher
 
@@ -46,6 +55,7 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print, r
         )
     refuse_file(folder)
     data = recipe_data(recipe)
+    check_demo(recipe, new_teacher(recipe, data), data)
     say(f"data: {data.name}, {len(data)} images of shape {data.shape}")
     start = time.perf_counter()
     models: dict[str, MatchingModel | Generator] = {}

@@ -13,9 +13,11 @@ from realuid.devices import choose_device
 from realuid.models import Condition, MatchingModel, count_parameters
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.measure import calls_of
+from realuid.recipes.plan import check_demo, check_teacher_run
 from realuid.recipes.run import new_teacher, recipe_data
 from realuid.training import DistillConfig
 from realuid.training.config import LoopConfig
+from realuid.training.distill import check_distillation
 
 #: Images of a first measurement, and seconds below which more of them are measured.
 _FEW, _QUICK = 16, 0.2
@@ -120,17 +122,22 @@ def _teacher(recipe: Recipe) -> _Stage:
 
 def describe_teacher_run(recipe: Recipe) -> str:
     """The resolved recipe, parameter count and estimates for training its teacher."""
-    return _describe(recipe, new_teacher(recipe, recipe_data(recipe)), [_teacher(recipe)])
+    model = new_teacher(recipe, recipe_data(recipe))
+    check_teacher_run(model, recipe.teacher.steps)
+    return _describe(recipe, model, [_teacher(recipe)])
 
 
 def describe_student_run(recipe: Recipe, teacher: MatchingModel) -> str:
     """The resolved recipe, parameter count and estimates for a distillation."""
+    check_distillation(teacher, recipe.distill)
     return _describe(recipe, teacher, [_student("student", recipe.distill)])
 
 
 def describe_demo(recipe: Recipe) -> str:
     """The resolved recipe, parameter count and estimates for its teacher, every student and their measurement."""
-    model = new_teacher(recipe, recipe_data(recipe))
+    data = recipe_data(recipe)
+    model = new_teacher(recipe, data)
+    check_demo(recipe, model, data)
     stages = [_teacher(recipe), *(_student(name, recipe.student(name)) for name in recipe.students)]
     calls = calls_of(model, recipe.evaluate) + len(recipe.students)
     return _describe(recipe, model, stages, recipe.evaluate.samples * recipe.evaluate.seeds * calls)

@@ -25,7 +25,7 @@ from realuid.metrics import (
 from realuid.models import Generator, MatchingModel, model_device
 from realuid.processes import WHOLE, Part
 from realuid.recipes.config import EvaluateConfig
-from realuid.sampling import SAMPLERS, OneStep
+from realuid.sampling import OneStep, find_sampler
 from realuid.seeds import mix
 
 
@@ -70,7 +70,7 @@ def calls_of(model: MatchingModel | OneStep, config: EvaluateConfig) -> int:
     """Network calls a sample."""
     if not isinstance(model, MatchingModel):
         return 1
-    calls = SAMPLERS[config.sampler or model.default_sampler].calls(config.steps)
+    calls = find_sampler(config.sampler or model.default_sampler).calls(config.steps)
     return calls if config.guidance == 1 else 2 * calls
 
 

@@ -9,11 +9,12 @@ from typing import Any
 from realuid.data import Dataset, check_pairs
 from realuid.errors import CheckpointError, ConfigError
 from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel, build_network, make_preconditioning
+from realuid.models import Generator, MatchingModel, build_network
 from realuid.models.saving import CONFIG
 from realuid.paths import heads
 from realuid.recipes.config import Recipe, dump_recipe, load_recipe
 from realuid.recipes.measure import make_evaluator
+from realuid.recipes.plan import check_teacher_run
 from realuid.seeds import mix, seeded
 from realuid.teachers import load_generator
 from realuid.training import DistillConfig, distill_teacher, load_start, train_teacher
@@ -30,10 +31,26 @@ RECIPE = "recipe.yaml"
 TEACHER = "teacher.txt"
 
 
-def recipe_data(recipe: Recipe) -> Dataset:
-    """The recipe's data; labels stay, since measuring uses them even where training does not."""
+def recipe_data(recipe: Recipe, teacher: MatchingModel | None = None) -> Dataset:
+    """The recipe's data; labels stay, since measuring uses them even where training does not.
+
+    Args:
+        recipe: whose data.
+        teacher: what is distilled on it, which may be on another path than the recipe's.
+
+    Raises:
+        ConfigError: for pairs where they have no use.
+        DataError: where they are missing.
+    """
+    path = recipe.path.build() if teacher is None else teacher.path
+    if recipe.data.pairs and not path.coupled:
+        whose = "path" if teacher is None else "the teacher's path"
+        raise ConfigError(
+            f"data.pairs = {recipe.data.pairs}: {whose} '{path.name}' starts from noise and has no use for pairs. Set "
+            f"data.pairs = None, or take {'a coupled path' if teacher is None else 'a teacher on a coupled path'}."
+        )
     data = recipe.data.load()
-    check_pairs(recipe.path.build(), data)
+    check_pairs(path, data)
     return data
 
 
@@ -56,9 +73,10 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
             sees_source=path.coupled and recipe.path.sees_source,
             heads=heads(recipe.path.prediction or path.default_prediction),
         )
-    chosen = recipe.path.preconditioning
-    preconditioning = None if chosen is None else make_preconditioning(chosen)
-    return MatchingModel(network, path, recipe.path.prediction, preconditioning, null_class=null_class)
+    preconditioning = recipe.path.make_preconditioning()
+    model = MatchingModel(network, path, recipe.path.prediction, preconditioning, null_class=null_class)
+    model.degradation = data.degradation if path.coupled else ""
+    return model
 
 
 def _evaluator_if_due(data: Dataset, recipe: Recipe, config: LoopConfig) -> Evaluator | None:
@@ -72,6 +90,7 @@ def run_teacher(recipe: Recipe, folder: Path, resume: bool = False, data: Datase
     data = data or recipe_data(recipe)
     check_batch(recipe.teacher.batch, data)
     model = new_teacher(recipe, data)
+    check_teacher_run(model, recipe.teacher.steps)
     evaluator = _evaluator_if_due(data, recipe, recipe.teacher)
     return train_teacher(
         model,
@@ -121,7 +140,7 @@ def run_student(
         data, evaluator: where they are at hand; otherwise they are read and made.
         hopeless: see `Run`.
     """
-    data = data or recipe_data(recipe)
+    data = data or recipe_data(recipe, teacher)
     config = config or recipe.distill
     if isinstance(start, Generator):  # so that the saved settings are enough to resume
         config = config.of_generator(start.t_init, start.noise)

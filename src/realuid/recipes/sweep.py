@@ -187,7 +187,8 @@ def _helper(recipe: Recipe, teacher: str | Path, folder: Path, parent: int, thre
 
 def _load(recipe: Recipe, teacher: str | Path) -> tuple[Dataset, MatchingModel]:
     """Data and teacher, which fit each other."""
-    data, model = recipe_data(recipe), load_teacher(teacher)
+    model = load_teacher(teacher)
+    data = recipe_data(recipe, model)
     check_fits(model, data)
     return data, model
 

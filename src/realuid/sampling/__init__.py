@@ -6,8 +6,16 @@ from realuid.sampling.base import Sampler, as_batch
 from realuid.sampling.dpm_solver import dpm_solver
 from realuid.sampling.ode import euler, heun
 from realuid.sampling.posterior import ancestral, ddim
-from realuid.sampling.sample import SAMPLERS, OneStep, balanced_labels, generate, sample_teacher
-from realuid.sampling.sde import noise_diffusion, reverse_diffusion, sde
+from realuid.sampling.sample import (
+    SAMPLERS,
+    OneStep,
+    balanced_labels,
+    check_use,
+    find_sampler,
+    generate,
+    sample_teacher,
+)
+from realuid.sampling.sde import noise_diffusion, reverse_diffusion, scaled_sde, sde
 
 __all__ = [
     "SAMPLERS",
@@ -16,13 +24,16 @@ __all__ = [
     "ancestral",
     "as_batch",
     "balanced_labels",
+    "check_use",
     "ddim",
     "dpm_solver",
     "euler",
+    "find_sampler",
     "generate",
     "heun",
     "noise_diffusion",
     "reverse_diffusion",
     "sample_teacher",
+    "scaled_sde",
     "sde",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Iterator
 from typing import Protocol, cast
@@ -17,7 +18,7 @@ from realuid.sampling.base import Noise, Sampler, as_batch
 from realuid.sampling.dpm_solver import dpm_solver
 from realuid.sampling.ode import euler, heun
 from realuid.sampling.posterior import ancestral, ddim
-from realuid.sampling.sde import sde
+from realuid.sampling.sde import scaled_sde, sde
 from realuid.seeds import stream
 
 #: Samples for which noise is drawn at once.
@@ -27,6 +28,28 @@ SAMPLERS = cast(
     dict[str, Sampler],
     {"euler": euler, "heun": heun, "ddim": ddim, "ancestral": ancestral, "sde": sde, "dpm_solver": dpm_solver},
 )
+
+
+def find_sampler(name: str) -> Sampler:
+    """The sampler that a name stands for: one of `SAMPLERS`, or 'sde:0.5', the SDE with half of its usual diffusion.
+
+    Raises:
+        ConfigError: for an unknown one, or a diffusion that is no number from 0 on.
+    """
+    kind, colon, factor = name.partition(":")
+    if kind not in SAMPLERS:
+        raise ConfigError(unknown_name("sampler", kind, SAMPLERS))
+    if not colon:
+        return SAMPLERS[kind]
+    if SAMPLERS[kind] is not sde:
+        raise ConfigError(f"sampler '{name}': only 'sde' takes a number, the multiple of its diffusion. Use '{kind}'.")
+    try:
+        multiple = float(factor)
+    except ValueError:
+        multiple = math.nan
+    if not 0 <= multiple < math.inf:
+        raise ConfigError(f"sampler '{name}': the multiple of the diffusion must be a number from 0 on, as in sde:0.5.")
+    return scaled_sde(multiple)
 
 
 @torch.no_grad()
@@ -45,7 +68,7 @@ def sample_teacher(
         x_T: standard normal noise (or the corrupted images of a bridge), shape (b, *shape).
         steps: number of steps, at least 1.
         condition: labels, where the teacher reads them.
-        sampler: a name in `SAMPLERS`, or a function like them; by default the model's own.
+        sampler: a name for `find_sampler`, or a function like them; by default the model's own.
         noise: where fresh standard normal numbers come from, for samplers of SDEs and paths that start from images.
 
     Returns:
@@ -58,9 +81,7 @@ def sample_teacher(
     """
     path, sampler = model.path, sampler or model.default_sampler
     if isinstance(sampler, str):
-        if sampler not in SAMPLERS:
-            raise ConfigError(unknown_name("sampler", sampler, SAMPLERS))
-        sampler = SAMPLERS[sampler]
+        sampler = find_sampler(sampler)
     if steps < 1:
         raise ConfigError(f"steps = {steps}: at least one step is needed.")
     condition = condition or Condition()
@@ -91,6 +112,9 @@ class OneStep(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def image_shape(self) -> tuple[int, ...]: ...
 
     @property
     def num_classes(self) -> int: ...
@@ -158,6 +182,15 @@ def generate(
         else:
             x = model(z, Condition(label, x_T))
         yield model.codec.decode(x) if model.codec else x
+
+
+def check_use(model: MatchingModel | OneStep, sampler: str | None, guidance: float) -> None:
+    """Raise ConfigError where a generator is asked for what only a teacher does on its way."""
+    if isinstance(model, MatchingModel):
+        return
+    for name, value, usual in (("sampler", sampler, None), ("guidance", guidance, 1.0)):
+        if value != usual:
+            raise ConfigError(f"{name} = {value}: the model is a generator and takes one step. Leave {name} out.")
 
 
 def _normals(shape: tuple[int, ...], seed: int) -> Iterator[Tensor]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import cast
 
 from torch import Tensor
 
 from realuid.paths import Coefficients, Path
-from realuid.sampling.base import Field, Noise, coefficients_at, declares, stride
+from realuid.sampling.base import Field, Noise, Sampler, coefficients_at, declares, stride
 
 #: diffusion(path, k) -> e at the times of k, in the shape of its coefficients.
 Diffusion = Callable[[Path, Coefficients], Tensor]
@@ -49,3 +50,13 @@ def sde(field: Field, x: Tensor, times: Tensor, noise: Noise, diffusion: Diffusi
         variance = 2 * (t - t_next).to(x.dtype) * diffusion(here.path, coefficients_at(t_next, here))
         x = x + stride(here.path, t, t_next, x) * drift + variance.sqrt() * noise(x)
     return x
+
+
+def scaled_sde(factor: float) -> Sampler:
+    """`sde` with e = factor n: 1 is the usual one, 0 the probability-flow ODE by Euler's method."""
+
+    @declares(order=1)
+    def sampler(field: Field, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
+        return sde(field, x, times, noise, lambda path, k: factor * noise_diffusion(path, k))
+
+    return cast(Sampler, sampler)

@@ -6,7 +6,9 @@ with a trivial one, that of the best linear denoiser that treats all pixels alik
 
     D(x_t) = m + g (x_t - a m),    g = a v / (a^2 v + n^2),        m the mean image, v the variance around it,
 
-which is never worse than the best constant (g = 0). The right reading is the one with the least error.
+which is never worse than the best constant (g = 0). A network that sees the source x_T of a pair is compared with a
+denoiser that does, too: m + s (x_T - m_T) in place of m, s the slope of data over source, v what is left of the
+variance, and x_t - b x_T in place of x_t. The right reading is the one with the least error.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from realuid.data import Dataset, encode_dataset, to_float
-from realuid.errors import CheckpointError, ConfigError, PredictionError
+from realuid.data import Dataset, check_pairs, encode_dataset, to_float
+from realuid.errors import CheckpointError, PredictionError
 from realuid.models import EDM, Condition, MatchingModel, Plain, Preconditioning, Reversed, Steps, model_device
 from realuid.paths import PREDICTIONS, STACKED, Coefficients, Estimate, check_prediction
 from realuid.seeds import stream
 
-#: Noise-to-signal ratios, in standard deviations of the data: where a trivial denoiser has most left to improve. Nearer
+#: Noise-to-signal ratios, in standard deviations of the data (of pairs, whose source is of the data's size, ratios of
+#: all that is not data): where a trivial denoiser has most left to improve. Nearer
 #: to data a network that predicts data is at its worst, nearer to noise one that predicts noise, however well trained.
 LEVELS = (0.3, 0.55, 1.0, 1.8, 3.0)
 #: Another reading is believed where its error is below this share of the declared one's.
@@ -151,16 +154,17 @@ def check_teacher(
 
     Args:
         model: the teacher; on its device.
-        data: real data, of the images the teacher makes.
+        data: real data, of the images the teacher makes; in pairs, where it starts from images.
         images: how many are denoised, at each of the `LEVELS`.
         seed: of the images and the noise.
         thorough: try other ranges of values in any case.
 
     Raises:
-        ConfigError: for paths between pairs of images, whose noise is not all there is to x_T.
+        DataError: for a coupled path without pairs.
+        PredictionError: where no data prediction follows from the model's.
     """
-    if model.path.coupled:
-        raise ConfigError(f"path '{model.path.name}' joins pairs of images: a data set alone cannot tell if it fits.")
+    check_pairs(model, data)
+    model.check_space("data_prediction")
     trial = _Trial(model, data, images, seed)
     declared = Reading(model.prediction, model.preconditioning, trial.as_given)
     check = trial.findings(trial.readings(_times(model), [trial.as_given]), declared)
@@ -171,8 +175,6 @@ def check_teacher(
 
 def require_sound(model: MatchingModel, data: Dataset, images: int = 16) -> None:
     """Raise CheckpointError, with the likely cause, where a teacher denoises the data worse than trivially."""
-    if model.path.coupled:
-        return
     check = check_teacher(model, data, images=images)
     if not check.ok:
         raise CheckpointError(
@@ -187,6 +189,53 @@ def _times(model: MatchingModel) -> list[Preconditioning]:
         return [own]
     scales = dict.fromkeys((own.time_scale, 1.0, 1000.0))
     return [own, *(kind(scale) for scale in scales for kind in (Plain, Reversed))]
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Means, shape (*shape), and what the best linear denoiser needs beside: (co)variances, of all pixels alike.
+
+    Of data and of x_T, which is standard normal where it is no image.
+    """
+
+    mean: Tensor
+    variance: float
+    mean_T: Tensor | float = 0.0
+    variance_T: float = 1.0
+    covariance: float = 0.0
+
+    @classmethod
+    def of_pairs(cls, x_0: Tensor, x_T: Tensor) -> _Moments:
+        """Of data and its sources, both of shape (n, *shape)."""
+        m, m_T = x_0.mean(dim=0), x_T.mean(dim=0)
+        d, d_T = x_0 - m, x_T - m_T
+        return cls(m, float(d.square().mean()), m_T, float(d_T.square().mean()), float((d * d_T).mean()))
+
+    def to(self, device: torch.device) -> _Moments:
+        """The same on a device."""
+        return dataclasses.replace(self, mean=self.mean.to(device), mean_T=torch.as_tensor(self.mean_T).to(device))
+
+    def scaled(self, factor: float, offset: float, pairs: bool) -> _Moments:
+        """The same after x -> factor x + offset, which in pairs is done to x_T, too."""
+        data = dataclasses.replace(self, mean=factor * self.mean + offset, variance=factor**2 * self.variance)
+        if not pairs:
+            return data
+        return dataclasses.replace(
+            data,
+            mean_T=factor * self.mean_T + offset,
+            variance_T=factor**2 * self.variance_T,
+            covariance=factor**2 * self.covariance,
+        )
+
+    def denoise(self, x_t: Tensor, k: Coefficients, x_T: Tensor | None) -> Tensor:
+        """The best linear estimate of the data from x_t and, where it is seen, x_T."""
+        if x_T is None:
+            shared = k.a * self.variance + k.b * self.covariance
+            variance = k.a * shared + k.b * (k.a * self.covariance + k.b * self.variance_T) + k.c**2
+            return self.mean + shared / variance * (x_t - k.a * self.mean - k.b * self.mean_T)
+        slope = self.covariance / max(self.variance_T, _TINY)
+        guess, left = self.mean + slope * (x_T - self.mean_T), max(self.variance - slope * self.covariance, _TINY)
+        return guess + k.a * left / (k.a**2 * left + k.c**2) * (x_t - k.b * x_T - k.a * guess)
 
 
 class _Trial:
@@ -205,6 +254,11 @@ class _Trial:
         self.variance = float((x - x.mean(dim=0)).square().mean())
         noise = stream(seed, "check noise")
         self.x_T, self.eps = (torch.randn(self.x_0.shape, generator=noise).to(device) for _ in range(2))
+        self.moments = _Moments(self.mean, self.variance)
+        if model.coupled:
+            sources = to_float(data.sources[order])  # type: ignore[index]
+            self.x_T = sources[:images].to(device)
+            self.moments = _Moments.of_pairs(x, sources).to(device)
         labels = data.labels[order[:images]].to(device) if model.num_classes and data.labels is not None else None
         self.condition = Condition(labels)
 
@@ -226,8 +280,12 @@ class _Trial:
         return list(dict.fromkeys(found))
 
     def _exists(self, prediction: str) -> bool:
+        path, none = self.model.path, self.x_0[:0]
+        x_T = none if self.model.network.sees_source else None
         try:
-            check_prediction(prediction, self.model.path)
+            check_prediction(prediction, path)
+            k = path.coefficients(none.new_zeros(0)).expand(none)
+            Estimate(none, prediction, path, k, none, x_T)["data_prediction"]
         except PredictionError:
             return False
         return True
@@ -239,14 +297,18 @@ class _Trial:
         pictures = []
         for values in dict.fromkeys(reading.values for reading in readings):
             factor, offset = self.ranges[values]
-            x_0, mean, variance = factor * self.x_0 + offset, factor * self.mean + offset, factor**2 * self.variance
+            x_0, moments = factor * self.x_0 + offset, self.moments.scaled(factor, offset, self.model.coupled)
+            x_T = factor * self.x_T + offset if self.model.coupled else self.x_T
             for level in LEVELS:
-                x_t, k = self._noised(x_0, level * variance**0.5)
-                trivial.setdefault(values, []).append(_mean_square(_linear(self.model, x_t, k, mean, variance) - x_0))
+                ratio = level if self.model.coupled else level * moments.variance**0.5
+                t = torch.full((len(x_0),), self.model.path.time_at_noise_ratio(ratio), device=x_0.device)
+                x_t, k = self.model.path.sample(x_0, x_T, t, self.eps)
+                seen = x_T if self.model.network.sees_source else None
+                trivial.setdefault(values, []).append(_mean_square(moments.denoise(x_t, k, seen) - x_0))
                 raw: dict[Preconditioning, Tensor] = {}
                 for reading in readings:
                     if reading.values == values:
-                        denoised = self._denoise(reading, x_t, k, raw)
+                        denoised = self._denoise(reading, x_t, k, seen, raw)
                         errors[reading].append(_mean_square(denoised - x_0))
                         if reading == declared:
                             pictures += [x_t[:8], denoised[:8]]
@@ -256,19 +318,22 @@ class _Trial:
         ordered = tuple(sorted(found.values(), key=lambda finding: finding.score))
         return Check(found[declared], ordered, shown.cpu(), len(pictures[0]))
 
-    def _noised(self, x_0: Tensor, ratio: float) -> tuple[Tensor, Coefficients]:
-        """The data where noise / signal = ratio."""
-        t = torch.full((len(x_0),), self.model.path.time_at_noise_ratio(ratio), device=x_0.device)
-        return self.model.path.sample(x_0, self.x_T, t, self.eps)
-
-    def _denoise(self, reading: Reading, x_t: Tensor, k: Coefficients, raw: dict[Preconditioning, Tensor]) -> Tensor:
+    def _denoise(
+        self,
+        reading: Reading,
+        x_t: Tensor,
+        k: Coefficients,
+        x_T: Tensor | None,
+        raw: dict[Preconditioning, Tensor],
+    ) -> Tensor:
         scales = reading.preconditioning.scales(k)
         asked = _with_sign(reading.preconditioning, 1.0)
         if asked not in raw:
-            raw[asked] = self.model.network(scales.into * x_t, scales.time.flatten(), self.condition).to(x_t.dtype)
+            condition = self.condition._replace(x_T=x_T)
+            raw[asked] = self.model.network(scales.into * x_t, scales.time.flatten(), condition).to(x_t.dtype)
         skipped = torch.cat([x_t] * self.model.heads, dim=1)
         value = scales.skip * skipped + scales.out * raw[asked]
-        return Estimate(value, reading.prediction, self.model.path, k, x_t)["data_prediction"]
+        return Estimate(value, reading.prediction, self.model.path, k, x_t, x_T)["data_prediction"]
 
 
 def _with_sign(preconditioning: Preconditioning, sign: float) -> Preconditioning:
@@ -276,11 +341,6 @@ def _with_sign(preconditioning: Preconditioning, sign: float) -> Preconditioning
     return (
         dataclasses.replace(preconditioning, sign=sign) if isinstance(preconditioning, Plain | EDM) else preconditioning
     )
-
-
-def _linear(model: MatchingModel, x_t: Tensor, k: Coefficients, mean: Tensor, variance: float) -> Tensor:
-    gain = k.a * variance / (k.a**2 * variance + model.path.noise_std(k) ** 2)
-    return mean + gain * (x_t - k.a * mean)
 
 
 def _mean_square(x: Tensor) -> float:

@@ -20,6 +20,7 @@ from realuid.models import Generator, MatchingModel, fingerprint, fresh, guided
 from realuid.models.discriminator import new_discriminator
 from realuid.objectives import UnwiseSettingWarning, advice, choose_space
 from realuid.processes import WHOLE, Part
+from realuid.sampling import OneStep
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.adversarial import deception_loss, discriminator_loss
@@ -64,9 +65,7 @@ class DistillTask(Task):
         self.config, self.path = config, teacher.path
         self.title = f"student ({config.alpha:g}, {config.beta:g})"
         self.objective, self.adversarial = config.make_objective(), config.make_adversarial()
-        usual = teacher.prediction if teacher.heads > 1 else teacher.path.default_prediction
-        self.space = choose_space(self.objective, teacher.path, config.space, usual)
-        teacher.check_space(self.space)
+        self.space = check_distillation(teacher, config)
         frozen = guided(copy.deepcopy(teacher), config.guidance)
         self.teacher = frozen.to(accelerator.device).eval().requires_grad_(False)
         self.generator = able_to_learn(self._generator_start(teacher, start, config).eval())
@@ -218,7 +217,23 @@ def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: Match
         raise ConfigError(f"fake is on path {fake.path}, the teacher on {teacher.path}: they have to be the same.")
 
 
-def check_fits(model: MatchingModel | Generator, data: Dataset) -> None:
+def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:
+    """The prediction in which the losses are taken, or an error where these settings are not for this teacher.
+
+    Raises:
+        ConfigError: for a space that the objective is not defined in, a t_init outside the path's times, no noise where
+            there is no x_T, or guidance of a teacher that has no null class.
+        PredictionError: where that prediction, or the data's, does not follow from the teacher's.
+    """
+    usual = teacher.prediction if teacher.heads > 1 else teacher.path.default_prediction
+    space = choose_space(config.make_objective(), teacher.path, config.space, usual)
+    teacher.check_space(space)
+    guided(teacher, config.guidance)
+    Generator(teacher, config.t_init, config.noise is not False)
+    return space
+
+
+def check_fits(model: MatchingModel | OneStep, data: Dataset) -> None:
     """Raise ConfigError unless model and data have the same shape and, if conditional, enough classes.
 
     Raises:
@@ -233,6 +248,15 @@ def check_fits(model: MatchingModel | Generator, data: Dataset) -> None:
         raise ConfigError(f"the model is conditional on {model.num_classes} classes, but the data has no labels.")
     if model.num_classes and data.num_classes > model.num_classes:
         raise ConfigError(f"the data has {data.num_classes} classes, the model only {model.num_classes}.")
+
+
+def check_degradation(teacher: MatchingModel, data: Dataset) -> None:
+    """Raise ConfigError where a teacher learnt to undo another degradation than that of the data; '' is unknown."""
+    if teacher.degradation and data.degradation and teacher.degradation != data.degradation:
+        raise ConfigError(
+            f"data.pairs = {data.degradation}, but the teacher was trained on pairs of {teacher.degradation}. Pass "
+            f"--data.pairs {teacher.degradation}, or another teacher."
+        )
 
 
 def distill_teacher(
@@ -269,6 +293,7 @@ def distill_teacher(
         the averaged generator: the best by quick FD, or the last where none was measured.
     """
     check_fits(teacher, data)
+    check_degradation(teacher, data)
     for sentence in advice(config.make_objective(), fine_tuning=isinstance(start, Generator)):
         warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
     accelerator = make_accelerator(config)
