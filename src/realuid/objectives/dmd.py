@@ -20,7 +20,7 @@ class DMD(RealUM):
     """DMD; the mixture of Lemma 5 is RealUM with alpha = beta.
 
     In the score space the generator's gradient is Lemma 5's times w(t), the path's own being b^2. In the data space it
-    is Lemma 5's times b^2 / a, the weight that diffusion's DMD uses.
+    is Lemma 5's times b^2 / a, the weight that DMD was published with.
 
     Raises:
         ConfigError: unless alpha = beta, in (0, 1].

@@ -122,7 +122,7 @@ class DistillConfig(LoopConfig):
     weight: TimeWeight = "path"
     #: Divide every sample's generator loss by its mean |target - teacher|, as SiD does.
     normalise: bool = False
-    #: Prediction in which the losses are taken. None: the path's own (velocity for flow matching), or all that a
+    #: Prediction in which the losses are taken. None: the path's own, or all that a
     #: teacher of several heads predicts.
     space: str | None = None
     #: Weight of the adversarial loss on the generator's turn; 0: none. The losses beside it are sums over elements.
@@ -151,7 +151,7 @@ class DistillConfig(LoopConfig):
     real_share: float | None = None
     #: Scale of classifier-free guidance of the teacher (trained with label_dropout); 1 is none.
     guidance: float = 1.0
-    #: Times of the generator's step: the path's own, uniform, SiD's grid, or EDM's log-normal noise levels.
+    #: Times of the generator's step: the path's own, uniform, SiD's grid, or log-normal noise levels.
     generator_times: Literal["path", "uniform", "grid", "log-normal"] = "path"
 
     def __post_init__(self) -> None:
