@@ -116,10 +116,8 @@ class Player:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * learning_rate_factor(update, self.config)
-        total = self._gradients(losses_in(self.parts))
-        while total is None:
+        while (total := self._gradients(losses_in(self.parts))) is None:
             clear_device_cache(garbage_collection=True)
-            total = self._gradients(losses_in(self.parts))
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         self.scaler.step(self.optimizer)
