@@ -125,6 +125,10 @@ def test_distill_makes_a_generator_and_resumes_with_its_teacher(tmp_path: Path, 
     realuid("distill", "--resume", "--out", out)
     after = from_pretrained(out / "model").state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before)
+    for more in (["--updates", str(config["distillation"]["updates"] + 2)], []):  # longer, and it stays so
+        realuid("distill", "--resume", "--out", out, *more)
+        about = read_config(out / "model")
+        assert about["trained"]["update"] == about["distillation"]["updates"] == config["distillation"]["updates"] + 2
 
 
 def test_a_run_resumes_from_another_folder_as_what_it_was(tmp_path, recipe, model, monkeypatch) -> None:

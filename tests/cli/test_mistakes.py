@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -160,6 +162,9 @@ def test_settings_of_a_resumed_run_cannot_be_changed(capsys, tmp_path, command) 
         (folder / "recipe.yaml").write_text(dump_recipe(Recipe()))
     words = (command, "--resume", "--data.source=toy:moons", "--out", tmp_path / "run")
     check(capsys, None, *words, says=("data.source = toy:moons with --resume", "was started with digits"))
+    if command != "demo":
+        words = (command, "--resume", "--updates", 1, "--out", tmp_path / "run")
+        check(capsys, None, *words, says=("updates = 1 with --resume", "Pass more"))
 
 
 def test_a_run_is_not_overwritten(capsys, tmp_path) -> None:
@@ -250,3 +255,12 @@ def test_settings_of_dataclasses_are_checked_on_the_command_line(capsys, tmp_pat
 def test_families_of_the_demo(capsys) -> None:
     check(capsys, None, "demo", "--family", "briDge", says=("unknown family 'briDge'", "Did you mean 'bridge'?"))
     check(capsys, None, "demo", "demo", "--family=vp", says=("--family vp and recipe 'demo'", "pass one of them"))
+
+
+def test_a_reader_that_leaves_is_no_mistake() -> None:
+    command = [sys.executable, "-m", "realuid.cli.main", "train", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0

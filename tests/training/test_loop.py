@@ -13,6 +13,7 @@ from realuid.errors import CheckpointError, NonFiniteError
 from realuid.files import damage
 from realuid.metrics import Evaluator, FeatureExtractor
 from realuid.models import Generator, from_pretrained
+from realuid.models.saving import read_config
 from realuid.training import DistillConfig, TeacherConfig, distill_teacher, train_teacher
 from realuid.training.checkpoints import Checkpoints, DamagedCheckpointWarning
 from realuid.training.player import learning_rate_factor
@@ -111,6 +112,16 @@ def test_resuming_with_other_settings_is_an_error(digits, tmp_path: Path) -> Non
     run("teacher", tmp_path / "a", digits)
     with pytest.raises(CheckpointError, match=r"made with another lr\."):
         run("teacher", tmp_path / "a", digits, resume=True, lr=5e-4)
+
+
+def test_a_finished_run_goes_on_as_if_planned_longer(digits, tmp_path: Path) -> None:
+    run("student", tmp_path / "whole", digits, decay="constant", updates=12)
+    run("student", tmp_path / "longer", digits, decay="constant", updates=7)
+    run("student", tmp_path / "longer", digits, resume=True, decay="constant", updates=12)
+    assert same(tensors(tmp_path / "whole" / "model"), tensors(tmp_path / "longer" / "model"))
+    assert read_config(tmp_path / "longer" / "model")["distillation"]["updates"] == 12
+    with pytest.raises(CheckpointError, match=r"made with another updates\."):
+        run("student", tmp_path / "longer", digits, resume=True, decay="constant", updates=8)
 
 
 def test_resuming_with_another_teacher_or_other_data_is_an_error(digits, tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ class Options:
     out: Path = Path("runs/student")
     #: Go on even if the teacher denoises the data worse than trivially (see `realuid check-teacher`).
     trust_teacher: bool = False
-    #: Continue the run in --out from its last checkpoint, with the settings it was started with.
+    #: Continue the run in --out from its last checkpoint, with the settings it was started with; for longer than
+    #: planned with more --updates.
     resume: bool = False
     #: Print the resolved configuration, parameter count and estimates, and stop.
     dry_run: bool = False
@@ -78,6 +79,7 @@ def run(arguments: Sequence[str]) -> None:
             asked = recipe_of_run(options.out)
             again = parse(Options, "distill", rest, Options(asked.data, asked.distill))
             refuse_changes(again, asked, "data", "distill")
+            asked = replace(asked, distill=again.distill)
     teacher = load_teacher(place, key=key)
     for config in [*map(recipe.student, stages[:-1]), asked.distill]:
         check_distillation(teacher, config)

@@ -68,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise RealUIDError(unknown_name("command", command, COMMANDS))
         importlib.import_module(f"realuid.cli.{command.replace('-', '_')}").run(arguments[1:])
         _leave(together=True)
+    except BrokenPipeError:  # whoever reads, `head` for instance, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (RealUIDError, OSError) as error:
         print(f"realuid: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -30,7 +30,8 @@ class Options:
     teacher: Annotated[TeacherConfig, tyro.conf.arg(name="")]
     #: Folder of the run.
     out: Path = Path("runs/teacher")
-    #: Continue the run in --out from its last checkpoint, with the settings it was started with.
+    #: Continue the run in --out from its last checkpoint, with the settings it was started with; for longer than
+    #: planned with more --updates.
     resume: bool = False
     #: Print the resolved configuration, parameter count and estimates, and stop.
     dry_run: bool = False
@@ -42,7 +43,9 @@ def run(arguments: Sequence[str]) -> None:
     options = _options(recipe, rest)
     if options.resume:
         recipe = recipe_of_run(options.out)
-        refuse_changes(_options(recipe, rest), recipe, "data", "network", "path", "teacher")
+        options = _options(recipe, rest)
+        refuse_changes(options, recipe, "data", "network", "path", "teacher")
+        recipe = replace(recipe, teacher=options.teacher)
     else:
         recipe = replace(recipe, data=options.data, network=options.network, path=options.path, teacher=options.teacher)
     if options.dry_run:

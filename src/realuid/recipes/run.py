@@ -101,7 +101,6 @@ def run_teacher(recipe: Recipe, folder: Path, resume: bool = False, data: Datase
         resume=resume,
         about={
             "data": to_dict(recipe.data),
-            "training": to_dict(recipe.teacher),
             **({"published_fid": recipe.published["teacher"]} if "teacher" in recipe.published else {}),
         },
         files={RECIPE: dump_recipe(recipe.anchored())},
@@ -159,7 +158,6 @@ def run_student(
             "data": to_dict(recipe.data),
             "teacher": teacher_name,
             **({} if teacher_key is None else {"teacher_key": teacher_key}),
-            "distillation": to_dict(config),
             **(about or {}),
         },
         files={

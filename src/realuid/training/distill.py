@@ -63,7 +63,7 @@ class DistillTask(Task):
         check_start(teacher, start.model if isinstance(start, Generator) else start, fake)
         check_batch(max(config.real_batch, config.gan_batch), data)
         self.config, self.path = config, teacher.path
-        self.title = f"student ({config.alpha:g}, {config.beta:g})"
+        self.title, self.section = f"student ({config.alpha:g}, {config.beta:g})", "distillation"
         self.objective, self.adversarial = config.make_objective(), config.make_adversarial()
         self.space = check_distillation(teacher, config)
         frozen = guided(copy.deepcopy(teacher), config.guidance)

@@ -41,6 +41,8 @@ class Task(ABC):
     """What a run trains: a teacher, or a student with its fake model."""
 
     title: str
+    #: Section of a saved model's config.json that its settings are written to.
+    section: str
     players: tuple[Player, ...]
     #: The player whose averaged weights are the result.
     learner: Player
@@ -89,7 +91,7 @@ class Run:
         folder: the run's folder.
         accelerator: device and processes.
         evaluator: for quick FDs; None evaluates nothing.
-        about: sections for the config.json of saved models (settings, teacher, data).
+        about: further sections for the config.json of saved models (teacher, data).
         files: name -> text of further files of the folder, for instance the recipe that resuming reads.
         hopeless: stops the run early when it says so; None never does.
     """
@@ -117,7 +119,8 @@ class Run:
         """Train to the end and return the result: the best model by quick FD, or the last where none was measured.
 
         Args:
-            resume: continue from the newest checkpoint instead of starting at update 0.
+            resume: continue from the newest checkpoint instead of starting at update 0; to a later end than was
+                planned, where the configuration says so.
 
         Raises:
             NonFiniteError: when a loss or a gradient is infinite or NaN.
@@ -127,7 +130,9 @@ class Run:
             if self.accelerator.is_main_process:
                 repair(self.folder)
             self.accelerator.wait_for_everyone()
-            self._load(*self.checkpoints.latest())
+            longer = self._load(*self.checkpoints.latest())
+            if longer and self.accelerator.is_main_process:
+                self._write_files()
         elif self.accelerator.is_main_process:
             self._clear()
             self._save()
@@ -245,7 +250,8 @@ class Run:
         assert isinstance(model, MatchingModel | Generator)
         if self.accelerator.is_main_process:
             trained = {"update": self.progress.update, "best": self.progress.best}
-            save_pretrained(model, self.folder / name, **self.about, trained=trained)
+            about = self.about | {self.task.section: to_dict(self.config), "trained": trained}
+            save_pretrained(model, self.folder / name, **about)
 
     def _finish(self) -> nn.Module:
         with self.task.ema.applied(self.task.ema.decays[0]) as model:
@@ -266,6 +272,9 @@ class Run:
         for name in ("metrics.jsonl", "history.json"):
             (self.folder / name).unlink(missing_ok=True)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._write_files()
+
+    def _write_files(self) -> None:
         for name, text in self.files.items():
             with atomic_file(self.folder / name) as temporary:
                 temporary.write_text(text)
@@ -282,11 +291,13 @@ class Run:
     def _settings(self) -> dict[str, Any]:
         return to_dict(self.config) | self.task.inputs
 
-    def _load(self, step: int, folder: Path) -> None:
+    def _load(self, step: int, folder: Path) -> bool:
+        """Continue from a checkpoint; whether for longer than its run was to last."""
         weights, optimizers, meta = self.checkpoints.read(folder)
         settings, means = meta.pop("settings"), meta.pop("means")
         self.about |= meta.pop("about", {})  # what the run was started with
-        changed = [k for k, v in self._settings().items() if settings.get(k) != v]
+        longer = self.config.updates > settings["updates"]
+        changed = [k for k, v in self._settings().items() if settings.get(k) != v and not (longer and k == "updates")]
         if changed:
             raise CheckpointError(
                 f"'{folder}' was made with another {', '.join(changed)}. Resume with the same, or start anew."
@@ -297,3 +308,4 @@ class Run:
         self.task.ema.load_state_dict(weights["ema"])
         self.means.load_state(means, self.accelerator.device)
         self.progress = Progress(**meta)
+        return longer

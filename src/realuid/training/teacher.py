@@ -36,7 +36,7 @@ class TeacherTask(Task):
         accelerator: device and processes.
     """
 
-    title = "teacher"
+    title, section = "teacher", "training"
 
     def __init__(self, model: MatchingModel, data: Dataset, config: TeacherConfig, accelerator: Accelerator):
         self.model, self.config = model, config
