@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor, nn
-from torch.nn.functional import linear, scaled_dot_product_attention
+from torch.nn.functional import conv2d, linear, scaled_dot_product_attention
 
 
 class ImageAttention(AttnProcessor2_0):
@@ -31,15 +31,14 @@ class ImageAttention(AttnProcessor2_0):
         plain = hidden_states.ndim == 4 and encoder_hidden_states is None and attention_mask is None
         if not plain or attn.spatial_norm is not None or attn.norm_q is not None or attn.norm_k is not None:
             return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb, *args, **kwargs)
-        batch, channels, height, width = hidden_states.shape
+        batch, _, height, width = hidden_states.shape
         x = hidden_states if attn.group_norm is None else attn.group_norm(hidden_states)
-        pixels = x.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
-        layers = (attn.to_q, attn.to_k, attn.to_v)
+        layers, last = (attn.to_q, attn.to_k, attn.to_v), attn.to_out[0]
         bias = None if attn.to_q.bias is None else torch.cat([layer.bias for layer in layers])
-        together = linear(pixels, torch.cat([layer.weight for layer in layers]), bias)
-        q, k, v = together.view(batch, height * width, 3, attn.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = attn.to_out[1](attn.to_out[0](attend(q, k, v).transpose(1, 2).flatten(2)))
-        out = mixed.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+        together = project(x.permute(0, 2, 3, 1), torch.cat([layer.weight for layer in layers]), bias)
+        q, k, v = together.reshape(batch, height * width, 3, attn.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = attend(q, k, v).transpose(1, 2).reshape(batch, height, width, -1)
+        out = attn.to_out[1](project(mixed, last.weight, last.bias)).permute(0, 3, 1, 2)
         if attn.residual_connection:
             out = out + hidden_states
         return out if attn.rescale_output_factor == 1 else out / attn.rescale_output_factor
@@ -50,6 +49,17 @@ def lay_out_attention(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, Attention):
             module.set_processor(ImageAttention())
+
+
+def project(pixels: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A linear layer on pixels, shape (b, h, w, c).
+
+    On CPUs in fp32 as the convolution it is: oneDNN does that at the machine's rate, where MKL's matrix product takes
+    twice as long on processors of another make.
+    """
+    if pixels.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return linear(pixels, weight, bias)
+    return conv2d(pixels.permute(0, 3, 1, 2), weight[:, :, None, None], bias).permute(0, 2, 3, 1)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
