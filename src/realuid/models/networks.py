@@ -11,8 +11,8 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 from realuid.errors import CheckpointError, ConfigError
-from realuid.models.attention import lay_out_attention
 from realuid.models.condition import Condition
+from realuid.models.layout import lay_out
 
 
 class Network(nn.Module):
@@ -80,7 +80,7 @@ class UNet(Network):
     def __init__(self, sees_source: bool = False, heads: int = 1, learns_variance: bool = False, **unet: Any):
         super().__init__({"sees_source": sees_source, "heads": heads, "learns_variance": learns_variance, **unet})
         self.unet = UNet2DModel(**unet)
-        lay_out_attention(self.unet)
+        lay_out(self.unet)
         self.train()
         config = self.unet.config
         size = config.sample_size

@@ -1,4 +1,4 @@
-"""The laid-out attention computes what diffusers' own processor does."""
+"""Laid-out parts of U-Nets compute what diffusers' own do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from diffusers import UNet2DModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
 from realuid.models import UNet
-from realuid.models.attention import ImageAttention, attend
+from realuid.models.layout import ImageAttention, attend, pointwise, project
 
 
 def block(**settings) -> Attention:
@@ -68,6 +68,27 @@ def test_bf16_on_a_cpu_is_as_near_to_the_truth_as_torchs_kernel() -> None:
     kernel = torch.nn.functional.scaled_dot_product_attention(q, k, v)
     ours, theirs = ((x.double() - truth).norm() / truth.norm() for x in (attend(q, k, v), kernel))
     assert ours < 1e-2 and ours < 2.5 * theirs
+
+
+@pytest.mark.parametrize("batch", [3, 16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_pointwise_convolution_is_a_sum_over_channels(batch: int, layout, biased: bool) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(batch, 6, 5, 4, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    weight = torch.randn(7, 6, 1, 1, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(7, dtype=torch.float64, requires_grad=True) if biased else None
+    given = [t for t in (x, weight, bias) if t is not None]
+    expected = torch.einsum("bchw,oc->bohw", x, weight[:, :, 0, 0])
+    expected = expected if bias is None else expected + bias[:, None, None]
+    found = pointwise(x, weight, bias)
+    assert (found - expected).abs().max() < 1e-12
+    assert found.is_contiguous(memory_format=layout)
+    pull = torch.randn_like(expected)
+    for ours, theirs in zip(*(torch.autograd.grad(y, given, pull) for y in (found, expected)), strict=True):
+        assert (ours - theirs).abs().max() < 1e-12
+    pixels = project(x.permute(0, 2, 3, 1), weight[:, :, 0, 0], bias)
+    assert (pixels.permute(0, 3, 1, 2) - expected).abs().max() < 1e-12
 
 
 SETTINGS = {
