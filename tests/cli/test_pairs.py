@@ -10,6 +10,7 @@ from conftest import small_teacher
 from PIL import Image
 
 from realuid.cli.main import main
+from realuid.cli.options import asked_data
 from realuid.data import load_dataset
 from realuid.errors import ConfigError
 from realuid.models import (
@@ -21,7 +22,7 @@ from realuid.models import (
     save_pretrained,
 )
 from realuid.paths import BrownianBridge
-from realuid.recipes import parse_recipe
+from realuid.recipes import DataConfig, parse_recipe
 from realuid.recipes.run import new_teacher
 from realuid.training.distill import check_degradation
 
@@ -96,6 +97,14 @@ def test_pairs_alone_are_of_the_data_the_model_was_trained_on(models, tmp_path) 
             pixels.append(torch.tensor(list(image.convert("L").getdata())).reshape(image.height, -1)[2:34, 2:34])
     truth = load_dataset("digits", pairs="blur-1").sources[0, 0]
     assert torch.equal(pixels[1][::4, ::4], truth.int()) and not torch.equal(*pixels)
+
+
+def test_other_pairs_come_without_the_seed_of_the_models_own(tmp_path) -> None:
+    data = {"source": "digits", "pairs": "inpaint-freeform", "pairs_seed": 5}
+    model = str(save_pretrained(Generator(bridge("inpaint-freeform")), tmp_path / "strokes", data=data))
+    assert asked_data(model, DataConfig("")) == DataConfig(**data)
+    assert asked_data(model, DataConfig("", pairs="blur-1")) == DataConfig("digits", pairs="blur-1")
+    assert asked_data(model, DataConfig("", pairs_seed=3)) == DataConfig(**{**data, "pairs_seed": 3})
 
 
 def test_another_degradation_than_the_teachers_is_refused(capsys, models, tmp_path) -> None:

@@ -144,6 +144,8 @@ def asked_data(model: str, asked: DataConfig) -> DataConfig:
     if asked.source:
         return asked
     said = {f.name: getattr(asked, f.name) for f in dataclasses.fields(asked) if getattr(asked, f.name) != f.default}
+    if asked.pairs:
+        said = {"pairs_seed": 0, **said}  # other pairs come without the seed of those it was trained on
     return dataclasses.replace(trained_on(model), **{k: v for k, v in said.items() if k != "source"})
 
 
