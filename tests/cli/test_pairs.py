@@ -27,9 +27,10 @@ from realuid.recipes.run import new_teacher
 from realuid.training.distill import check_degradation
 
 
-def bridge(degradation: str = "") -> MatchingModel:
+def bridge(degradation: str = "", classes: int = 0) -> MatchingModel:
     torch.manual_seed(0)
-    network = build_network(NetworkConfig(channels=(8, 16), blocks=1, attention_at=()), (1, 8, 8), sees_source=True)
+    config = NetworkConfig(channels=(8, 16), blocks=1, attention_at=())
+    network = build_network(config, (1, 8, 8), classes, sees_source=True)
     model = MatchingModel(network, BrownianBridge())
     model.degradation = degradation
     return model
@@ -86,6 +87,22 @@ def test_data_that_does_not_fit_a_model_of_pairs_is_named(capsys, models, tmp_pa
     said = refused(capsys, "sample", models["bridge"], *words)
     assert "samples of shape (1, 8, 8), but the data has shape (3, 16, 16)" in said
     assert not (tmp_path / "x.png").exists()
+
+
+def test_a_class_without_a_pair_is_named(capsys, tmp_path) -> None:
+    for label, level in enumerate((50, 200)):
+        (tmp_path / "data" / str(label)).mkdir(parents=True)
+        Image.new("L", (8, 8), level).save(tmp_path / "data" / str(label) / "a.png")
+    save_pretrained(Generator(bridge(classes=3)), tmp_path / "model")
+    words = ("sample", tmp_path / "model", "--data.source", tmp_path / "data", "--data.pairs", "blur-1", "--count", 3)
+    for missing in ((2,), (1, 2)):
+        line = refused(capsys, *words, "--classes", *missing, "--out", tmp_path / "x.png")
+        assert "--classes 2: 'data' has no pair of this class, only of 0, 1. Choose among them" in line
+    assert "--classes 3: allowed are 0 to 2" in refused(capsys, *words, "--classes", 3, "--out", tmp_path / "x.png")
+    assert not (tmp_path / "x.png").exists()
+    assert main([*map(str, words), "--classes", "1", "--out", str(tmp_path / "x.png")]) == 0
+    with Image.open(tmp_path / "x.png") as image:  # triples, the last of each is the truth
+        assert all(image.convert("L").getpixel((2 + 34 * (3 * i + 2), 2)) == 200 for i in range(3))
 
 
 def test_pairs_alone_are_of_the_data_the_model_was_trained_on(models, tmp_path) -> None:
