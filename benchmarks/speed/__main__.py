@@ -6,8 +6,8 @@
 (a) seconds and (b) peak memory of five fake updates and one of the generator: the authors' `train_distil.py` (a
 checkout, run unmodified; left out without --authors; needs `pip install --no-deps torchcfm`), ours, and ours with one
 lever changed; (c) FLOP/s of our update over those of its largest convolution alone; (d) cost against batch, side and
-width; (e) one-step sampling against the teacher at 50 Euler steps and against the bare network. Time to a given FD is
-`benchmarks/time_to_fd.py`.
+width; (e) one-step sampling against the bare network, against the teacher at 50 Euler steps and against diffusers' DDIM
+pipeline at 50 with the same weights. Time to a given FD is `benchmarks/time_to_fd.py`.
 
 Contestants take turns, one block each a round; the first round is a warm-up; figures are medians, on a CPU of processor
 seconds (use one thread: then other processes do not count). What does not fit into --minutes is left out and said so.
@@ -29,10 +29,9 @@ import torch
 from benchmarks.speed.ours import GAME, random_data, teacher_of
 from benchmarks.speed.peer import PERIOD
 from benchmarks.speed.roofline import clock, flops_of_update, peak_rate
+from benchmarks.speed.sampling import sampling_rates
 from benchmarks.speed.worker import Worker
 from realuid.files import write_json
-from realuid.models import Generator
-from realuid.sampling import generate
 from realuid.training import DistillConfig, DistillTask
 from realuid.training.accelerate import make_accelerator
 
@@ -148,28 +147,11 @@ def growth(options: argparse.Namespace, deadline: Deadline) -> list[dict[str, An
     return rows
 
 
-@torch.no_grad()
-def sampling(options: argparse.Namespace, checkpoint: str, rounds: int = 3) -> dict[str, float]:
-    """Section (e): images per second of `generate` with one step, of the teacher with 50, and of the bare network."""
+def sampling(options: argparse.Namespace, checkpoint: str, deadline: Deadline) -> dict[str, float | None]:
+    """Section (e)."""
+    teacher = teacher_of(checkpoint, options.size.get("channels"), options.size.get("side", 32))
     device = make_accelerator(DistillConfig()).device
-    teacher = teacher_of(checkpoint, options.size.get("channels"), options.size.get("side", 32)).to(device).eval()
-    student, count = Generator(teacher, t_init=1.0), options.batch
-    z = torch.randn(count, *teacher.shape, device=device)
-    time_of = torch.full((count,), 1.0, device=device)
-    runs = {
-        "one step": lambda: list(generate(student, count, batch=count)),
-        "bare network": lambda: teacher(z, time_of),
-        "teacher, 50 Euler steps": lambda: list(generate(teacher, count, steps=50, sampler="euler", batch=count)),
-    }
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(rounds + 1):
-        for name, run in runs.items():
-            if "teacher" in name and number > 1:
-                continue  # fifty calls are an average in themselves
-            start = clock(device)
-            run()
-            times[name].append(clock(device) - start)
-    return {name: count / statistics.median(seconds[1:]) for name, seconds in times.items()}
+    return sampling_rates(teacher.to(device).eval(), options.batch, deadline.allows)
 
 
 def show(results: dict[str, Any]) -> None:
@@ -195,7 +177,7 @@ def show(results: dict[str, Any]) -> None:
         taken = "left out" if r["seconds"] is None else f"{r['seconds']:.3f} s"
         print(f"batch {r['batch']}, side {r['side']}, channels {r['channels']}: {taken}")
     for name, rate in results["sampling"].items():
-        print(f"sampling, {name}: {rate:.2f} images / s")
+        print(f"sampling, {name}: {'left out' if rate is None else f'{rate:.2f} images / s'}")
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -237,7 +219,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             "updates": updates,
             "roofline": roofline(options, checkpoint, updates),
             "growth": growth(options, deadline),
-            "sampling": sampling(options, checkpoint),
+            "sampling": sampling(options, checkpoint, deadline),
         }
     show(results)
     write_json(options.out, results)

@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.speed import __main__ as speed  # noqa: E402
+from benchmarks.speed.ours import teacher_of  # noqa: E402
+from benchmarks.speed.sampling import diffusers_ddim, sampling_rates  # noqa: E402
 from benchmarks.speed.worker import Worker  # noqa: E402
+from realuid.models import Condition  # noqa: E402
 
 #: A stranger's training script with the published one's name and the imports that get stand-ins.
 SCRIPT = """
@@ -55,8 +59,24 @@ def test_the_tables_in_miniature(tmp_path: Path, capsys, monkeypatch) -> None:
     assert 0 < ours["outside the networks"] < 1 and ours["rounds"] == equal["rounds"] == 1
     (row,) = results["roofline"]
     assert 0 < row["share"] < 2 and row["flop/s"] == pytest.approx(row["flops"] / ours["seconds"])
-    assert results["sampling"]["teacher, 50 Euler steps"] < results["sampling"]["one step"]
-    assert "| ours |" in capsys.readouterr().out
+    rates = results["sampling"]
+    assert max(rates["teacher, 50 Euler steps"], rates["diffusers' DDIM, 50 steps"]) < rates["one step"] / 10
+    shown = capsys.readouterr().out
+    assert "| ours |" in shown and "sampling, diffusers' DDIM, 50 steps: " in shown
+
+
+def test_diffusers_ddim_calls_the_teachers_weights_fifty_times() -> None:
+    teacher, calls = teacher_of("-", [8, 16], 8).eval(), []
+    pipeline = diffusers_ddim(teacher)
+    pipeline.unet.register_forward_hook(lambda *call: calls.append(call[1][0].shape))
+    x, t = torch.randn(4, 3, 8, 8), torch.tensor([0.0, 1.0, 500.0, 999.0])
+    with torch.no_grad():
+        assert torch.allclose(pipeline.unet(x, t).sample, teacher.network(x, t, Condition()), atol=1e-5)
+    del calls[:]
+    images = pipeline(batch_size=4, num_inference_steps=50, output_type="np").images
+    assert images.shape == (4, 8, 8, 3) and calls == [(4, 3, 8, 8)] * 50
+    rates = sampling_rates(teacher, 4, lambda seconds: False)
+    assert set(rates.values()) == {None} and len(rates) == 4
 
 
 def test_what_does_not_fit_into_the_time_is_left_out() -> None:

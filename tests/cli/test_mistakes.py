@@ -15,7 +15,7 @@ from PIL import Image
 
 from realuid.cli.main import main
 from realuid.models import Generator, save_pretrained
-from realuid.recipes import Recipe, dump_recipe
+from realuid.recipes import Recipe, dump_recipe, load_recipe, parse_recipe
 
 
 @pytest.fixture
@@ -165,6 +165,33 @@ def test_settings_of_a_resumed_run_cannot_be_changed(capsys, tmp_path, command) 
     if command != "demo":
         words = (command, "--resume", "--updates", 1, "--out", tmp_path / "run")
         check(capsys, None, *words, says=("updates = 1 with --resume", "Pass more"))
+
+
+def test_settings_of_a_resumed_run_are_those_of_its_own_path(capsys, tmp_path) -> None:
+    """No recipe is named again: options are those of the run's path, not of the default recipe's."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text(dump_recipe(load_recipe("digits-bridge")))
+    words = ("train", "--resume", "--out", tmp_path / "run")
+    other = (*words, "--path.settings.noise=0.25")
+    check(capsys, None, *other, says=("'noise': 0.25} with --resume", "was started with {'noise': 0.5}"))
+    unknown = (*words, "--path.settings.gamma=1")
+    check(capsys, None, *unknown, says=("path 'brownian_bridge' has no such setting", "Allowed: --path.settings.noise"))
+    again = ("train", f"--out={tmp_path / 'run'}", "--resume", "--path.settings.noise", "0.5", "--dry-run")
+    assert main([str(word) for word in again]) == 0
+    assert "name: brownian_bridge" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        main(["train", "--resume", "--help", "--out", str(tmp_path / "none")])
+    assert end.value.code in (None, 0) and "--path.name" in capsys.readouterr().out
+
+
+def test_options_of_a_resumed_student_are_checked_with_its_own_settings(capsys, tmp_path) -> None:
+    """Here a constant that the default recipe's objective does not have."""
+    (tmp_path / "run").mkdir()
+    recipe = parse_recipe("base: demo\ndistill: {objective: general, gamma: 0.9}", "here")
+    (tmp_path / "run" / "recipe.yaml").write_text(dump_recipe(recipe))
+    check(capsys, None, "distill", "--gamma", 0.8, says=("gamma = 0.8", "objective"))
+    words = ("distill", "--resume", "--out", tmp_path / "run", "--gamma", 0.8)
+    check(capsys, None, *words, says=("distill.gamma = 0.8 with --resume", "was started with 0.9"))
 
 
 def test_a_run_is_not_overwritten(capsys, tmp_path) -> None:

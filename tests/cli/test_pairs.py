@@ -10,6 +10,7 @@ from conftest import small_teacher
 from PIL import Image
 
 from realuid.cli.main import main
+from realuid.cli.options import asked_data
 from realuid.data import load_dataset
 from realuid.errors import ConfigError
 from realuid.models import (
@@ -21,14 +22,15 @@ from realuid.models import (
     save_pretrained,
 )
 from realuid.paths import BrownianBridge
-from realuid.recipes import parse_recipe
+from realuid.recipes import DataConfig, parse_recipe
 from realuid.recipes.run import new_teacher
 from realuid.training.distill import check_degradation
 
 
-def bridge(degradation: str = "") -> MatchingModel:
+def bridge(degradation: str = "", classes: int = 0) -> MatchingModel:
     torch.manual_seed(0)
-    network = build_network(NetworkConfig(channels=(8, 16), blocks=1, attention_at=()), (1, 8, 8), sees_source=True)
+    config = NetworkConfig(channels=(8, 16), blocks=1, attention_at=())
+    network = build_network(config, (1, 8, 8), classes, sees_source=True)
     model = MatchingModel(network, BrownianBridge())
     model.degradation = degradation
     return model
@@ -87,6 +89,22 @@ def test_data_that_does_not_fit_a_model_of_pairs_is_named(capsys, models, tmp_pa
     assert not (tmp_path / "x.png").exists()
 
 
+def test_a_class_without_a_pair_is_named(capsys, tmp_path) -> None:
+    for label, level in enumerate((50, 200)):
+        (tmp_path / "data" / str(label)).mkdir(parents=True)
+        Image.new("L", (8, 8), level).save(tmp_path / "data" / str(label) / "a.png")
+    save_pretrained(Generator(bridge(classes=3)), tmp_path / "model")
+    words = ("sample", tmp_path / "model", "--data.source", tmp_path / "data", "--data.pairs", "blur-1", "--count", 3)
+    for missing in ((2,), (1, 2)):
+        line = refused(capsys, *words, "--classes", *missing, "--out", tmp_path / "x.png")
+        assert "--classes 2: 'data' has no pair of this class, only of 0, 1. Choose among them" in line
+    assert "--classes 3: allowed are 0 to 2" in refused(capsys, *words, "--classes", 3, "--out", tmp_path / "x.png")
+    assert not (tmp_path / "x.png").exists()
+    assert main([*map(str, words), "--classes", "1", "--out", str(tmp_path / "x.png")]) == 0
+    with Image.open(tmp_path / "x.png") as image:  # triples, the last of each is the truth
+        assert all(image.convert("L").getpixel((2 + 34 * (3 * i + 2), 2)) == 200 for i in range(3))
+
+
 def test_pairs_alone_are_of_the_data_the_model_was_trained_on(models, tmp_path) -> None:
     out = tmp_path / "x.png"
     pixels = []
@@ -96,6 +114,14 @@ def test_pairs_alone_are_of_the_data_the_model_was_trained_on(models, tmp_path) 
             pixels.append(torch.tensor(list(image.convert("L").getdata())).reshape(image.height, -1)[2:34, 2:34])
     truth = load_dataset("digits", pairs="blur-1").sources[0, 0]
     assert torch.equal(pixels[1][::4, ::4], truth.int()) and not torch.equal(*pixels)
+
+
+def test_other_pairs_come_without_the_seed_of_the_models_own(tmp_path) -> None:
+    data = {"source": "digits", "pairs": "inpaint-freeform", "pairs_seed": 5}
+    model = str(save_pretrained(Generator(bridge("inpaint-freeform")), tmp_path / "strokes", data=data))
+    assert asked_data(model, DataConfig("")) == DataConfig(**data)
+    assert asked_data(model, DataConfig("", pairs="blur-1")) == DataConfig("digits", pairs="blur-1")
+    assert asked_data(model, DataConfig("", pairs_seed=3)) == DataConfig(**{**data, "pairs_seed": 3})
 
 
 def test_another_degradation_than_the_teachers_is_refused(capsys, models, tmp_path) -> None:

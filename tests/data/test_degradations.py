@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from realuid.data import DEGRADATIONS, degrade
+from realuid.data import DEGRADATIONS, DRAWING, degrade
 from realuid.errors import DataError
 
 SHAPE = (3, 3, 16, 24)
@@ -37,8 +37,9 @@ def test_sources_are_like_the_images_and_the_same_every_time(name: str, images) 
     assert sources.shape == images.shape and sources.dtype == torch.uint8
     assert torch.equal(images, before) and not torch.equal(sources, images)
     assert torch.equal(degrade(images, name, seed=5), sources)
-    index = torch.tensor([2, 0])
-    assert torch.equal(degrade(images[index], name, seed=5, index=index), sources[index])
+    assert torch.equal(degrade(images[[2, 0]], name, seed=5), sources[[2, 0]])
+    seed_matters = not torch.equal(degrade(images, name, seed=6), sources)
+    assert seed_matters == (name in DRAWING)
 
 
 @pytest.mark.parametrize("factor", [2, 4])
@@ -85,15 +86,27 @@ def test_the_centre_is_missing(images) -> None:
 
 
 def test_free_form_strokes_differ_from_image_to_image_and_leave_most_of_it() -> None:
-    images = torch.zeros(64, 1, 32, 32, dtype=torch.uint8)
-    masks = degrade(images, "inpaint-freeform") == 128
-    assert set(degrade(images, "inpaint-freeform").unique().tolist()) == {0, 128}
+    images = torch.arange(64, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 32, 32)
+    sources = degrade(images, "inpaint-freeform")
+    masks = sources == 128
+    assert torch.equal(sources, torch.where(masks, torch.tensor(128, dtype=torch.uint8), images))
     assert len({tuple(m.flatten().tolist()) for m in masks}) == 64
     share = masks.float().mean(dim=(1, 2, 3))
     assert 0.1 < share.mean() < 0.4 and share.min() > 0 and share.max() < 0.7
     assert not torch.equal(degrade(images, "inpaint-freeform", seed=1) == 128, masks)
-    colour = degrade(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), "inpaint-freeform") == 128
-    assert torch.equal(colour[:, :1].expand(-1, 3, -1, -1), colour) and torch.equal(colour[:, :1], masks[:2])
+    colour = degrade(images[:2].expand(-1, 3, -1, -1), "inpaint-freeform") == 128
+    assert torch.equal(colour[:, :1].expand(-1, 3, -1, -1), colour)
+
+
+def test_strokes_follow_from_the_truth_alone() -> None:
+    """The same for an image wherever it stands, and for what a model made of it; more than one chunk of images."""
+    images = torch.randint(0, 100, (1100, 1, 8, 8), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
+    order = torch.randperm(1100, generator=torch.Generator().manual_seed(4))
+    sources = degrade(images, "inpaint-freeform", seed=2)
+    assert torch.equal(degrade(images[order], "inpaint-freeform", seed=2), sources[order])
+    restored = degrade(images + 129, "inpaint-freeform", seed=2, truth=images)
+    assert torch.equal(restored == 128, sources == 128)
+    assert not torch.equal(degrade(images + 129, "inpaint-freeform", seed=2) == 128, sources == 128)
 
 
 @pytest.mark.parametrize("quality", [5, 10])

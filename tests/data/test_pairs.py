@@ -106,6 +106,18 @@ def test_pairs_stay_together(digits) -> None:
     assert data.fingerprint(pairs=True) != digits.fingerprint(pairs=True) == digits.fingerprint()
 
 
+def test_the_seed_of_pairs_is_for_degradations_that_draw(digits) -> None:
+    usual, other = (load_dataset("digits", pairs="inpaint-freeform", pairs_seed=seed) for seed in (0, 7))
+    assert (usual.degradation_seed, other.degradation_seed) == (0, 7)
+    assert torch.equal(other.sources, degrade(digits.values, "inpaint-freeform", seed=7))
+    different = (other.sources != usual.sources).flatten(1).any(dim=1).double().mean()
+    assert different > 0.99  # of so few strokes on so few pixels some may cover the same
+    with pytest.raises(DataError, match=r"pairs_seed = 7: pairs = sr-box-2 draws nothing at random, only inpaint-free"):
+        load_dataset("digits", pairs="sr-box-2", pairs_seed=7)
+    with pytest.raises(DataError, match="pairs_seed = 7: pairs = None draws nothing"):
+        load_dataset("digits", pairs_seed=7)
+
+
 def test_sources_must_be_like_the_values() -> None:
     with pytest.raises(DataError, match=r"pairs of 'x' do not match: \(4, 2\) torch.float32 values, \(3, 2\)"):
         Dataset(torch.zeros(4, 2), name="x", sources=torch.zeros(3, 2))

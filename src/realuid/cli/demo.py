@@ -10,7 +10,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from realuid.cli.options import console, parse, refuse_changes, replace, split_recipe
+from realuid.cli.options import console, parse, refuse_changes, replace, resumed_run, split_recipe
 from realuid.errors import ConfigError, unknown_name
 from realuid.recipes import FAMILIES, DataConfig, EvaluateConfig
 from realuid.recipes.demo import run_demo
@@ -47,13 +47,14 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     recipe, rest = split_recipe(_of_family(arguments), "demo")
+    run = resumed_run(rest, Options.out)
+    recipe = recipe_of_run(run / "teacher") if run else recipe
     options = parse(Options, "demo", rest, Options(recipe.data, recipe.evaluate), "RECIPE")
-    recipe = replace(recipe, data=options.data, evaluate=options.evaluate)
-    if options.resume:
-        recipe = recipe_of_run(options.out / "teacher")
-        options = parse(Options, "demo", rest, Options(recipe.data, recipe.evaluate), "RECIPE")
+    if run:
         refuse_changes(options, recipe, "data", "evaluate", free=MEASURING)
         recipe = replace(recipe, evaluate=options.evaluate)
+    else:
+        recipe = replace(recipe, data=options.data, evaluate=options.evaluate)
     if options.dry_run:
         console.print(describe_demo(recipe), highlight=False, markup=False)
         return

@@ -9,7 +9,16 @@ from typing import Annotated, Any
 
 import tyro
 
-from realuid.cli.options import console, parse, refuse_changes, replace, say_result, split_recipe, split_student
+from realuid.cli.options import (
+    console,
+    parse,
+    refuse_changes,
+    replace,
+    resumed_run,
+    say_result,
+    split_recipe,
+    split_student,
+)
 from realuid.errors import ConfigError
 from realuid.models import MatchingModel
 from realuid.recipes import DataConfig, Recipe
@@ -60,26 +69,22 @@ def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     arguments, student = split_student(arguments)
     recipe, rest = split_recipe(arguments, "demo")
-    config = recipe.distill
-    if student:
-        config = recipe.student(student)
-    elif any(word.split("=")[0] == "--start" for word in rest):
-        config = fine_tuning(recipe.distill)
-    options = parse(Options, "distill", rest, Options(recipe.data, config), "RECIPE[:STUDENT]")
+    started = _passed("--start", rest)
+    chain = [*recipe.ancestors(student), student] if student and not started else []
+    stages = chain if len(chain) > 1 else []
+    run = None if stages else resumed_run(rest, Options.out)
+    asked = recipe_of_run(run) if run else replace(recipe, distill=_settings(recipe, student, started))
+    options = parse(Options, "distill", rest, Options(asked.data, asked.distill), "RECIPE[:STUDENT]")
     if options.start_ema is not None and options.start is None:
         raise ConfigError("--start-ema without --start: say which distilled generator to start from.")
-    chain = [*recipe.ancestors(student), student] if student and options.start is None else []
-    stages = chain if len(chain) > 1 else []
-    asked = replace(recipe, data=options.data, distill=options.distill)
+    if run:
+        refuse_changes(options, asked, "data", "distill")
+        asked = replace(asked, distill=options.distill)
+    else:
+        asked = replace(asked, data=options.data, distill=options.distill)
     name, place, key = options.teacher, options.teacher, options.key
-    if options.resume:
-        if not any(word.split("=")[0] == "--teacher" for word in rest):
-            name, place, key = teacher_of_run(options.out / stages[0] if stages else options.out)
-        if not stages:
-            asked = recipe_of_run(options.out)
-            again = parse(Options, "distill", rest, Options(asked.data, asked.distill))
-            refuse_changes(again, asked, "data", "distill")
-            asked = replace(asked, distill=again.distill)
+    if options.resume and not _passed("--teacher", rest):
+        name, place, key = teacher_of_run(options.out / stages[0] if stages else options.out)
     teacher = load_teacher(place, key=key)
     for config in [*map(recipe.student, stages[:-1]), asked.distill]:
         check_distillation(teacher, config)
@@ -97,6 +102,17 @@ def run(arguments: Sequence[str]) -> None:
         _run_chain(recipe, student, options, teacher, name, key)
     else:
         _run_one(asked, student or "distill", options, teacher, name, key)
+
+
+def _passed(option: str, words: Sequence[str]) -> bool:
+    return any(word.split("=")[0] == option for word in words)
+
+
+def _settings(recipe: Recipe, student: str, started: bool) -> DistillConfig:
+    """What the recipe says about the student ('' for none), or about one that starts from another, before options."""
+    if student:
+        return recipe.student(student)
+    return fine_tuning(recipe.distill) if started else recipe.distill
 
 
 def _run_one(recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str, key: str | None) -> None:

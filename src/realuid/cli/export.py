@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import tyro
 
 from realuid.cli.options import console, parse
-from realuid.data import load_dataset
 from realuid.errors import ConfigError
 from realuid.exports import Export, ExportOptions, FormatName, export_student
 from realuid.recipes import DataConfig, EvaluateConfig
@@ -50,7 +49,7 @@ def run(arguments: Sequence[str]) -> None:
         options.out,
         options.to,
         options.export,
-        data=load_dataset(chosen.source, chosen.channels, chosen.resolution) if chosen.source else None,
+        data=chosen.load() if chosen.source else None,
         evaluate=options.evaluate,
         push_to_hub=options.push_to_hub,
         private=options.private,

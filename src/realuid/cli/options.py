@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -62,6 +62,21 @@ def split_student(arguments: Sequence[str]) -> tuple[list[str], str]:
         return list(arguments), ""
     recipe, _, student = arguments[0].partition(":")
     return [recipe, *arguments[1:]], student
+
+
+def resumed_run(words: Sequence[str], usual: Path) -> Path | None:
+    """The folder of the run that `--resume` goes on with, or None: read ahead, since options follow from its recipe.
+
+    Args:
+        words: the command's options.
+        usual: where runs are without `--out`.
+    """
+    switches = [word for word in words if word in ("--resume", "--no-resume")]
+    if switches[-1:] != ["--resume"] or "--help" in words or "-h" in words:
+        return None
+    parts = [part for word in words for part in word.split("=", 1)]
+    named = [folder for option, folder in pairwise(parts) if option == "--out"]
+    return Path(named[-1]) if named else usual
 
 
 def say_result(kind: str, folder: Path) -> None:
@@ -144,6 +159,8 @@ def asked_data(model: str, asked: DataConfig) -> DataConfig:
     if asked.source:
         return asked
     said = {f.name: getattr(asked, f.name) for f in dataclasses.fields(asked) if getattr(asked, f.name) != f.default}
+    if asked.pairs:
+        said = {"pairs_seed": 0, **said}  # other pairs come without the seed of those it was trained on
     return dataclasses.replace(trained_on(model), **{k: v for k, v in said.items() if k != "source"})
 
 

@@ -68,7 +68,7 @@ def run(arguments: Sequence[str]) -> None:
     if model.coupled:
         whole = asked_data(options.model, options.data).load()
         check_fits(model, whole)
-        data = pairs_of_classes(whole, options)
+        data = pairs_of_classes(whole, options.classes)
         given = conditions(model, data, options.count)
     elif options.data != NO_DATA:
         said = {f.name: getattr(options.data, f.name) for f in dataclasses.fields(DataConfig)}
@@ -99,11 +99,19 @@ def run(arguments: Sequence[str]) -> None:
     console.print(f"{options.count} images{by}: {options.out}", highlight=False)
 
 
-def pairs_of_classes(data: Dataset, options: Options) -> Dataset:
-    """The data, or only its pairs of the wanted classes."""
-    if not options.classes or data.labels is None:
+def pairs_of_classes(data: Dataset, classes: tuple[int, ...]) -> Dataset:
+    """The data, or only its pairs of the wanted classes, each of which needs one."""
+    if not classes:
         return data
-    return data.subset(torch.isin(data.labels, torch.tensor(options.classes)))
+    assert data.labels is not None, "a conditional model fits no other data"
+    there = data.labels.unique().tolist()
+    for label in classes:
+        if label not in there:
+            raise ConfigError(
+                f"--classes {label}: '{data.name}' has no pair of this class, only of {', '.join(map(str, there))}. "
+                "Choose among them, or pass other --data.source."
+            )
+    return data.subset(torch.isin(data.labels, torch.tensor(classes)))
 
 
 def class_labels(options: Options, num_classes: int) -> torch.Tensor | None:

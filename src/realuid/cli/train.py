@@ -11,7 +11,7 @@ from typing import Annotated
 
 import tyro
 
-from realuid.cli.options import console, parse, refuse_changes, replace, say_result, split_recipe
+from realuid.cli.options import console, parse, refuse_changes, replace, resumed_run, say_result, split_recipe
 from realuid.errors import ConfigError
 from realuid.models import NetworkConfig
 from realuid.recipes import DataConfig, PathConfig, Recipe
@@ -40,10 +40,10 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     recipe, rest = split_recipe(arguments, "demo")
+    run = resumed_run(rest, Options.out)
+    recipe = recipe_of_run(run) if run else recipe
     options = _options(recipe, rest)
-    if options.resume:
-        recipe = recipe_of_run(options.out)
-        options = _options(recipe, rest)
+    if run:
         refuse_changes(options, recipe, "data", "network", "path", "teacher")
         recipe = replace(recipe, teacher=options.teacher)
     else:

@@ -25,6 +25,7 @@ class Dataset:
         classes: class names; their number is the number of classes.
         sources: what each sample comes in a pair with (for instance its degraded image), like `values`, or None.
         degradation: how `sources` were made from `values`, a name in `realuid.data.DEGRADATIONS`; '' if unknown.
+        degradation_seed: with which seed, where it draws at random.
 
     Raises:
         DataError: if `sources` are not like `values`.
@@ -36,6 +37,7 @@ class Dataset:
     classes: tuple[str, ...] = field(default=())
     sources: Tensor | None = None
     degradation: str = ""
+    degradation_seed: int = 0
 
     def __post_init__(self) -> None:
         x, y = self.values, self.sources

@@ -1,11 +1,13 @@
 """What the sources of restoration pairs are made of: degradations of uint8 images, of one size with the images.
 
-Each is a function (images, index, seed) -> sources on uint8, shape (n, c, h, w). Those that draw at random draw for an
-image from (seed, its index), so that every part of a data set gets what the whole would.
+Each is a function (images, truth, seed) -> sources on uint8, shape (n, c, h, w). Those that draw at random draw for an
+image from (seed, the pixels of its truth): what it gets depends neither on the order of a data set nor on what else is
+in it, and images that a model has not seen get what it has not seen.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 from collections.abc import Callable
@@ -28,14 +30,15 @@ MISSING = 128
 _LUMA = (0.299, 0.587, 0.114)
 
 
-def degrade(images: Tensor, name: str, seed: int = 0, index: Tensor | None = None) -> Tensor:
+def degrade(images: Tensor, name: str, seed: int = 0, truth: Tensor | None = None) -> Tensor:
     """Degraded images.
 
     Args:
         images: uint8, shape (n, c, h, w).
         name: in `DEGRADATIONS`.
-        seed: of degradations that draw at random.
-        index: number of every image in its data set, shape (n,); by default 0, 1, ...
+        seed: of those in `DRAWING`; the others do not read it.
+        truth: images that are degraded with the same draws, like `images`; by default these themselves. Restored images
+            are degraded as their truth was.
 
     Returns:
         uint8, shape (n, c, h, w).
@@ -45,10 +48,8 @@ def degrade(images: Tensor, name: str, seed: int = 0, index: Tensor | None = Non
     """
     if name not in DEGRADATIONS:
         raise DataError(unknown_name("degradation", name, DEGRADATIONS))
-    index = torch.arange(len(images)) if index is None else index
-    return torch.cat(
-        [DEGRADATIONS[name](x, i, seed) for x, i in zip(images.split(1000), index.split(1000), strict=True)]
-    )
+    pieces = zip(images.split(1000), (images if truth is None else truth).split(1000), strict=True)
+    return torch.cat([DEGRADATIONS[name](x, x_0, seed) for x, x_0 in pieces])
 
 
 def _to_uint8(levels: Tensor) -> Tensor:
@@ -70,13 +71,13 @@ def shrink(images: Tensor, factor: int, mode: str) -> Tensor:
     return _to_uint8(F.interpolate(images.double(), size=size, mode="bicubic", antialias=True, align_corners=False))
 
 
-def _super_resolution(images: Tensor, index: Tensor, seed: int, factor: int, mode: str) -> Tensor:
+def _super_resolution(images: Tensor, truth: Tensor, seed: int, factor: int, mode: str) -> Tensor:
     """Shrunk, and enlarged again by repeating pixels (I2SB)."""
     small = shrink(images, factor, mode)
     return small.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
 
 
-def _centre(images: Tensor, index: Tensor, seed: int) -> Tensor:
+def _centre(images: Tensor, truth: Tensor, seed: int) -> Tensor:
     """The central square of half the side is missing."""
     height, width = images.shape[-2:]
     sources = images.clone()
@@ -85,11 +86,16 @@ def _centre(images: Tensor, index: Tensor, seed: int) -> Tensor:
     return sources
 
 
-def _free_form(images: Tensor, index: Tensor, seed: int) -> Tensor:
+def _free_form(images: Tensor, truth: Tensor, seed: int) -> Tensor:
     """Brush strokes are missing (after Yu et al. 2019), other ones in every image."""
     height, width = images.shape[-2:]
-    masks = np.stack([_strokes(height, width, stream(seed, "free form", int(i))) for i in index])
+    masks = np.stack([_strokes(height, width, stream(seed, "free form", _digest(x))) for x in truth])
     return images.masked_fill(torch.from_numpy(masks)[:, None].to(images.device), MISSING)
+
+
+def _digest(pixels: Tensor) -> str:
+    """The same for the same image, on any device."""
+    return hashlib.blake2b(pixels.contiguous().cpu().numpy().tobytes(), digest_size=16).hexdigest()
 
 
 def _strokes(height: int, width: int, random: torch.Generator) -> np.ndarray:
@@ -110,7 +116,7 @@ def _strokes(height: int, width: int, random: torch.Generator) -> np.ndarray:
     return np.array(mask)
 
 
-def _jpeg(images: Tensor, index: Tensor, seed: int, quality: int) -> Tensor:
+def _jpeg(images: Tensor, truth: Tensor, seed: int, quality: int) -> Tensor:
     """Compressed to JPEG at a quality of pillow's, and read back."""
     sources = [_through_jpeg(pixels, quality) for pixels in images.permute(0, 2, 3, 1).cpu().numpy()]
     return torch.from_numpy(np.stack(sources)).permute(0, 3, 1, 2).contiguous().to(images.device)
@@ -125,7 +131,7 @@ def _through_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
     return decoded[..., None] if grey else decoded
 
 
-def _blur(images: Tensor, index: Tensor, seed: int, sigma: float) -> Tensor:
+def _blur(images: Tensor, truth: Tensor, seed: int, sigma: float) -> Tensor:
     """Convolved with a Gaussian of standard deviation sigma pixels, cut at 3 sigma; borders are mirrored."""
     reach = math.ceil(3 * sigma)
     height, width = images.shape[-2:]
@@ -138,7 +144,7 @@ def _blur(images: Tensor, index: Tensor, seed: int, sigma: float) -> Tensor:
     return _to_uint8(x.view(images.shape))
 
 
-def _grey(images: Tensor, index: Tensor, seed: int) -> Tensor:
+def _grey(images: Tensor, truth: Tensor, seed: int) -> Tensor:
     """Without colour: luma in all three channels."""
     if images.shape[1] != 3:
         raise DataError(f"'grey' takes the colour from RGB images, but these have {images.shape[1]} channel(s).")
@@ -159,3 +165,5 @@ DEGRADATIONS: dict[str, Degradation] = {
     **{f"blur-{sigma}": partial(_blur, sigma=float(sigma)) for sigma in (1, 2)},
     "grey": _grey,
 }
+#: Those that draw at random, and read the seed.
+DRAWING = ("inpaint-freeform",)

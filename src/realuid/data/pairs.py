@@ -24,6 +24,9 @@ def with_degradation(data: Dataset, name: str, seed: int = 0) -> Dataset:
         data: uint8 images.
         name: in `DEGRADATIONS`.
         seed: of degradations that draw at random.
+
+    Raises:
+        DataError: for an unknown name, or data that it is not made for.
     """
     if name not in DEGRADATIONS:
         if Path(name).exists():
@@ -34,7 +37,8 @@ def with_degradation(data: Dataset, name: str, seed: int = 0) -> Dataset:
         raise DataError(f"{unknown_name('kind of pairs', name, DEGRADATIONS)} And no folder or zip is at '{name}'.")
     if not data.is_image:
         raise DataError(f"pairs '{name}' are made from images, but '{data.name}' holds points.")
-    return dataclasses.replace(data, sources=degrade(data.values, name, seed), degradation=name)
+    sources = degrade(data.values, name, seed)
+    return dataclasses.replace(data, sources=sources, degradation=name, degradation_seed=seed)
 
 
 def holds_pairs(files: Files) -> bool:

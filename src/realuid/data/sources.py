@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_digits as sklearn_digits
 
 from realuid.data.dataset import Dataset
-from realuid.data.degradations import DEGRADATIONS
+from realuid.data.degradations import DEGRADATIONS, DRAWING
 from realuid.data.images import decode_all, labelled_by_folders, open_files, read_images
 from realuid.data.pairs import holds_pairs, read_pairs, split_pairs, with_degradation
 from realuid.data.toy import load_toy
@@ -18,7 +18,11 @@ SOURCES = "'digits', 'toy:NAME', 'hf:NAME', a folder of images or a .zip in the 
 
 
 def load_dataset(
-    source: str, channels: int | None = None, resolution: int | None = None, pairs: str | None = None
+    source: str,
+    channels: int | None = None,
+    resolution: int | None = None,
+    pairs: str | None = None,
+    pairs_seed: int = 0,
 ) -> Dataset:
     """Read a data set into memory.
 
@@ -30,6 +34,7 @@ def load_dataset(
         resolution: side length to crop and resize images to; None keeps their size.
         pairs: make pairs by a degradation (a name in `realuid.data.DEGRADATIONS`), or with the images of another folder
             or zip that have the same names.
+        pairs_seed: of degradations that draw at random (`realuid.data.DRAWING`).
 
     Raises:
         DataError: for a source that does not exist or cannot be read.
@@ -38,6 +43,11 @@ def load_dataset(
         raise DataError(f"channels = {channels}: allowed are 1 (grey) and 3 (RGB).")
     if resolution is not None and resolution < 1:
         raise DataError(f"resolution = {resolution}: allowed are positive side lengths.")
+    if pairs_seed and pairs not in DRAWING:
+        raise DataError(
+            f"pairs_seed = {pairs_seed}: pairs = {pairs} draws nothing at random, only {', '.join(DRAWING)} does. "
+            "Leave it out."
+        )
     if source == "digits":
         data = load_digits()
     elif source.startswith("toy:"):
@@ -49,7 +59,7 @@ def load_dataset(
     else:
         raise DataError(f"no data at '{source}'. Allowed: {SOURCES}.")
     if pairs and data.sources is None:
-        data = with_degradation(data, pairs)
+        data = with_degradation(data, pairs, pairs_seed)
     if channels and data.is_image and data.shape[0] != channels:
         raise DataError(f"'{source}' has {data.shape[0]} channel(s), but channels = {channels} was asked for.")
     if resolution and data.is_image and data.shape[1:] != (resolution, resolution):

@@ -22,15 +22,16 @@ def psnr(x: Tensor, truth: Tensor) -> Tensor:
     return (10 * torch.log10(255**2 / mse)).clamp(max=_EXACT)
 
 
-def inconsistency(x: Tensor, sources: Tensor, degradation: str, index: Tensor | None = None) -> Tensor:
+def inconsistency(x: Tensor, data: Dataset) -> Tensor:
     """Mean square of what `x`, degraded again, differs by from its source; in data units, shape (b,).
 
     Args:
-        x, sources: uint8, shape (b, c, h, w).
-        degradation: how sources are made, a name in `realuid.data.DEGRADATIONS`.
-        index: numbers of the pairs in their data set, shape (b,).
+        x: uint8, shape (b, c, h, w).
+        data: the b pairs, with a known degradation.
     """
-    difference = degrade(x, degradation, index=index).double() - sources.double()
+    assert data.sources is not None, "pairs"
+    again = degrade(x, data.degradation, data.degradation_seed, truth=data.values)
+    difference = again.double() - data.sources.double()
     return (difference / 127.5).square().flatten(1).mean(1)
 
 
@@ -59,8 +60,8 @@ class Restoration:
         index = torch.arange(which.start, which.stop) % len(self.data)
         x, data = to_uint8(batch).cpu(), self.data.subset(index.to(self.data.values.device)).to("cpu")
         values = {"psnr": psnr(x, data.values)}
-        if data.degradation and data.sources is not None:
-            values["inconsistency"] = inconsistency(x, data.sources, data.degradation, index)
+        if data.degradation:
+            values["inconsistency"] = inconsistency(x, data)
         if self.classifier is not None and data.labels is not None:
             device = next(self.classifier.parameters()).device
             values["accuracy"] = (self.classifier.logits(x.to(device)).argmax(1).cpu() == data.labels).double()

@@ -1,4 +1,4 @@
-r"""RealUID at a point: closed forms for one-dimensional Gaussian mixtures on the linear path (App. A.1.3 and A.1.4).
+r"""RealUID at a point: closed forms for Gaussian mixtures in one dimension (App. A.1.3 and A.1.4).
 
 Everything follows from what the game pulls along,
 
@@ -22,7 +22,7 @@ Field = Callable[[Tensor, float], Tensor]
 
 @dataclass(frozen=True)
 class Mixture:
-    """Data distributed as a mixture of Gaussians in one dimension, seen on the linear path x_t = (1 - t) x_0 + t x_T.
+    """Data distributed as a mixture of Gaussians in one dimension, seen at x_t = (1 - t) x_0 + t x_T.
 
     Args:
         means, stds: of the components.

@@ -54,7 +54,7 @@ class Objective(ABC):
 
     @abstractmethod
     def generator(self, teacher: Tensor, fake: Tensor, target: Tensor, x_t: Tensor) -> Tensor:
-        """The generator's loss; gradients flow through what of its arguments the method lets them.
+        """The generator's loss; gradients pass through what of its arguments the method lets them.
 
         Args:
             teacher, fake: with the graph through x_t.

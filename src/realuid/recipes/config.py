@@ -39,13 +39,15 @@ class DataConfig:
     #: What samples come in pairs with, for coupled paths: a degradation (sr-box-4, inpaint-centre, jpeg-5, blur-1,
     #: grey, ...), or a folder or zip of images with the names of the data's own. None: the data itself says.
     pairs: str | None = None
+    #: Of degradations that draw at random (inpaint-freeform): another seed, other draws for the same images.
+    pairs_seed: int = 0
 
     def __post_init__(self) -> None:
         check_types(self)
 
     def load(self) -> Dataset:
         """The data itself."""
-        return load_dataset(self.source, self.channels, self.resolution, self.pairs)
+        return load_dataset(self.source, self.channels, self.resolution, self.pairs, self.pairs_seed)
 
 
 @dataclass(frozen=True)

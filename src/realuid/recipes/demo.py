@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from realuid.data import Dataset
 from realuid.devices import choose_device
 from realuid.errors import ConfigError
 from realuid.files import write_json
+from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, model_device
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.measure import fd_between_halves, images_per_second, make_evaluator, measure
@@ -35,6 +36,29 @@ from realuid.teachers import load_teacher
 
 #: The file of a demo's folder that says how long each stage took.
 SECONDS = "seconds.json"
+
+
+class Stopwatch:
+    """How long each stage of a demo took, in a file of its folder; a stage that goes on after a break adds to it.
+
+    Args:
+        folder: of the demo.
+        resume: add to what the file says.
+    """
+
+    def __init__(self, folder: Path, resume: bool):
+        self.file = folder / SECONDS
+        self.seconds: dict[str, float] = json.loads(self.file.read_text()) if resume and self.file.is_file() else {}
+
+    @contextmanager
+    def stage(self, run: Path) -> Iterator[None]:
+        """Counts what a `with` block takes for a model's run, even if it fails; nothing where the run was finished."""
+        finished, began, before = is_finished(run), time.perf_counter(), self.seconds.get(run.name, 0.0)
+        try:
+            yield
+        finally:
+            self.seconds[run.name] = before if finished else before + time.perf_counter() - began
+            write_json(self.file, self.seconds)
 
 
 def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print, resume: bool = False) -> dict[str, Any]:
@@ -58,50 +82,15 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print, r
     check_demo(recipe, new_teacher(recipe, data), data)
     say(f"data: {data.name}, {len(data)} images of shape {data.shape}")
     start = time.perf_counter()
-    models: dict[str, MatchingModel | Generator] = {}
-    seconds: dict[str, float] = {}
     if not resume:
         for name in ("teacher", *recipe.students):
             _forget(folder / name)
-    elif (folder / SECONDS).is_file():
-        seconds = json.loads((folder / SECONDS).read_text())
-
-    def timed(name: str, work: Callable[[], MatchingModel | Generator]) -> None:
-        finished, began, before = is_finished(folder / name), time.perf_counter(), seconds.get(name, 0.0)
-        try:
-            models[name] = work().to(device)
-        finally:
-            seconds[name] = before if finished else before + time.perf_counter() - began
-            write_json(folder / SECONDS, seconds)
-
-    device = choose_device(recipe.distill.device)
+    watch, device = Stopwatch(folder, resume), choose_device(recipe.distill.device)
     evaluator = make_evaluator(data, recipe.evaluate, device)
-    run = folder / "teacher"
-    timed("teacher", lambda: _teacher(recipe, run, data))
-    teacher = models["teacher"]
-    assert isinstance(teacher, MatchingModel)
-    for name in recipe.students:
-        student = partial(run_named_student, recipe, name, teacher, folder, chain=True, data=data)
-        timed(name, partial(student, teacher_name=str(run)))
+
+    models = _make_models(recipe, folder, data, watch, device)
     say("measuring")
-    rates = images_per_second(models, data, recipe.evaluate)
-    entries = {
-        name: {
-            "name": name,
-            **measure(model, evaluator, recipe.evaluate).to_dict(),
-            "images_per_second": rates[name],
-            "train_seconds": seconds[name],
-        }
-        for name, model in models.items()
-    }
-    for name in recipe.students:
-        config = recipe.student(name)
-        entries[name] |= {"alpha": config.alpha, "beta": config.beta, "alpha_sid": config.alpha_sid}
-        entries[name] |= {"objective": config.objective, "lambda_g": config.lambda_g}
-        if origin := recipe.origin(name):
-            entries[name]["start"] = origin.student
-    for name in recipe.published.keys() & entries.keys():
-        entries[name]["published_fid"] = recipe.published[name]
+    entries = _measure_models(recipe, models, data, evaluator, watch.seconds)
     results = {
         "recipe": recipe.name,
         "data": data.name,
@@ -111,7 +100,7 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print, r
         "students": [entries[name] for name in recipe.students],
         "seconds": time.perf_counter() - start,
         "threads": torch.get_num_threads(),
-        "device": str(model_device(teacher)),
+        "device": str(model_device(models["teacher"])),
         "torch": torch.__version__,
         "realuid": __version__,
     }
@@ -127,6 +116,56 @@ def _forget(run: Path) -> None:
         shutil.rmtree(run / name, ignore_errors=True)
 
 
+def _make_models(
+    recipe: Recipe, folder: Path, data: Dataset, watch: Stopwatch, device: torch.device
+) -> dict[str, MatchingModel | Generator]:
+    """The teacher and every student, by name: read where their runs are finished, else resumed or trained."""
+    run = folder / "teacher"
+    with watch.stage(run):
+        teacher = _teacher(recipe, run, data).to(device)
+    models: dict[str, MatchingModel | Generator] = {"teacher": teacher}
+    for name in recipe.students:
+        with watch.stage(folder / name):
+            student = run_named_student(recipe, name, teacher, folder, teacher_name=str(run), chain=True, data=data)
+            models[name] = student.to(device)
+    return models
+
+
 def _teacher(recipe: Recipe, run: Path, data: Dataset) -> MatchingModel:
     """The teacher of a run: read, resumed or trained."""
     return load_teacher(run) if is_finished(run) else run_teacher(recipe, run, resume=has_checkpoint(run), data=data)
+
+
+def _measure_models(
+    recipe: Recipe,
+    models: dict[str, MatchingModel | Generator],
+    data: Dataset,
+    evaluator: Evaluator,
+    seconds: dict[str, float],
+) -> dict[str, dict[str, Any]]:
+    """The entry of every model in results.json, by name; `seconds` says how long each was trained."""
+    rates = images_per_second(models, data, recipe.evaluate)
+    return {
+        name: {
+            "name": name,
+            **measure(model, evaluator, recipe.evaluate).to_dict(),
+            "images_per_second": rates[name],
+            "train_seconds": seconds[name],
+            **_about(recipe, name),
+        }
+        for name, model in models.items()
+    }
+
+
+def _about(recipe: Recipe, name: str) -> dict[str, Any]:
+    """What the recipe knows about a model: settings and origin of a student, and what a paper reports."""
+    about: dict[str, Any] = {}
+    if name in recipe.students:
+        config = recipe.student(name)
+        shown = ("alpha", "beta", "alpha_sid", "objective", "lambda_g")
+        about = {setting: getattr(config, setting) for setting in shown}
+        if origin := recipe.origin(name):
+            about["start"] = origin.student
+    if name in recipe.published:
+        about["published_fid"] = recipe.published[name]
+    return about

@@ -1,7 +1,7 @@
 """Samplers of the probability-flow ODE dx/du = velocity(x, t) dt/du, u the path's smooth time. They draw no noise.
 
-On flows and diffusions u is t itself. Where a path's noise ends like sqrt(1 - t), at an x_T that the network sees, so
-does the ODE's solution: thousands of steps in t would still overshoot there. In u the solution is smooth.
+Where a path's noise ends like sqrt(1 - t), at an x_T that the network sees, so does the ODE's solution: thousands of
+steps in t would still overshoot there. In u the solution is smooth. On all other paths u is t itself.
 """
 
 from __future__ import annotations

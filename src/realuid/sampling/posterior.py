@@ -1,11 +1,12 @@
-r"""Samplers that step through q(x_s | x_t, x_0) with x_0 predicted: DDIM and DDPM, and their bridges.
+r"""Samplers that step through q(x_s | x_t, x_0) with x_0 predicted: DDIM and ancestral sampling.
 
     x_s = K x_t + (a_s - K a_t) x_0 + (b_s - K b_t) x_T + rho xi,        rho^2 = n_s^2 - K^2 n_t^2
 
 keeps the marginals for every K, which decides how much of the noise in x_t stays (n is the path's `noise_std`; only
 coupled paths have the x_T term). The largest K is DDIM (Song et al. 2021): Euler's method in x / a and n / a, exact as
-long as the data prediction does not change; on bridges it is DBIM (Zheng et al. 2025). The Markov K is DDPM's ancestral
-sampling (Ho et al. 2020) and, on bridges, I2SB's. Neither asks for a velocity, which may be infinite at an end.
+long as the data prediction does not change; on coupled paths it is DBIM (Zheng et al. 2025). The Markov K is ancestral
+sampling (Ho et al. 2020; on coupled paths Liu et al. 2023). Neither asks for a velocity, which may be infinite at an
+end.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def ddim(field: Field, x: Tensor, times: Tensor, noise: Noise, eta: float = 0.0)
 
 @declares(order=1)
 def ancestral(field: Field, x: Tensor, times: Tensor, noise: Noise) -> Tensor:
-    """DDPM's ancestral sampling: one call a step, the noise of the reverse SDE. Weak order one."""
+    """Ancestral sampling: one call a step, the noise of the reverse SDE. Weak order one."""
     return ddim(field, x, times, noise, eta=1.0)
 
 
@@ -56,6 +57,6 @@ def _source(here: Estimate) -> Tensor:
     if here.x_T is None:
         raise PredictionError(
             f"this sampler keeps x_T in place, but the network on path '{here.path.name}' does not see x_T. Use a "
-            "sampler of the velocity ('euler', 'heun') or, on bridges, 'ancestral'."
+            "sampler of the velocity ('euler', 'heun') or, on a Markov path, 'ancestral'."
         )
     return here.x_T

@@ -65,7 +65,7 @@ def sample_teacher(
 
     Args:
         model: the teacher.
-        x_T: standard normal noise (or the corrupted images of a bridge), shape (b, *shape).
+        x_T: standard normal noise (or, on a coupled path, the source images), shape (b, *shape).
         steps: number of steps, at least 1.
         condition: labels, where the teacher reads them.
         sampler: a name for `find_sampler`, or a function like them; by default the model's own.

@@ -26,9 +26,10 @@ def noise_diffusion(path: Path, k: Coefficients) -> Tensor:
 
 
 def reverse_diffusion(path: Path, k: Coefficients) -> Tensor:
-    """e = n^2 d/dt ln(n / a): the path's own process run backwards (Anderson 1982). A Brownian bridge's is s^2 / 2.
+    """e = n^2 d/dt ln(n / a): the path's own process run backwards (Anderson 1982).
 
-    Infinite where a = 0: on such paths start the times below t_max. 0 where n / a falls, which no diffusion's does.
+    It is s^2 / 2 for a = 1 - t and c = s sqrt(t (1 - t)). Infinite where a = 0: on such paths start the times below
+    t_max. 0 where n / a falls, as it does for no process that only adds noise.
     """
     growth = k.c * k.c_dot + (0 if path.coupled else k.b * k.b_dot)
     return (growth - path.noise_std(k) ** 2 * k.a_dot / k.a).clamp(min=0)

@@ -26,7 +26,7 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def learning_rate_factor(update: int, config: LoopConfig) -> float:
-    """What multiplies the learning rate at an update: a linear rise, then constant or half a cosine to zero."""
+    """What multiplies the learning rate at an update: a steady rise, then constant or half a cosine to zero."""
     rise = min(1.0, (update + 1) / config.warmup) if config.warmup else 1.0
     if config.decay == "constant":
         return rise

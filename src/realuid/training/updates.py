@@ -121,7 +121,7 @@ def generator_loss(
     draw: Draw,
     batch: int,
 ) -> GeneratorLoss:
-    """The generator's turn (Thm. 2): gradients flow through x_t^g into both frozen networks, and through y^g.
+    """The generator's turn (Thm. 2): gradients pass through x_t^g into both frozen networks, and through y^g.
 
     Args:
         generator: the model that learns (or its distributed wrapper).

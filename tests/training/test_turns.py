@@ -1,0 +1,156 @@
+"""Who learns on whose turn, from which start, on how much real data, and in which precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import small_teacher
+from tasks import distill_task
+
+from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
+from realuid.training.accelerate import make_accelerator
+
+
+def weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in module.state_dict().items()}
+
+
+def changed(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> bool:
+    return any(not torch.equal(v, before[k]) for k, v in module.state_dict().items())
+
+
+GAMES = {
+    "uid": {},
+    "realuid": {"alpha": 0.92, "beta": 0.94},
+    "realsid": {"alpha_sid": 1.2, "normalise": True},
+    "general": {"objective": "general", "alpha": 1.0, "beta": 0.94, "gamma": 0.9, "delta": "beta"},
+    "normalised": {"objective": "normalised", "alpha": 0.92, "beta": 0.94},
+    "dmd": {"objective": "dmd", "alpha": 0.9, "beta": 0.9, "weight": "min_snr"},
+    "gan": {"lambda_g": 1.0},
+    "realuid and gan": {"alpha": 0.92, "beta": 0.94, "lambda_g": 1.0, "gan_share": 0.5, "micro_batch": 5},
+}
+
+
+@pytest.mark.parametrize("classes", [0, 5])
+@pytest.mark.parametrize("game", GAMES)
+def test_on_each_turn_only_that_player_moves(data, game: str, classes: int) -> None:
+    task = distill_task(data, classes, **GAMES[game])
+    against, generator = task.opponent.module, task.generator
+    for turn, mover in ((lambda: task._fake_turn(0), against), (lambda: task._generator_turn(0), generator)):
+        before = {m: weights(m) for m in (task.teacher, against, task.generator)}
+        turn()
+        assert [m for m in before if changed(m, before[m])] == [mover]
+        still = [k for k, v in mover.state_dict().items() if torch.equal(v, before[mover][k])]
+        assert still == []  # a discriminator's head among them
+        assert all(p.grad is None for p in task.teacher.parameters())
+    assert all(torch.isfinite(p).all() for player in task.players for p in player.parameters)
+
+
+def test_frozen_networks_get_no_parameter_gradients(data) -> None:
+    task = distill_task(data, alpha=0.92, beta=0.94)
+    task._generator_turn(0)
+    assert all(p.grad is None for p in task.fake.parameters())
+    assert all(p.requires_grad for p in task.fake.parameters())
+    assert not any(p.requires_grad for p in task.teacher.parameters())
+
+
+def test_parts_that_a_network_keeps_fixed_stay_fixed(data) -> None:
+    teacher = small_teacher()
+    fixed = next(teacher.network.parameters()).requires_grad_(False)
+    config = DistillConfig(batch=8, fake_updates=1, generator_lr=1e-2, fake_start="teacher", device="cpu")
+    task = DistillTask(teacher, data, config, make_accelerator(config))
+    task.update(0)
+    task.update(1)
+    for model in (task.generator.model, task.fake):
+        first, *others = model.network.parameters()
+        assert torch.equal(first, fixed) and not first.requires_grad
+        assert all(p.requires_grad for p in others)
+
+
+def test_the_discriminator_adds_a_head_to_the_fake_model(data) -> None:
+    plain, judged = distill_task(data).opponent.module, distill_task(data, lambda_g=1.0).opponent.module
+    assert judged.model is not plain and all(
+        torch.equal(v, judged.model.state_dict()[k]) for k, v in plain.state_dict().items()
+    )
+    heads = [distill_task(data, lambda_g=1.0).opponent.module.head.state_dict() for _ in range(2)]
+    assert all(torch.equal(heads[0][k], heads[1][k]) for k in heads[0]) and len(heads[0]) > 2
+
+
+def test_the_discriminator_learns_to_tell_samples_from_data(digits) -> None:
+    task = distill_task(digits, lambda_g=1.0, lambda_d=100.0, fake_lr=2e-3, batch=32, fake_updates=1)
+    for i in range(40):
+        task._fake_turn(i)
+    with torch.no_grad():
+        generated, real = task.near.generated("test", 0, 200), task.near.real("test real", 0, 200)
+        x_g, _ = task.path.sample(task.generator(generated.z), generated.x_T, generated.t)
+        x_r, _ = task.path.sample(real.x_0, real.x_T, real.t)
+        right = torch.cat(
+            [
+                task.opponent.module(x_g, generated.t, judge=True) < 0,
+                task.opponent.module(x_r, real.t, judge=True) > 0,
+            ]
+        )
+    assert right.float().mean() > 0.9
+
+
+def test_a_teacher_learns(digits) -> None:
+    config = TeacherConfig(batch=32, lr=3e-3, device="cpu", updates=60)
+    task = TeacherTask(small_teacher(), digits, config, make_accelerator(config))
+    losses = [task.update(i)["teacher/loss"].item() for i in range(60)]
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+
+
+def test_the_fake_model_starts_at_random_or_from_the_teacher(data) -> None:
+    own = small_teacher().state_dict()
+    random, teacher = (distill_task(data, fake_start=start).fake.state_dict() for start in ("random", "teacher"))
+    assert all(torch.equal(teacher[k], own[k]) for k in own)
+    assert not any(torch.equal(random[k], own[k]) for k in own if k.endswith("conv1.weight"))
+    again = distill_task(data, fake_start="random").fake.state_dict()
+    assert all(torch.equal(random[k], again[k]) for k in own)
+
+
+def test_real_data_is_read_only_where_it_has_weight(data) -> None:
+    assert distill_task(data, alpha=1.0, beta=1.0).config.real_batch == 0
+    assert distill_task(data, alpha=0.9, beta=0.95, real_share=0.25).config.real_batch == 4
+
+
+@pytest.mark.parametrize(("alpha", "beta", "best"), [(0.92, 0.94, 0.087)])
+def test_the_share_of_real_data_is_near_the_measured_best(alpha: float, beta: float, best: float) -> None:
+    """`best` by benchmarks/gradient_variance.py on digits."""
+    assert DistillConfig(alpha=alpha, beta=beta).share == pytest.approx(best, rel=0.3)
+
+
+def test_the_share_of_real_data_by_hand() -> None:
+    # residuals f* - c y with c = 0.75 and 0.94 / 0.92, half as much variance in y as in f*
+    real, generated = (0.5 * c**2 + (1 - c) ** 2 for c in (0.75, 0.94 / 0.92))
+    expected = (4 / 3) ** 0.5 * 0.08 / 0.92 * (real / generated) ** 0.5
+    assert DistillConfig(alpha=0.92, beta=0.94).share == pytest.approx(expected)
+    assert DistillConfig(alpha=0.92, beta=0.94, real_share=1.0).share == 1.0
+    assert DistillConfig(alpha=0.92, beta=0.94, batch=256).real_batch == round(256 * expected)
+    general = DistillConfig(objective="general", alpha=1.0, beta=0.94, gamma=0.9)
+    assert 0.01 <= general.share <= 1.0 and general.real_batch > 0
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_networks_run_in_the_precision_asked_for_and_weights_stay_in_single(data, precision: str) -> None:
+    """The first fake and generator losses are those of fp32 up to the precision's rounding, and not the same."""
+    losses = {}
+    for each in ("fp32", precision):
+        config = DistillConfig(batch=16, fake_updates=1, precision=each, alpha=0.92, beta=0.94, device="cpu")
+        task = DistillTask(small_teacher(), data, config, make_accelerator(config))
+        kinds: set[torch.dtype] = set()
+        task.fake.network.unet.conv_in.register_forward_hook(lambda *call, kinds=kinds: kinds.add(call[-1].dtype))
+        values = task.update(0)
+        losses[each] = torch.stack([values["fake/loss"], values["generator/loss"]])
+        assert kinds == {{"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[each]}
+        assert all(p.dtype == torch.float32 for player in task.players for p in player.parameters)
+    assert torch.allclose(losses[precision], losses["fp32"], rtol=0.03)
+    assert not torch.equal(losses[precision], losses["fp32"])
+
+
+def test_the_gap_by_time_averages_each_bin(data) -> None:
+    task = distill_task(data)
+    gap, t = torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0.01, 0.02, 0.99])
+    means = task.summary({k: v.tolist() for k, v in task._gap_by_time(gap, t).items()})
+    assert means["gap"] == pytest.approx(3.0)
+    assert means["gap_by_time"] == [2.0, None, None, None, None, None, None, 5.0]
