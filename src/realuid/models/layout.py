@@ -49,16 +49,37 @@ class Shortcut(nn.Conv2d):
     """The 1x1 convolution past a residual block."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Args and result as of any convolution."""
         return pointwise(input, self.weight, self.bias)
 
 
+class ResidualBlock(ResnetBlock2D):
+    """diffusers' residual block without its copies: sums in place, and a shortcut that stays channels-last in training.
+
+    Blocks that resample or shift and scale by the time go diffusers' own way.
+    """
+
+    def forward(self, input_tensor: Tensor, temb: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Args and result as of diffusers' block: input_tensor has shape (b, c, h, w), temb (b, features)."""
+        own = self.upsample is None and self.downsample is None and self.time_embedding_norm == "default"
+        if not own or self.time_emb_proj is None or self.skip_time_act or self.output_scale_factor != 1:
+            return super().forward(input_tensor, temb, *args, **kwargs)
+        hidden = self.conv1(self.nonlinearity(self.norm1(input_tensor)))
+        hidden += self.time_emb_proj(self.nonlinearity(temb))[:, :, None, None]
+        hidden = self.conv2(self.dropout(self.nonlinearity(self.norm2(hidden))))
+        hidden += input_tensor if self.conv_shortcut is None else self.conv_shortcut(input_tensor)
+        return hidden
+
+
 def lay_out(network: nn.Module) -> None:
-    """Give all attention and shortcuts of a network of diffusers these forms, in place: weights stay as they are."""
+    """Give attention and residual blocks of a network of diffusers these forms, in place: weights stay as they are."""
     for module in network.modules():
         if isinstance(module, Attention):
             module.set_processor(ImageAttention())
-        elif isinstance(module, ResnetBlock2D) and module.conv_shortcut is not None:
-            module.conv_shortcut.__class__ = Shortcut
+        elif type(module) is ResnetBlock2D:
+            module.__class__ = ResidualBlock
+            if module.conv_shortcut is not None:
+                module.conv_shortcut.__class__ = Shortcut
 
 
 def project(pixels: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
