@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from diffusers import DiTTransformer2DModel, UNet2DModel
+from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 from realuid.errors import CheckpointError, ConfigError
-from realuid.models.attention import lay_out_attention
 from realuid.models.condition import Condition
+from realuid.models.layout import lay_out
 
 
 class Network(nn.Module):
@@ -79,7 +80,8 @@ class UNet(Network):
     def __init__(self, sees_source: bool = False, heads: int = 1, learns_variance: bool = False, **unet: Any):
         super().__init__({"sees_source": sees_source, "heads": heads, "learns_variance": learns_variance, **unet})
         self.unet = UNet2DModel(**unet)
-        lay_out_attention(self.unet)
+        lay_out(self.unet)
+        self.train()
         config = self.unet.config
         size = config.sample_size
         channels = config.out_channels // (2 * heads if learns_variance else heads)
@@ -100,6 +102,14 @@ class UNet(Network):
             x = torch.cat([x, condition.x_T.to(x.dtype)], dim=1)
         output = self.unet(x, time, class_labels=self.labels(condition), return_dict=False)[0]
         return output[:, : self.heads * self.shape[0]]
+
+    def train(self, mode: bool = True) -> UNet:
+        """diffusers' residual blocks never count as training: all it does is copy their input out of channels-last."""
+        super().train(mode)
+        for block in self.modules():
+            if isinstance(block, ResnetBlock2D):
+                block.training = False  # its dropout is a module of its own
+        return self
 
     def recompute_activations(self) -> None:
         self.unet.enable_gradient_checkpointing()

@@ -1,4 +1,4 @@
-"""The laid-out attention computes what diffusers' own processor does."""
+"""Laid-out parts of U-Nets compute what diffusers' own do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from diffusers import UNet2DModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
 from realuid.models import UNet
-from realuid.models.attention import ImageAttention, attend
+from realuid.models.layout import ImageAttention, attend, pointwise, project
 
 
 def block(**settings) -> Attention:
@@ -70,19 +70,42 @@ def test_bf16_on_a_cpu_is_as_near_to_the_truth_as_torchs_kernel() -> None:
     assert ours < 1e-2 and ours < 2.5 * theirs
 
 
+@pytest.mark.parametrize("batch", [3, 16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_pointwise_convolution_is_a_sum_over_channels(batch: int, layout, biased: bool) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(batch, 6, 5, 4, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    weight = torch.randn(7, 6, 1, 1, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(7, dtype=torch.float64, requires_grad=True) if biased else None
+    given = [t for t in (x, weight, bias) if t is not None]
+    expected = torch.einsum("bchw,oc->bohw", x, weight[:, :, 0, 0])
+    expected = expected if bias is None else expected + bias[:, None, None]
+    found = pointwise(x, weight, bias)
+    assert (found - expected).abs().max() < 1e-12
+    assert found.is_contiguous(memory_format=layout)
+    pull = torch.randn_like(expected)
+    for ours, theirs in zip(*(torch.autograd.grad(y, given, pull) for y in (found, expected)), strict=True):
+        assert (ours - theirs).abs().max() < 1e-12
+    pixels = project(x.permute(0, 2, 3, 1), weight[:, :, 0, 0], bias)
+    assert (pixels.permute(0, 3, 1, 2) - expected).abs().max() < 1e-12
+
+
+SETTINGS = {
+    "sample_size": 8,
+    "in_channels": 1,
+    "out_channels": 1,
+    "block_out_channels": (8, 16),
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+    "attention_head_dim": 8,
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+}
+
+
 def test_unets_have_it_and_keep_the_names_of_their_weights() -> None:
-    settings = {
-        "sample_size": 8,
-        "in_channels": 1,
-        "out_channels": 1,
-        "block_out_channels": (8, 16),
-        "layers_per_block": 1,
-        "norm_num_groups": 4,
-        "attention_head_dim": 8,
-        "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
-        "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
-    }
-    network, plain = UNet(**settings), UNet2DModel(**settings)
+    network, plain = UNet(**SETTINGS), UNet2DModel(**SETTINGS)
     processors = [m.processor for m in network.modules() if isinstance(m, Attention)]
     assert len(processors) == 4 and all(isinstance(p, ImageAttention) for p in processors)
     plain.load_state_dict(network.unet.state_dict())
@@ -90,3 +113,31 @@ def test_unets_have_it_and_keep_the_names_of_their_weights() -> None:
     with torch.no_grad():
         assert torch.allclose(network.unet(x, t).sample, plain(x, t).sample, atol=1e-5)
         assert torch.equal(copy.deepcopy(network).unet(x, t).sample, network.unet(x, t).sample)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_unet_in_training_stays_channels_last_with_the_gradients_of_diffusers(again: bool) -> None:
+    network, plain = UNet(**SETTINGS, dropout=0.3), UNet2DModel(**SETTINGS, dropout=0.3).double()
+    if again:
+        network.eval().train()
+    for unet in (network.double(), plain):
+        unet.to(memory_format=torch.channels_last)
+    plain.load_state_dict(network.unet.state_dict())
+    assert network.training and all(m.training for m in network.modules() if isinstance(m, torch.nn.Dropout))
+    shortcuts = [m.conv_shortcut for m in network.modules() if getattr(m, "conv_shortcut", None) is not None]
+    layouts: list[bool] = []
+    for layer in shortcuts:
+        layer.register_forward_hook(
+            lambda _, given, out: layouts.append(
+                all(x.is_contiguous(memory_format=torch.channels_last) for x in (given[0], out))
+            )
+        )
+    x = torch.randn(2, 1, 8, 8, dtype=torch.float64).to(memory_format=torch.channels_last)
+    gradients = []
+    for unet in (network.unet, plain):
+        torch.manual_seed(0)
+        unet(x, torch.tensor([0.1, 0.7])).sample.square().sum().backward()
+        gradients.append([p.grad for p in unet.parameters()])
+    assert layouts and all(layouts)
+    for ours, theirs in zip(*gradients, strict=True):
+        assert ours is not None and (ours - theirs).abs().max() < 1e-9 * max(1, theirs.abs().max())

@@ -1,0 +1,99 @@
+"""Parts of diffusers' U-Nets laid out for the memory and the processor: the same numbers, sooner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from diffusers.models.resnet import ResnetBlock2D
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, linear, scaled_dot_product_attention
+
+
+class ImageAttention(AttnProcessor2_0):
+    """Attention between the pixels of an image: what diffusers computes, queries, keys and values by one product.
+
+    An image in channels-last memory already is a matrix of pixels times channels, so nothing is copied on the way in
+    and out. Whatever is not plain self-attention on images goes to diffusers' own processor.
+    """
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        """Args and result as of diffusers' processor: hidden_states and what it returns have shape (b, c, h, w)."""
+        plain = hidden_states.ndim == 4 and encoder_hidden_states is None and attention_mask is None
+        if not plain or attn.spatial_norm is not None or attn.norm_q is not None or attn.norm_k is not None:
+            return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb, *args, **kwargs)
+        batch, _, height, width = hidden_states.shape
+        x = hidden_states if attn.group_norm is None else attn.group_norm(hidden_states)
+        layers, last = (attn.to_q, attn.to_k, attn.to_v), attn.to_out[0]
+        bias = None if attn.to_q.bias is None else torch.cat([layer.bias for layer in layers])
+        together = project(x.permute(0, 2, 3, 1), torch.cat([layer.weight for layer in layers]), bias)
+        q, k, v = together.reshape(batch, height * width, 3, attn.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = attend(q, k, v).transpose(1, 2).reshape(batch, height, width, -1)
+        out = attn.to_out[1](project(mixed, last.weight, last.bias)).permute(0, 3, 1, 2)
+        if attn.residual_connection:
+            out = out + hidden_states
+        return out if attn.rescale_output_factor == 1 else out / attn.rescale_output_factor
+
+
+class Shortcut(nn.Conv2d):
+    """The 1x1 convolution past a residual block."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return pointwise(input, self.weight, self.bias)
+
+
+def lay_out(network: nn.Module) -> None:
+    """Give all attention and shortcuts of a network of diffusers these forms, in place: weights stay as they are."""
+    for module in network.modules():
+        if isinstance(module, Attention):
+            module.set_processor(ImageAttention())
+        elif isinstance(module, ResnetBlock2D) and module.conv_shortcut is not None:
+            module.conv_shortcut.__class__ = Shortcut
+
+
+def project(pixels: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A linear layer on pixels, shape (b, h, w, c).
+
+    On CPUs in fp32 as the convolution it is: oneDNN does that at the machine's rate, where MKL's matrix product takes
+    twice as long on processors of another make.
+    """
+    if pixels.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return linear(pixels, weight, bias)
+    return pointwise(pixels.permute(0, 3, 1, 2), weight[:, :, None, None], bias).permute(0, 2, 3, 1)
+
+
+def pointwise(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A 1x1 convolution, shape (b, c, h, w).
+
+    On CPUs torch leaves those of fewer than 16 images to a kernel that takes twice as long. In channels-last memory
+    every row of pixels is an image as well, and there are enough of those.
+    """
+    if torch.compiler.is_compiling() or images.device.type != "cpu" or len(images) >= 16:
+        return conv2d(images, weight, bias)
+    if not images.is_contiguous(memory_format=torch.channels_last):
+        return conv2d(images, weight, bias)
+    batch, channels, height, width = images.shape
+    rows = images.permute(0, 2, 3, 1).reshape(batch * height, 1, width, channels)
+    out = conv2d(rows.permute(0, 3, 1, 2), weight, bias)
+    return out.permute(0, 2, 3, 1).reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v, each of shape (b, heads, n, d).
+
+    torch's kernel for CPUs computes bf16 no faster than fp32, two plain products do.
+    """
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16:
+        return scaled_dot_product_attention(q, k, v)
+    with torch.autocast("cpu", enabled=False):
+        return ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(-1) @ v
