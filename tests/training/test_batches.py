@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+
 import pytest
 import torch
 from conftest import small_teacher
 
 from realuid.data import Dataset
+from realuid.paths import BrownianBridge
 from realuid.training.batches import Batches, micro_batches
 
 
@@ -18,6 +22,25 @@ def test_draws_depend_on_seed_role_and_step_alone(data) -> None:
     assert torch.equal(first.z, again.z) and torch.equal(first.t, again.t)
     for other in (Batches(data, path, seed=2).generated("a", 3, 6), Batches(data, path, seed=1).generated("b", 3, 6)):
         assert not torch.equal(first.z, other.z)
+
+
+@pytest.mark.parametrize("coupled", [False, True])
+def test_a_turn_is_of_the_same_samples_at_other_times_with_other_noise(data, coupled: bool) -> None:
+    path = BrownianBridge(noise=0.5) if coupled else small_teacher().path
+    data = dataclasses.replace(data, sources=255 - data.values) if coupled else data
+    batches = Batches(data, path, seed=1, flip=True)
+    turn = list(itertools.islice(batches.turn("a", 3, 6), 4))
+    first, noise = batches.generated("a", 3, 6), "eps" if coupled else "x_T"
+    assert all(torch.equal(getattr(turn[0], name), getattr(first, name)) for name in ("z", "t", noise))
+    assert [draw.z is None for draw in turn] == [False, True, True, True]
+    for one, other in itertools.combinations(turn, 2):
+        assert torch.equal(one.condition.labels, other.condition.labels)
+        assert torch.equal(one.x_T, other.x_T) == coupled
+        assert not torch.equal(one.t, other.t) and not torch.equal(getattr(one, noise), getattr(other, noise))
+    again = next(itertools.islice(batches.turn("a", 3, 6), 2, None))
+    assert torch.equal(again.t, turn[2].t) and torch.equal(getattr(again, noise), getattr(turn[2], noise))
+    parts = [list(itertools.islice(Batches(data, path, 1, True, r, 2).turn("a", 3, 6), 3)) for r in range(2)]
+    assert torch.equal(torch.cat([part[2].x_T for part in parts]), turn[2].x_T)
 
 
 def test_processes_share_one_batch(data) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import overload
 
@@ -30,7 +31,7 @@ class Draw:
         x_T: source of the path, shape (n, *shape): noise, or where coupled the source of a real pair.
         eps: third Gaussian of the path, shape (n, *shape), or None where it has none.
         x_0: real data, shape (n, *shape), or None for generated samples.
-        z: input of the generator, shape (n, *shape), or None for real data.
+        z: input of the generator, shape (n, *shape), or None for real data and images made before.
         condition: labels and, where coupled, x_T; networks read what they were built to see.
     """
 
@@ -102,12 +103,18 @@ class Batches:
         x_0 = self._pick(self.data.values, index, mirror)
         return self._mine(self._draw(random, count, index, mirror, x_0=x_0, z=None))
 
-    def generated(self, role: str, step: int, count: int, times: str = "path", again: int = 0) -> Draw:
+    def generated(self, role: str, step: int, count: int, times: str = "path") -> Draw:
         """Draws for generated samples; class and, where coupled, x_T are those of a random real sample.
 
         Every class is as often in a batch as in the data, give or take one. `times` names the distribution of times in
-        `realuid.paths.TIMES`. Draws that differ in `again` alone are of the same samples, at other times and with other
-        noise.
+        `realuid.paths.TIMES`.
+        """
+        return next(self.turn(role, step, count, times))
+
+    def turn(self, role: str, step: int, count: int, times: str = "path") -> Iterator[Draw]:
+        """Draws without end for the same generated samples, each at times and with noise of its own.
+
+        The first one is `generated`; the others are for those who have its images, and come without z.
         """
         random = stream(self.seed, role, step, device=self.device)
         index = mirror = None
@@ -117,9 +124,10 @@ class Batches:
         if self.path.coupled:
             mirror = self._mirror(random, count)
         z = self._normal(random, count)
-        if again:
+        yield self._mine(self._draw(random, count, index, mirror, x_0=None, z=z, times=times))
+        for again in itertools.count(1):
             random = stream(self.seed, role, step, again, device=self.device)
-        return self._mine(self._draw(random, count, index, mirror, x_0=None, z=z, times=times))
+            yield self._mine(self._draw(random, count, index, mirror, x_0=None, z=None, times=times))
 
     def seed_of(self, role: str) -> int:
         """Seed of the order in which a role goes through the data."""

@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -116,26 +117,26 @@ class DistillTask(Task):
 
     def _fake_turn(self, number: int) -> dict[str, Tensor]:
         """K steps on one batch of images: the generator stands still meanwhile, so it makes them once."""
-        made = self._images("fake", self.batches, number, self.config.batch)
-        judged = self._images("judged", self.near, number, self.config.gan_batch) if self.adversarial else None
-        values = [self._fake_step(number, k, made, judged) for k in range(self.config.fake_updates)]
+        c = self.config
+        generated = self._shown(self.batches.turn("fake", number, c.batch))
+        judged = self._shown(self.near.turn("judged", number, c.gan_batch)) if self.adversarial else repeat(None)
+        steps = range(number * c.fake_updates, (number + 1) * c.fake_updates)
+        values = [self._fake_step(number, *each) for each in zip(steps, generated, judged, strict=False)]
         return {name: torch.stack([v[name] for v in values]).mean() for name in values[0]}
 
-    def _images(self, role: str, batches: Batches, number: int, count: int) -> Tensor:
-        """x_0^g of an update's draws under a role."""
+    def _shown(self, turn: Iterator[Draw]) -> Iterator[Draw]:
+        """The draws of a turn with their images, which the generator makes of the first one."""
+        first = next(turn)
         with self.opponent.autocast():
-            return generated_images(self.generator, batches.generated(role, number, count), self.opponent.parts)
+            images = generated_images(self.generator, first, self.opponent.parts)
+        for draw in chain([first], turn):
+            yield draw.showing(images)
 
-    def _fake_step(self, number: int, k: int, made: Tensor, judged_made: Tensor | None) -> dict[str, Tensor]:
-        """Step k: the same images with times and noise of its own, and real ones of its own."""
+    def _fake_step(self, number: int, step: int, generated: Draw, judged: Draw | None) -> dict[str, Tensor]:
+        """A step, counted through the run: on images that are there already, and real ones of its own."""
         c = self.config
-        step = number * c.fake_updates + k
-        generated = self.batches.generated("fake", number, c.batch, again=k).showing(made)
         real = self.batches.real("fake real", step, c.real_batch) if c.real_batch else None
-        judged = judged_real = None
-        if judged_made is not None:
-            judged = self.near.generated("judged", number, c.gan_batch, again=k).showing(judged_made)
-            judged_real = self.near.real("judged real", step, c.gan_batch)
+        judged_real = None if judged is None else self.near.real("judged real", step, c.gan_batch)
 
         def loss_of(fake: Any, g: Draw, r: Draw | None, judged: Draw | None, judged_real: Draw | None) -> Tensor:
             loss = fake_loss(fake, self.objective, self.path, self.space, g, r, c.batch, c.real_batch, self.teacher)
