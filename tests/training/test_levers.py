@@ -20,7 +20,7 @@ from realuid.training.accelerate import make_accelerator
 from realuid.training.levers import Levers, choose_levers
 
 CPU = torch.device("cpu")
-OFF = {"precision": "fp32", "channels_last": False, "fused": False, "recompute": False, "compile": False}
+OFF = {"precision": "fp32", **dict.fromkeys(("channels_last", "fused", "recompute", "compile", "shard"), False)}
 
 
 def noise(shape=(1, 8, 8)) -> Dataset:
@@ -143,7 +143,7 @@ def test_a_compiled_run_leaves_the_same_folder(traced, tmp_path: Path) -> None:
 
 
 def test_what_is_left_open_is_decided_by_the_device() -> None:
-    expected = Levers(precision="fp32", channels_last=False, fused=True, recompute=False, compile=False)
+    expected = Levers(precision="fp32", channels_last=False, fused=True, recompute=False, compile=False, shard=False)
     assert choose_levers(DistillConfig(), CPU, attentive()) == expected
     wide = MatchingModel(
         build_network(NetworkConfig(channels=(64,), blocks=1, attention_at=()), (1, 8, 8)), make_path("linear")

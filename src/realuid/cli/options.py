@@ -171,8 +171,8 @@ def refuse_pairs(model: MatchingModel | Generator, asked: DataConfig) -> None:
 
 
 def refuse_changes(asked: object, run: Recipe, *sections: str, free: Collection[str] = ()) -> None:
-    """A resumed run goes on with the settings it was started with, if longer: others are an error instead of having no
-    effect.
+    """A resumed run goes on with the settings it was started with, if longer, and split or not: others are an error
+    instead of having no effect.
 
     Args:
         asked: options of the command, with those of the run as defaults.
@@ -183,8 +183,8 @@ def refuse_changes(asked: object, run: Recipe, *sections: str, free: Collection[
     wanted, started = replace(run, **{name: getattr(asked, name) for name in sections}).anchored(), run.anchored()
     for name in sections:
         old, new = (dataclasses.asdict(getattr(recipe, name)) for recipe in (started, wanted))
-        longer = {"updates"} if old.get("updates", 0) < new.get("updates", 0) else set()
-        for key in (k for k in old if old[k] != new[k] and k not in longer and f"{name}.{k}" not in free):
+        may = {"shard", "updates"} if old.get("updates", 0) < new.get("updates", 0) else {"shard"}
+        for key in (k for k in old if old[k] != new[k] and k not in may and f"{name}.{k}" not in free):
             hint = "Pass more, leave it out" if key == "updates" else "Leave it out"
             raise ConfigError(
                 f"{name}.{key} = {new[key]} with --resume: the run was started with {old[key]}. {hint}, or start "

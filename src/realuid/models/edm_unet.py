@@ -162,6 +162,9 @@ class EDMUNet(Network):
             if isinstance(block, UNetBlock):
                 block.recompute = True
 
+    def units(self) -> list[nn.Module]:
+        return [block for block in self.modules() if isinstance(block, UNetBlock)]
+
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         return self.dec[f"{self.levels[-1]}_in1"], self.deepest
 

@@ -59,6 +59,12 @@ class Network(nn.Module):
             "micro_batch."
         )
 
+    def units(self) -> list[nn.Module]:
+        """The modules that hold most of the weights, called one after another, each as a module and none in another;
+        none, where the network does not know them.
+        """
+        return []
+
     def labels(self, condition: Condition) -> Tensor | None:
         """The labels this network needs, or an error naming what is missing."""
         if self.num_classes and condition.labels is None:
@@ -104,6 +110,10 @@ class UNet(Network):
     def recompute_activations(self) -> None:
         self.unet.enable_gradient_checkpointing()
 
+    def units(self) -> list[nn.Module]:
+        middle = [] if self.unet.mid_block is None else [self.unet.mid_block]
+        return [*self.unet.down_blocks, *middle, *self.unet.up_blocks]
+
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         channels = self.unet.config.block_out_channels
         height, width = (side >> (len(channels) - 1) for side in self.shape[1:])
@@ -135,6 +145,9 @@ class DiT(Network):
 
     def recompute_activations(self) -> None:
         self.transformer.enable_gradient_checkpointing()
+
+    def units(self) -> list[nn.Module]:
+        return list(self.transformer.transformer_blocks[1:])  # the output layer calls a part of the first one
 
 
 def check_runs(network: UNet | DiT) -> None:

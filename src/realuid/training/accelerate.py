@@ -10,7 +10,7 @@ from realuid.devices import choose_device, keep_memory
 from realuid.errors import ConfigError
 from realuid.training.config import LoopConfig
 
-#: Ways to spread a run that the loop knows: averages, checkpoints and the exchange of players need whole weights.
+#: Ways to spread a run that accelerate may set up; `shard` splits weights itself, for several networks at once.
 SUPPORTED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
@@ -28,7 +28,7 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
     if accelerator.distributed_type not in SUPPORTED:
         raise ConfigError(
             f"accelerate was told to use {accelerator.distributed_type.value}, but realuid runs one process, or "
-            "several with a whole copy of the model each. Launch it with torchrun, or an accelerate config without "
-            "FSDP, DeepSpeed and the like; for memory, use --recompute and --micro-batch."
+            "several that it shares the work among itself. Launch it with torchrun, or an accelerate config without "
+            "FSDP, DeepSpeed and the like; for memory, use --shard, --recompute and --micro-batch."
         )
     return accelerator

@@ -43,6 +43,9 @@ class LoopConfig:
     recompute: bool | None = None
     #: Have torch.compile write kernels for the networks; the first updates take minutes. None: no.
     compile: bool | None = None
+    #: Split weights, gradients, optimiser states and averages over the processes of the run, instead of a copy on each:
+    #: less memory for more communication. None: no.
+    shard: bool | None = None
     #: Decays of the exponential moving averages; the first one is reported on the way.
     ema: tuple[float, ...] = (0.999,)
     #: Largest gradient norm.
@@ -81,6 +84,8 @@ class LoopConfig:
         check_range(self, "[0, inf)", "log_every", "evaluate_every", "sample_every", "save_every")
         check_range(self, "(0, inf]", "clip")
         check_range(self, "[0, 1)", "ema")
+        if self.shard and self.compile:
+            raise ConfigError("shard = True with compile = True: kernels are written for whole weights. Leave one out.")
         if not self.ema:
             raise ConfigError("ema = (): at least one decay is needed, for instance 0.999.")
 

@@ -31,6 +31,7 @@ from realuid.training.ema import EMA
 from realuid.training.levers import choose_levers
 from realuid.training.loop import Hopeless, Run, Task
 from realuid.training.player import Losses, Player, able_to_learn
+from realuid.training.sharding import place
 from realuid.training.teacher import check_batch
 from realuid.training.updates import fake_loss, generated_images, generator_loss
 
@@ -68,11 +69,11 @@ class DistillTask(Task):
         self.objective, self.adversarial = config.make_objective(), config.make_adversarial()
         self.space = check_distillation(teacher, config)
         frozen = guided(copy.deepcopy(teacher), config.guidance)
-        self.teacher = frozen.to(accelerator.device).eval().requires_grad_(False)
         self.generator = able_to_learn(self._generator_start(teacher, start, config).eval())
         self.fake = able_to_learn(self._fake_start(teacher, config, fake).eval())
         self.levers = choose_levers(config, accelerator.device, teacher)
-        self.levers.apply(self.teacher, self.generator.model, self.fake)
+        self.levers.apply(frozen, self.generator.model, self.fake)
+        self.teacher = place(frozen.eval().requires_grad_(False), accelerator.device, self.levers.shard)
         # the generator's turn keeps activations of three networks where the fake model's keeps one's
         parts = GENERATOR_PARTS if accelerator.device.type == "cpu" else 1
         self.learner = Player(
@@ -83,7 +84,7 @@ class DistillTask(Task):
             against = new_discriminator(self.fake, mix(config.seed, "head start"))
         self.opponent = Player("fake", against, config.fake_lr, config.betas, config, accelerator)
         self.players = (self.learner, self.opponent)
-        self.ema = EMA(self.generator, config.ema)
+        self.ema = EMA(self.generator, config.ema, self.learner.shell)
         data = (data if teacher.num_classes else data.without_labels()).near(accelerator.device)
         process = (accelerator.process_index, accelerator.num_processes)
         draws = partial(Batches, data, self.path, config.seed, config.flip, *process, device=accelerator.device)
@@ -160,7 +161,7 @@ class DistillTask(Task):
         def loss_of(generator: Any, part: Draw | None, judged: Draw | None) -> Tensor:
             assert part is not None, "the generator's own draw"
             loss, gap, t = generator_loss(
-                generator, self.teacher, self.fake, self.objective, self.path, self.space, part, c.batch
+                generator, self.teacher, opponent, self.objective, self.path, self.space, part, c.batch
             )
             gaps.append((gap, t))
             if self.adversarial is None or judged is None:

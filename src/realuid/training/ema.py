@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from realuid.training.sharding import filled, share
+
 
 class EMA:
     """Averages of one module's parameters for several decays, one foreach call each.
@@ -18,10 +20,11 @@ class EMA:
     Args:
         module: the module to follow.
         decays: for instance (0.999, 0.9999).
+        shell: where the module's weights are split over processes: a `hollow` copy of it to put whole averages into.
     """
 
-    def __init__(self, module: nn.Module, decays: tuple[float, ...]):
-        self.module, self.decays, self.updates = module, decays, 0
+    def __init__(self, module: nn.Module, decays: tuple[float, ...], shell: nn.Module | None = None):
+        self.module, self.decays, self.shell, self.updates = module, decays, shell, 0
         self.averages = {decay: [p.detach().clone() for p in module.parameters()] for decay in decays}
 
     @torch.no_grad()
@@ -42,7 +45,14 @@ class EMA:
 
     @contextmanager
     def applied(self, decay: float) -> Iterator[nn.Module]:
-        """The module itself with averaged weights, in evaluation mode, for the length of a `with` block."""
+        """The module itself with averaged weights, in evaluation mode, for the length of a `with` block.
+
+        Where weights are split, the shell with whole ones; every process has to ask for it.
+        """
+        if self.shell is not None:
+            with filled(self.shell, self.averages[decay], self.module.buffers()) as whole:
+                yield whole.eval()
+            return
         training = self.module.training
         self._swap(decay)
         self.module.eval()
@@ -74,4 +84,4 @@ class EMA:
         names = [name for name, _ in self.module.named_parameters()]
         for decay, average in self.averages.items():
             for name, value in zip(names, average, strict=True):
-                value.copy_(state[f"{decay}.{name}"])
+                value.copy_(share(state[f"{decay}.{name}"], value))

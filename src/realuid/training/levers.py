@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from realuid.models import MatchingModel, OwnNetwork
 from realuid.training.config import LoopConfig
@@ -29,6 +30,8 @@ class Levers:
     recompute: bool
     #: torch.compile wrote kernels for the networks.
     compile: bool
+    #: Weights, gradients, optimiser states and averages are split over the processes.
+    shard: bool
 
     def to_dict(self) -> dict[str, Any]:
         """For the run's log."""
@@ -42,7 +45,10 @@ class Levers:
         """
         for model in models:
             if self.channels_last and not isinstance(model.network, OwnNetwork):  # whose code may want contiguity
-                model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                if self.shard:  # only contiguous weights can be split: images bring the layout
+                    model.network.register_forward_pre_hook(_lay_out)
+                else:
+                    model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             if self.recompute:
                 model.network.recompute_activations()
             if self.compile:
@@ -54,8 +60,8 @@ def choose_levers(config: LoopConfig, device: torch.device, model: MatchingModel
 
     None and 'auto' become: bf16 on accelerators that compute in it, else fp32; channels last on accelerators, and on
     CPUs in fp32 for networks of 64 channels or more (narrow ones get slower, and so does bf16); fused Adam everywhere;
-    recomputation nowhere, since it costs a third more arithmetic; compilation nowhere, since it brings 4% on
-    a CPU and has not been measured elsewhere.
+    recomputation nowhere, since it costs a third more arithmetic; compilation nowhere, since it brings 4% on a CPU and
+    was not measured elsewhere; splitting nowhere, since it costs communication, and one process has nothing to split.
     """
     accelerator = device.type == "cuda"
     precision = config.precision
@@ -68,7 +74,14 @@ def choose_levers(config: LoopConfig, device: torch.device, model: MatchingModel
         fused=config.fused is not False,
         recompute=bool(config.recompute),
         compile=bool(config.compile),
+        shard=bool(config.shard) and dist.is_initialized() and dist.get_world_size() > 1,
     )
+
+
+def _lay_out(network: torch.nn.Module, inputs: tuple) -> tuple:
+    """A network's inputs, images among them pixel by pixel."""
+    x, *others = inputs
+    return (x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x, *others)
 
 
 def _is_wide(model: MatchingModel | None) -> bool:

@@ -29,6 +29,7 @@ from realuid.training.ema import EMA
 from realuid.training.levers import Levers
 from realuid.training.log import Means, RunLog, Throughput, check_wandb
 from realuid.training.player import Player
+from realuid.training.sharding import gathered, share
 
 #: Seed of the samples in grids and quick FDs: the same noise every time, so that progress can be seen.
 SAMPLE_SEED = 1234
@@ -133,8 +134,9 @@ class Run:
             longer = self._load(*self.checkpoints.latest())
             if longer and self.accelerator.is_main_process:
                 self._write_files()
-        elif self.accelerator.is_main_process:
-            self._clear()
+        else:
+            if self.accelerator.is_main_process:
+                self._clear()
             self._save()
         self._describe_machine()
         log = RunLog(
@@ -187,7 +189,7 @@ class Run:
             means |= {"images": done * self.task.images_per_update, "images_per_second": self.throughput.read()}
             log.write(done, means, note=self._note())
         with self.throughput.paused():
-            if due(self.config.sample_every) and self.accelerator.is_main_process:
+            if due(self.config.sample_every):
                 self._grid()
             if due(self.config.evaluate_every) and self.evaluator is not None:
                 log.write(done, self._evaluate(), note=self._note())
@@ -242,9 +244,10 @@ class Run:
     @torch.no_grad()
     def _grid(self) -> None:
         with self.task.ema.applied(self.task.ema.decays[0]) as model:
-            assert isinstance(model, MatchingModel | Generator)
-            picture = self.task.grid(model, 64, SAMPLE_SEED)
-        save_image(picture, self.folder / "samples" / f"{self.progress.update:07d}.png")
+            if self.accelerator.is_main_process:
+                assert isinstance(model, MatchingModel | Generator)
+                picture = self.task.grid(model, 64, SAMPLE_SEED)
+                save_image(picture, self.folder / "samples" / f"{self.progress.update:07d}.png")
 
     def _export(self, model: nn.Module, name: str) -> None:
         assert isinstance(model, MatchingModel | Generator)
@@ -256,11 +259,11 @@ class Run:
     def _finish(self) -> nn.Module:
         with self.task.ema.applied(self.task.ema.decays[0]) as model:
             self._export(model, "model")
+            own = next((m for m in model.modules() if isinstance(m, OwnNetwork)), None)
+            function = copy.deepcopy(own.function) if own else None
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             write_json(self.folder / "history.json", self.progress.history)
-        own = next((m for m in self.task.learner.module.modules() if isinstance(m, OwnNetwork)), None)
-        function = copy.deepcopy(own.function) if own else None
         return from_pretrained(self.folder / ("best" if self.progress.best else "model"), function)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
@@ -281,10 +284,10 @@ class Run:
 
     def _save(self) -> None:
         means = self.means.state(self.accelerator)
+        weights = {p.name: gathered(p.module.state_dict()) for p in self.task.players}
+        weights["ema"] = gathered(self.task.ema.state_dict())
+        optimizers = {f"{p.name}-optimizer": gathered(p.optimizer_state()) for p in self.task.players}
         if self.accelerator.is_main_process:
-            weights = {p.name: p.module.state_dict() for p in self.task.players}
-            weights["ema"] = self.task.ema.state_dict()
-            optimizers = {f"{p.name}-optimizer": p.optimizer_state() for p in self.task.players}
             meta = {**vars(self.progress), "means": means, "settings": self._settings(), "about": self.about}
             self.checkpoints.save(self.progress.update, weights, optimizers, meta)
 
@@ -297,13 +300,16 @@ class Run:
         settings, means = meta.pop("settings"), meta.pop("means")
         self.about |= meta.pop("about", {})  # what the run was started with
         longer = self.config.updates > settings["updates"]
-        changed = [k for k, v in self._settings().items() if settings.get(k) != v and not (longer and k == "updates")]
+        free = {"shard", "updates"} if longer else {"shard"}
+        changed = [k for k, v in self._settings().items() if settings.get(k) != v and k not in free]
         if changed:
             raise CheckpointError(
                 f"'{folder}' was made with another {', '.join(changed)}. Resume with the same, or start anew."
             )
         for player in self.task.players:
-            load_strictly(player.module, weights[player.name], str(folder / f"{player.name}.safetensors"))
+            own = player.module.state_dict()
+            shares = {name: share(value, own.get(name)) for name, value in weights[player.name].items()}
+            load_strictly(player.module, shares, str(folder / f"{player.name}.safetensors"))
             player.load_optimizer_state(optimizers[f"{player.name}-optimizer"])
         self.task.ema.load_state_dict(weights["ema"])
         self.means.load_state(means, self.accelerator.device)

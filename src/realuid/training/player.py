@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from realuid.errors import OutOfMemoryError
 from realuid.training.config import LoopConfig
 from realuid.training.levers import choose_levers
+from realuid.training.sharding import full, hollow, place, share
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -64,6 +65,7 @@ class Player:
     Attributes:
         parts: in how many it does: enough for `config.micro_batch`, and twice as many whenever the device's memory runs
             out.
+        shell: where weights are split: a copy without any, for `EMA`.
     """
 
     def __init__(
@@ -77,11 +79,12 @@ class Player:
         parts: int = 1,
     ):
         self.name, self.lr, self.config, self.accelerator = name, lr, config, accelerator
-        self.module = module.to(accelerator.device)
         self.levers = choose_levers(config, accelerator.device)
+        self.shell = hollow(module) if self.levers.shard else None
+        self.module = place(module, accelerator.device, self.levers.shard)
         self.mine = -(-config.batch // accelerator.num_processes)
         self.parts = min(self.mine, max(parts, parts_of(self.mine, config.micro_batch)))
-        self.call = accelerator.prepare_model(self.module)
+        self.call = self.module if self.levers.shard else accelerator.prepare_model(self.module)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         one, two = (float(b) for b in betas)
         self.optimizer = torch.optim.Adam(self.parameters, lr=lr, betas=(one, two), fused=self.levers.fused)
@@ -119,7 +122,7 @@ class Player:
         while (total := self._gradients(losses_in(self.parts))) is None:
             clear_device_cache(garbage_collection=True)
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+        norm = full(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         clipped = (norm > self.config.clip).float()
@@ -132,6 +135,7 @@ class Player:
         try:
             for i, loss_of in enumerate(losses):
                 last = i == len(losses) - 1
+                # where weights are split, gradients are exchanged every time: waiting would keep them whole
                 with nullcontext() if last else self.accelerator.no_sync(self.call):
                     with self.autocast():
                         # processes average their gradients; each holds its share of the sum
@@ -176,5 +180,7 @@ class Player:
 
     def load_optimizer_state(self, state: dict) -> None:
         """Read back what `optimizer_state` wrote."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        saved = state["optimizer"]
+        own = {index: share(values, self.parameters[index]) for index, values in saved["state"].items()}
+        self.optimizer.load_state_dict({**saved, "state": own})
         self.scaler.load_state_dict(state["scaler"])

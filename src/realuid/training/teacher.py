@@ -51,7 +51,7 @@ class TeacherTask(Task):
         self.levers.apply(model)
         self.learner = Player("teacher", model.train(), config.lr, config.betas, config, accelerator)
         self.players = (self.learner,)
-        self.ema = EMA(model, config.ema)
+        self.ema = EMA(model, config.ema, self.learner.shell)
         self.batches = Batches(
             data.near(accelerator.device),
             model.path,
