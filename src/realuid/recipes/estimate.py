@@ -17,7 +17,7 @@ from realuid.recipes.plan import check_demo, check_teacher_run
 from realuid.recipes.run import new_teacher, recipe_data
 from realuid.training import DistillConfig
 from realuid.training.config import LoopConfig
-from realuid.training.distill import check_distillation
+from realuid.training.distill import check_distillation, generator_parts
 
 #: Images of a first measurement, and seconds below which more of them are measured.
 _FEW, _QUICK = 16, 0.2
@@ -64,12 +64,15 @@ def _pass(model: MatchingModel, batch: int, device: torch.device) -> _Probe:
 
 
 class _Stage(NamedTuple):
-    """A training run: its settings, how many networks learn, and the passes for every image of a batch."""
+    """A training run: its settings, how many networks learn, the passes for every image of a batch, and of how many networks
+    activations are kept at once.
+    """
 
     name: str
     config: LoopConfig
     learners: int
     passes: float
+    kept: float
 
     def hours(self, probe: _Probe) -> float:
         return self.config.updates * self.config.batch * probe.seconds * self.passes / 3600
@@ -77,7 +80,7 @@ class _Stage(NamedTuple):
     def gibibytes(self, probe: _Probe, parameters: int) -> float:
         """Per learner weights, gradients and two Adam moments; averages; the frozen teacher; activations."""
         copies = 4 * self.learners + len(self.config.ema) + (1 if self.learners > 1 else 0)
-        return (4 * parameters * copies + _at_once(self.config) * probe.activations * self.learners) / 2**30
+        return (4 * parameters * copies + _at_once(self.config) * probe.activations * self.kept) / 2**30
 
 
 def _at_once(config: LoopConfig) -> int:
@@ -85,12 +88,17 @@ def _at_once(config: LoopConfig) -> int:
 
 
 def _student(name: str, c: DistillConfig) -> _Stage:
-    """In units of a forward and backward pass (3 forwards): a fake step is 1 plus 1/3 for the generator's forward; a
-    generator step is 1 for the generator and 2/3 each for teacher and fake model, whose weights need no gradients.
+    """In units of a forward and backward pass (3 forwards): a fake step is 1 for generated images and 1 for real ones; the
+    generator's images and their way back 1; teacher and fake model on it 2/3 each, their weights needing no gradients.
+
+    The generator's activations are kept through the fake model's steps, then beside those of both other networks.
     """
     judged = c.gan_batch / c.batch  # a judgement stops at the bottleneck: half a network
-    passes = c.fake_updates * (1 + 1 / 3 + c.real_batch / c.batch + judged * 4 / 3) + 1 + 4 / 3 + judged * 4 / 3
-    return _Stage(name, c, learners=2, passes=passes)
+    fake_step = 1 + c.real_batch / c.batch + judged
+    passes = c.fake_updates * fake_step + 1 + 4 / 3 + judged * 4 / 3
+    parts = 1 if c.micro_batch else generator_parts(choose_device(c.device))
+    kept = 1 + judged + max(fake_step, (2 + judged / 2) / parts)
+    return _Stage(name, c, learners=2, passes=passes, kept=kept)
 
 
 def _describe(recipe: Recipe, model: MatchingModel, stages: Sequence[_Stage], images: float = 0) -> str:
@@ -117,7 +125,7 @@ def _duration(hours: float) -> str:
 
 
 def _teacher(recipe: Recipe) -> _Stage:
-    return _Stage("teacher", recipe.teacher, learners=1, passes=1.0)
+    return _Stage("teacher", recipe.teacher, learners=1, passes=1.0, kept=1.0)
 
 
 def describe_teacher_run(recipe: Recipe) -> str:

@@ -45,6 +45,12 @@ class Draw:
     def __len__(self) -> int:
         return self.t.shape[0]
 
+    @property
+    def images(self) -> Tensor:
+        """x_0, where it is known to be there."""
+        assert self.x_0 is not None, "a draw with images"
+        return self.x_0
+
     def select(self, part: slice) -> Draw:
         """The draw of some of the samples."""
         eps, x_0, z = (None if f is None else f[part] for f in (self.eps, self.x_0, self.z))
@@ -103,18 +109,18 @@ class Batches:
         x_0 = self._pick(self.data.values, index, mirror)
         return self._mine(self._draw(random, count, index, mirror, x_0=x_0, z=None))
 
-    def generated(self, role: str, step: int, count: int, times: str = "path") -> Draw:
+    def generated(self, role: str, step: int, count: int) -> Draw:
         """Draws for generated samples; class and, where coupled, x_T are those of a random real sample.
 
-        Every class is as often in a batch as in the data, give or take one. `times` names the distribution of times in
-        `realuid.paths.TIMES`.
+        Every class is as often in a batch as in the data, give or take one.
         """
-        return next(self.turn(role, step, count, times))
+        return next(self.turn(role, step, count))
 
     def turn(self, role: str, step: int, count: int, times: str = "path") -> Iterator[Draw]:
         """Draws without end for the same generated samples, each at times and with noise of its own.
 
-        The first one is `generated`; the others are for those who have its images, and come without z.
+        The first one has the generator's z, at times of a distribution named in `realuid.paths.TIMES`; the others are
+        for those who have its images.
         """
         random = stream(self.seed, role, step, device=self.device)
         index = mirror = None
@@ -127,7 +133,7 @@ class Batches:
         yield self._mine(self._draw(random, count, index, mirror, x_0=None, z=z, times=times))
         for again in itertools.count(1):
             random = stream(self.seed, role, step, again, device=self.device)
-            yield self._mine(self._draw(random, count, index, mirror, x_0=None, z=None, times=times))
+            yield self._mine(self._draw(random, count, index, mirror, x_0=None, z=None))
 
     def seed_of(self, role: str) -> int:
         """Seed of the order in which a role goes through the data."""

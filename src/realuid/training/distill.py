@@ -6,7 +6,6 @@ import copy
 import warnings
 from collections.abc import Iterator
 from functools import partial
-from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +27,14 @@ from realuid.training.adversarial import deception_loss, discriminator_loss
 from realuid.training.batches import Batches, Draw, micro_batches
 from realuid.training.config import DistillConfig
 from realuid.training.ema import EMA
+from realuid.training.images import Images, shown
 from realuid.training.levers import choose_levers
 from realuid.training.loop import Hopeless, Run, Task
 from realuid.training.player import Losses, Player, able_to_learn
 from realuid.training.sharding import place
 from realuid.training.teacher import check_batch
-from realuid.training.updates import fake_loss, generated_images, generator_loss
+from realuid.training.updates import fake_loss, generator_loss
 
-#: Parts of a batch on the generator's turn, on CPUs, which are as fast with smaller batches.
-GENERATOR_PARTS = 2
 #: Time bins in which the distance between teacher and fake model is logged: the steps of a sampling grid so long.
 TIME_BINS = 8
 
@@ -74,8 +72,7 @@ class DistillTask(Task):
         self.levers = choose_levers(config, accelerator.device, teacher)
         self.levers.apply(frozen, self.generator.model, self.fake)
         self.teacher = place(frozen.eval().requires_grad_(False), accelerator.device, self.levers.shard)
-        # the generator's turn keeps activations of three networks where the fake model's keeps one's
-        parts = GENERATOR_PARTS if accelerator.device.type == "cpu" else 1
+        parts = generator_parts(accelerator.device)
         self.learner = Player(
             "generator", self.generator, config.generator_lr, config.betas, config, accelerator, parts
         )
@@ -113,31 +110,38 @@ class DistillTask(Task):
         return fresh(teacher, mix(config.seed, "fake start"))
 
     def update(self, number: int) -> dict[str, Tensor]:
-        """K steps of the fake model, then one of the generator."""
-        return self._fake_turn(number) | self._generator_turn(number)
+        """K steps of the fake model, then one of the generator, on the same images."""
+        images = self._images(number)
+        return self._fake_turn(number, images) | self._generator_turn(number, images)
 
-    def _fake_turn(self, number: int) -> dict[str, Tensor]:
-        """K steps on one batch of images: the generator stands still meanwhile, so it makes them once."""
-        c = self.config
-        generated = self._shown(self.batches.turn("fake", number, c.batch))
-        judged = self._shown(self.near.turn("judged", number, c.gan_batch)) if self.adversarial else repeat(None)
-        steps = range(number * c.fake_updates, (number + 1) * c.fake_updates)
-        values = [self._fake_step(number, *each) for each in zip(steps, generated, judged, strict=False)]
+    def _images(self, number: int) -> Images:
+        """Of an update: those that teacher and fake model see and, beside a discriminator, those that it judges.
+
+        Their graph is kept as long as memory holds the whole batch.
+        """
+        c, adversarial = self.config, self.adversarial is not None
+
+        def make(parts: int) -> Images:
+            turns = [self.batches.turn("generated", number, c.batch, c.generator_times)]
+            if adversarial:
+                turns.append(self.near.turn("judged", number, c.gan_batch))
+            with self.learner.autocast():
+                return Images(self.learner.call, turns, self.learner.fits and self.opponent.fits, parts)
+
+        return self.learner.in_parts(make)
+
+    def _fake_turn(self, number: int, images: Images) -> dict[str, Tensor]:
+        """K steps, each at times and with noise of its own."""
+        k = self.config.fake_updates
+        values = [self._fake_step(number, step, images) for step in range(number * k, (number + 1) * k)]
         return {name: torch.stack([v[name] for v in values]).mean() for name in values[0]}
 
-    def _shown(self, turn: Iterator[Draw]) -> Iterator[Draw]:
-        """The draws of a turn with their images, which the generator makes of the first one."""
-        first = next(turn)
-        with self.opponent.autocast():
-            images = generated_images(self.generator, first, self.opponent.parts)
-        for draw in chain([first], turn):
-            yield draw.showing(images)
-
-    def _fake_step(self, number: int, step: int, generated: Draw, judged: Draw | None) -> dict[str, Tensor]:
+    def _fake_step(self, number: int, step: int, images: Images) -> dict[str, Tensor]:
         """A step, counted through the run: on images that are there already, and real ones of its own."""
         c = self.config
+        generated, *judged = images.again()
         real = self.batches.real("fake real", step, c.real_batch) if c.real_batch else None
-        judged_real = None if judged is None else self.near.real("judged real", step, c.gan_batch)
+        judged_real = self.near.real("judged real", step, c.gan_batch) if judged else None
 
         def loss_of(fake: Any, g: Draw, r: Draw | None, judged: Draw | None, judged_real: Draw | None) -> Tensor:
             loss = fake_loss(fake, self.objective, self.path, self.space, g, r, c.batch, c.real_batch, self.teacher)
@@ -146,35 +150,34 @@ class DistillTask(Task):
             return loss + discriminator_loss(fake, self.adversarial, self.path, judged, judged_real, c.gan_batch)
 
         def losses_in(parts: int) -> Losses:
-            draws = (micro_batches(draw, parts) for draw in (generated, real, judged, judged_real))
+            if not self.opponent.fits:
+                images.drop_graph()
+            draws = (micro_batches(d, parts) for d in (generated, real, judged[0] if judged else None, judged_real))
             return [partial(loss_of, g=g, r=r, judged=j, judged_real=jr) for g, r, j, jr in zip(*draws, strict=True)]
 
         return self.opponent.step(number, losses_in)
 
-    def _generator_turn(self, number: int) -> dict[str, Tensor]:
+    def _generator_turn(self, number: int, images: Images) -> dict[str, Tensor]:
         c = self.config
-        draw = self.batches.generated("generator", number, c.batch, c.generator_times)
-        judged = self.near.generated("judged by generator", number, c.gan_batch) if self.adversarial else None
         opponent: Any = self.opponent.module
         gaps: list[tuple[Tensor, Tensor]] = []
 
-        def loss_of(generator: Any, part: Draw | None, judged: Draw | None) -> Tensor:
-            assert part is not None, "the generator's own draw"
-            loss, gap, t = generator_loss(
-                generator, self.teacher, opponent, self.objective, self.path, self.space, part, c.batch
-            )
+        def loss_of(generator: Any, draws: list[Draw]) -> Tensor:
+            own, *judged = shown(generator, draws)
+            loss, gap, t = generator_loss(self.teacher, opponent, self.objective, self.path, self.space, own, c.batch)
             gaps.append((gap, t))
-            if self.adversarial is None or judged is None:
+            if self.adversarial is None:
                 return loss
-            return loss + deception_loss(generator, opponent, self.adversarial, self.path, judged, c.gan_batch)
+            return loss + deception_loss(opponent, self.adversarial, self.path, judged[0], c.gan_batch)
 
         def losses_in(parts: int) -> Losses:
             gaps.clear()
-            pairs = zip(micro_batches(draw, parts), micro_batches(judged, parts), strict=True)
-            return [partial(loss_of, part=part, judged=judged) for part, judged in pairs]
+            if not self.learner.fits:
+                images.drop_graph()
+            return [partial(loss_of, draws=draws) for draws in images.own(parts)]
 
         with self.opponent.frozen():
-            values = self.learner.step(number, losses_in)
+            values = self.learner.step(number, losses_in, images.go_back)
         gap, t = (torch.cat(column) for column in zip(*gaps, strict=True))
         return values | self._gap_by_time(gap, t)
 
@@ -200,6 +203,14 @@ class DistillTask(Task):
         """One-step samples under the conditions of the data."""
         assert isinstance(model, Generator)
         return samples(model, self.batches.data, count, seed=seed, part=part)
+
+
+def generator_parts(device: torch.device) -> int:
+    """Parts of a batch on the generator's turn, which keeps activations of teacher and fake model beside the generator's.
+
+    Two on CPUs, which are as fast with smaller batches.
+    """
+    return 2 if device.type == "cpu" else 1
 
 
 def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: MatchingModel | None) -> None:
