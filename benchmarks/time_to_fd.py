@@ -147,7 +147,9 @@ def bar(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
         theirs = best(published(rate, seed, arguments.updates))
         for name, changes in bench.recipe.students.items():
             settings = {k: v for k, v in changes.items() if k in {f.name for f in dataclasses.fields(DistillConfig)}}
-            points = bench.curve(f"ours {name}", seed, **settings)
+            if arguments.own_updates:
+                settings["updates"] = arguments.own_updates
+            points = bench.curve(f"ours {name}, {settings.get('updates', 'as in the recipe')}", seed, **settings)
             reached = first_at(points, theirs.fd)
             rows.append(
                 {
@@ -194,6 +196,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--data", help="instead of the recipe's data source")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--updates", type=int, default=600, help="of the published recipe")
+    parser.add_argument("--own-updates", type=int, help="of ours; the recipe's otherwise")
     parser.add_argument("--rates", type=float, nargs="+", default=[3e-4, 6e-4, 1.2e-3], help="of the published recipe")
     parser.add_argument("--every", type=int, default=20, help="updates between quick FDs")
     parser.add_argument("--target", type=float, default=0.3, help="FD of the study's clock")

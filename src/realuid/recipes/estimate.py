@@ -64,8 +64,8 @@ def _pass(model: MatchingModel, batch: int, device: torch.device) -> _Probe:
 
 
 class _Stage(NamedTuple):
-    """A training run: its settings, how many networks learn, the passes for every image of a batch, and of how many networks
-    activations are kept at once.
+    """A training run: its settings, how many networks learn, the passes for every image of a batch, and of how many
+    networks activations are kept at once.
     """
 
     name: str
@@ -88,8 +88,8 @@ def _at_once(config: LoopConfig) -> int:
 
 
 def _student(name: str, c: DistillConfig) -> _Stage:
-    """In units of a forward and backward pass (3 forwards): a fake step is 1 for generated images and 1 for real ones; the
-    generator's images and their way back 1; teacher and fake model on it 2/3 each, their weights needing no gradients.
+    """In units of a forward and backward pass (3 forwards): a fake step is 1 for generated images and 1 for real ones;
+    the generator's images and their way back 1; teacher and fake model on it 2/3 each, without gradients of weights.
 
     The generator's activations are kept through the fake model's steps, then beside those of both other networks.
     """

@@ -206,7 +206,7 @@ class DistillTask(Task):
 
 
 def generator_parts(device: torch.device) -> int:
-    """Parts of a batch on the generator's turn, which keeps activations of teacher and fake model beside the generator's.
+    """Parts of a batch on the generator's turn, which keeps activations of teacher and fake model beside its own.
 
     Two on CPUs, which are as fast with smaller batches.
     """
