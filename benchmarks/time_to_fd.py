@@ -46,20 +46,32 @@ PUBLISHED: dict[str, Any] = {
     "decay": "constant",
     "alpha_sid": 0.5,
 }
-#: Ours with one setting changed, or two that belong together.
+#: Ours with one setting changed; learning rates as multiples of ours, updates such that the work stays the same.
 STUDY: dict[str, dict[str, Any]] = {
     "ours": {},
     "t_init 1": {"t_init": 1.0},
-    "K 5": {"fake_updates": 5},
-    "K 1": {"fake_updates": 1},
-    "one rate": {"fake_lr": 1.0},
-    "rates 1 : 8": {"fake_lr": 8.0},
+    "K 1": {"fake_updates": 1, "updates": 1.3},
+    "K 3": {"fake_updates": 3, "updates": 0.81},
+    "K 5": {"fake_updates": 5, "updates": 0.59},
+    "half the batch": {"batch": 0.5, "updates": 2},
+    "both rates half": {"generator_lr": 0.5, "fake_lr": 0.5},
+    "both rates double": {"generator_lr": 2, "fake_lr": 2},
+    "fake rate half": {"fake_lr": 0.5},
+    "fake rate double": {"fake_lr": 2},
+    "constant rates": {"decay": "constant"},
     "fake from teacher": {"fake_start": "teacher"},
+    "alpha_sid 0.75": {"alpha_sid": 0.75},
     "alpha_sid 1": {"alpha_sid": 1.0},
-    "constant rate": {"decay": "constant"},
+    "generator's times log-normal": {"generator_times": "log-normal"},
+    "generator's times SiD's grid": {"generator_times": "grid"},
+    "weight min_snr": {"weight": "min_snr"},
+    "normalised": {"normalise": True},
+    "average 0.98": {"ema": (0.98,)},
+    "average 0.995": {"ema": (0.995,)},
     "real data": {"alpha": 0.96, "beta": 0.98},
-    "batch 64": {"batch": 64},
 }
+#: Whose values in `STUDY` multiply the recipe's.
+FACTORS = ("updates", "batch", "generator_lr", "fake_lr")
 
 
 class Point(NamedTuple):
@@ -164,24 +176,30 @@ def bar(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def _times(value: Any, factor: float) -> Any:
+    """A setting times a factor, of the setting's own type."""
+    return round(value * factor) if isinstance(value, int) else value * factor
+
+
 def study(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Best FD and seconds to --target of every setting, mean over seeds."""
+    """FD of every setting, seed by seed, and mean seconds to --target."""
+    curves: dict[str, list[list[Point]]] = {name: [] for name in arguments.settings or STUDY}
+    for seed in range(arguments.seeds):
+        for name, done in curves.items():
+            own = bench.recipe.distill
+            changes = {k: _times(getattr(own, k), v) if k in FACTORS else v for k, v in STUDY[name].items()}
+            done.append(bench.curve(f"study {name}", seed, **changes))
     rows = []
-    for name, changes in STUDY.items():
-        changes = dict(changes)
-        if "fake_lr" in changes:
-            changes["fake_lr"] *= bench.recipe.distill.generator_lr
-        curves = [bench.curve(f"study {name}", seed, **changes) for seed in range(arguments.seeds)]
-        reached = [first_at(points, arguments.target) for points in curves]
-        seconds = [point.seconds for point in reached if point]
+    for name, done in curves.items():
+        seconds = [point.seconds for points in done if (point := first_at(points, arguments.target))]
         rows.append(
             {
                 "setting": name,
-                "best fd": [best(points).fd for points in curves],
-                "last fd": [points[-1].fd for points in curves],
-                "seconds": [points[-1].seconds for points in curves],
-                "seconds to target": statistics.mean(seconds) if len(seconds) == len(reached) else None,
-                "reached": f"{len(seconds)} of {len(reached)}",
+                "best fd": [best(points).fd for points in done],
+                "last fd": [points[-1].fd for points in done],
+                "seconds": [points[-1].seconds for points in done],
+                "seconds to target": statistics.mean(seconds) if len(seconds) == len(done) else None,
+                "reached": f"{len(seconds)} of {len(done)}",
             }
         )
     return rows
@@ -199,6 +217,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--own-updates", type=int, help="of ours; the recipe's otherwise")
     parser.add_argument("--rates", type=float, nargs="+", default=[3e-4, 6e-4, 1.2e-3], help="of the published recipe")
     parser.add_argument("--every", type=int, default=20, help="updates between quick FDs")
+    parser.add_argument("--settings", nargs="+", choices=STUDY, help="of the study")
     parser.add_argument("--target", type=float, default=0.3, help="FD of the study's clock")
     parser.add_argument("--out", type=Path, default=Path("runs/time-to-fd"))
     options = parser.parse_args(arguments)
