@@ -152,6 +152,7 @@ def test_resuming_nothing(capsys, tmp_path) -> None:
         says=("nothing to resume", "recipe.yaml"),
     )
     check(capsys, tmp_path / "run", "distill", "--resume", "--out", tmp_path / "run", says=("nothing to resume",))
+    check(capsys, tmp_path / "run", "sweep", "--resume", "--out", tmp_path / "run", says=("nothing to resume", "sweep"))
 
 
 @pytest.mark.parametrize("command", ["train", "distill", "demo"])
@@ -165,6 +166,8 @@ def test_settings_of_a_resumed_run_cannot_be_changed(capsys, tmp_path, command) 
     if command != "demo":
         words = (command, "--resume", "--updates", 1, "--out", tmp_path / "run")
         check(capsys, None, *words, says=("updates = 1 with --resume", "Pass more"))
+    words = (command, "digits-bridge", "--resume", "--out", tmp_path / "run")
+    check(capsys, None, *words, says=("RECIPE = digits-bridge with --resume", "was started with custom"))
 
 
 def test_settings_of_a_resumed_run_are_those_of_its_own_path(capsys, tmp_path) -> None:

@@ -155,6 +155,8 @@ def test_a_killed_sweep_resumes_without_losing_a_finished_trial(recipe, teacher,
     finished = {p: p.read_bytes() for p in cut.glob("trials/*/result.json")}
     assert len(finished) == 2
     assert sweep(recipe, teacher, cut) == 2  # without --resume nothing is touched
+    for changed in (["--alpha", "0.5"], ["--distill.updates", "99"], ["--evaluate.seeds", "9"]):
+        assert main(["sweep", "--resume", "--out", str(cut), *changed]) == 2
     assert main(["sweep", "--resume", "--out", str(cut)]) == 0  # recipe and teacher are remembered
     assert all(p.read_bytes() == content for p, content in finished.items())
 

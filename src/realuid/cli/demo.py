@@ -46,12 +46,13 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
-    recipe, rest = split_recipe(_of_family(arguments), "demo")
+    arguments = _of_family(arguments)
+    recipe, rest = split_recipe(arguments, "demo")
     run = resumed_run(rest, Options.out)
     recipe = recipe_of_run(run / "teacher") if run else recipe
     options = parse(Options, "demo", rest, Options(recipe.data, recipe.evaluate), "RECIPE")
     if run:
-        refuse_changes(options, recipe, "data", "evaluate", free=MEASURING)
+        refuse_changes(arguments, options, recipe, "data", "evaluate", free=MEASURING)
         recipe = replace(recipe, evaluate=options.evaluate)
     else:
         recipe = replace(recipe, data=options.data, evaluate=options.evaluate)

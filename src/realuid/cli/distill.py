@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.start_ema is not None and options.start is None:
         raise ConfigError("--start-ema without --start: say which distilled generator to start from.")
     if run:
-        refuse_changes(options, asked, "data", "distill")
+        refuse_changes(arguments, options, asked, "data", "distill")
         asked = replace(asked, distill=options.distill)
     else:
         asked = replace(asked, data=options.data, distill=options.distill)

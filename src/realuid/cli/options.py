@@ -170,22 +170,36 @@ def refuse_pairs(model: MatchingModel | Generator, asked: DataConfig) -> None:
         raise ConfigError(f"data.pairs = {asked.pairs}: the model starts from noise, not from images. Leave it out.")
 
 
-def refuse_changes(asked: object, run: Recipe, *sections: str, free: Collection[str] = ()) -> None:
-    """A resumed run goes on with the settings it was started with, if longer, and split or not: others are an error
-    instead of having no effect.
+def refuse_changes(
+    words: Sequence[str],
+    asked: object,
+    run: Recipe,
+    *sections: str,
+    free: Collection[str] = (),
+    longer: bool = True,
+) -> None:
+    """A resumed run goes on with the recipe and settings it was started with, if longer, and split or not: others are
+    an error instead of having no effect.
 
     Args:
+        words: of the command; the first one may name a recipe.
         asked: options of the command, with those of the run as defaults.
         run: the recipe the run was started with.
         sections: of a recipe that are options of the command.
         free: settings that may change, as 'section.name'.
+        longer: whether it may go on for more updates.
     """
+    if words and not words[0].startswith("-") and (named := load_recipe(words[0]).name) != run.name:
+        raise ConfigError(
+            f"RECIPE = {named} with --resume: the run was started with {run.name}. Leave it out, or start another run "
+            "in another --out."
+        )
     wanted, started = replace(run, **{name: getattr(asked, name) for name in sections}).anchored(), run.anchored()
     for name in sections:
         old, new = (dataclasses.asdict(getattr(recipe, name)) for recipe in (started, wanted))
-        may = {"shard", "updates"} if old.get("updates", 0) < new.get("updates", 0) else {"shard"}
+        may = {"shard", "updates"} if longer and old.get("updates", 0) < new.get("updates", 0) else {"shard"}
         for key in (k for k in old if old[k] != new[k] and k not in may and f"{name}.{k}" not in free):
-            hint = "Pass more, leave it out" if key == "updates" else "Leave it out"
+            hint = "Pass more, leave it out" if longer and key == "updates" else "Leave it out"
             raise ConfigError(
                 f"{name}.{key} = {new[key]} with --resume: the run was started with {old[key]}. {hint}, or start "
                 "another run in another --out."

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import tyro
 
-from realuid.cli.options import console, parse, replace, split_recipe, split_student
+from realuid.cli.options import console, parse, refuse_changes, replace, resumed_run, split_recipe, split_student
 from realuid.errors import ConfigError
-from realuid.recipes import DataConfig, EvaluateConfig, SweepConfig, load_recipe
-from realuid.recipes.run import recipe_data, teacher_of_run
+from realuid.recipes import DataConfig, EvaluateConfig, SweepConfig
+from realuid.recipes.run import recipe_data, recipe_of_run, teacher_of_run
 from realuid.recipes.sweep import SWEEP, make_trials, run_sweep
 from realuid.teachers import load_teacher
 from realuid.teachers.check import require_sound
@@ -46,15 +46,19 @@ def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     arguments, student = split_student(arguments)
     recipe, rest = split_recipe(arguments, "demo")
-    config = recipe.student(student) if student else recipe.distill
-    default = Options(recipe.data, recipe.sweep, config, recipe.evaluate)
+    run = resumed_run(rest, Options.out)
+    if run:
+        recipe = recipe_of_run(run, SWEEP)
+    elif student:
+        recipe = replace(recipe, distill=recipe.student(student))
+    default = Options(recipe.data, recipe.sweep, recipe.distill, recipe.evaluate)
     options = parse(Options, "sweep", rest, default, "RECIPE[:STUDENT]")
     if options.processes < 1:
         raise ConfigError(f"processes = {options.processes}: must be at least 1.")
     teacher = options.teacher
-    if options.resume:
-        recipe = load_recipe(str(options.out / SWEEP))
-        _, teacher, _ = teacher_of_run(options.out)
+    if run:
+        refuse_changes(arguments, options, recipe, "data", "sweep", "distill", "evaluate", longer=False)
+        _, teacher, _ = teacher_of_run(run)
     else:
         recipe = replace(
             recipe, data=options.data, sweep=options.sweep, distill=options.distill, evaluate=options.evaluate

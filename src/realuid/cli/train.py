@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> None:
     recipe = recipe_of_run(run) if run else recipe
     options = _options(recipe, rest)
     if run:
-        refuse_changes(options, recipe, "data", "network", "path", "teacher")
+        refuse_changes(arguments, options, recipe, "data", "network", "path", "teacher")
         recipe = replace(recipe, teacher=options.teacher)
     else:
         recipe = replace(recipe, data=options.data, network=options.network, path=options.path, teacher=options.teacher)

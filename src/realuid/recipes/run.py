@@ -230,15 +230,15 @@ def has_checkpoint(run: Path) -> bool:
     return bool(Checkpoints(run / "checkpoints").steps())
 
 
-def recipe_of_run(folder: Path) -> Recipe:
-    """The recipe a run was started with.
+def recipe_of_run(folder: Path, file: str = RECIPE) -> Recipe:
+    """The recipe a run was started with, from a file in its folder.
 
     Raises:
         CheckpointError: where none was started.
     """
-    if not (folder / RECIPE).is_file():
-        raise CheckpointError(f"nothing to resume: no run was started in '{folder}' ({RECIPE} is missing).")
-    return load_recipe(str(folder / RECIPE))
+    if not (folder / file).is_file():
+        raise CheckpointError(f"nothing to resume: no run was started in '{folder}' ({file} is missing).")
+    return load_recipe(str(folder / file))
 
 
 def refuse_existing(folder: Path, resume: bool) -> None:
