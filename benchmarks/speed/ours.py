@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from benchmarks.speed.worker import serve
 from realuid.data import Dataset
@@ -75,11 +74,11 @@ class Stopwatch:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Networks are watched while this lasts."""
-        backward = Tensor.backward
+        backward = torch.autograd.backward
 
-        def watched(tensor: Tensor, *arguments: Any, **more: Any) -> None:
+        def watched(*arguments: Any, **more: Any) -> None:
             self.begin()
-            backward(tensor, *arguments, **more)
+            backward(*arguments, **more)
             self.end()
 
         hooks = [
@@ -90,11 +89,11 @@ class Stopwatch:
                 lambda module, *_: self.end() if isinstance(module, MatchingModel) else None
             ),
         ]
-        Tensor.backward = watched  # type: ignore[method-assign]
+        torch.autograd.backward = watched
         try:
             yield
         finally:
-            Tensor.backward = backward  # type: ignore[method-assign]
+            torch.autograd.backward = backward
             for hook in hooks:
                 hook.remove()
 
