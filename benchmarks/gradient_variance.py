@@ -31,8 +31,7 @@ from realuid.teachers import load_teacher
 from realuid.training import DistillConfig, DistillTask
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Draw
-from realuid.training.images import shown
-from realuid.training.updates import fake_loss, generator_loss
+from realuid.training.updates import fake_loss, generated_images, generator_loss
 
 PAIRS = ((0.92, 0.94), (0.92, 0.86), (0.96, 0.98), (0.88, 0.90), (0.94, 1.0))
 
@@ -53,7 +52,7 @@ def strata(task: DistillTask, count: int) -> tuple[float, float]:
     def gradient(generated: bool, i: int) -> Tensor:
         fake = task.batches.generated("spread", i, 2).select(one if generated else none)
         real = task.batches.real("spread real", i, 2).select(none if generated else one)
-        made = shown(task.generator, [fake])[0]
+        made = fake.showing(generated_images(task.generator, fake))
         loss = fake_loss(task.fake, task.objective, task.path, task.space, made, real, 1, 1, task.teacher)
         return gradient_of(loss, task.fake)
 
@@ -76,15 +75,15 @@ def of_batches(task: DistillTask, count: int) -> dict[str, float]:
     def fake(i: int, real_batch: int, stratified: bool) -> Tensor:
         draws = task.batches.generated("batch", i, c.batch), task.batches.real("batch real", i, real_batch)
         generated, real = draws if stratified else map(independent, draws)
-        made = shown(task.generator, [generated])[0]
+        made = generated.showing(generated_images(task.generator, generated))
         game = (task.fake, task.objective, task.path, task.space)
         return gradient_of(fake_loss(*game, made, real, c.batch, real_batch, task.teacher), task.fake)
 
     def generator(i: int, stratified: bool) -> Tensor:
         draw = task.batches.generated("batch", i, c.batch)
         draw = draw if stratified else independent(draw)
-        game = (task.teacher, task.fake, task.objective, task.path, task.space)
-        return gradient_of(generator_loss(*game, shown(task.generator, [draw])[0], c.batch).loss, task.generator)
+        game = (task.generator, task.teacher, task.fake, task.objective, task.path, task.space)
+        return gradient_of(generator_loss(*game, draw, c.batch).loss, task.generator)
 
     ways = ((c.batch, False), (c.real_batch, False), (c.real_batch, True))
     equal, unequal, stratified = (spread(lambda i, way=way: fake(i, *way), count) for way in ways)

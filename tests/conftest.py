@@ -11,8 +11,8 @@ import torch
 from realuid.data import Dataset, load_dataset
 from realuid.models import Generator, MatchingModel, NetworkConfig, build_network
 from realuid.paths import make_path
-from realuid.training import images
 from realuid.training.batches import Draw
+from realuid.training.updates import generated_images
 
 torch.set_num_threads(1)
 
@@ -53,4 +53,4 @@ def teacher() -> MatchingModel:
 
 def shown(generator: Generator, draw: Draw) -> Draw:
     """The draw with the images that a generator makes of it."""
-    return images.shown(generator, [draw])[0]
+    return draw.showing(generated_images(generator, draw))

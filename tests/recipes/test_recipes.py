@@ -86,9 +86,9 @@ def test_the_estimates_of_a_demo_add_up(monkeypatch) -> None:
     monkeypatch.setattr(estimate, "_probe", lambda model, config: estimate._Probe(1.0, 0.0, torch.device("cpu")))
     text = TINY + "students: {uid: {updates: 50}}\nevaluate: {samples: 30, seeds: 2, steps: 9}"
     said = estimate.describe_demo(parse_recipe(text, "here"))
-    # five fake updates of 1, one generator update of 7/3: 22/3 passes for every image of a batch
-    assert "teacher: about 26.7 min" in said and "uid: about 1.6 h" in said
-    assert "samples for measuring: about 3.3 min" in said and "time: about 2.1 h in all on this CPU" in said
+    # five fake updates of 1, their images 1/3, one generator update of 7/3: 23/3 passes for every image of a batch
+    assert "teacher: about 26.7 min" in said and "uid: about 1.7 h" in said
+    assert "samples for measuring: about 3.3 min" in said and "time: about 2.2 h in all on this CPU" in said
 
 
 def test_a_teacher_starts_from_the_recipes_seed() -> None:

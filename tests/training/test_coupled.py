@@ -100,9 +100,7 @@ def test_losses_are_those_of_definition_5_by_brute_force(pairs, sees_source: boo
     assert space == "data_prediction"
     loss = fake_loss(task.fake, task.objective, task.path, space, shown(task.generator, generated), real, 8, 3)
     assert loss.item() == pytest.approx(fake_total, rel=1e-4)
-    loss = generator_loss(
-        task.teacher, task.fake, task.objective, task.path, space, shown(task.generator, generated), 8
-    )
+    loss = generator_loss(task.generator, task.teacher, task.fake, task.objective, task.path, space, generated, 8)
     assert loss.loss.item() == pytest.approx(generator_total, rel=1e-3)
 
 

@@ -12,7 +12,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from realuid.data import Dataset
 from realuid.training import DistillConfig, DistillTask
 from realuid.training.accelerate import make_accelerator
-from realuid.training.images import Images
 from realuid.training.log import Means, Throughput
 
 BATCH, REAL = 16, 2
@@ -69,44 +68,33 @@ def flops(step) -> int:
     return counter.get_total_flops()
 
 
-def of_turns(run: DistillTask) -> tuple[int, int, int]:
-    """Of making the images, of the fake model's turn, of the generator's."""
-    images: list[Images] = []
-    made = flops(lambda: images.append(run._images(0)))
-    return made, flops(lambda: run._fake_turn(0, images[0])), flops(lambda: run._generator_turn(0, images[0]))
-
-
-def test_an_update_makes_its_images_once_and_calls_teacher_and_generator_no_more_than_that() -> None:
+def test_the_fake_step_calls_the_generator_forwards_only_and_the_teacher_never() -> None:
     of = Layers()
-    made, fake, generator = of_turns(task(alpha=0.92, beta=0.94, fake_updates=3))
-    assert (made, fake) == (BATCH * of.forward, 3 * (BATCH + REAL) * of.learn)
-    assert made + generator == BATCH * (
-        of.learn + 2 * of.through
-    )  # both networks frozen: no gradients of their weights
+    assert flops(lambda: task(alpha=0.92, beta=0.94)._fake_turn(0)) == BATCH * of.forward + (BATCH + REAL) * of.learn
 
 
-def test_in_parts_the_generator_makes_its_images_again_instead_of_keeping_their_graph() -> None:
-    of = Layers()
-    made, fake, generator = of_turns(task(alpha=0.92, beta=0.94, micro_batch=4))
-    assert (made, fake) == (BATCH * of.forward, (BATCH + REAL) * of.learn)
-    assert generator == BATCH * (of.learn + 2 * of.through)
+def test_images_are_made_once_for_all_steps_of_a_turn() -> None:
+    of, turn = Layers(), task(alpha=0.92, beta=0.94, fake_updates=3)._fake_turn
+    assert flops(lambda: turn(0)) == BATCH * of.forward + 3 * (BATCH + REAL) * of.learn
 
 
 def test_real_data_costs_nothing_where_it_has_no_weight() -> None:
-    assert of_turns(task())[1] == BATCH * Layers().learn
+    of = Layers()
+    assert flops(lambda: task()._fake_turn(0)) == BATCH * (of.forward + of.learn)
 
 
 @pytest.mark.parametrize("objective", ["general", "normalised"])
 def test_objectives_whose_fake_side_reads_the_teacher_call_it_forwards(objective: str) -> None:
     of, both = Layers(), BATCH + REAL
-    assert of_turns(task(objective=objective, alpha=0.92, beta=0.94))[1] == both * (of.learn + of.forward)
+    step = task(objective=objective, alpha=0.92, beta=0.94)._fake_turn
+    assert flops(lambda: step(0)) == BATCH * of.forward + both * (of.learn + of.forward)
 
 
 @pytest.mark.parametrize("objective", ["realuid", "general", "normalised"])
 def test_the_generator_turn_goes_through_frozen_networks_without_their_weights_gradients(objective: str) -> None:
     of = Layers()
-    made, _, generator = of_turns(task(objective=objective, alpha=0.92, beta=0.94))
-    assert made + generator == BATCH * (of.learn + 2 * of.through)
+    step = task(objective=objective, alpha=0.92, beta=0.94)._generator_turn
+    assert flops(lambda: step(0)) == BATCH * (of.learn + 2 * of.through)
 
 
 def test_dmd_does_not_go_back_through_the_networks_and_keeps_nothing_for_it() -> None:
@@ -118,21 +106,17 @@ def test_dmd_does_not_go_back_through_the_networks_and_keeps_nothing_for_it() ->
         kept += tensor.nbytes
         return tensor
 
-    def turn(run: DistillTask) -> None:
-        run._generator_turn(0, run._images(0))
-
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        assert flops(lambda: turn(dmd)) == BATCH * (of.learn + 2 * of.forward)
+        assert flops(lambda: dmd._generator_turn(0)) == BATCH * (of.learn + 2 * of.forward)
     full, kept = kept, 0
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        turn(task())
+        task()._generator_turn(0)
     assert full < 0.6 * kept  # one network's activations against three networks'
 
 
 def test_the_adversarial_loss_stops_at_the_bottleneck() -> None:
+    plain, judged = (flops(lambda c=c: task(**c)._generator_turn(0)) for c in ({}, {"lambda_g": 1.0}))
     of = Layers()
-    (made, _, own), (more, _, judged) = of_turns(task()), of_turns(task(lambda_g=1.0))
-    plain, judged = made + own, more + judged
     assert plain < judged < plain + BATCH * (of.learn + of.through)  # its own generated batch goes all the way through
 
 

@@ -41,9 +41,9 @@ def after_two_updates(teacher: MatchingModel, **levers) -> tuple[torch.Tensor, t
     config = DistillConfig(**settings)
     task = DistillTask(teacher, noise(teacher.shape), config, make_accelerator(config))
     learning = [p for player in task.players for p in player.parameters]
-    task._fake_turn(0, task._images(0))
+    task._fake_turn(0)
     gradients = [p.grad.flatten() for p in task.opponent.parameters]
-    task._generator_turn(0, task._images(0))
+    task._generator_turn(0)
     gradients = torch.cat([p.grad.flatten() for p in task.learner.parameters] + gradients)
     task.update(1)
     return gradients, torch.cat([p.detach().flatten() for p in learning])

@@ -43,10 +43,10 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, update: int) -> None:
 
     real = Player.step
 
-    def step(self, number, *others):
+    def step(self, number, losses):
         if number == update:
             raise StopError
-        return real(self, number, *others)
+        return real(self, number, losses)
 
     monkeypatch.setattr(Player, "step", step)
 
@@ -187,8 +187,8 @@ def test_a_nan_stops_the_run_and_leaves_the_last_checkpoint(digits, tmp_path: Pa
 
     real = Player.step
 
-    def step(self, number, *others):
-        values = real(self, number, *others)
+    def step(self, number, losses):
+        values = real(self, number, losses)
         return values | {"teacher/loss": torch.tensor(float("nan"))} if number == 6 else values
 
     monkeypatch.setattr(Player, "step", step)

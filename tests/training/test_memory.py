@@ -21,7 +21,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(data, turn: str, lam
     gradients = []
     for micro_batch in (0, 5):
         task = distill_task(data, alpha=0.92, beta=0.94, micro_batch=micro_batch, lambda_g=lambda_g, fake_updates=1)
-        task._fake_turn(0, task._images(0)) if turn == "fake" else task._generator_turn(0, task._images(0))
+        task._fake_turn(0) if turn == "fake" else task._generator_turn(0)
         mover = task.opponent if turn == "fake" else task.learner
         gradients.append(torch.cat([p.grad.flatten() for p in mover.parameters]))
     assert gradients[0].abs().max() > 1e-3
@@ -50,11 +50,11 @@ def test_where_memory_runs_out_batches_are_cut_until_they_fit(data) -> None:
                 values = task.update(0)
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                task._fake_turn(1, task._images(1))
-            assert (task.opponent.parts, task.learner.parts) == (8, 8)
+                task._fake_turn(1)
+            assert (task.opponent.parts, task.learner.parts) == (8, 4)
             assert values["gap/count"].sum() == 16
         else:
-            task.update(0), task._fake_turn(1, task._images(1))
+            task.update(0), task._fake_turn(1)
         ends.append([torch.cat([p.grad.flatten() for p in player.parameters]) for player in task.players])
     for whole, cut in zip(*ends, strict=True):  # Adam's first steps blow up the rounding of the smallest gradients
         assert (whole - cut).norm() < 1e-2 * whole.norm()

@@ -33,7 +33,7 @@ def test_adversarial_losses_by_brute_force(data) -> None:
         on_real += (-judge(x_t, t, judge=True)).double().exp().log1p().item() / 8
     loss = discriminator_loss(judge, task.adversarial, task.path, shown(task.generator, generated), real, 8)
     assert loss.item() == pytest.approx(6 * (on_generated + on_real), rel=1e-5)
-    fooled = deception_loss(judge, task.adversarial, task.path, shown(task.generator, generated), 8)
+    fooled = deception_loss(task.generator, judge, task.adversarial, task.path, generated, 8)
     total = 0.0
     for i in range(8):
         t = generated.t[i : i + 1]
@@ -74,8 +74,7 @@ def test_generator_loss_is_theorem_2_by_brute_force(data) -> None:
         x_t, y = (1 - t) * x_0 + t * noise, noise - x_0
         star, f = task.teacher(x_t, draw.t[i : i + 1]), task.fake(x_t, draw.t[i : i + 1])
         total += a * (((star - b / a * y) ** 2).sum() - ((f - b / a * y) ** 2).sum()).item() / 8
-    made = shown(task.generator, draw)
-    loss = generator_loss(task.teacher, task.fake, task.objective, task.path, "velocity", made, 8)
+    loss = generator_loss(task.generator, task.teacher, task.fake, task.objective, task.path, "velocity", draw, 8)
     assert loss.loss.item() == pytest.approx(total, rel=1e-4)
 
 
@@ -116,7 +115,7 @@ def test_edms_losses_are_the_same_whatever_is_predicted(data) -> None:
         taught = teacher_loss(model, model.path, space, real, 8)
         made = shown(Generator(model), generated)
         fake = fake_loss(other, RealUID(), model.path, space, made, real, 8, 8)
-        student = generator_loss(model, other, RealUID(), model.path, space, made, 8)
+        student = generator_loss(Generator(model), model, other, RealUID(), model.path, space, generated, 8)
         values.append([taught.item(), fake.item(), student.loss.item()])
     assert values[1] == pytest.approx(values[0], rel=1e-6) and values[2] == pytest.approx(values[0], rel=1e-6)
     assert min(map(abs, values[0])) > 1e-3

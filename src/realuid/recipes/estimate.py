@@ -88,16 +88,15 @@ def _at_once(config: LoopConfig) -> int:
 
 
 def _student(name: str, c: DistillConfig) -> _Stage:
-    """In units of a forward and backward pass (3 forwards): a fake step is 1 for generated images and 1 for real ones;
-    the generator's images and their way back 1; teacher and fake model on it 2/3 each, without gradients of weights.
-
-    The generator's activations are kept through the fake model's steps, then beside those of both other networks.
+    """In units of a forward and backward pass (3 forwards): a fake step is 1 for generated images and 1 for real ones,
+    and their making 1/3 for all steps together; a generator step is 1 for the generator and 2/3 each for teacher and
+    fake model, whose weights need no gradients. It keeps activations of all three, the fake step of one.
     """
     judged = c.gan_batch / c.batch  # a judgement stops at the bottleneck: half a network
     fake_step = 1 + c.real_batch / c.batch + judged
-    passes = c.fake_updates * fake_step + 1 + 4 / 3 + judged * 4 / 3
+    passes = c.fake_updates * fake_step + (1 + judged) / 3 + 1 + 4 / 3 + judged * 4 / 3
     parts = 1 if c.micro_batch else generator_parts(choose_device(c.device))
-    kept = 1 + judged + max(fake_step, (2 + judged / 2) / parts)
+    kept = max(fake_step, (3 + judged * 3 / 2) / parts)
     return _Stage(name, c, learners=2, passes=passes, kept=kept)
 
 

@@ -9,6 +9,7 @@ from realuid.models import Condition, Discriminator
 from realuid.objectives import Adversarial
 from realuid.paths import Path
 from realuid.training.batches import Draw
+from realuid.training.updates import GeneratorCall
 
 
 def discriminator_loss(
@@ -28,8 +29,9 @@ def discriminator_loss(
         generated, real: draws with images, at times near the data.
         batch: size of the whole batch of either.
     """
+    assert generated.x_0 is not None and real.x_0 is not None, "draws with images"
     eps = None if generated.eps is None or real.eps is None else torch.cat([generated.eps, real.eps])
-    x_0, x_T = torch.cat([generated.images, real.images]), torch.cat([generated.x_T, real.x_T])
+    x_0, x_T = torch.cat([generated.x_0, real.x_0]), torch.cat([generated.x_T, real.x_T])
     t, condition = torch.cat([generated.t, real.t]), Condition.cat([generated.condition, real.condition])
     x_t, _ = path.sample(x_0, x_T, t, eps)
     on_generated, on_real = discriminator(x_t, t, condition, judge=True).split([len(generated), len(real)])
@@ -38,6 +40,7 @@ def discriminator_loss(
 
 
 def deception_loss(
+    generator: GeneratorCall,
     discriminator: Discriminator,
     adversarial: Adversarial,
     path: Path,
@@ -47,9 +50,12 @@ def deception_loss(
     """lambda_G E softplus(-D(x_t^g)): the generator's side, with the discriminator frozen.
 
     Args:
+        generator: the model that learns (or its distributed wrapper).
         discriminator: its parameters must not require gradients.
         adversarial, path, batch: as in `discriminator_loss`.
-        draw: images that lead back to the generator, times near the data, labels.
+        draw: noise, times near the data, labels.
     """
-    x_t, _ = path.sample(draw.images, draw.x_T, draw.t, draw.eps)
+    assert draw.z is not None, "a draw for generated samples"
+    x_0 = generator(draw.z, draw.condition)
+    x_t, _ = path.sample(x_0, draw.x_T, draw.t, draw.eps)
     return adversarial.generator(discriminator(x_t, draw.t, draw.condition, judge=True)).sum() / batch

@@ -45,12 +45,6 @@ class Draw:
     def __len__(self) -> int:
         return self.t.shape[0]
 
-    @property
-    def images(self) -> Tensor:
-        """x_0, where it is known to be there."""
-        assert self.x_0 is not None, "a draw with images"
-        return self.x_0
-
     def select(self, part: slice) -> Draw:
         """The draw of some of the samples."""
         eps, x_0, z = (None if f is None else f[part] for f in (self.eps, self.x_0, self.z))
@@ -109,18 +103,18 @@ class Batches:
         x_0 = self._pick(self.data.values, index, mirror)
         return self._mine(self._draw(random, count, index, mirror, x_0=x_0, z=None))
 
-    def generated(self, role: str, step: int, count: int) -> Draw:
+    def generated(self, role: str, step: int, count: int, times: str = "path") -> Draw:
         """Draws for generated samples; class and, where coupled, x_T are those of a random real sample.
 
-        Every class is as often in a batch as in the data, give or take one.
+        Every class is as often in a batch as in the data, give or take one. `times` names the distribution of times in
+        `realuid.paths.TIMES`.
         """
-        return next(self.turn(role, step, count))
+        return next(self.turn(role, step, count, times))
 
     def turn(self, role: str, step: int, count: int, times: str = "path") -> Iterator[Draw]:
         """Draws without end for the same generated samples, each at times and with noise of its own.
 
-        The first one has the generator's z, at times of a distribution named in `realuid.paths.TIMES`; the others are
-        for those who have its images.
+        The first one is `generated`; the others are for those who have its images, and come without z.
         """
         random = stream(self.seed, role, step, device=self.device)
         index = mirror = None
@@ -133,7 +127,7 @@ class Batches:
         yield self._mine(self._draw(random, count, index, mirror, x_0=None, z=z, times=times))
         for again in itertools.count(1):
             random = stream(self.seed, role, step, again, device=self.device)
-            yield self._mine(self._draw(random, count, index, mirror, x_0=None, z=None))
+            yield self._mine(self._draw(random, count, index, mirror, x_0=None, z=None, times=times))
 
     def seed_of(self, role: str) -> int:
         """Seed of the order in which a role goes through the data."""

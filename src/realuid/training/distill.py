@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,12 @@ from realuid.training.adversarial import deception_loss, discriminator_loss
 from realuid.training.batches import Batches, Draw, micro_batches
 from realuid.training.config import DistillConfig
 from realuid.training.ema import EMA
-from realuid.training.images import Images, shown
 from realuid.training.levers import choose_levers
 from realuid.training.loop import Hopeless, Run, Task
 from realuid.training.player import Losses, Player, able_to_learn
 from realuid.training.sharding import place
 from realuid.training.teacher import check_batch
-from realuid.training.updates import fake_loss, generator_loss
+from realuid.training.updates import fake_loss, generated_images, generator_loss
 
 #: Time bins in which the distance between teacher and fake model is logged: the steps of a sampling grid so long.
 TIME_BINS = 8
@@ -110,38 +110,31 @@ class DistillTask(Task):
         return fresh(teacher, mix(config.seed, "fake start"))
 
     def update(self, number: int) -> dict[str, Tensor]:
-        """K steps of the fake model, then one of the generator, on the same images."""
-        images = self._images(number)
-        return self._fake_turn(number, images) | self._generator_turn(number, images)
+        """K steps of the fake model, then one of the generator."""
+        return self._fake_turn(number) | self._generator_turn(number)
 
-    def _images(self, number: int) -> Images:
-        """Of an update: those that teacher and fake model see and, beside a discriminator, those that it judges.
-
-        Their graph is kept as long as memory holds the whole batch.
-        """
-        c, adversarial = self.config, self.adversarial is not None
-
-        def make(parts: int) -> Images:
-            turns = [self.batches.turn("generated", number, c.batch, c.generator_times)]
-            if adversarial:
-                turns.append(self.near.turn("judged", number, c.gan_batch))
-            with self.learner.autocast():
-                return Images(self.learner.call, turns, self.learner.fits and self.opponent.fits, parts)
-
-        return self.learner.in_parts(make)
-
-    def _fake_turn(self, number: int, images: Images) -> dict[str, Tensor]:
-        """K steps, each at times and with noise of its own."""
-        k = self.config.fake_updates
-        values = [self._fake_step(number, step, images) for step in range(number * k, (number + 1) * k)]
+    def _fake_turn(self, number: int) -> dict[str, Tensor]:
+        """K steps on one batch of images: the generator stands still meanwhile, so it makes them once."""
+        c = self.config
+        generated = self._shown(self.batches.turn("fake", number, c.batch))
+        judged = self._shown(self.near.turn("judged", number, c.gan_batch)) if self.adversarial else repeat(None)
+        steps = range(number * c.fake_updates, (number + 1) * c.fake_updates)
+        values = [self._fake_step(number, *each) for each in zip(steps, generated, judged, strict=False)]
         return {name: torch.stack([v[name] for v in values]).mean() for name in values[0]}
 
-    def _fake_step(self, number: int, step: int, images: Images) -> dict[str, Tensor]:
+    def _shown(self, turn: Iterator[Draw]) -> Iterator[Draw]:
+        """The draws of a turn with their images, which the generator makes of the first one."""
+        first = next(turn)
+        with self.opponent.autocast():
+            images = generated_images(self.generator, first, self.opponent.parts)
+        for draw in chain([first], turn):
+            yield draw.showing(images)
+
+    def _fake_step(self, number: int, step: int, generated: Draw, judged: Draw | None) -> dict[str, Tensor]:
         """A step, counted through the run: on images that are there already, and real ones of its own."""
         c = self.config
-        generated, *judged = images.again()
         real = self.batches.real("fake real", step, c.real_batch) if c.real_batch else None
-        judged_real = self.near.real("judged real", step, c.gan_batch) if judged else None
+        judged_real = None if judged is None else self.near.real("judged real", step, c.gan_batch)
 
         def loss_of(fake: Any, g: Draw, r: Draw | None, judged: Draw | None, judged_real: Draw | None) -> Tensor:
             loss = fake_loss(fake, self.objective, self.path, self.space, g, r, c.batch, c.real_batch, self.teacher)
@@ -150,34 +143,35 @@ class DistillTask(Task):
             return loss + discriminator_loss(fake, self.adversarial, self.path, judged, judged_real, c.gan_batch)
 
         def losses_in(parts: int) -> Losses:
-            if not self.opponent.fits:
-                images.drop_graph()
-            draws = (micro_batches(d, parts) for d in (generated, real, judged[0] if judged else None, judged_real))
+            draws = (micro_batches(draw, parts) for draw in (generated, real, judged, judged_real))
             return [partial(loss_of, g=g, r=r, judged=j, judged_real=jr) for g, r, j, jr in zip(*draws, strict=True)]
 
         return self.opponent.step(number, losses_in)
 
-    def _generator_turn(self, number: int, images: Images) -> dict[str, Tensor]:
+    def _generator_turn(self, number: int) -> dict[str, Tensor]:
         c = self.config
+        draw = self.batches.generated("generator", number, c.batch, c.generator_times)
+        judged = self.near.generated("judged by generator", number, c.gan_batch) if self.adversarial else None
         opponent: Any = self.opponent.module
         gaps: list[tuple[Tensor, Tensor]] = []
 
-        def loss_of(generator: Any, draws: list[Draw]) -> Tensor:
-            own, *judged = shown(generator, draws)
-            loss, gap, t = generator_loss(self.teacher, opponent, self.objective, self.path, self.space, own, c.batch)
+        def loss_of(generator: Any, part: Draw | None, judged: Draw | None) -> Tensor:
+            assert part is not None, "the generator's own draw"
+            loss, gap, t = generator_loss(
+                generator, self.teacher, opponent, self.objective, self.path, self.space, part, c.batch
+            )
             gaps.append((gap, t))
-            if self.adversarial is None:
+            if self.adversarial is None or judged is None:
                 return loss
-            return loss + deception_loss(opponent, self.adversarial, self.path, judged[0], c.gan_batch)
+            return loss + deception_loss(generator, opponent, self.adversarial, self.path, judged, c.gan_batch)
 
         def losses_in(parts: int) -> Losses:
             gaps.clear()
-            if not self.learner.fits:
-                images.drop_graph()
-            return [partial(loss_of, draws=draws) for draws in images.own(parts)]
+            pairs = zip(micro_batches(draw, parts), micro_batches(judged, parts), strict=True)
+            return [partial(loss_of, part=part, judged=judged) for part, judged in pairs]
 
         with self.opponent.frozen():
-            values = self.learner.step(number, losses_in, images.go_back)
+            values = self.learner.step(number, losses_in)
         gap, t = (torch.cat(column) for column in zip(*gaps, strict=True))
         return values | self._gap_by_time(gap, t)
 
@@ -206,9 +200,8 @@ class DistillTask(Task):
 
 
 def generator_parts(device: torch.device) -> int:
-    """Parts of a batch on the generator's turn, which keeps activations of teacher and fake model beside its own.
-
-    Two on CPUs, which are as fast with smaller batches.
+    """Parts of a batch on the generator's turn, which keeps activations of three networks where the fake model's keeps
+    one's: two on CPUs, which are as fast with smaller batches.
     """
     return 2 if device.type == "cpu" else 1
 

@@ -19,7 +19,6 @@ from realuid.training.levers import choose_levers
 from realuid.training.sharding import full, hollow, place, share
 
 M = TypeVar("M", bound=nn.Module)
-T = TypeVar("T")
 
 #: Shares of a batch's loss, each a function of the (possibly wrapped) module.
 Losses = Sequence[Callable[[nn.Module], Tensor]]
@@ -84,7 +83,6 @@ class Player:
         self.shell = hollow(module) if self.levers.shard else None
         self.module = place(module, accelerator.device, self.levers.shard)
         self.mine = -(-config.batch // accelerator.num_processes)
-        self._least = parts
         self.parts = min(self.mine, max(parts, parts_of(self.mine, config.micro_batch)))
         self.call = self.module if self.levers.shard else accelerator.prepare_model(self.module)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
@@ -109,38 +107,20 @@ class Player:
         dtype = _DTYPES.get(self.levers.precision)
         return torch.autocast(self.accelerator.device.type, dtype=dtype) if dtype else nullcontext()
 
-    @property
-    def fits(self) -> bool:
-        """Whether the batch goes through the networks in no more parts than at least: memory has held it so far."""
-        return self.parts <= self._least
-
-    def in_parts(self, compute: Callable[[int], T]) -> T:
-        """What a function of the number of parts returns: with twice as many whenever memory runs out."""
-        while True:
-            try:
-                return compute(self.parts)
-            except RuntimeError as error:
-                if not should_reduce_batch_size(error):
-                    raise
-                self._halve(error)
-            clear_device_cache(garbage_collection=True)
-
-    def step(
-        self, update: int, losses_in: Callable[[int], Losses], finish: Callable[[], None] | None = None
-    ) -> dict[str, Tensor]:
+    def step(self, update: int, losses_in: Callable[[int], Losses]) -> dict[str, Tensor]:
         """One optimiser step on the sum of losses, each a micro-batch's share of the mean over the whole batch.
 
         Args:
             update: sets the learning rate.
             losses_in: parts -> losses: the batch cut into so many micro-batches.
-            finish: takes gradients the rest of the way, where those of the losses end before the parameters.
 
         Returns:
             loss, gradient norm before clipping and whether it was clipped, as tensors on the device.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * learning_rate_factor(update, self.config)
-        total = self.in_parts(lambda parts: self._gradients(losses_in(parts), finish))
+        while (total := self._gradients(losses_in(self.parts))) is None:
+            clear_device_cache(garbage_collection=True)
         self.scaler.unscale_(self.optimizer)
         norm = full(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
         self.scaler.step(self.optimizer)
@@ -148,21 +128,25 @@ class Player:
         clipped = (norm > self.config.clip).float()
         return {f"{self.name}/loss": total, f"{self.name}/grad_norm": norm, f"{self.name}/clipped": clipped}
 
-    def _gradients(self, losses: Losses, finish: Callable[[], None] | None) -> Tensor:
-        """Gradients of the sum of losses, and the sum."""
+    def _gradients(self, losses: Losses) -> Tensor | None:
+        """Gradients of the sum of losses, and the sum; None if memory ran out, `parts` being twice as many then."""
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.accelerator.device)
-        for i, loss_of in enumerate(losses):
-            last = i == len(losses) - 1
-            # where weights are split, gradients are exchanged every time: waiting would keep them whole
-            with nullcontext() if last else self.accelerator.no_sync(self.call):
-                with self.autocast():
-                    # processes average their gradients; each holds its share of the sum
-                    loss = loss_of(self.call) * self.accelerator.num_processes
-                self.scaler.scale(loss).backward()
-            total = total + loss.detach()
-        if finish:
-            finish()
+        try:
+            for i, loss_of in enumerate(losses):
+                last = i == len(losses) - 1
+                # where weights are split, gradients are exchanged every time: waiting would keep them whole
+                with nullcontext() if last else self.accelerator.no_sync(self.call):
+                    with self.autocast():
+                        # processes average their gradients; each holds its share of the sum
+                        loss = loss_of(self.call) * self.accelerator.num_processes
+                    self.scaler.scale(loss).backward()
+                total = total + loss.detach()
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+            self._halve(error)
+            return None
         return total
 
     def _halve(self, error: RuntimeError) -> None:

@@ -6,6 +6,7 @@ add up to the loss of one big batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -15,7 +16,10 @@ from torch import Tensor
 from realuid.models import Condition, MatchingModel
 from realuid.objectives import Objective, matching_loss, squared_norm
 from realuid.paths import Path, target
-from realuid.training.batches import Draw
+from realuid.training.batches import Draw, micro_batches
+
+#: A generator, or its distributed wrapper: (z, condition) -> x_0.
+GeneratorCall = Callable[[Tensor, Condition], Tensor]
 
 
 class GeneratorLoss(NamedTuple):
@@ -37,11 +41,23 @@ def teacher_loss(model: MatchingModel, path: Path, space: str, draw: Draw, batch
         draw: real data with times and noise.
         batch: size of the whole batch.
     """
-    x_0 = draw.images
-    x_t, k = path.sample(x_0, draw.x_T, draw.t, draw.eps)
-    y = target(space, path, k, x_0, draw.x_T, draw.eps)
+    assert draw.x_0 is not None, "a draw of real data"
+    x_t, k = path.sample(draw.x_0, draw.x_T, draw.t, draw.eps)
+    y = target(space, path, k, draw.x_0, draw.x_T, draw.eps)
     losses = matching_loss(model(x_t, draw.t, draw.condition, space), y)
     return (path.weight(draw.t, space) * losses).sum() / batch
+
+
+@torch.no_grad()
+def generated_images(generator: GeneratorCall, draw: Draw, parts: int = 1) -> Tensor:
+    """x_0^g = G(z), without a graph: all that the fake model's turn sees of the generator.
+
+    Args:
+        generator: the model whose samples are wanted.
+        draw: of generated samples.
+        parts: in how many parts they go through it.
+    """
+    return torch.cat([generator(d.z, d.condition) for d in micro_batches(draw, parts)])  # type: ignore[arg-type]
 
 
 def fake_loss(
@@ -68,9 +84,11 @@ def fake_loss(
         batch, real_batch: sizes of the whole strata.
         teacher: only read by objectives whose fake side needs it.
     """
-    x_0, x_T, t, eps, condition = generated.images, generated.x_T, generated.t, generated.eps, generated.condition
+    assert generated.x_0 is not None, "a draw with generated images"
+    x_0, x_T, t, eps, condition = generated.x_0, generated.x_T, generated.t, generated.eps, generated.condition
     if real is not None:
-        x_0, x_T, t = torch.cat([x_0, real.images]), torch.cat([x_T, real.x_T]), torch.cat([t, real.t])
+        assert real.x_0 is not None, "a draw of real data"
+        x_0, x_T, t = torch.cat([x_0, real.x_0]), torch.cat([x_T, real.x_T]), torch.cat([t, real.t])
         eps = None if eps is None or real.eps is None else torch.cat([eps, real.eps])
         condition = Condition.cat([condition, real.condition])
 
@@ -94,6 +112,7 @@ def fake_loss(
 
 
 def generator_loss(
+    generator: GeneratorCall,
     teacher: MatchingModel,
     fake: MatchingModel,
     objective: Objective,
@@ -105,11 +124,13 @@ def generator_loss(
     """The generator's turn (Thm. 2): gradients pass through x_t^g into both frozen networks, and through y^g.
 
     Args:
+        generator: the model that learns (or its distributed wrapper).
         teacher, fake: frozen; their parameters must not require gradients.
         objective, path, space, batch: as in `fake_loss`.
-        draw: images that lead back to the generator, times, noise and labels.
+        draw: noise, times and labels.
     """
-    x_0 = draw.images
+    assert draw.z is not None, "a draw for generated samples"
+    x_0 = generator(draw.z, draw.condition)
     x_t, k = path.sample(x_0, draw.x_T, draw.t, draw.eps)
     y = target(space, path, k, x_0, draw.x_T, draw.eps)
     with nullcontext() if objective.through_networks else torch.no_grad():
