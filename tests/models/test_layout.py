@@ -8,9 +8,11 @@ import pytest
 import torch
 from diffusers import UNet2DModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from diffusers.models.upsampling import Upsample2D
+from torch.utils.flop_counter import FlopCounterMode
 
 from realuid.models import UNet
-from realuid.models.layout import ImageAttention, attend, pointwise, project
+from realuid.models.layout import ImageAttention, Upsample, attend, lay_out, pointwise, project
 
 
 def block(**settings) -> Attention:
@@ -89,6 +91,43 @@ def test_a_pointwise_convolution_is_a_sum_over_channels(batch: int, layout, bias
         assert (ours - theirs).abs().max() < 1e-12
     pixels = project(x.permute(0, 2, 3, 1), weight[:, :, 0, 0], bias)
     assert (pixels.permute(0, 3, 1, 2) - expected).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("batch", [2, 65])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("biased", [True, False])
+def test_upsampling_is_diffusers_in_16_products_instead_of_36(batch: int, layout, biased: bool) -> None:
+    torch.manual_seed(0)
+    module = Upsample2D(6, use_conv=True, out_channels=7, bias=biased).double()
+    x = torch.randn(batch, 6, 5, 3, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    given, found, products = [x, *module.parameters()], [], []
+    pull = torch.randn(batch, 7, 10, 6, dtype=torch.float64)
+    for change in (lambda _: None, lay_out):
+        change(module)
+        with FlopCounterMode(display=False) as counter:
+            out = module(x)
+        products.append(counter.get_total_flops() / (2 * batch * 15 * 6 * 7))
+        found.append([out, *torch.autograd.grad(out, given, pull)])
+    assert type(module) is Upsample and products == [36, 16]
+    assert found[1][0].is_contiguous(memory_format=layout)
+    for theirs, ours in zip(*found, strict=True):
+        assert (ours - theirs).abs().max() < 1e-12 * max(1, theirs.abs().max())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"use_conv": False},
+        {"use_conv_transpose": True},
+        {"use_conv": True, "kernel_size": 5, "padding": 2},
+        {"use_conv": True, "interpolate": False},
+        {"use_conv": True, "norm_type": "ln_norm", "eps": 1e-5, "elementwise_affine": True},
+    ],
+)
+def test_other_upsampling_is_left_to_diffusers(settings: dict) -> None:
+    module = Upsample2D(6, **settings)
+    lay_out(module)
+    assert type(module) is Upsample2D
 
 
 SETTINGS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import small_teacher
+from diffusers.models.upsampling import Upsample2D
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -33,7 +34,8 @@ class Layers:
     def __init__(self) -> None:
         self.image = self.first = self.time = 0
         model = small_teacher()
-        hooks = [m.register_forward_hook(self._count) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        kinds = nn.Conv2d | nn.Linear | Upsample2D
+        hooks = [m.register_forward_hook(self._count) for m in model.modules() if isinstance(m, kinds)]
         model(torch.randn(1, 1, 8, 8), torch.full((1,), 0.5))
         for hook in hooks:
             hook.remove()
@@ -43,7 +45,10 @@ class Layers:
         if isinstance(module, nn.Linear):
             self.time += 2 * module.weight.numel()
             return
-        flops = 2 * module.weight.numel() * output.shape[-1] * output.shape[-2]
+        if isinstance(module, Upsample2D):  # 4 x 4 products at every pixel before instead of 3 x 3 after
+            flops = 2 * module.conv.weight.numel() * 16 // 9 * output.shape[-1] * output.shape[-2] // 4
+        else:
+            flops = 2 * module.weight.numel() * output.shape[-1] * output.shape[-2]
         self.first = self.first or flops
         self.image += flops
 
