@@ -140,10 +140,11 @@ def stretched(weight: Tensor) -> Tensor:
     In a row, an even pixel sees w_0 on its original's left neighbour and w_1 + w_2 on the original, an odd one
     w_0 + w_1 on the original and w_2 on the right neighbour.
     """
-    for direction in (2, 3):
+    weight = weight.permute(1, 2, 3, 0)
+    for direction in (1, 2):
         w_0, w_1, w_2 = weight.unbind(direction)
         weight = torch.stack([w_2, w_1 + w_2, w_0 + w_1, w_0], direction)
-    return weight.transpose(0, 1)
+    return weight.permute(0, 3, 1, 2)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
