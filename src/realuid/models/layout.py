@@ -82,8 +82,8 @@ class Upsample(Upsample2D):
         """Args and result as of diffusers' module: hidden_states has shape (b, c, h, w), the result (b, d, 2h, 2w)."""
         if torch.compiler.is_compiling() or hidden_states.device.type != "cpu" or output_size is not None:
             return super().forward(hidden_states, output_size, *args, **kwargs)
-        lies = hidden_states.is_contiguous(memory_format=torch.channels_last)
-        layout = torch.channels_last if lies else torch.contiguous_format  # that of the result follows the kernel's
+        last = hidden_states.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if last else torch.contiguous_format  # the result lies as image and kernel do
         kernel = stretched(self.conv.weight).contiguous(memory_format=layout)
         return conv_transpose2d(hidden_states, kernel, self.conv.bias, stride=2, padding=1)
 
