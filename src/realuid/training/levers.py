@@ -60,8 +60,9 @@ def choose_levers(config: LoopConfig, device: torch.device, model: MatchingModel
 
     None and 'auto' become: bf16 on accelerators that compute in it, else fp32; channels last on accelerators, and on
     CPUs in fp32 for networks of 64 channels or more (narrow ones get slower, and so does bf16); fused Adam everywhere;
-    recomputation nowhere, since it costs a third more arithmetic; compilation nowhere, since it brings nothing on
-    a CPU and was not measured elsewhere; splitting nowhere, since it costs communication, and one process has nothing to split.
+    recomputation nowhere, since it costs a third more arithmetic; compilation nowhere, since it brings nothing on a
+    CPU and was not measured elsewhere; splitting nowhere, since it costs communication, and one process has nothing
+    to split.
     """
     accelerator = device.type == "cuda"
     precision = config.precision
