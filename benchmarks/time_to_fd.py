@@ -4,8 +4,8 @@
     python benchmarks/time_to_fd.py study ...   # ours with one setting changed at a time
 
 Both recipes run in this code base, from one teacher. `published` is the paper's: t_init = 1, equal batches, K = 5, one
-constant learning rate for both players (the best of --rates with the first seed), random fake start; `ours` is the
-recipe's own students. Seconds are those of the updates alone: processor time on a CPU, which other processes' load does
+constant learning rate for both players, random fake start; its rate and its batch are the best of --rates and --batches
+with the first seed, at equal work. `ours` is the recipe's own students. Seconds are those of the updates alone: processor time on a CPU, which other processes' load does
 not change as long as one thread computes, and the wall clock on a GPU. Curves are kept in DIR as they come; a second
 call reads them.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import statistics
 import time
@@ -53,12 +54,13 @@ STUDY: dict[str, dict[str, Any]] = {
     "K 1": {"fake_updates": 1, "updates": 1.3},
     "K 3": {"fake_updates": 3, "updates": 0.81},
     "K 5": {"fake_updates": 5, "updates": 0.59},
-    "half the batch": {"batch": 0.5, "updates": 2},
+    "half the batch": {"batch": 0.5, "updates": 1.7},
+    "double the batch": {"batch": 2, "updates": 0.58},
     "both rates half": {"generator_lr": 0.5, "fake_lr": 0.5},
     "both rates double": {"generator_lr": 2, "fake_lr": 2},
     "fake rate half": {"fake_lr": 0.5},
     "fake rate double": {"fake_lr": 2},
-    "constant rates": {"decay": "constant"},
+    "rates to zero": {"decay": "cosine"},
     "fake from teacher": {"fake_start": "teacher"},
     "alpha_sid 0.75": {"alpha_sid": 0.75},
     "alpha_sid 1": {"alpha_sid": 1.0},
@@ -148,15 +150,16 @@ class Bench:
 def bar(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Seconds of the published recipe to its best FD, and of ours to the same FD, seed by seed."""
 
-    def published(rate: float, seed: int, updates: int) -> list[Point]:
-        changes = PUBLISHED | {"generator_lr": rate, "fake_lr": rate, "updates": updates}
-        return bench.curve(f"published {rate:g}, {updates}", seed, **changes)
+    def published(rate: float, batch: int, seed: int) -> Point:
+        updates = arguments.updates * max(arguments.batches) // batch
+        changes = PUBLISHED | {"generator_lr": rate, "fake_lr": rate, "batch": batch, "updates": updates}
+        return best(bench.curve(f"published {rate:g}, {updates} of {batch}", seed, **changes))
 
-    tried = {rate: best(published(rate, 0, arguments.updates)).fd for rate in arguments.rates}
-    rate = min(tried, key=lambda r: tried[r])
+    pairs = list(itertools.product(arguments.rates, arguments.batches))
+    rate, batch = min(pairs, key=lambda pair: published(*pair, 0).fd)
     rows = []
     for seed in range(arguments.seeds):
-        theirs = best(published(rate, seed, arguments.updates))
+        theirs = published(rate, batch, seed)
         for name, changes in bench.recipe.students.items():
             settings = {k: v for k, v in changes.items() if k in {f.name for f in dataclasses.fields(DistillConfig)}}
             if arguments.own_updates:
@@ -167,7 +170,7 @@ def bar(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
                 {
                     "seed": seed,
                     "student": name,
-                    "published": theirs._asdict() | {"rate": rate},
+                    "published": theirs._asdict() | {"rate": rate, "batch": batch},
                     "ours": reached and reached._asdict(),
                     "ratio": reached and reached.seconds / theirs.seconds,
                     "ours best": best(points)._asdict(),
@@ -213,9 +216,10 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--recipe", default="demo")
     parser.add_argument("--data", help="instead of the recipe's data source")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--updates", type=int, default=600, help="of the published recipe")
+    parser.add_argument("--updates", type=int, default=600, help="of the published recipe at the largest of --batches")
     parser.add_argument("--own-updates", type=int, help="of ours; the recipe's otherwise")
     parser.add_argument("--rates", type=float, nargs="+", default=[3e-4, 6e-4, 1.2e-3], help="of the published recipe")
+    parser.add_argument("--batches", type=int, nargs="+", default=[64, 128], help="of the published recipe")
     parser.add_argument("--every", type=int, default=20, help="updates between quick FDs")
     parser.add_argument("--settings", nargs="+", choices=STUDY, help="of the study")
     parser.add_argument("--target", type=float, default=0.3, help="FD of the study's clock")

@@ -16,12 +16,26 @@ def test_every_decay_follows_its_recursion() -> None:
         nn.init.constant_(module.weight, value)
         ema.update()
         for decay in expected:
-            now = min(decay, (1 + n) / (10 + n))
+            now = min(decay, (1 + n) / (5 + n))
             expected[decay] = now * expected[decay] + (1 - now) * value
     for decay, value in expected.items():
         with ema.applied(decay) as averaged:
             assert averaged.weight.item() == pytest.approx(value, rel=1e-6)
         assert module.weight.item() == 0.5
+
+
+def test_short_runs_average_by_powers_of_the_update() -> None:
+    """Weights (k / n)^3 have their centre at 4/5 of the run and the width sqrt(4 / (5^2 * 6)) = 0.16 of it."""
+    updates = 20_000
+    first, second = nn.Linear(1, 1, bias=False).double(), nn.Linear(1, 1, bias=False).double()
+    averages = [EMA(module, (0.9999999,)) for module in (first, second)]
+    for n in range(1, updates + 1):
+        for module, ema, power in zip((first, second), averages, (1, 2), strict=True):
+            nn.init.constant_(module.weight, (n / updates) ** power)
+            ema.update()
+    mean, square = (ema.averages[0.9999999][0].item() for ema in averages)
+    assert mean == pytest.approx(0.8, abs=1e-3)
+    assert (square - mean**2) ** 0.5 == pytest.approx((4 / 150) ** 0.5, abs=1e-3)
 
 
 def test_weights_return_even_after_an_error() -> None:
