@@ -60,6 +60,7 @@ STUDY: dict[str, dict[str, Any]] = {
     "both rates double": {"generator_lr": 2, "fake_lr": 2},
     "fake rate half": {"fake_lr": 0.5},
     "fake rate double": {"fake_lr": 2},
+    "constant rates": {"decay": "constant"},
     "rates to zero": {"decay": "cosine"},
     "fake from teacher": {"fake_start": "teacher"},
     "alpha_sid 0.75": {"alpha_sid": 0.75},
