@@ -5,9 +5,9 @@
 
 Both recipes run in this code base, from one teacher. `published` is the paper's: t_init = 1, equal batches, K = 5, one
 constant learning rate for both players, random fake start; its rate and its batch are the best of --rates and --batches
-with the first seed, at equal work. `ours` is the recipe's own students. Seconds are those of the updates alone: processor time on a CPU, which other processes' load does
-not change as long as one thread computes, and the wall clock on a GPU. Curves are kept in DIR as they come; a second
-call reads them.
+with the first seed, for as many images. `ours` is the recipe's own students. Seconds are those of the updates alone:
+processor time on a CPU, which other load changes little as long as one thread computes, and the wall clock on
+a GPU. Curves are kept in --out as they come; a second call reads them, unless they were made with other settings.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PUBLISHED: dict[str, Any] = {
     "decay": "constant",
     "alpha_sid": 0.5,
 }
-#: Ours with one setting changed; learning rates as multiples of ours, updates such that the work stays the same.
+#: Ours with one setting changed; learning rates as multiples of ours, updates such that the work stays about the same.
 STUDY: dict[str, dict[str, Any]] = {
     "ours": {},
     "t_init 1": {"t_init": 1.0},
@@ -60,6 +60,7 @@ STUDY: dict[str, dict[str, Any]] = {
     "both rates double": {"generator_lr": 2, "fake_lr": 2},
     "fake rate half": {"fake_lr": 0.5},
     "fake rate double": {"fake_lr": 2},
+    # One of the two is the recipe's own.
     "constant rates": {"decay": "constant"},
     "rates to zero": {"decay": "cosine"},
     "fake from teacher": {"fake_start": "teacher"},
@@ -134,15 +135,20 @@ class Bench:
         device = make_accelerator(recipe.distill).device
         self.evaluator = make_evaluator(self.data, recipe.evaluate, device)
         self.teacher = load_teacher(arguments.teacher)
+        self.settings = {"teacher": str(arguments.teacher), "data": recipe.data.source, "every": arguments.every}
 
     def curve(self, name: str, seed: int, **changes: Any) -> list[Point]:
         """The curve of the recipe with some settings changed."""
         file = self.folder / f"{name}, seed {seed}.json"
-        if file.is_file():
-            return [Point(*point) for point in json.loads(file.read_text())["points"]]
         config = dataclasses.replace(self.recipe.distill, seed=seed, **changes)
+        settings = json.loads(json.dumps(dataclasses.asdict(config) | self.settings))
+        if file.is_file():
+            kept = json.loads(file.read_text())
+            if kept["settings"] != settings:
+                raise SystemExit(f"'{file}' was made with other settings. Pass another --out.")
+            return [Point(*point) for point in kept["points"]]
         points = curve(self.teacher, self.data, self.evaluator, config, self.every)
-        write_json(file, {"name": name, "seed": seed, "changes": changes, "points": points})
+        write_json(file, {"name": name, "seed": seed, "settings": settings, "points": points})
         low = best(points)
         print(f"{name}, seed {seed}: FD {low.fd:.3f} after {low.seconds:.0f} s, {low.update} updates", flush=True)
         return points

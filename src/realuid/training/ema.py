@@ -17,7 +17,7 @@ class EMA:
 
     The decay rises to its value as min(decay, (1 + n) / (5 + n)), so that short runs are not held back by the start:
     until then update k of n weighs as (k / n)^3, a power-function average of relative width 0.16 (Karras et al. 2024,
-    arXiv 2312.02696, section 3).
+    arXiv 2312.02696, section 3.1).
 
     Args:
         module: the module to follow.
