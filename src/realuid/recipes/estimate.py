@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -87,7 +88,7 @@ def _at_once(config: LoopConfig) -> int:
     return min(config.batch, config.micro_batch or config.batch)
 
 
-def _student(name: str, c: DistillConfig) -> _Stage:
+def _student(name: str, c: DistillConfig, shape: tuple[int, ...]) -> _Stage:
     """In units of a forward and backward pass (3 forwards): a fake step is 1 for generated images and 1 for real ones,
     and their making 1/3 for all steps together; a generator step is 1 for the generator and 2/3 each for teacher and
     fake model, whose weights need no gradients. It keeps activations of all three, the fake step of one.
@@ -95,7 +96,7 @@ def _student(name: str, c: DistillConfig) -> _Stage:
     judged = c.gan_batch / c.batch  # a judgement stops at the bottleneck: half a network
     fake_step = 1 + c.real_batch / c.batch + judged
     passes = c.fake_updates * fake_step + (1 + judged) / 3 + 1 + 4 / 3 + judged * 4 / 3
-    parts = 1 if c.micro_batch else generator_parts(choose_device(c.device))
+    parts = 1 if c.micro_batch else generator_parts(choose_device(c.device), c.batch * math.prod(shape))
     kept = max(fake_step, (3 + judged * 3 / 2) / parts)
     return _Stage(name, c, learners=2, passes=passes, kept=kept)
 
@@ -137,7 +138,7 @@ def describe_teacher_run(recipe: Recipe) -> str:
 def describe_student_run(recipe: Recipe, teacher: MatchingModel) -> str:
     """The resolved recipe, parameter count and estimates for a distillation."""
     check_distillation(teacher, recipe.distill)
-    return _describe(recipe, teacher, [_student("student", recipe.distill)])
+    return _describe(recipe, teacher, [_student("student", recipe.distill, teacher.shape)])
 
 
 def describe_demo(recipe: Recipe) -> str:
@@ -145,6 +146,6 @@ def describe_demo(recipe: Recipe) -> str:
     data = recipe_data(recipe)
     model = new_teacher(recipe, data)
     check_demo(recipe, model, data)
-    stages = [_teacher(recipe), *(_student(name, recipe.student(name)) for name in recipe.students)]
+    stages = [_teacher(recipe), *(_student(name, recipe.student(name), model.shape) for name in recipe.students)]
     calls = calls_of(model, recipe.evaluate) + len(recipe.students)
     return _describe(recipe, model, stages, recipe.evaluate.samples * recipe.evaluate.seeds * calls)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Iterator
 from functools import partial
@@ -72,7 +73,7 @@ class DistillTask(Task):
         self.levers = choose_levers(config, accelerator.device, teacher)
         self.levers.apply(frozen, self.generator.model, self.fake)
         self.teacher = place(frozen.eval().requires_grad_(False), accelerator.device, self.levers.shard)
-        parts = generator_parts(accelerator.device)
+        parts = generator_parts(accelerator.device, config.batch * math.prod(teacher.shape))
         self.learner = Player(
             "generator", self.generator, config.generator_lr, config.betas, config, accelerator, parts
         )
@@ -199,11 +200,11 @@ class DistillTask(Task):
         return samples(model, self.batches.data, count, seed=seed, part=part)
 
 
-def generator_parts(device: torch.device) -> int:
+def generator_parts(device: torch.device, numbers: int) -> int:
     """Parts of a batch on the generator's turn, which keeps activations of three networks where the fake model's keeps
-    one's: two on CPUs, which are as fast with smaller batches.
+    one's: two on CPUs for batches of so many numbers (pixels times channels) that halves of them are about as fast.
     """
-    return 2 if device.type == "cpu" else 1
+    return 2 if device.type == "cpu" and numbers > 2**15 else 1
 
 
 def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: MatchingModel | None) -> None:
