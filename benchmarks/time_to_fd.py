@@ -5,9 +5,11 @@
 
 Both recipes run in this code base, from one teacher. `published` is the paper's: t_init = 1, equal batches, K = 5, one
 constant learning rate for both players, random fake start; its rate and its batch are the best of --rates and --batches
-with the first seed, for as many images. `ours` is the recipe's own students. Seconds are those of the updates alone:
-processor time on a CPU, which other load changes little as long as one thread computes, and the wall clock on
-a GPU. Curves are kept in --out as they come; a second call reads them, unless they were made with other settings.
+with the first seed, for as many images. `ours` is the recipe's own students. Curves are kept in --out as they come; a
+second call reads them, unless they were made with other settings.
+
+Seconds are those of the updates alone: processor time on a CPU, of one thread, and the wall clock on a GPU. For the
+bar's ratios both sides' updates are timed in turns at the end, and medians taken; the study's are those of the curves.
 """
 
 from __future__ import annotations
@@ -113,6 +115,19 @@ def curve(
     return points
 
 
+def medians_in_turns(tasks: dict[str, DistillTask], rounds: int = 8, updates: int = 3) -> dict[str, float]:
+    """Median seconds of an update of each task; all take turns, and the first round is a warm-up."""
+    taken: dict[str, list[float]] = {name: [] for name in tasks}
+    for number in range(rounds + 1):
+        for name, task in tasks.items():
+            for update in range(number * updates, (number + 1) * updates):
+                start = clock(task.teacher.device)
+                task.update(update)
+                task.ema.update()
+                taken[name].append(clock(task.teacher.device) - start)
+    return {name: statistics.median(seconds[updates:]) for name, seconds in taken.items()}
+
+
 def first_at(points: list[Point], fd: float) -> Point | None:
     """The first point that is at least as good."""
     return next((point for point in points if point.fd <= fd), None)
@@ -137,10 +152,21 @@ class Bench:
         self.teacher = load_teacher(arguments.teacher)
         self.settings = {"teacher": str(arguments.teacher), "data": recipe.data.source, "every": arguments.every}
 
-    def curve(self, name: str, seed: int, **changes: Any) -> list[Point]:
+    def config(self, changes: dict[str, Any], seed: int = 0) -> DistillConfig:
+        """The recipe's settings with some of them changed."""
+        return dataclasses.replace(self.recipe.distill, seed=seed, **changes)
+
+    def costs(self, sides: dict[str, dict[str, Any]]) -> dict[str, float]:
+        """Seconds of an update of the recipe with some settings changed, by name."""
+        configs = {name: self.config(changes) for name, changes in sides.items()}
+        return medians_in_turns(
+            {name: DistillTask(self.teacher, self.data, c, make_accelerator(c)) for name, c in configs.items()}
+        )
+
+    def curve(self, name: str, seed: int, changes: dict[str, Any]) -> list[Point]:
         """The curve of the recipe with some settings changed."""
         file = self.folder / f"{name}, seed {seed}.json"
-        config = dataclasses.replace(self.recipe.distill, seed=seed, **changes)
+        config = self.config(changes, seed)
         settings = json.loads(json.dumps(dataclasses.asdict(config) | self.settings))
         if file.is_file():
             kept = json.loads(file.read_text())
@@ -157,30 +183,44 @@ class Bench:
 def bar(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Seconds of the published recipe to its best FD, and of ours to the same FD, seed by seed."""
 
-    def published(rate: float, batch: int, seed: int) -> Point:
+    def settings(rate: float, batch: int) -> dict[str, Any]:
         updates = arguments.updates * max(arguments.batches) // batch
-        changes = PUBLISHED | {"generator_lr": rate, "fake_lr": rate, "batch": batch, "updates": updates}
-        return best(bench.curve(f"published {rate:g}, {updates} of {batch}", seed, **changes))
+        return PUBLISHED | {"generator_lr": rate, "fake_lr": rate, "batch": batch, "updates": updates}
+
+    def published(rate: float, batch: int, seed: int) -> Point:
+        changes = settings(rate, batch)
+        return best(bench.curve(f"published {rate:g}, {changes['updates']} of {batch}", seed, changes))
+
+    def ours(student: dict[str, Any]) -> dict[str, Any]:
+        known = {f.name for f in dataclasses.fields(DistillConfig)}
+        updates = {"updates": arguments.own_updates} if arguments.own_updates else {}
+        return {k: v for k, v in student.items() if k in known} | updates
 
     pairs = list(itertools.product(arguments.rates, arguments.batches))
     rate, batch = min(pairs, key=lambda pair: published(*pair, 0).fd)
+    students = {name: ours(changes) for name, changes in bench.recipe.students.items()}
+    theirs = [published(rate, batch, seed) for seed in range(arguments.seeds)]
+    length = arguments.own_updates or "as in the recipe"
+    own = {
+        name: [bench.curve(f"ours {name}, {length}", seed, changes) for seed in range(arguments.seeds)]
+        for name, changes in students.items()
+    }
+    cost = bench.costs({"published": settings(rate, batch)} | students)
     rows = []
-    for seed in range(arguments.seeds):
-        theirs = published(rate, batch, seed)
-        for name, changes in bench.recipe.students.items():
-            settings = {k: v for k, v in changes.items() if k in {f.name for f in dataclasses.fields(DistillConfig)}}
-            if arguments.own_updates:
-                settings["updates"] = arguments.own_updates
-            points = bench.curve(f"ours {name}, {settings.get('updates', 'as in the recipe')}", seed, **settings)
-            reached = first_at(points, theirs.fd)
+    for seed, low in enumerate(theirs):
+        there = low.update * cost["published"]
+        for name, curves in own.items():
+            reached = first_at(curves[seed], low.fd)
+            here = reached and reached.update * cost[name]
             rows.append(
                 {
                     "seed": seed,
                     "student": name,
-                    "published": theirs._asdict() | {"rate": rate, "batch": batch},
-                    "ours": reached and reached._asdict(),
-                    "ratio": reached and reached.seconds / theirs.seconds,
-                    "ours best": best(points)._asdict(),
+                    "published": {"rate": rate, "batch": batch, "fd": low.fd, "update": low.update, "seconds": there},
+                    "ours": reached and {"fd": reached.fd, "update": reached.update, "seconds": here},
+                    "ratio": here and here / there,
+                    "ours best": best(curves[seed])._asdict(),
+                    "seconds an update": {"published": cost["published"], "ours": cost[name]},
                 }
             )
     return rows
@@ -198,7 +238,7 @@ def study(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
         for name, done in curves.items():
             own = bench.recipe.distill
             changes = {k: _times(getattr(own, k), v) if k in FACTORS else v for k, v in STUDY[name].items()}
-            done.append(bench.curve(f"study {name}", seed, **changes))
+            done.append(bench.curve(f"study {name}", seed, changes))
     rows = []
     for name, done in curves.items():
         seconds = [point.seconds for points in done if (point := first_at(points, arguments.target))]
