@@ -49,15 +49,18 @@ PUBLISHED: dict[str, Any] = {
     "decay": "constant",
     "alpha_sid": 0.5,
 }
-#: Ours with one setting changed; learning rates as multiples of ours, updates such that the work stays about the same.
+#: Ours with one setting changed, batch and learning rates as multiples of ours; updates follow, so that the arithmetic
+#: stays the same.
 STUDY: dict[str, dict[str, Any]] = {
     "ours": {},
     "t_init 1": {"t_init": 1.0},
-    "K 1": {"fake_updates": 1, "updates": 1.3},
-    "K 3": {"fake_updates": 3, "updates": 0.81},
-    "K 5": {"fake_updates": 5, "updates": 0.59},
-    "half the batch": {"batch": 0.5, "updates": 1.7},
-    "double the batch": {"batch": 2, "updates": 0.58},
+    "t_init as by default": {"t_init": None},
+    "K 1": {"fake_updates": 1},
+    "K 2": {"fake_updates": 2},
+    "K 3": {"fake_updates": 3},
+    "K 5": {"fake_updates": 5},
+    "half the batch": {"batch": 0.5},
+    "double the batch": {"batch": 2},
     "both rates half": {"generator_lr": 0.5, "fake_lr": 0.5},
     "both rates double": {"generator_lr": 2, "fake_lr": 2},
     "fake rate half": {"fake_lr": 0.5},
@@ -77,7 +80,7 @@ STUDY: dict[str, dict[str, Any]] = {
     "real data": {"alpha": 0.96, "beta": 0.98},
 }
 #: Whose values in `STUDY` multiply the recipe's.
-FACTORS = ("updates", "batch", "generator_lr", "fake_lr")
+FACTORS = ("batch", "generator_lr", "fake_lr")
 
 
 class Point(NamedTuple):
@@ -145,6 +148,9 @@ class Bench:
         recipe = load_recipe(arguments.recipe)
         if arguments.data:
             recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, source=arguments.data))
+        if arguments.own_updates:
+            own = dataclasses.replace(recipe.distill, updates=arguments.own_updates)
+            recipe = dataclasses.replace(recipe, distill=own)
         self.recipe, self.folder, self.every = recipe, arguments.out, arguments.every
         self.data = recipe_data(recipe)
         device = make_accelerator(recipe.distill).device
@@ -191,18 +197,13 @@ def bar(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
         changes = settings(rate, batch)
         return best(bench.curve(f"published {rate:g}, {changes['updates']} of {batch}", seed, changes))
 
-    def ours(student: dict[str, Any]) -> dict[str, Any]:
-        known = {f.name for f in dataclasses.fields(DistillConfig)}
-        updates = {"updates": arguments.own_updates} if arguments.own_updates else {}
-        return {k: v for k, v in student.items() if k in known} | updates
-
     pairs = list(itertools.product(arguments.rates, arguments.batches))
     rate, batch = min(pairs, key=lambda pair: published(*pair, 0).fd)
-    students = {name: ours(changes) for name, changes in bench.recipe.students.items()}
+    known = {f.name for f in dataclasses.fields(DistillConfig)}
+    students = {n: {k: v for k, v in c.items() if k in known} for n, c in bench.recipe.students.items()}
     theirs = [published(rate, batch, seed) for seed in range(arguments.seeds)]
-    length = arguments.own_updates or "as in the recipe"
     own = {
-        name: [bench.curve(f"ours {name}, {length}", seed, changes) for seed in range(arguments.seeds)]
+        name: [bench.curve(f"ours {name}", seed, changes) for seed in range(arguments.seeds)]
         for name, changes in students.items()
     }
     cost = bench.costs({"published": settings(rate, batch)} | students)
@@ -226,9 +227,16 @@ def bar(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def _times(value: Any, factor: float) -> Any:
-    """A setting times a factor, of the setting's own type."""
-    return round(value * factor) if isinstance(value, int) else value * factor
+def changed(own: DistillConfig, setting: dict[str, Any]) -> dict[str, Any]:
+    """What a setting of `STUDY` makes of ours: its values, or factors, and updates that cost as much in all."""
+    changes = {k: type(getattr(own, k))(v * getattr(own, k)) if k in FACTORS else v for k, v in setting.items()}
+    config = dataclasses.replace(own, **changes)
+    return changes | {"updates": round(own.updates * cost_of(own) / cost_of(config))}
+
+
+def cost_of(config: DistillConfig) -> float:
+    """Forward passes of an update: K of the fake model there and back, the generator for them once, and its own turn."""
+    return config.fake_updates * 3 * (config.batch + config.real_batch) + (1 + 7) * config.batch
 
 
 def study(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -236,8 +244,7 @@ def study(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     curves: dict[str, list[list[Point]]] = {name: [] for name in arguments.settings or STUDY}
     for seed in range(arguments.seeds):
         for name, done in curves.items():
-            own = bench.recipe.distill
-            changes = {k: _times(getattr(own, k), v) if k in FACTORS else v for k, v in STUDY[name].items()}
+            changes = changed(bench.recipe.distill, STUDY[name])
             done.append(bench.curve(f"study {name}", seed, changes))
     rows = []
     for name, done in curves.items():
@@ -264,7 +271,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--data", help="instead of the recipe's data source")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--updates", type=int, default=600, help="of the published recipe at the largest of --batches")
-    parser.add_argument("--own-updates", type=int, help="of ours; the recipe's otherwise")
+    parser.add_argument("--own-updates", type=int, help="of ours, instead of the recipe's")
     parser.add_argument("--rates", type=float, nargs="+", default=[3e-4, 6e-4, 1.2e-3], help="of the published recipe")
     parser.add_argument("--batches", type=int, nargs="+", default=[64, 128], help="of the published recipe")
     parser.add_argument("--every", type=int, default=20, help="updates between quick FDs")
