@@ -235,7 +235,7 @@ def changed(own: DistillConfig, setting: dict[str, Any]) -> dict[str, Any]:
 
 
 def cost_of(config: DistillConfig) -> float:
-    """Forward passes of an update: K of the fake model there and back, the generator for them once, and its own turn."""
+    """Forward passes of an update: K of the fake model there and back, of the generator one for them, and its turn."""
     return config.fake_updates * 3 * (config.batch + config.real_batch) + (1 + 7) * config.batch
 
 
