@@ -4,11 +4,13 @@
 
 After a few updates of the game, the spread of single-sample gradients is measured in either stratum: S_g of generated
 and S_r of real samples, weights included. A batch of n_g generated and n_r real ones has variance S_g^2 / n_g + S_r^2 /
-n_r and costs 4 n_g + 3 n_r forwards (a generated image has to be generated first). Every share is judged by variance
-times cost, relative to equal batches; the best is n_r / n_g = sqrt(4/3) S_r / S_g, Neyman's with costs.
+n_r and costs (3 + 1/K) n_g + 3 n_r forwards (generated images have to be generated first, once for K steps). Every share
+is judged by variance times cost, relative to equal batches; the best is n_r / n_g = sqrt(1 + 1/(3K)) S_r / S_g,
+Neyman's with costs.
 
 Then the variance of whole batches' gradients, as an update has them: either player's, with times and classes stratified
-as training draws them, relative to the published recipe's (equal batches, everything drawn independently).
+as training draws them, relative to the published recipe's (equal batches, everything drawn independently); and that of
+the mean over a turn's K steps, which share their images in training, relative to K independent ones.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from realuid.paths import sample_times
 from realuid.recipes import load_recipe
 from realuid.recipes.run import recipe_data
 from realuid.teachers import load_teacher
-from realuid.training import DistillConfig, DistillTask
+from realuid.training import DistillTask
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Draw
 from realuid.training.updates import fake_loss, generated_images, generator_loss
@@ -75,9 +77,20 @@ def of_batches(task: DistillTask, count: int) -> dict[str, float]:
     def fake(i: int, real_batch: int, stratified: bool) -> Tensor:
         draws = task.batches.generated("batch", i, c.batch), task.batches.real("batch real", i, real_batch)
         generated, real = draws if stratified else map(independent, draws)
-        made = generated.showing(generated_images(task.generator, generated))
+        return of_draws(generated.showing(generated_images(task.generator, generated)), real, real_batch)
+
+    def of_draws(made: Draw, real: Draw, real_batch: int) -> Tensor:
         game = (task.fake, task.objective, task.path, task.space)
         return gradient_of(fake_loss(*game, made, real, c.batch, real_batch, task.teacher), task.fake)
+
+    def turn(i: int, shared: bool) -> Tensor:
+        """Mean gradient of K steps."""
+        steps = range(i * c.fake_updates, (i + 1) * c.fake_updates)
+        if not shared:
+            return torch.stack([fake(step, c.batch, False) for step in steps]).mean(0)
+        draws = zip(steps, task._shown(task.batches.turn("turn", i, c.batch)), strict=False)
+        real = ((draw, task.batches.real("turn real", step, c.real_batch)) for step, draw in draws)
+        return torch.stack([of_draws(*pair, c.real_batch) for pair in real]).mean(0)
 
     def generator(i: int, stratified: bool) -> Tensor:
         draw = task.batches.generated("batch", i, c.batch)
@@ -88,9 +101,11 @@ def of_batches(task: DistillTask, count: int) -> dict[str, float]:
     ways = ((c.batch, False), (c.real_batch, False), (c.real_batch, True))
     equal, unequal, stratified = (spread(lambda i, way=way: fake(i, *way), count) for way in ways)
     drawn, stratified_too = (spread(lambda i, way=way: generator(i, way), count) for way in (False, True))
+    apart, shared = (spread(lambda i, way=way: turn(i, way), count // 2) for way in (False, True))
     return {
         "fake, share by rule": (unequal / equal) ** 2,
         "fake, share by rule, stratified": (stratified / equal) ** 2,
+        "fake, mean of a turn": (shared / apart) ** 2,
         "generator, stratified": (stratified_too / drawn) ** 2,
     }
 
@@ -101,10 +116,10 @@ def gradient_of(loss: Tensor, module: torch.nn.Module) -> Tensor:
     return torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)])
 
 
-def judge(s_g: float, s_r: float, share: float) -> float:
+def judge(s_g: float, s_r: float, share: float, generated_cost: float) -> float:
     """Variance times cost of a share of real images, relative to equal batches."""
-    product = (s_g**2 + s_r**2 / share) * (4 + 3 * share)
-    return product / ((s_g**2 + s_r**2) * 7)
+    product = (s_g**2 + s_r**2 / share) * (generated_cost + share)
+    return product / ((s_g**2 + s_r**2) * (generated_cost + 1))
 
 
 def main(arguments: list[str] | None = None) -> list[dict]:
@@ -114,6 +129,8 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     parser.add_argument("--recipe", default="demo")
     parser.add_argument("--data", help="instead of the recipe's data source")
     parser.add_argument("--updates", type=int, default=30, help="of the game before measuring")
+    parser.add_argument("--fake-updates", type=int, default=5, help="K")
+    parser.add_argument("--pairs", type=int, default=len(PAIRS), help="how many of (alpha, beta)")
     parser.add_argument("--samples", type=int, default=200, help="single gradients in either stratum")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--batches", type=int, default=200, help="whose gradients are taken, five times over")
@@ -124,17 +141,18 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     if options.data:
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, source=options.data))
     data, teacher, rows = recipe_data(recipe), load_teacher(options.teacher), []
-    for alpha, beta in PAIRS:
-        config = dataclasses.replace(recipe.distill, alpha=alpha, beta=beta, batch=options.batch)
+    for alpha, beta in PAIRS[: options.pairs]:
+        game = {"alpha": alpha, "beta": beta, "batch": options.batch, "fake_updates": options.fake_updates}
+        config = dataclasses.replace(recipe.distill, **game)
         task = DistillTask(teacher, data, config, make_accelerator(config))
         for number in range(options.updates):
             task.update(number)
         s_g, s_r = strata(task, options.samples)
         shares = {
-            "best": min(1.0, math.sqrt(4 / 3) * s_r / s_g),
+            "best": min(1.0, math.sqrt(config.generated_cost) * s_r / s_g),
             "an eighth": 0.125,
             "(1 - alpha) / alpha": (1 - alpha) / alpha,
-            "rule": DistillConfig(alpha=alpha, beta=beta).share,
+            "rule": config.share,
         }
         rows.append(
             {
@@ -142,7 +160,9 @@ def main(arguments: list[str] | None = None) -> list[dict]:
                 "beta": beta,
                 "S_r / S_g": s_r / s_g,
                 "shares": shares,
-                "variance x cost": {name: judge(s_g, s_r, share) for name, share in shares.items()},
+                "variance x cost": {
+                    name: judge(s_g, s_r, share, config.generated_cost) for name, share in shares.items()
+                },
                 "variance": {n: (s_g**2 + s_r**2 / share) / (s_g**2 + s_r**2) for n, share in shares.items()},
                 "variance of batches": of_batches(task, options.batches),
             }

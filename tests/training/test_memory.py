@@ -12,6 +12,7 @@ from tasks import distill_task
 from realuid.errors import OutOfMemoryError
 from realuid.training import TeacherConfig, TeacherTask
 from realuid.training.accelerate import make_accelerator
+from realuid.training.distill import generator_parts
 from realuid.training.player import OutOfMemoryWarning
 
 
@@ -26,6 +27,13 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(data, turn: str, lam
         gradients.append(torch.cat([p.grad.flatten() for p in mover.parameters]))
     assert gradients[0].abs().max() > 1e-3
     assert (gradients[0] - gradients[1]).abs().max() < 1e-5 * gradients[0].abs().max()
+
+
+def test_large_batches_go_through_the_generators_turn_in_two_parts_on_cpus() -> None:
+    """A batch of 16 CIFAR-10 images does, one of 64 digits does not."""
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert [generator_parts(cpu, n) for n in (64 * 64, 2**15, 2**15 + 1, 16 * 3 * 32 * 32)] == [1, 1, 2, 2]
+    assert generator_parts(cuda, 256 * 3 * 64 * 64) == 1
 
 
 def memory_for(most: int, *networks: torch.nn.Module) -> None:

@@ -76,12 +76,12 @@ def check_shares(accounts: dict[str, dict[str, tuple[int, int]]], exchanges: dic
         assert {"weights", "gradients", "adam", "averages"} <= kinds.keys()
         for kind, (most, whole) in kinds.items():
             assert whole / 2 <= most < (0.85 if task == "own" else 0.505) * whole, (task, kind)
-    # two steps of the fake model and one of the generator, whose batch goes in two parts on CPUs
-    assert exchanges["game"] == 2 * UNITS + 2 * UNITS
+    # two steps of the fake model and one of the generator
+    assert exchanges["game"] == 2 * UNITS + UNITS
     # batches of eight a process in threes; a discriminator, and its fake model, is one unit
     assert exchanges["gan"] == 3 + 3 * UNITS
     assert exchanges["teacher"] == 3 * UNITS
-    assert exchanges["own"] == 1 + 2
+    assert exchanges["own"] == 1 + 1
 
 
 def test_a_split_run_goes_on_in_one_process_and_the_other_way_round(tmp_path: Path) -> None:

@@ -123,8 +123,10 @@ def test_the_share_of_real_data_is_near_the_measured_best(alpha: float, beta: fl
 def test_the_share_of_real_data_by_hand() -> None:
     # residuals f* - c y with c = 0.75 and 0.94 / 0.92, half as much variance in y as in f*
     real, generated = (0.5 * c**2 + (1 - c) ** 2 for c in (0.75, 0.94 / 0.92))
-    expected = (4 / 3) ** 0.5 * 0.08 / 0.92 * (real / generated) ** 0.5
+    # 16 forward passes for an image that is made once and learnt from five times, 15 for five real ones
+    expected = (16 / 15) ** 0.5 * 0.08 / 0.92 * (real / generated) ** 0.5
     assert DistillConfig(alpha=0.92, beta=0.94).share == pytest.approx(expected)
+    assert DistillConfig(alpha=0.92, beta=0.94, fake_updates=1).share == pytest.approx(expected * (5 / 4) ** 0.5)
     assert DistillConfig(alpha=0.92, beta=0.94, real_share=1.0).share == 1.0
     assert DistillConfig(alpha=0.92, beta=0.94, batch=256).real_batch == round(256 * expected)
     general = DistillConfig(objective="general", alpha=1.0, beta=0.94, gamma=0.9)

@@ -201,9 +201,10 @@ class DistillConfig(LoopConfig):
     def share(self) -> float:
         """Real images per generated one in the fake model's batch: `real_share`, or a rule in its place.
 
-        The best share is sqrt(4/3) S_r / S_g, S being the spread of a sample's gradient in either stratum with its
-        weight, and 4/3 what a generated image costs relative to a real one. As f is near f*, a sample's residual
-        f - c y has c times the spread of y plus |1 - c| times f*; with half as much variance in y given x_t as in f*.
+        The best share is sqrt(c_g) S_r / S_g, S being the spread of a sample's gradient in either stratum with its
+        weight, and c_g what a generated image costs relative to a real one: 3 passes and its making, which K steps
+        share, instead of 3. As f is near f*, a sample's residual f - c y has c times the spread of y plus |1 - c| times
+        f*; with half as much variance in y given x_t as in f*.
         """
         if self.real_share is not None:
             return self.real_share
@@ -211,7 +212,12 @@ class DistillConfig(LoopConfig):
             math.sqrt(weight**2 * _spread(target / weight)) if weight > 0 else target
             for weight, target in ((self.alpha, self.beta), (1 - self.alpha, 1 - self.beta))
         ]
-        return min(1.0, max(0.01, math.sqrt(4 / 3) * spreads[1] / spreads[0]))
+        return min(1.0, max(0.01, math.sqrt(self.generated_cost) * spreads[1] / spreads[0]))
+
+    @property
+    def generated_cost(self) -> float:
+        """What a generated image costs in a fake step, relative to a real one: (3 + 1/K) / 3 forward passes."""
+        return 1 + 1 / (3 * self.fake_updates)
 
     @property
     def real_batch(self) -> int:
