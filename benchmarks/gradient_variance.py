@@ -4,8 +4,8 @@
 
 After a few updates of the game, the spread of single-sample gradients is measured in either stratum: S_g of generated
 and S_r of real samples, weights included. A batch of n_g generated and n_r real ones has variance S_g^2 / n_g + S_r^2 /
-n_r and costs (3 + 1/K) n_g + 3 n_r forwards (generated images have to be generated first, once for K steps). Every share
-is judged by variance times cost, relative to equal batches; the best is n_r / n_g = sqrt(1 + 1/(3K)) S_r / S_g,
+n_r and costs (3 + 1/K) n_g + 3 n_r forwards (generated images have to be generated first, once for K steps). Every
+share is judged by variance times cost, relative to equal batches; the best is n_r / n_g = sqrt(1 + 1/(3K)) S_r / S_g,
 Neyman's with costs.
 
 Then the variance of whole batches' gradients, as an update has them: either player's, with times and classes stratified

@@ -1,12 +1,13 @@
 """How long until a student is as good as the published recipe ever gets? And what shortens that?
 
-    python benchmarks/time_to_fd.py bar   --teacher runs/demo/teacher [--recipe demo] [--data SOURCE] [--seeds 3]
-    python benchmarks/time_to_fd.py study ...   # ours with one setting changed at a time
+    python -m benchmarks.time_to_fd bar   --teacher runs/demo/teacher [--recipe demo] [--data SOURCE] [--seeds 3]
+    python -m benchmarks.time_to_fd study ...   # ours with one setting changed at a time
 
 Both recipes run in this code base, from one teacher. `published` is the paper's: t_init = 1, equal batches, K = 5, one
-constant learning rate for both players, random fake start; its rate and its batch are the best of --rates and --batches
-with the first seed, for as many images. `ours` is the recipe's own students. Curves are kept in --out as they come; a
-second call reads them, unless they were made with other settings.
+constant learning rate for both players, random fake start; its rate, its batch and its (alpha, beta) are the best of
+--rates, --batches and --pairs with seed 0, for as many images. `ours` is the recipe's own students. --first-seed judges
+both by other seeds than they were chosen with. Curves are kept in --out as they come; a second call reads them, unless
+they were made with other settings.
 
 Seconds are those of the updates alone: processor time on a CPU, of one thread, and the wall clock on a GPU. For the
 bar's ratios both sides' updates are timed in turns at the end, and medians taken; the study's are those of the curves.
@@ -19,12 +20,12 @@ import dataclasses
 import itertools
 import json
 import statistics
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from benchmarks.speed.roofline import clock
 from realuid.data import Dataset
 from realuid.files import write_json
 from realuid.metrics import Evaluator
@@ -39,8 +40,6 @@ from realuid.training.accelerate import make_accelerator
 SAMPLE_SEED = 1234
 #: The paper's recipe, as far as it does not depend on the data.
 PUBLISHED: dict[str, Any] = {
-    "alpha": 0.92,
-    "beta": 0.94,
     "t_init": 1.0,
     "real_share": 1.0,
     "fake_updates": 5,
@@ -89,14 +88,6 @@ class Point(NamedTuple):
     update: int
     seconds: float
     fd: float
-
-
-def clock(device: torch.device) -> float:
-    """Seconds, of the processor or of the wall."""
-    if device.type == "cpu":
-        return time.process_time()
-    torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def curve(
@@ -189,26 +180,29 @@ class Bench:
 def bar(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Seconds of the published recipe to its best FD, and of ours to the same FD, seed by seed."""
 
-    def settings(rate: float, batch: int) -> dict[str, Any]:
+    def settings(rate: float, batch: int, pair: str) -> dict[str, Any]:
         updates = arguments.updates * max(arguments.batches) // batch
-        return PUBLISHED | {"generator_lr": rate, "fake_lr": rate, "batch": batch, "updates": updates}
+        alpha, beta = map(float, pair.split(","))
+        own = {"generator_lr": rate, "fake_lr": rate, "batch": batch, "updates": updates, "alpha": alpha, "beta": beta}
+        return PUBLISHED | own
 
-    def published(rate: float, batch: int, seed: int) -> Point:
-        changes = settings(rate, batch)
-        return best(bench.curve(f"published {rate:g}, {changes['updates']} of {batch}", seed, changes))
+    def published(choice: tuple[float, int, str], seed: int) -> Point:
+        rate, batch, pair = choice
+        changes = settings(*choice)
+        return best(bench.curve(f"published ({pair}), {rate:g}, {changes['updates']} of {batch}", seed, changes))
 
-    pairs = list(itertools.product(arguments.rates, arguments.batches))
-    rate, batch = min(pairs, key=lambda pair: published(*pair, 0).fd)
+    choices = itertools.product(arguments.rates, arguments.batches, arguments.pairs)
+    choice = min(choices, key=lambda choice: published(choice, 0).fd)
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     known = {f.name for f in dataclasses.fields(DistillConfig)}
     students = {n: {k: v for k, v in c.items() if k in known} for n, c in bench.recipe.students.items()}
-    theirs = [published(rate, batch, seed) for seed in range(arguments.seeds)]
+    theirs = {seed: published(choice, seed) for seed in seeds}
     own = {
-        name: [bench.curve(f"ours {name}", seed, changes) for seed in range(arguments.seeds)]
-        for name, changes in students.items()
+        name: {seed: bench.curve(f"ours {name}", seed, changes) for seed in seeds} for name, changes in students.items()
     }
-    cost = bench.costs({"published": settings(rate, batch)} | students)
+    cost = bench.costs({"published": settings(*choice)} | students)
     rows = []
-    for seed, low in enumerate(theirs):
+    for seed, low in theirs.items():
         there = low.update * cost["published"]
         for name, curves in own.items():
             reached = first_at(curves[seed], low.fd)
@@ -217,7 +211,7 @@ def bar(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
                 {
                     "seed": seed,
                     "student": name,
-                    "published": {"rate": rate, "batch": batch, "fd": low.fd, "update": low.update, "seconds": there},
+                    "published": {"choice": choice, "fd": low.fd, "update": low.update, "seconds": there},
                     "ours": reached and {"fd": reached.fd, "update": reached.update, "seconds": here},
                     "ratio": here and here / there,
                     "ours best": best(curves[seed])._asdict(),
@@ -242,7 +236,7 @@ def cost_of(config: DistillConfig) -> float:
 def study(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """FD of every setting, seed by seed, and mean seconds to --target."""
     curves: dict[str, list[list[Point]]] = {name: [] for name in arguments.settings or STUDY}
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         for name, done in curves.items():
             changes = changed(bench.recipe.distill, STUDY[name])
             done.append(bench.curve(f"study {name}", seed, changes))
@@ -269,11 +263,15 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--teacher", required=True)
     parser.add_argument("--recipe", default="demo")
     parser.add_argument("--data", help="instead of the recipe's data source")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="how many of them")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--updates", type=int, default=600, help="of the published recipe at the largest of --batches")
     parser.add_argument("--own-updates", type=int, help="of ours, instead of the recipe's")
-    parser.add_argument("--rates", type=float, nargs="+", default=[3e-4, 6e-4, 1.2e-3], help="of the published recipe")
+    parser.add_argument(
+        "--rates", type=float, nargs="+", default=[6e-4, 1.2e-3, 2.4e-3], help="of the published recipe"
+    )
     parser.add_argument("--batches", type=int, nargs="+", default=[64, 128], help="of the published recipe")
+    parser.add_argument("--pairs", nargs="+", default=["0.92,0.94", "0.96,0.98"], help="(alpha, beta) of the same")
     parser.add_argument("--every", type=int, default=20, help="updates between quick FDs")
     parser.add_argument("--settings", nargs="+", choices=STUDY, help="of the study")
     parser.add_argument("--target", type=float, default=0.3, help="FD of the study's clock")
