@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.speed import __main__ as speed  # noqa: E402
+from benchmarks.speed import tables  # noqa: E402
 from benchmarks.speed.ours import teacher_of  # noqa: E402
 from benchmarks.speed.sampling import diffusers_ddim, sampling_rates  # noqa: E402
 from benchmarks.speed.worker import Worker  # noqa: E402
@@ -57,6 +59,7 @@ def test_the_tables_in_miniature(tmp_path: Path, capsys, monkeypatch) -> None:
     ours, equal = results["updates"]
     assert ours["images_per_second"] == pytest.approx(24 / ours["seconds"])
     assert 0 < ours["outside the networks"] < 1 and ours["rounds"] == equal["rounds"] == 1
+    assert len(ours["blocks"]) == 2 and ours["seconds"] == ours["blocks"][1]
     (row,) = results["roofline"]
     assert 0 < row["share"] < 2 and row["flop/s"] == pytest.approx(row["flops"] / ours["seconds"])
     rates = results["sampling"]
@@ -79,15 +82,42 @@ def test_diffusers_ddim_calls_the_teachers_weights_fifty_times() -> None:
     assert set(rates.values()) == {None} and len(rates) == 4
 
 
-def test_what_does_not_fit_into_the_time_is_left_out() -> None:
-    class Slow:
-        name, answers = "slow", []
+class Scripted:
+    """A contestant whose blocks take the seconds that it is told."""
 
-        def block(self):
-            self.answers.append({"seconds": 50.0, "processor_seconds": 50.0, "peak_bytes": 1})
+    def __init__(self, name: str, *seconds: float, **more: list):
+        self.name, self.answers, self.more = name, [], more
+        self.seconds = iter(seconds)
 
-    (row,) = speed.contest([Slow()], 3, speed.Deadline(0.5))  # half a minute is left, a block takes fifty seconds
-    assert row["rounds"] == 1 and row["seconds"] == 50.0
+    def block(self) -> dict:
+        taken = next(self.seconds)
+        more = {name: values[len(self.answers)] for name, values in self.more.items()}
+        self.answers.append({"seconds": taken, "processor_seconds": taken, "peak_bytes": 2**30, **more})
+        return self.answers[-1]
+
+
+def test_medians_are_of_the_rounds_after_the_warm_up(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    worker = Scripted("ours", 9.0, 1.0, 4.0, 2.0)
+    (row,) = speed.contest([worker], 3, speed.Deadline(1))
+    assert row["blocks"] == [9.0, 1.0, 4.0, 2.0] and row["seconds"] == 2.0 and row["rounds"] == 3
+    row |= dict.fromkeys(["images_per_second", "times the authors'", "memory / the authors'"])
+    assert tables.cells_of(row) == ["ours", "3", "2.00", "1.00 - 4.00", "-", "-", "1.00", "-", "-"]
+
+
+def test_what_does_not_fit_into_the_time_is_left_out(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    workers = [Scripted(name, 50.0) for name in ("theirs", "ours", "another")]
+    rows = speed.contest(workers, 3, speed.Deadline(0.5))  # half a minute is left, a block takes fifty seconds
+    assert [row["blocks"] for row in rows] == [[50.0], [50.0], []]
+    assert all(row["seconds"] is None and row["rounds"] == 0 for row in rows)
+    options = argparse.Namespace(batch=4, size={})
+    assert speed.roofline(options, "-", [{"name": "ours", "seconds": 50.0}], speed.Deadline(0.5)) == []
+    shown = []
+    for row in rows:
+        row |= dict.fromkeys(["images_per_second", "times the authors'", "memory / the authors'"])
+        shown.append(tables.cells_of(row)[2])
+    assert shown == ["warm-up only: 50.00", "warm-up only: 50.00", "left out"]
     (grown, *_) = speed.growth(None, speed.Deadline(0))
     assert grown["seconds"] is None
 
