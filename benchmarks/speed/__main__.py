@@ -89,6 +89,7 @@ def contest(workers: list[Worker], rounds: int, deadline: Deadline) -> list[dict
                 "rounds": len(counted),
                 "seconds": statistics.median(blocks[1:]) if counted else None,
                 "peak_bytes": max((a["peak_bytes"] for a in worker.answers), default=None),
+                "parts": worker.answers[0].get("parts") if blocks else None,
                 "outside the networks": 1 - statistics.median(networks) if networks else None,
             }
         )

@@ -116,7 +116,8 @@ def main(arguments: list[str]) -> None:
         means.add(values)
         throughput.images += task.images_per_update
         update += 1
-        return {"networks": watch.seconds, "levers": task.levers.to_dict()}
+        parts = {player.name: player.parts for player in task.players}
+        return {"networks": watch.seconds, "levers": task.levers.to_dict(), "parts": parts}
 
     serve(block)
 

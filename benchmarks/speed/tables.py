@@ -9,7 +9,7 @@ def show(results: dict[str, Any]) -> None:
     """Print the tables."""
     print(f"\n{results['device']}, torch {results['torch']}, batch {results['batch']}, {results['threads']} threads\n")
     titles = ["5 fake updates + 1", "rounds", "seconds", "min - max", "images / s", "times the authors'", "peak GiB"]
-    table([*titles, "of theirs", "outside networks"], [cells_of(row) for row in results["updates"]])
+    table([*titles, "of theirs", "parts", "outside networks"], [cells_of(row) for row in results["updates"]])
     for r in results["roofline"]:
         print(
             f"{r['name']}: {r['flop/s'] / 1e9:.0f} GFLOP/s, {r['share']:.0%} of the convolution's {r['peak'] / 1e9:.0f}"
@@ -44,6 +44,7 @@ def cells_of(row: dict[str, Any]) -> list[str]:
         number(row["times the authors'"], ".2f"),
         number(gibibytes, ".2f"),
         number(row["memory / the authors'"], ".2f"),
+        " + ".join(map(str, (row["parts"] or {"": "-"}).values())),
         number(row["outside the networks"], ".1%"),
     ]
 

@@ -53,13 +53,16 @@ class Turns:
         return asked
 
     def done(self, **more: Any) -> None:
-        """Say what the block took."""
+        """Say what the block took, and leave the accelerator's memory to the others: all share one card."""
         synchronise()
         took = {
             "seconds": time.perf_counter() - self._start,
             "processor_seconds": time.process_time() - self._processor,
         }
-        self._answers.write(json.dumps(took | {"peak_bytes": peak_bytes()} | more) + "\n")
+        answer = took | {"peak_bytes": peak_bytes()} | more
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self._answers.write(json.dumps(answer) + "\n")
 
 
 def serve(block: Callable[[], dict[str, Any] | None]) -> None:
@@ -100,7 +103,7 @@ class Worker:
         """Let it compute one block and return its answer.
 
         Raises:
-            RuntimeError: if the worker ended instead.
+            RuntimeError: if the worker ended instead, or cuts its batches into other parts than in its first block.
         """
         assert self._process.stdin and self._process.stdout
         try:
@@ -114,6 +117,12 @@ class Worker:
                 f"the worker '{self.name}' ended with code {self._process.wait()}; see its messages above"
             )
         self.answers.append(json.loads(line))
+        first, last = (self.answers[i].get("parts") for i in (0, -1))
+        if first != last:
+            raise RuntimeError(
+                f"the worker '{self.name}' ran out of memory: it cut its batches into {first} parts and now into "
+                f"{last}, so its blocks are not of one configuration. Take a smaller --batch or fewer --levers."
+            )
         return self.answers[-1]
 
     def quit(self) -> None:

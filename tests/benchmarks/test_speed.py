@@ -51,6 +51,24 @@ def test_a_worker_that_dies_is_named(tmp_path: Path) -> None:
         worker.block()
 
 
+#: A worker that halves its batches in its second block.
+HALVING = """
+from benchmarks.speed.worker import serve
+parts = iter([1, 2])
+serve(lambda: {"parts": {"fake": next(parts)}})
+"""
+
+
+def test_a_worker_that_halves_its_batches_is_refused(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "halving.py").write_text(HALVING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    worker = Worker("ours", "halving", [], 1)
+    worker.block()
+    with pytest.raises(RuntimeError, match=r"'ours' ran out of memory.*\{'fake': 1\} parts and now into \{'fake': 2\}"):
+        worker.block()
+    worker.quit()
+
+
 def test_the_tables_in_miniature(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(speed, "growth", lambda options, deadline: [])
     size = ["--channels", "8", "16", "--side", "8", "--batch", "4", "--rounds", "1"]
@@ -59,6 +77,7 @@ def test_the_tables_in_miniature(tmp_path: Path, capsys, monkeypatch) -> None:
     ours, equal = results["updates"]
     assert ours["images_per_second"] == pytest.approx(24 / ours["seconds"])
     assert 0 < ours["outside the networks"] < 1 and ours["rounds"] == equal["rounds"] == 1
+    assert ours["parts"] == {"generator": 1, "fake": 1}
     assert len(ours["blocks"]) == 2 and ours["seconds"] == ours["blocks"][1]
     (row,) = results["roofline"]
     assert 0 < row["share"] < 2 and row["flop/s"] == pytest.approx(row["flops"] / ours["seconds"])
@@ -85,14 +104,12 @@ def test_diffusers_ddim_calls_the_teachers_weights_fifty_times() -> None:
 class Scripted:
     """A contestant whose blocks take the seconds that it is told."""
 
-    def __init__(self, name: str, *seconds: float, **more: list):
-        self.name, self.answers, self.more = name, [], more
-        self.seconds = iter(seconds)
+    def __init__(self, name: str, *seconds: float):
+        self.name, self.answers, self.seconds = name, [], iter(seconds)
 
     def block(self) -> dict:
         taken = next(self.seconds)
-        more = {name: values[len(self.answers)] for name, values in self.more.items()}
-        self.answers.append({"seconds": taken, "processor_seconds": taken, "peak_bytes": 2**30, **more})
+        self.answers.append({"seconds": taken, "processor_seconds": taken, "peak_bytes": 2**30})
         return self.answers[-1]
 
 
@@ -102,7 +119,7 @@ def test_medians_are_of_the_rounds_after_the_warm_up(monkeypatch) -> None:
     (row,) = speed.contest([worker], 3, speed.Deadline(1))
     assert row["blocks"] == [9.0, 1.0, 4.0, 2.0] and row["seconds"] == 2.0 and row["rounds"] == 3
     row |= dict.fromkeys(["images_per_second", "times the authors'", "memory / the authors'"])
-    assert tables.cells_of(row) == ["ours", "3", "2.00", "1.00 - 4.00", "-", "-", "1.00", "-", "-"]
+    assert tables.cells_of(row) == ["ours", "3", "2.00", "1.00 - 4.00", "-", "-", "1.00", "-", "-", "-"]
 
 
 def test_what_does_not_fit_into_the_time_is_left_out(monkeypatch) -> None:
