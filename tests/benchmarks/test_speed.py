@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.speed import __main__ as speed  # noqa: E402
-from benchmarks.speed import tables  # noqa: E402
+from benchmarks.speed import ours, tables  # noqa: E402
 from benchmarks.speed.ours import teacher_of  # noqa: E402
 from benchmarks.speed.sampling import diffusers_ddim, sampling_rates  # noqa: E402
 from benchmarks.speed.worker import Worker  # noqa: E402
@@ -74,17 +74,34 @@ def test_the_tables_in_miniature(tmp_path: Path, capsys, monkeypatch) -> None:
     size = ["--channels", "8", "16", "--side", "8", "--batch", "4", "--rounds", "1"]
     results = speed.main([*size, "--levers", "ours", "equal batches", "--out", str(tmp_path / "speed.json")])
     assert json.loads((tmp_path / "speed.json").read_text()) == results
-    ours, equal = results["updates"]
-    assert ours["images_per_second"] == pytest.approx(24 / ours["seconds"])
-    assert 0 < ours["outside the networks"] < 1 and ours["rounds"] == equal["rounds"] == 1
-    assert ours["parts"] == {"generator": 1, "fake": 1}
-    assert len(ours["blocks"]) == 2 and ours["seconds"] == ours["blocks"][1]
+    mine, equal = results["updates"]
+    assert mine["images_per_second"] == pytest.approx(24 / mine["seconds"])
+    assert 0 < mine["outside the networks"] < 1 and mine["rounds"] == equal["rounds"] == 1
+    assert mine["parts"] == {"generator": 1, "fake": 1}
+    assert len(mine["blocks"]) == 2 and mine["seconds"] == mine["blocks"][1]
     (row,) = results["roofline"]
-    assert 0 < row["share"] < 2 and row["flop/s"] == pytest.approx(row["flops"] / ours["seconds"])
+    assert 0 < row["share"] < 2 and row["flop/s"] == pytest.approx(row["flops"] / mine["seconds"])
     rates = results["sampling"]
     assert max(rates["teacher, 50 Euler steps"], rates["diffusers' DDIM, 50 steps"]) < rates["one step"] / 10
     shown = capsys.readouterr().out
     assert "| ours |" in shown and "sampling, diffusers' DDIM, 50 steps: " in shown
+
+
+def test_the_stopwatch_counts_outermost_calls_and_backward_passes(monkeypatch) -> None:
+    monkeypatch.setattr(torch.autograd, "backward", torch.autograd.backward)  # put back after the test
+    ticks = iter(range(100))
+    monkeypatch.setattr(ours.time, "process_time", lambda: next(ticks))
+    watched, other = teacher_of("-", [8, 16], 8), teacher_of("-", [8, 16], 8)
+    x, t = torch.randn(4, 3, 8, 8), torch.rand(4)
+    watch = ours.Stopwatch(watched)
+    other(x, t), watched.network(x, t, Condition())
+    assert watch.read() == 0
+    watched(x, t).mean().backward()
+    assert watch.read() == 2 and watch.read() == 0 and next(ticks) == 4  # two intervals of one tick each
+    watched.register_forward_pre_hook(lambda *_: watch.begin())  # calls within calls
+    watched.register_forward_hook(lambda *_: watch.end())
+    watched(x, t)
+    assert watch.read() == 1
 
 
 def test_diffusers_ddim_calls_the_teachers_weights_fifty_times() -> None:
