@@ -46,7 +46,14 @@ LEVERS: dict[str, dict[str, Any]] = {
     "equal batches": {"real_share": 1.0},
     "Adam tensor by tensor": {"fused": False},
     "recomputing": {"recompute": True},
+    "compiled": {"compile": True},
+    "compiled, bf16": {"compile": True, "precision": "bf16"},
 }
+
+
+def usual_levers() -> list[str]:
+    """All of them; on a CPU without those that compile, which takes minutes there."""
+    return [name for name, lever in LEVERS.items() if torch.cuda.is_available() or not lever.get("compile")]
 
 
 class Deadline:
@@ -181,7 +188,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--minutes", type=float, help="at most so long (10 with --gpu)")
-    parser.add_argument("--levers", nargs="+", choices=LEVERS, default=list(LEVERS))
+    parser.add_argument("--levers", nargs="+", choices=LEVERS, default=usual_levers(), help="on a GPU, by default all")
     parser.add_argument("--channels", type=int, nargs="+", help="a network of this size instead of the published one")
     parser.add_argument("--side", type=int, default=32)
     parser.add_argument("--out", type=Path, default=Path("runs/speed.json"))

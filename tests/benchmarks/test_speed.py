@@ -156,7 +156,15 @@ def test_what_does_not_fit_into_the_time_is_left_out(monkeypatch) -> None:
     assert grown["seconds"] is None
 
 
-def test_a_gpu_is_asked_for_in_vain(capsys) -> None:
+def test_compilation_is_left_to_gpus_unless_asked_for(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert set(speed.LEVERS) - set(speed.usual_levers()) == {"compiled", "compiled, bf16"}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert speed.usual_levers() == list(speed.LEVERS)
+
+
+def test_a_gpu_is_asked_for_in_vain(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit):
         speed.main(["--gpu"])
     assert "torch sees no CUDA device" in capsys.readouterr().err
