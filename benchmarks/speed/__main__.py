@@ -17,6 +17,7 @@ does not fit into --minutes is left out and said so; only the first two contesta
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -151,23 +152,28 @@ def roofline(
     return found
 
 
-def growth(options: argparse.Namespace, deadline: Deadline) -> list[dict[str, Any]]:
-    """Section (d): seconds of one update of a smaller network against batch, side and width."""
+def growth(deadline: Deadline, rounds: int = 3) -> list[dict[str, Any]]:
+    """Section (d): seconds of an update of a smaller network against batch, side and width, one of them at a time.
+
+    Sizes take turns; the first round is a warm-up. The median is None where time ran out before the last round.
+    """
     base = {"batch": 16, "side": 16, "channels": [32, 64]}
     changes = [{}, {"batch": 4}, {"batch": 64}, {"side": 8}, {"side": 32}, {"side": 64}]
     changes += [{"channels": [16, 32]}, {"channels": [64, 128]}]
-    rows: list[dict[str, Any]] = []
-    for change in changes:
-        guess = 20 * rows[0]["seconds"] if rows and rows[0]["seconds"] else 60.0
-        if not deadline.allows(guess):
-            rows.append({**base, **change, "seconds": None})
-            continue
-        task = task_of("-", base | change)
-        task.update(0)
-        start = clock(task.teacher.device)
-        task.update(1)
-        rows.append({**base, **change, "seconds": clock(task.teacher.device) - start})
-    return rows
+    sizes = [base | change for change in changes]
+    tasks = [task_of("-", size) for size in sizes] if deadline.allows(0) else []
+    times: list[list[float]] = [[] for _ in sizes]
+    for number in range(rounds + 1):
+        for task, taken in zip(tasks, times, strict=False):
+            guess = max(taken or itertools.chain(*times), default=0.0)
+            if len(taken) == number and deadline.allows(guess):
+                start = clock(task.teacher.device)
+                task.update(number)
+                taken.append(clock(task.teacher.device) - start)
+    return [
+        {**size, "blocks": taken, "seconds": statistics.median(taken[1:]) if len(taken) > rounds else None}
+        for size, taken in zip(sizes, times, strict=True)
+    ]
 
 
 def sampling(options: argparse.Namespace, checkpoint: str, deadline: Deadline) -> dict[str, float | None]:
@@ -215,7 +221,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             "batch": options.batch,
             "updates": updates,
             "roofline": roofline(options, checkpoint, updates, deadline),
-            "growth": growth(options, deadline),
+            "growth": growth(deadline),
             "sampling": sampling(options, checkpoint, deadline),
         }
     show(results)

@@ -16,9 +16,8 @@ def show(results: dict[str, Any]) -> None:
         )
     if not results["roofline"]:
         print("share of the convolution's FLOP/s: left out")
-    for r in results["growth"]:
-        taken = "left out" if r["seconds"] is None else f"{r['seconds']:.3f} s"
-        print(f"batch {r['batch']}, side {r['side']}, channels {r['channels']}: {taken}")
+    print()
+    table(["an update: batch", "side", "channels", "seconds", "min - max"], [grown(row) for row in results["growth"]])
     for name, rate in results["sampling"].items():
         print(f"sampling, {name}: {'left out' if rate is None else f'{rate:.2f} images / s'}")
 
@@ -47,6 +46,13 @@ def cells_of(row: dict[str, Any]) -> list[str]:
         " + ".join(map(str, (row["parts"] or {"": "-"}).values())),
         number(row["outside the networks"], ".1%"),
     ]
+
+
+def grown(row: dict[str, Any]) -> list[str]:
+    """A size's line."""
+    sizes, seconds = [str(row[name]) for name in ("batch", "side", "channels")], row["seconds"]
+    taken = "left out" if seconds is None else f"{seconds:.3f}"
+    return [*sizes, taken, "-" if seconds is None else spread(row["blocks"][1:], 3)]
 
 
 def spread(seconds: list[float], digits: int) -> str:

@@ -70,7 +70,7 @@ def test_a_worker_that_halves_its_batches_is_refused(tmp_path: Path, monkeypatch
 
 
 def test_the_tables_in_miniature(tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(speed, "growth", lambda options, deadline: [])
+    monkeypatch.setattr(speed, "growth", lambda deadline: [])
     size = ["--channels", "8", "16", "--side", "8", "--batch", "4", "--rounds", "1"]
     results = speed.main([*size, "--levers", "ours", "equal batches", "--out", str(tmp_path / "speed.json")])
     assert json.loads((tmp_path / "speed.json").read_text()) == results
@@ -152,8 +152,29 @@ def test_what_does_not_fit_into_the_time_is_left_out(monkeypatch) -> None:
         row |= dict.fromkeys(["images_per_second", "times the authors'", "memory / the authors'"])
         shown.append(tables.cells_of(row)[2])
     assert shown == ["warm-up only: 50.00", "warm-up only: 50.00", "left out"]
-    (grown, *_) = speed.growth(None, speed.Deadline(0))
-    assert grown["seconds"] is None
+    grown = speed.growth(speed.Deadline(0))
+    assert len(grown) == 8 and {row["seconds"] for row in grown} == {None}
+
+
+def test_growth_is_the_median_of_three_updates_in_turns(monkeypatch) -> None:
+    now, turns = [0.0], []
+
+    class Task:
+        teacher = argparse.Namespace(device=torch.device("cpu"))
+
+        def __init__(self, name: str, size: dict):
+            self.size = size
+
+        def update(self, number: int) -> None:
+            turns.append(self.size)
+            now[0] += [100.0, 1.0, 7.0, 2.0][number]
+
+    monkeypatch.setattr(speed, "task_of", Task)
+    monkeypatch.setattr(speed, "clock", lambda device: now[0])
+    rows = speed.growth(speed.Deadline(60))
+    assert [row["seconds"] for row in rows] == [2.0] * 8
+    assert turns[:8] == turns[8:16] and turns[0] != turns[1]
+    assert tables.grown(rows[0]) == ["16", "16", "[32, 64]", "2.000", "1.000 - 7.000"]
 
 
 def test_compilation_is_left_to_gpus_unless_asked_for(monkeypatch) -> None:
