@@ -17,7 +17,6 @@ does not fit into --minutes is left out and said so; only the first two contesta
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import statistics
 import sys
@@ -155,25 +154,24 @@ def roofline(
 def growth(deadline: Deadline, rounds: int = 3) -> list[dict[str, Any]]:
     """Section (d): seconds of an update of a smaller network against batch, side and width, one of them at a time.
 
-    Sizes take turns; the first round is a warm-up. The median is None where time ran out before the last round.
+    The first update of a size is a warm-up. The median is None where there is no time for all of them.
     """
     base = {"batch": 16, "side": 16, "channels": [32, 64]}
     changes = [{}, {"batch": 4}, {"batch": 64}, {"side": 8}, {"side": 32}, {"side": 64}]
     changes += [{"channels": [16, 32]}, {"channels": [64, 128]}]
-    sizes = [base | change for change in changes]
-    tasks = [task_of("-", size) for size in sizes] if deadline.allows(0) else []
-    times: list[list[float]] = [[] for _ in sizes]
-    for number in range(rounds + 1):
-        for task, taken in zip(tasks, times, strict=False):
-            guess = max(taken or itertools.chain(*times), default=0.0)
-            if len(taken) == number and deadline.allows(guess):
-                start = clock(task.teacher.device)
-                task.update(number)
-                taken.append(clock(task.teacher.device) - start)
-    return [
-        {**size, "blocks": taken, "seconds": statistics.median(taken[1:]) if len(taken) > rounds else None}
-        for size, taken in zip(sizes, times, strict=True)
-    ]
+    rows: list[dict[str, Any]] = []
+    for size in (base | change for change in changes):
+        taken: list[float] = []
+        guess = max(rows[0]["blocks"], default=0.0) if rows else 0.0
+        if deadline.allows((rounds + 1) * guess):
+            task = task_of("-", size)
+            for number in range(rounds + 1):
+                if deadline.allows((rounds + 1 - number) * taken[-1] if taken else 0):
+                    start = clock(task.teacher.device)
+                    task.update(number)
+                    taken.append(clock(task.teacher.device) - start)
+        rows.append({**size, "blocks": taken, "seconds": statistics.median(taken[1:]) if len(taken) > rounds else None})
+    return rows
 
 
 def sampling(options: argparse.Namespace, checkpoint: str, deadline: Deadline) -> dict[str, float | None]:
