@@ -24,6 +24,12 @@ import torch
 ROOT = Path(__file__).parents[2]
 
 
+def environment(threads: int) -> dict[str, str]:
+    """Of a process that imports the benchmarks and the library from this checkout and computes in so many threads."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    return os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": path}
+
+
 def synchronise() -> None:
     """Wait for the accelerator, where there is one."""
     if torch.cuda.is_available():
@@ -90,13 +96,12 @@ class Worker:
     answers: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        path = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
             [sys.executable, "-m", self.module, *self.arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": path},
+            env=environment(self.threads),
         )
 
     def block(self) -> dict[str, Any]:
