@@ -63,15 +63,16 @@ def strata(task: DistillTask, count: int) -> tuple[float, float]:
 
 def of_batches(task: DistillTask, count: int) -> dict[str, float]:
     """Variance of `count` batches' gradients, relative to equal batches (fake) and independent draws (both players)."""
-    c, random = task.config, torch.Generator().manual_seed(0)
+    c, device = task.config, task.batches.device
+    random = torch.Generator(device).manual_seed(0)
 
     def independent(draw: Draw) -> Draw:
         """With times and, if generated, classes drawn one by one."""
-        t = sample_times("path", task.path, torch.rand(len(draw), generator=random))
+        t = sample_times("path", task.path, torch.rand(len(draw), generator=random, device=device))
         labels = task.batches.data.labels
         if draw.x_0 is not None or labels is None:
             return dataclasses.replace(draw, t=t)
-        own = labels[torch.randint(len(labels), t.shape, generator=random)]
+        own = labels.to(device)[torch.randint(len(labels), t.shape, generator=random, device=device)]
         return dataclasses.replace(draw, t=t, condition=draw.condition._replace(labels=own))
 
     def fake(i: int, real_batch: int, stratified: bool) -> Tensor:

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from benchmarks.speed.ours import GAME, random_data, teacher_of
-from benchmarks.speed.worker import ROOT
+from benchmarks.speed.worker import environment
 from realuid.files import write_json
 from realuid.processes import leave
 from realuid.training import DistillConfig, distill_teacher
@@ -35,7 +35,8 @@ WARM_UP = 2
 def distill(options: argparse.Namespace) -> None:
     """One run, or one process of it."""
     torch.set_num_threads(1)
-    settings = {**GAME, "warmup": 0, "batch": options.batch, "updates": WARM_UP + options.updates, "log_every": 1}
+    settings = {**GAME, "warmup": 0, "batch": options.batch, "updates": WARM_UP + options.updates}
+    settings |= {"log_every": 1, "device": "cpu"}
     teacher = teacher_of("", options.channels, options.side)
     distill_teacher(teacher, random_data(options.side), DistillConfig(**settings), options.folder)
     leave()
@@ -58,11 +59,10 @@ def seconds_per_update(options: argparse.Namespace, processes: int) -> list[floa
         options.batch,
     ]
     words += ["--updates", options.updates, "--channels", *options.channels]
-    path = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         command = [sys.executable, *map(str, words), "--folder", str(run)]
-        subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path})
+        subprocess.run(command, check=True, env=environment(1))
         machine = json.loads((run / "machine.json").read_text())
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     if (machine["processes"], machine["threads"]) != (processes, 1):

@@ -9,8 +9,9 @@ lever changed; (c) FLOP/s of our update over those of its largest convolution al
 width; (e) one-step sampling against the bare network, against the teacher at 50 Euler steps and against diffusers' DDIM
 pipeline at 50 with the same weights. Time to a given FD is `benchmarks/time_to_fd.py`.
 
-Contestants take turns, one block each a round; the first round is a warm-up; figures are medians, on a CPU of processor
-seconds (use one thread: then other processes do not count). What does not fit into --minutes is left out and said so.
+Contestants take turns, one block each a round; the first round is a warm-up; figures are medians with the spread around
+them, on a CPU of processor seconds (use one thread: then other processes do not count). The JSON has every block. What
+does not fit into --minutes is left out and said so; only the first two contestants have their first block in any case.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from benchmarks.speed.ours import GAME, random_data, teacher_of
 from benchmarks.speed.peer import PERIOD
 from benchmarks.speed.roofline import clock, flops_of_update, peak_rate
 from benchmarks.speed.sampling import sampling_rates
+from benchmarks.speed.tables import show
 from benchmarks.speed.worker import Worker
 from realuid.files import write_json
 from realuid.training import DistillConfig, DistillTask
@@ -44,7 +46,14 @@ LEVERS: dict[str, dict[str, Any]] = {
     "equal batches": {"real_share": 1.0},
     "Adam tensor by tensor": {"fused": False},
     "recomputing": {"recompute": True},
+    "compiled": {"compile": True},
+    "compiled, bf16": {"compile": True, "precision": "bf16"},
 }
+
+
+def usual_levers() -> list[str]:
+    """All of them; on a CPU without those that compile, which takes minutes there."""
+    return [name for name, lever in LEVERS.items() if torch.cuda.is_available() or not lever.get("compile")]
 
 
 class Deadline:
@@ -64,22 +73,30 @@ def seconds_of(answer: dict[str, Any]) -> float:
 
 
 def contest(workers: list[Worker], rounds: int, deadline: Deadline) -> list[dict[str, Any]]:
-    """Let workers take turns; medians of every one, without its first block unless that is the only one."""
+    """Let workers take turns, the first two once in any case, and say what each of them took.
+
+    Returns:
+        rows: the seconds of every block, of which the first one is a warm-up; how many rounds are left without it and
+        their median, None where there are none.
+    """
+    longest = 0.0
     for number in range(rounds + 1):
-        for worker in workers:
-            guess = max((a["seconds"] for a in worker.answers[-1:]), default=0.0)
-            if deadline.allows(guess) or number == 0:
-                worker.block()
+        for place, worker in enumerate(workers):
+            guess = worker.answers[-1]["seconds"] if worker.answers else longest
+            if deadline.allows(guess) or (number == 0 and place < 2):
+                longest = max(longest, worker.block()["seconds"])
     rows = []
     for worker in workers:
-        answers = worker.answers[1:] or worker.answers
-        networks = [a["networks"] / a["processor_seconds"] for a in answers if a.get("networks")]
+        blocks, counted = [seconds_of(a) for a in worker.answers], worker.answers[1:]
+        networks = [a["networks"] / a["processor_seconds"] for a in counted if a.get("networks")]
         rows.append(
             {
                 "name": worker.name,
-                "seconds": statistics.median(seconds_of(a) for a in answers),
-                "rounds": len(answers),
-                "peak_bytes": max(a["peak_bytes"] for a in answers),
+                "blocks": blocks,
+                "rounds": len(counted),
+                "seconds": statistics.median(blocks[1:]) if counted else None,
+                "peak_bytes": max((a["peak_bytes"] for a in worker.answers), default=None),
+                "parts": worker.answers[0].get("parts") if blocks else None,
                 "outside the networks": 1 - statistics.median(networks) if networks else None,
             }
         )
@@ -100,10 +117,12 @@ def compare(options: argparse.Namespace, checkpoint: str, deadline: Deadline) ->
     finally:
         for worker in workers:
             worker.quit()
+    theirs = rows[0] if options.authors else {"seconds": None}
     for row in rows:
-        row["images_per_second"] = PERIOD * options.batch / row["seconds"]
-        row["times the authors'"] = rows[0]["seconds"] / row["seconds"] if options.authors else None
-        row["memory / the authors'"] = row["peak_bytes"] / rows[0]["peak_bytes"] if options.authors else None
+        taken, both = row["seconds"], row["seconds"] and theirs["seconds"]
+        row["images_per_second"] = PERIOD * options.batch / taken if taken else None
+        row["times the authors'"] = theirs["seconds"] / taken if both else None
+        row["memory / the authors'"] = row["peak_bytes"] / theirs["peak_bytes"] if both else None
     return rows
 
 
@@ -115,35 +134,43 @@ def task_of(checkpoint: str, settings: dict[str, Any]) -> DistillTask:
     return DistillTask(teacher_of(checkpoint, channels, side), random_data(side), config, make_accelerator(config))
 
 
-def roofline(options: argparse.Namespace, checkpoint: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Section (c): for fp32 and bf16, as far as (a) has them."""
+def roofline(
+    options: argparse.Namespace, checkpoint: str, rows: list[dict[str, Any]], deadline: Deadline
+) -> list[dict[str, Any]]:
+    """Section (c): for fp32 and bf16, as far as (a) measured them and an update more, with its convolution, fits."""
+    dtypes = {"ours": torch.float32, "ours, bf16": torch.bfloat16}
+    measured = {r["name"]: r["seconds"] for r in rows if r["name"] in dtypes and r["seconds"]}
+    if not measured or not deadline.allows(2 * max(measured.values())):
+        return []
     task = task_of(checkpoint, {"batch": options.batch, "precision": "fp32"} | options.size)
     flops, found = flops_of_update(task), []
-    for name, dtype in (("ours", torch.float32), ("ours, bf16", torch.bfloat16)):
-        row = next((r for r in rows if r["name"] == name), None)
-        if row:
-            peak = peak_rate(task.teacher, options.batch, dtype)
-            reached = flops / row["seconds"]
+    for name, seconds in measured.items():
+        if deadline.allows(seconds):  # far more than the convolution takes
+            peak, reached = peak_rate(task.teacher, options.batch, dtypes[name]), flops / seconds
             found.append({"name": name, "flops": flops, "flop/s": reached, "peak": peak, "share": reached / peak})
     return found
 
 
-def growth(options: argparse.Namespace, deadline: Deadline) -> list[dict[str, Any]]:
-    """Section (d): seconds of one update of a smaller network against batch, side and width."""
+def growth(deadline: Deadline, rounds: int = 3) -> list[dict[str, Any]]:
+    """Section (d): seconds of an update of a smaller network against batch, side and width, one of them at a time.
+
+    The first update of a size is a warm-up. The median is None where there is no time for all of them.
+    """
     base = {"batch": 16, "side": 16, "channels": [32, 64]}
     changes = [{}, {"batch": 4}, {"batch": 64}, {"side": 8}, {"side": 32}, {"side": 64}]
     changes += [{"channels": [16, 32]}, {"channels": [64, 128]}]
     rows: list[dict[str, Any]] = []
-    for change in changes:
-        guess = 20 * rows[0]["seconds"] if rows and rows[0]["seconds"] else 60.0
-        if not deadline.allows(guess):
-            rows.append({**base, **change, "seconds": None})
-            continue
-        task = task_of("-", base | change)
-        task.update(0)
-        start = clock(task.teacher.device)
-        task.update(1)
-        rows.append({**base, **change, "seconds": clock(task.teacher.device) - start})
+    for size in (base | change for change in changes):
+        taken: list[float] = []
+        guess = max(rows[0]["blocks"], default=0.0) if rows else 0.0
+        if deadline.allows((rounds + 1) * guess):
+            task = task_of("-", size)
+            for number in range(rounds + 1):
+                if deadline.allows((rounds + 1 - number) * taken[-1] if taken else 0):
+                    start = clock(task.teacher.device)
+                    task.update(number)
+                    taken.append(clock(task.teacher.device) - start)
+        rows.append({**size, "blocks": taken, "seconds": statistics.median(taken[1:]) if len(taken) > rounds else None})
     return rows
 
 
@@ -152,32 +179,6 @@ def sampling(options: argparse.Namespace, checkpoint: str, deadline: Deadline) -
     teacher = teacher_of(checkpoint, options.size.get("channels"), options.size.get("side", 32))
     device = make_accelerator(DistillConfig()).device
     return sampling_rates(teacher.to(device).eval(), options.batch, deadline.allows)
-
-
-def show(results: dict[str, Any]) -> None:
-    """Print the tables."""
-    print(f"\n{results['device']}, torch {results['torch']}, batch {results['batch']}, {results['threads']} threads\n")
-    print(
-        "| 5 fake updates + 1 | seconds | images / s | times the authors' | peak GiB | of theirs | outside networks |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    for r in results["updates"]:
-        parts = [r["times the authors'"], r["memory / the authors'"], r["outside the networks"]]
-        ratio, memory, outside = (
-            "-" if c is None else f"{c:.2f}" if i < 2 else f"{c:.1%}" for i, c in enumerate(parts)
-        )
-        peak = f"{r['peak_bytes'] / 2**30:.2f}"
-        cells = [r["name"], f"{r['seconds']:.2f}", f"{r['images_per_second']:.2f}", ratio, peak, memory, outside]
-        print(f"| {' | '.join(cells)} |")
-    for r in results["roofline"]:
-        print(
-            f"{r['name']}: {r['flop/s'] / 1e9:.0f} GFLOP/s, {r['share']:.0%} of the convolution's {r['peak'] / 1e9:.0f}"
-        )
-    for r in results["growth"]:
-        taken = "left out" if r["seconds"] is None else f"{r['seconds']:.3f} s"
-        print(f"batch {r['batch']}, side {r['side']}, channels {r['channels']}: {taken}")
-    for name, rate in results["sampling"].items():
-        print(f"sampling, {name}: {'left out' if rate is None else f'{rate:.2f} images / s'}")
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -191,7 +192,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--minutes", type=float, help="at most so long (10 with --gpu)")
-    parser.add_argument("--levers", nargs="+", choices=LEVERS, default=list(LEVERS))
+    parser.add_argument("--levers", nargs="+", choices=LEVERS, default=usual_levers(), help="on a GPU, by default all")
     parser.add_argument("--channels", type=int, nargs="+", help="a network of this size instead of the published one")
     parser.add_argument("--side", type=int, default=32)
     parser.add_argument("--out", type=Path, default=Path("runs/speed.json"))
@@ -217,8 +218,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             "threads": options.threads,
             "batch": options.batch,
             "updates": updates,
-            "roofline": roofline(options, checkpoint, updates),
-            "growth": growth(options, deadline),
+            "roofline": roofline(options, checkpoint, updates, deadline),
+            "growth": growth(deadline),
             "sampling": sampling(options, checkpoint, deadline),
         }
     show(results)

@@ -11,14 +11,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import torch
 
 from benchmarks.speed.worker import serve
 from realuid.data import Dataset
+from realuid.errors import NonFiniteError
 from realuid.models import MatchingModel, NetworkConfig, build_network
 from realuid.paths import make_path
 from realuid.teachers.torchcfm import load_torchcfm
@@ -54,10 +54,25 @@ def teacher_of(checkpoint: str, channels: list[int] | None, side: int) -> Matchi
 
 
 class Stopwatch:
-    """Adds up the processor time spent in the networks: their outermost forward calls, and backward passes."""
+    """Adds up the processor time spent in networks: their outermost forward calls, and all backward passes.
 
-    def __init__(self) -> None:
+    Args:
+        models: whose forward calls count.
+    """
+
+    def __init__(self, *models: MatchingModel):
         self.seconds, self._depth, self._start = 0.0, 0, 0.0
+        for model in models:
+            model.register_forward_pre_hook(self.begin)
+            model.register_forward_hook(self.end)
+        backward = torch.autograd.backward
+
+        def watched(*arguments: Any, **more: Any) -> None:
+            self.begin()
+            backward(*arguments, **more)
+            self.end()
+
+        torch.autograd.backward = watched
 
     def begin(self, *_: Any) -> None:
         """Of a forward call or a backward pass."""
@@ -71,31 +86,10 @@ class Stopwatch:
         if self._depth == 0:
             self.seconds += time.process_time() - self._start
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Networks are watched while this lasts."""
-        backward = torch.autograd.backward
-
-        def watched(*arguments: Any, **more: Any) -> None:
-            self.begin()
-            backward(*arguments, **more)
-            self.end()
-
-        hooks = [
-            torch.nn.modules.module.register_module_forward_pre_hook(
-                lambda module, _: self.begin() if isinstance(module, MatchingModel) else None
-            ),
-            torch.nn.modules.module.register_module_forward_hook(
-                lambda module, *_: self.end() if isinstance(module, MatchingModel) else None
-            ),
-        ]
-        torch.autograd.backward = watched
-        try:
-            yield
-        finally:
-            torch.autograd.backward = backward
-            for hook in hooks:
-                hook.remove()
+    def read(self) -> float:
+        """Seconds since the last reading."""
+        seconds, self.seconds = self.seconds, 0.0
+        return seconds
 
 
 def main(arguments: list[str]) -> None:
@@ -105,18 +99,23 @@ def main(arguments: list[str]) -> None:
     config = DistillConfig(**{**GAME, "updates": 10**6, **settings})
     accelerator = make_accelerator(config)
     task = DistillTask(teacher_of(checkpoint, channels, side), random_data(side), config, accelerator)
-    means, throughput, update = Means(), Throughput(), 0
+    means, throughput, numbers, on_cpu = Means(), Throughput(), count(), accelerator.device.type == "cpu"
+    # kernels of an accelerator run while the processor goes on: its time says nothing about them
+    watch = Stopwatch(task.teacher, task.generator.model, task.fake) if on_cpu else None
 
     def block() -> dict[str, Any]:
-        nonlocal update
-        watch = Stopwatch()
-        with watch.watching():
-            values = task.update(update)
+        """An update, and what the loop of a run does between two of them."""
+        values = task.update(next(numbers))
         task.ema.update()
         means.add(values)
         throughput.images += task.images_per_update
-        update += 1
-        return {"networks": watch.seconds, "levers": task.levers.to_dict()}
+        if on_cpu and not all(torch.isfinite(value).all() for value in values.values()):
+            raise NonFiniteError(f"an update of the benchmark is not finite: {values}")
+        return {
+            "networks": watch.read() if watch else None,
+            "levers": task.levers.to_dict(),
+            "parts": {player.name: player.parts for player in task.players},
+        }
 
     serve(block)
 

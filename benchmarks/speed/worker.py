@@ -24,6 +24,12 @@ import torch
 ROOT = Path(__file__).parents[2]
 
 
+def environment(threads: int) -> dict[str, str]:
+    """Of a process that imports the benchmarks and the library from this checkout and computes in so many threads."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    return os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": path}
+
+
 def synchronise() -> None:
     """Wait for the accelerator, where there is one."""
     if torch.cuda.is_available():
@@ -53,13 +59,16 @@ class Turns:
         return asked
 
     def done(self, **more: Any) -> None:
-        """Say what the block took."""
+        """Say what the block took, and leave the accelerator's memory to the others: all share one card."""
         synchronise()
         took = {
             "seconds": time.perf_counter() - self._start,
             "processor_seconds": time.process_time() - self._processor,
         }
-        self._answers.write(json.dumps(took | {"peak_bytes": peak_bytes()} | more) + "\n")
+        answer = took | {"peak_bytes": peak_bytes()} | more
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self._answers.write(json.dumps(answer) + "\n")
 
 
 def serve(block: Callable[[], dict[str, Any] | None]) -> None:
@@ -87,20 +96,19 @@ class Worker:
     answers: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        path = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
             [sys.executable, "-m", self.module, *self.arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": path},
+            env=environment(self.threads),
         )
 
     def block(self) -> dict[str, Any]:
         """Let it compute one block and return its answer.
 
         Raises:
-            RuntimeError: if the worker ended instead.
+            RuntimeError: if the worker ended instead, or cuts its batches into other parts than in its first block.
         """
         assert self._process.stdin and self._process.stdout
         try:
@@ -114,6 +122,12 @@ class Worker:
                 f"the worker '{self.name}' ended with code {self._process.wait()}; see its messages above"
             )
         self.answers.append(json.loads(line))
+        first, last = (self.answers[i].get("parts") for i in (0, -1))
+        if first != last:
+            raise RuntimeError(
+                f"the worker '{self.name}' ran out of memory: it cut its batches into {first} parts and now into "
+                f"{last}, so its blocks are not of one configuration. Take a smaller --batch or fewer --levers."
+            )
         return self.answers[-1]
 
     def quit(self) -> None:

@@ -72,9 +72,14 @@ def _in_turns(lists: list[list[T]]) -> list[T]:
     return [x for x in chain.from_iterable(zip_longest(*lists, fillvalue=missing)) if x is not missing]  # type: ignore[misc]
 
 
+def started_together() -> int:
+    """How many processes share the work of this command, whether or not they have met yet."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def join(device: torch.device) -> Part:
     """Meet the processes that were started together; one that was started alone is on its own."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if started_together() > 1:
         from accelerate import PartialState  # slow to import, and most commands are on their own
 
         PartialState(cpu=device.type == "cpu")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -12,6 +15,7 @@ from torch import Tensor
 
 from realuid.devices import choose_device
 from realuid.models import Condition, MatchingModel, count_parameters
+from realuid.processes import started_together
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.measure import calls_of
 from realuid.recipes.plan import check_demo, check_teacher_run
@@ -19,6 +23,7 @@ from realuid.recipes.run import new_teacher, recipe_data
 from realuid.training import DistillConfig
 from realuid.training.config import LoopConfig
 from realuid.training.distill import check_distillation, generator_parts
+from realuid.training.levers import Levers, choose_levers
 
 #: Images of a first measurement, and seconds below which more of them are measured.
 _FEW, _QUICK = 16, 0.2
@@ -29,39 +34,63 @@ class _Probe(NamedTuple):
 
     seconds: float
     activations: float
-    device: torch.device
 
 
 def _probe(model: MatchingModel, config: LoopConfig) -> _Probe:
-    """Measure on the device of the run: a small batch or, where that is quick, as many images as a step takes."""
+    """Measure a copy on the device of the run, with its levers: a small batch or, where that is quick, a step's images.
+
+    Kernels are not compiled, which would take minutes; of recomputed activations, those of the block whose turn it is
+    are not counted.
+    """
     device, at_once = choose_device(config.device), _at_once(config)
-    few = _pass(model.to(device).train(), min(_FEW, at_once), device)
-    return few if few.seconds * _FEW > _QUICK else _pass(model, at_once, device)
+    model = copy.deepcopy(model).to(device).train()
+    levers = dataclasses.replace(choose_levers(config, device, model), compile=False)
+    levers.apply(model)
+    autocast = partial(levers.autocast, device)
+    few = min(_FEW, at_once)
+    seconds = _seconds(model, few, autocast)
+    if seconds * _FEW <= _QUICK:
+        seconds = _seconds(model, at_once, autocast)
+    # what does not grow with the batch, such as weights in half precision, is no activation
+    return _Probe(seconds, (_saved(model, 4, autocast) - _saved(model, 2, autocast)) / 2)
 
 
-def _pass(model: MatchingModel, batch: int, device: torch.device) -> _Probe:
+def _loss(model: MatchingModel, batch: int, autocast: Callable[[], torch.autocast]) -> Tensor:
+    device = model.device
     x = torch.randn(batch, *model.shape, device=device)
     t = torch.full((batch,), (model.path.t_min + model.path.t_max) / 2, device=device)
     labels = torch.zeros(batch, dtype=torch.long, device=device) if model.num_classes else None
     condition = Condition(labels, torch.randn_like(x) if model.network.sees_source else None)
-    saved = 0
+    with autocast():
+        return model(x, t, condition).square().mean()
 
-    def pack(tensor: Tensor) -> Tensor:
-        nonlocal saved
-        saved += 0 if isinstance(tensor, torch.nn.Parameter) else tensor.nbytes
-        return tensor
 
+def _seconds(model: MatchingModel, batch: int, autocast: Callable[[], torch.autocast]) -> float:
+    """Of a pass and an image, at best."""
     seconds = []
     for _ in range(3):
-        saved = 0
         start = time.perf_counter()
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            model(x, t, condition).square().mean().backward()
-        if device.type == "cuda":
+        _loss(model, batch, autocast).backward()
+        if model.device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     model.zero_grad(set_to_none=True)
-    return _Probe(min(seconds) / batch, saved / batch, device)
+    return min(seconds) / batch
+
+
+def _saved(model: MatchingModel, batch: int, autocast: Callable[[], torch.autocast]) -> int:
+    """Bytes that a forward pass keeps for the way back, each of them once, however many operations keep it."""
+    saved: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = _loss(model, batch, autocast)
+    del loss  # until here it kept all of them, so that no address was given away twice
+    return sum(saved.values())
 
 
 class _Stage(NamedTuple):
@@ -76,16 +105,24 @@ class _Stage(NamedTuple):
     kept: float
 
     def hours(self, probe: _Probe) -> float:
-        return self.config.updates * self.config.batch * probe.seconds * self.passes / 3600
+        return self.config.updates * _mine(self.config) * probe.seconds * self.passes / 3600
 
     def gibibytes(self, probe: _Probe, parameters: int) -> float:
-        """Per learner weights, gradients and two Adam moments; averages; the frozen teacher; activations."""
+        """Per learner weights, gradients and two Adam moments; averages; the frozen teacher; activations. With `shard`,
+        the processes have all but the activations in shares.
+        """
         copies = 4 * self.learners + len(self.config.ema) + (1 if self.learners > 1 else 0)
-        return (4 * parameters * copies + _at_once(self.config) * probe.activations * self.kept) / 2**30
+        weights = 4 * parameters * copies / (started_together() if self.config.shard else 1)
+        return (weights + _at_once(self.config) * probe.activations * self.kept) / 2**30
+
+
+def _mine(config: LoopConfig) -> int:
+    """A process's images of a batch."""
+    return -(-config.batch // started_together())
 
 
 def _at_once(config: LoopConfig) -> int:
-    return min(config.batch, config.micro_batch or config.batch)
+    return min(_mine(config), config.micro_batch or config.batch)
 
 
 def _student(name: str, c: DistillConfig, shape: tuple[int, ...]) -> _Stage:
@@ -103,19 +140,21 @@ def _student(name: str, c: DistillConfig, shape: tuple[int, ...]) -> _Stage:
 
 def _describe(recipe: Recipe, model: MatchingModel, stages: Sequence[_Stage], images: float = 0) -> str:
     """The resolved recipe and what its stages cost; `images`: network calls of samples that are measured at the end."""
-    probe, parameters = _probe(model, stages[0].config), count_parameters(model)
-    lines = [f"parameters: {parameters:,} a network"]
+    device, parameters = choose_device(stages[0].config.device), count_parameters(model)
+    probes: dict[Levers, _Probe] = {}
+    lines, hours = [f"parameters: {parameters:,} a network"], 0.0
+    each = f" on each of {started_together()} processes" if started_together() > 1 else ""
     for stage in stages:
-        lines.append(
-            f"{stage.name}: about {_duration(stage.hours(probe))} and {stage.gibibytes(probe, parameters):.2f} GiB for "
-            f"{stage.config.updates} updates of {stage.config.batch} images"
-        )
-    hours = sum(stage.hours(probe) for stage in stages)
+        levers = choose_levers(stage.config, device, model)
+        probe = probes[levers] = probes.get(levers) or _probe(model, stage.config)
+        hours += stage.hours(probe)
+        taken = f"about {_duration(stage.hours(probe))} and {stage.gibibytes(probe, parameters):.2f} GiB{each}"
+        lines.append(f"{stage.name}: {taken} for {stage.config.updates} updates of {stage.config.batch} images")
     if images:
-        measuring = images * probe.seconds / 3 / 3600
+        measuring = images * probe.seconds / 3 / 3600 / started_together()
         lines.append(f"samples for measuring: about {_duration(measuring)}")
         hours += measuring
-    where = "this GPU" if probe.device.type == "cuda" else "this CPU"
+    where = "this GPU" if device.type == "cuda" else "this CPU"
     lines.append(f"time: about {_duration(hours)} in all on {where}")
     return "\n".join([dump_recipe(recipe), *lines])
 

@@ -15,6 +15,8 @@ import torch.distributed as dist
 from realuid.models import MatchingModel, OwnNetwork
 from realuid.training.config import LoopConfig
 
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 @dataclass(frozen=True)
 class Levers:
@@ -36,6 +38,11 @@ class Levers:
     def to_dict(self) -> dict[str, Any]:
         """For the run's log."""
         return dataclasses.asdict(self)
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The precision of the networks, as a context."""
+        dtype = _DTYPES.get(self.precision)
+        return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
     def apply(self, *models: MatchingModel) -> None:
         """Prepare models for training with these levers, in place: their weights and results stay the same.

@@ -23,8 +23,6 @@ M = TypeVar("M", bound=nn.Module)
 #: Shares of a batch's loss, each a function of the (possibly wrapped) module.
 Losses = Sequence[Callable[[nn.Module], Tensor]]
 
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 def learning_rate_factor(update: int, config: LoopConfig) -> float:
     """What multiplies the learning rate at an update: a steady rise, then constant or half a cosine to zero."""
@@ -102,10 +100,9 @@ class Player:
             for parameter in self.parameters:
                 parameter.requires_grad_(True)
 
-    def autocast(self):
+    def autocast(self) -> torch.autocast:
         """The precision of the networks, as a context."""
-        dtype = _DTYPES.get(self.levers.precision)
-        return torch.autocast(self.accelerator.device.type, dtype=dtype) if dtype else nullcontext()
+        return self.levers.autocast(self.accelerator.device)
 
     def step(self, update: int, losses_in: Callable[[int], Losses]) -> dict[str, Tensor]:
         """One optimiser step on the sum of losses, each a micro-batch's share of the mean over the whole batch.
