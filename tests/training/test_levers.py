@@ -10,8 +10,8 @@ import pytest
 import torch
 from conftest import small_teacher
 from safetensors.torch import load_file
+from tasks import attentive, noise
 
-from realuid.data import Dataset
 from realuid.errors import ConfigError
 from realuid.models import MatchingModel, NetworkConfig, OwnNetwork, SongUNet, build_network
 from realuid.paths import make_path
@@ -21,18 +21,6 @@ from realuid.training.levers import Levers, choose_levers
 
 CPU = torch.device("cpu")
 OFF = {"precision": "fp32", **dict.fromkeys(("channels_last", "fused", "recompute", "compile", "shard"), False)}
-
-
-def noise(shape=(1, 8, 8)) -> Dataset:
-    values = torch.randint(0, 256, (50, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    return Dataset(values, name="noise")
-
-
-def attentive() -> MatchingModel:
-    """A U-Net with attention, and channels enough for fast kernels to be chosen."""
-    torch.manual_seed(0)
-    config = NetworkConfig(channels=(16, 32), blocks=1, attention_at=(4,), head_channels=16)
-    return MatchingModel(build_network(config, (3, 8, 8)), make_path("linear"))
 
 
 def after_two_updates(teacher: MatchingModel, **levers) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import pytest
 import torch
+from accelerate import Accelerator
 from conftest import small_teacher
-from tasks import distill_task
+from tasks import attentive, distill_task, noise
 
-from realuid.errors import OutOfMemoryError
-from realuid.training import TeacherConfig, TeacherTask
+from realuid.errors import ConfigError, OutOfMemoryError
+from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
 from realuid.training.accelerate import make_accelerator
+from realuid.training.batches import micro_batches
 from realuid.training.player import OutOfMemoryWarning
 
 
@@ -26,6 +29,43 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(data, turn: str, lam
         gradients.append(torch.cat([p.grad.flatten() for p in mover.parameters]))
     assert gradients[0].abs().max() > 1e-3
     assert (gradients[0] - gradients[1]).abs().max() < 1e-5 * gradients[0].abs().max()
+
+
+def test_parts_without_judged_images_add_nothing() -> None:
+    """Two judged images in eight parts, and a network with attention: the gradients of two parts of eight."""
+    gradients = []
+    for micro_batch in (8, 2):
+        settings = {"batch": 16, "lambda_g": 1.0, "gan_share": 0.125, "fake_updates": 1, "micro_batch": micro_batch}
+        config, teacher = DistillConfig(**settings, device="cpu", seed=1), attentive()
+        task = DistillTask(teacher, noise(teacher.shape), config, make_accelerator(config))
+        assert {player.parts for player in task.players} == {16 // micro_batch}
+        task._fake_turn(0)
+        found = [p.grad.flatten() for p in task.opponent.parameters]
+        task._generator_turn(0)
+        gradients.append([torch.cat(found), torch.cat([p.grad.flatten() for p in task.learner.parameters])])
+    whole, parts = (g[0] for g in gradients)  # the generator's turn sees a fake model after a step of Adam
+    assert whole.abs().max() > 1e-3 and (whole - parts).abs().max() < 1e-5 * whole.abs().max()
+    assert (gradients[0][1] - gradients[1][1]).norm() < 1e-2 * gradients[0][1].norm()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_processes_with_shares_of_two_sizes_make_parts_that_all_hold_images(data, rank: int, monkeypatch) -> None:
+    """Five images on two processes, one at a time: two parts on either, of one image each and of one and two."""
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    monkeypatch.setattr(Accelerator, "process_index", rank)
+    task = distill_task(data, batch=5, micro_batch=1)
+    draw = task.batches.generated("generator", 0, 5)
+    assert [len(part) for part in micro_batches(draw, task.learner.parts)] == [1, 1 + rank]
+
+
+def test_every_process_needs_an_image(monkeypatch) -> None:
+    monkeypatch.setattr(Accelerator, "num_processes", 8)
+    with pytest.raises(ConfigError, match=r"batch = 6 with 8 processes.*--batch 8"):
+        make_accelerator(TeacherConfig(batch=6, device="cpu"))
+    config = DistillConfig(batch=32, lambda_g=1.0, gan_share=0.125, device="cpu")
+    with pytest.raises(ConfigError, match=r"gan_share = 0\.125 of batch = 32 .* judge 4 images.*--gan-share 0\.25"):
+        make_accelerator(config)
+    make_accelerator(dataclasses.replace(config, gan_share=0.25))
 
 
 def memory_for(most: int, *networks: torch.nn.Module) -> None:

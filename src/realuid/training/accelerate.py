@@ -18,6 +18,9 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
     """An accelerator for a run: its device and its processes (torchrun's).
 
     Mixed precision is torch.autocast in `Player`, visible where it acts, so accelerate's own stays off.
+
+    Raises:
+        ConfigError: for a way to spread runs that is not supported, or more processes than images in a batch.
     """
     device = choose_device(config.device)
     if device.type == "cpu":
@@ -31,4 +34,5 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
             "several that it shares the work among itself. Launch it with torchrun, or an accelerate config without "
             "FSDP, DeepSpeed and the like; for memory, use --shard, --recompute and --micro-batch."
         )
+    config.check_processes(accelerator.num_processes)
     return accelerator

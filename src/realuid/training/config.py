@@ -89,6 +89,14 @@ class LoopConfig:
         if not self.ema:
             raise ConfigError("ema = (): at least one decay is needed, for instance 0.999.")
 
+    def check_processes(self, count: int) -> None:
+        """Raise ConfigError unless each of so many processes has an image of every batch."""
+        if self.batch < count:
+            raise ConfigError(
+                f"batch = {self.batch} with {count} processes: each needs an image. Pass --batch {count} or more, or "
+                "start fewer processes."
+            )
+
 
 @dataclass(frozen=True)
 class TeacherConfig(LoopConfig):
@@ -168,6 +176,16 @@ class DistillConfig(LoopConfig):
         check_range(self, "(0, inf)", "generator_lr", "fake_lr")
         check_range(self, "[0, 1)", "betas")
         check_range(self, "(0, 1]", "real_share", "gan_share")
+
+    def check_processes(self, count: int) -> None:
+        """Raise ConfigError unless each of so many processes has an image of every batch, the judged ones included."""
+        super().check_processes(count)
+        if 0 < self.gan_batch < count:
+            raise ConfigError(
+                f"gan_share = {self.gan_share:g} of batch = {self.batch} lets the discriminator judge {self.gan_batch} "
+                f"images, with {count} processes: each needs one. Pass --gan-share {count / self.batch:.3g} or more, "
+                "or start fewer processes."
+            )
 
     def make_objective(self) -> Objective:
         """The objective these settings stand for."""

@@ -63,7 +63,9 @@ class Player:
         parts: in how many parts a batch goes through the networks at least.
 
     Attributes:
-        parts: in how many it does: enough for `config.micro_batch`, and twice as many whenever the device's memory runs
+        mine, most: images of a batch that fall to a process, and in how many parts they may go: one image each, where
+            the process with the fewest is the measure, since not every network takes a part without images.
+        parts: in how many they do: enough for `config.micro_batch`, and twice as many whenever the device's memory runs
             out.
         shell: where weights are split: a copy without any, for `EMA`.
     """
@@ -83,7 +85,8 @@ class Player:
         self.shell = hollow(module) if self.levers.shard else None
         self.module = place(module, accelerator.device, self.levers.shard)
         self.mine = -(-config.batch // accelerator.num_processes)
-        self.parts = min(self.mine, max(parts, parts_of(self.mine, config.micro_batch)))
+        self.most = config.batch // accelerator.num_processes
+        self.parts = min(self.most, max(parts, parts_of(self.mine, config.micro_batch)))
         self.call = self.module if self.levers.shard else accelerator.prepare_model(self.module)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         one, two = (float(b) for b in betas)
