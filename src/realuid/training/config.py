@@ -21,6 +21,9 @@ from realuid.objectives import (
 from realuid.paths import check_times
 from realuid.settings import check_range, check_types
 
+#: Settings that a resumed run may change: how a batch goes through the machine, which changes the order of sums only.
+FREE = frozenset({"micro_batch", "shard"})
+
 
 @dataclass(frozen=True)
 class LoopConfig:
