@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -68,11 +69,11 @@ def test_every_process_needs_an_image(monkeypatch) -> None:
     make_accelerator(dataclasses.replace(config, gan_share=0.25))
 
 
-def memory_for(most: int, *networks: torch.nn.Module) -> None:
-    """A device on which a pass of more images than `most`, activations kept, runs out of memory."""
+def memory_for(most: int, *networks: torch.nn.Module, graph: bool = True) -> None:
+    """A device on which a pass of more images than `most`, with activations kept or not, runs out of memory."""
 
     def check(network: torch.nn.Module, inputs: tuple) -> None:
-        if torch.is_grad_enabled() and len(inputs[0]) > most:
+        if torch.is_grad_enabled() == graph and len(inputs[0]) > most:
             raise RuntimeError(f"CUDA out of memory. Tried to allocate {len(inputs[0])} images.")
 
     for network in networks:
@@ -98,6 +99,49 @@ def test_where_memory_runs_out_batches_are_cut_until_they_fit(data) -> None:
         ends.append([torch.cat([p.grad.flatten() for p in player.parameters]) for player in task.players])
     for whole, cut in zip(*ends, strict=True):  # Adam's first steps blow up the rounding of the smallest gradients
         assert (whole - cut).norm() < 1e-2 * whole.norm()
+
+
+def test_images_that_the_generator_makes_for_the_fake_model_are_cut_as_well(data) -> None:
+    """Without a graph; 16 and 8 of them are too many. They are the same then, and so is all that is made of them."""
+    ends = []
+    for most in (100, 4):
+        task = distill_task(data, fake_updates=1)
+        memory_for(most, task.generator.model.network, graph=False)
+        with pytest.warns(OutOfMemoryWarning, match=r"fake: .* in 4 parts") if most == 4 else nullcontext():
+            task._fake_turn(0)
+        assert task.opponent.parts == 16 // min(most, 16)
+        ends.append(torch.cat([p.grad.flatten() for p in task.opponent.parameters]))
+    assert ends[0].abs().max() > 1e-3 and (ends[0] - ends[1]).abs().max() < 1e-5 * ends[0].abs().max()
+
+
+@pytest.mark.parametrize(("batch", "parts"), [(5, [1, 2, 4, 5]), (12, [1, 2, 4, 8, 12])])
+def test_a_single_image_is_tried_before_giving_up(data, batch: int, parts: list[int]) -> None:
+    """Also where it is not half of two: of most batches."""
+    player, tried = distill_task(data, batch=batch).learner, []
+
+    def run_out(parts: int) -> None:
+        tried.append(parts)
+        if parts < batch:
+            fail(parts)
+
+    with pytest.warns(OutOfMemoryWarning):
+        player.in_parts(run_out)
+    assert tried == parts
+    with pytest.raises(OutOfMemoryError, match="with a single image"):
+        player.in_parts(fail)
+
+
+def fail(parts: int) -> None:
+    raise RuntimeError(f"CUDA out of memory. In {parts} parts.")
+
+
+def test_several_processes_are_told_how_to_go_on(data, monkeypatch) -> None:
+    """27 images, 14 of them on this process, in four parts: 4 at once were too many, and in eight parts it is 2."""
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    task = distill_task(data, batch=27, micro_batch=4)
+    message = r"a batch of 4 images does not fit .*--resume --micro-batch 2: results stay"
+    with pytest.raises(OutOfMemoryError, match=message):
+        task.opponent.in_parts(fail)
 
 
 def test_a_single_image_that_does_not_fit_is_an_error(data) -> None:

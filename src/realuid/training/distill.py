@@ -127,7 +127,7 @@ class DistillTask(Task):
         """The draws of a turn with their images, which the generator makes of the first one."""
         first = next(turn)
         with self.opponent.autocast():
-            images = generated_images(self.generator, first, self.opponent.parts)
+            images = self.opponent.in_parts(partial(generated_images, self.generator, first))
         for draw in chain([first], turn):
             yield draw.showing(images)
 

@@ -19,6 +19,7 @@ from realuid.training.levers import choose_levers
 from realuid.training.sharding import full, hollow, place, share
 
 M = TypeVar("M", bound=nn.Module)
+T = TypeVar("T")
 
 #: Shares of a batch's loss, each a function of the (possibly wrapped) module.
 Losses = Sequence[Callable[[nn.Module], Tensor]]
@@ -122,8 +123,7 @@ class Player:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * learning_rate_factor(update, self.config)
-        while (total := self._gradients(losses_in(self.parts))) is None:
-            clear_device_cache(garbage_collection=True)
+        total = self.in_parts(lambda parts: self._gradients(losses_in(parts)))
         self.scaler.unscale_(self.optimizer)
         norm = full(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
         self.scaler.step(self.optimizer)
@@ -131,50 +131,63 @@ class Player:
         clipped = (norm > self.config.clip).float()
         return {f"{self.name}/loss": total, f"{self.name}/grad_norm": norm, f"{self.name}/clipped": clipped}
 
-    def _gradients(self, losses: Losses) -> Tensor | None:
-        """Gradients of the sum of losses, and the sum; None if memory ran out, `parts` being twice as many then."""
+    def in_parts(self, compute: Callable[[int], T]) -> T:
+        """What `compute` makes of a batch in `parts` parts; if memory runs out, of as many more as it takes.
+
+        Args:
+            compute: parts -> result, from the start.
+
+        Raises:
+            OutOfMemoryError: where it takes more than there can be.
+        """
+        while True:
+            try:
+                return compute(self.parts)
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error):
+                    raise
+                self._halve(error)
+            clear_device_cache(garbage_collection=True)  # once the error, which holds what is to be freed, is gone
+
+    def _gradients(self, losses: Losses) -> Tensor:
+        """Gradients of the sum of losses, and the sum."""
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.accelerator.device)
-        try:
-            for i, loss_of in enumerate(losses):
-                last = i == len(losses) - 1
-                # where weights are split, gradients are exchanged every time: waiting would keep them whole
-                with nullcontext() if last else self.accelerator.no_sync(self.call):
-                    with self.autocast():
-                        # processes average their gradients; each holds its share of the sum
-                        loss = loss_of(self.call) * self.accelerator.num_processes
-                    self.scaler.scale(loss).backward()
-                total = total + loss.detach()
-        except RuntimeError as error:
-            if not should_reduce_batch_size(error):
-                raise
-            self._halve(error)
-            return None
+        for i, loss_of in enumerate(losses):
+            last = i == len(losses) - 1
+            # where weights are split, gradients are exchanged every time: waiting would keep them whole
+            with nullcontext() if last else self.accelerator.no_sync(self.call):
+                with self.autocast():
+                    # processes average their gradients; each holds its share of the sum
+                    loss = loss_of(self.call) * self.accelerator.num_processes
+                self.scaler.scale(loss).backward()
+            total = total + loss.detach()
         return total
 
     def _halve(self, error: RuntimeError) -> None:
-        """Cut batches into twice as many parts.
+        """Cut batches into twice as many parts, or into single images.
 
         Raises:
             OutOfMemoryError: where that is not possible: of one image, or while other processes wait for the gradients.
         """
-        micro_batch = self.mine // (2 * self.parts)
-        if micro_batch < 1:
+        parts = min(2 * self.parts, self.most)
+        now, micro_batch = (-(-self.mine // n) for n in (self.parts, parts))
+        if parts == self.parts:
             raise OutOfMemoryError(
                 f"the networks of {self.name} do not fit into memory with a single image ({error}). Try --recompute "
                 "True, --precision bf16 or a smaller network."
             ) from error
         if self.accelerator.num_processes > 1:
             raise OutOfMemoryError(
-                f"a batch of {self.mine // self.parts} images does not fit into memory ({error}). Start again with "
+                f"a batch of {now} images does not fit into memory ({error}). Start again with "
                 f"--resume --micro-batch {micro_batch}: results stay those of the whole batch."
             ) from error
-        self.parts *= 2
+        self.parts = parts
         warnings.warn(
             f"{self.name}: out of memory, so batches go through the networks in {self.parts} parts from now on. "
             f"Results stay the same; --micro-batch {micro_batch} does so from the start.",
             OutOfMemoryWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
 
     def optimizer_state(self) -> dict:
