@@ -141,9 +141,21 @@ def test_what_is_left_open_is_decided_by_the_device() -> None:
     assert off.to_dict() == OFF
 
 
+def test_only_convolutions_that_realuid_knows_are_laid_out() -> None:
+    """And what is said of the others is what happens to them."""
+    points = MatchingModel(build_network(NetworkConfig(architecture="mlp"), (2,)), make_path("linear"))
+    own = MatchingModel(OwnNetwork(Viewing(), (1, 8, 8)), make_path("linear"))
+    for model, laid_out in ((attentive(), True), (points, False), (own, False)):
+        for asked in (None, True):
+            chosen = choose_levers(DistillConfig(precision="fp32", channels_last=asked), torch.device("cuda"), model)
+            assert chosen.channels_last == laid_out
+
+
 def test_an_accelerator_computes_in_bf16(monkeypatch) -> None:
-    for supported, precision in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported: supported)
+    """One that only emulates it does not."""
+    for native, precision in ((True, "bf16"), (False, "fp32")):
+        supported = lambda including_emulation=True, native=native: including_emulation or native  # noqa: E731
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
         assert choose_levers(DistillConfig(), torch.device("cuda")).precision == precision
     assert choose_levers(DistillConfig(precision="fp16"), torch.device("cuda")).precision == "fp16"
 

@@ -25,6 +25,8 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
     device = choose_device(config.device)
     if device.type == "cpu":
         keep_memory()
+    else:
+        torch.backends.cudnn.benchmark = True  # batches have one shape, for which the fastest kernel is worth finding
     # A process may make several runs, on different devices; only a process group has to outlive them.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     accelerator = Accelerator(mixed_precision="no", cpu=device.type == "cpu")
