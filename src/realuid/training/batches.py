@@ -91,7 +91,7 @@ class Batches:
         self.rank, self.world, self.window = rank, world, window
         self.label_dropout, self.null_label = label_dropout, null_label
         self.device = device or data.values.device
-        self._by_class = None if data.labels is None else data.labels.argsort(stable=True).to(self.device)
+        self._by_class = None if data.labels is None else data.labels.argsort(stable=True).cpu()
         self._orders: dict[str, Order] = {}
 
     def real(self, role: str, step: int, count: int) -> Draw:
@@ -119,7 +119,9 @@ class Batches:
         random = stream(self.seed, role, step, device=self.device)
         index = mirror = None
         if self.data.labels is not None or self.path.coupled:
-            place = (stratified(count, random) * len(self.data)).long()
+            # drawn on the host, where the data may have stayed: an index from the device would have to be waited for
+            which = random if self.device.type == "cpu" else stream(self.seed, role, step)
+            place = (stratified(count, which) * len(self.data)).long()
             index = place if self._by_class is None else self._by_class[place]
         if self.path.coupled:
             mirror = self._mirror(random, count)
@@ -141,7 +143,7 @@ class Batches:
         return torch.rand(count, generator=random, device=self.device) if self.flip else None
 
     def _take(self, column: Tensor, index: Tensor) -> Tensor:
-        return column[index.to(column.device)].to(self.device, non_blocking=True)
+        return handed_over(column[handed_over(index, column.device)], self.device)
 
     def _pick(self, images: Tensor, index: Tensor, mirror: Tensor | None) -> Tensor:
         x = to_float(self._take(images, index))
@@ -170,6 +172,13 @@ class Batches:
     def _mine(self, draw: Draw) -> Draw:
         bounds = [len(draw) * i // self.world for i in range(self.world + 1)]
         return draw.select(slice(bounds[self.rank], bounds[self.rank + 1])) if self.world > 1 else draw
+
+
+def handed_over(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device, from the host by way of pinned memory: it is copied while the host goes on."""
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 @overload
