@@ -69,6 +69,13 @@ def test_every_process_needs_an_image(monkeypatch) -> None:
     make_accelerator(dataclasses.replace(config, gan_share=0.25))
 
 
+def test_a_small_share_of_a_large_batch_goes_through_the_generators_turn_whole(data, monkeypatch) -> None:
+    """600 images of 64 numbers are more than 2^15, half of them are not."""
+    assert distill_task(data, batch=600).learner.parts == 2
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    assert distill_task(data, batch=600).learner.parts == 1
+
+
 def memory_for(most: int, *networks: torch.nn.Module, graph: bool = True) -> None:
     """A device on which a pass of more images than `most`, with activations kept or not, runs out of memory."""
 
