@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from realuid.devices import choose_device, keep_memory
 from realuid.errors import ConfigError
@@ -38,3 +40,13 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
         )
     config.check_processes(accelerator.num_processes)
     return accelerator
+
+
+def copied(module: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """A module as it is called where every process has a copy of it: alike from the start, with gradients averaged."""
+    module = accelerator.prepare_model(module)
+    if isinstance(module, DistributedDataParallel):
+        # No network here changes its buffers in training: they are sent once, not along with every pass. Where one's
+        # own does (batch norm), each process goes on with its own, and those of process 0 are saved.
+        module.broadcast_buffers = False
+    return module

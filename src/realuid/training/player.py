@@ -14,6 +14,7 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import Tensor, nn
 
 from realuid.errors import OutOfMemoryError
+from realuid.training.accelerate import copied
 from realuid.training.config import LoopConfig
 from realuid.training.levers import choose_levers
 from realuid.training.sharding import full, hollow, place, share
@@ -88,7 +89,7 @@ class Player:
         self.mine = -(-config.batch // accelerator.num_processes)
         self.most = config.batch // accelerator.num_processes
         self.parts = min(self.most, max(parts, parts_of(self.mine, config.micro_batch)))
-        self.call = self.module if self.levers.shard else accelerator.prepare_model(self.module)
+        self.call = self.module if self.levers.shard else copied(self.module, accelerator)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         one, two = (float(b) for b in betas)
         self.optimizer = torch.optim.Adam(self.parameters, lr=lr, betas=(one, two), fused=self.levers.fused)
