@@ -33,11 +33,13 @@ class LoopConfig:
     updates: int = 1000
     #: Images a step, over all processes.
     batch: int = 256
-    #: At most so many images at once on a process; gradients of the parts are accumulated. 0: all at once.
+    #: Cut what a process has of a batch into parts of so many images at most; their gradients are accumulated. In the
+    #: fake step so many generated ones, and the real and judged ones' share beside them. 0: as few parts as fit.
     micro_batch: int = 0
     #: Arithmetic of the networks; weights, losses and optimisers stay in fp32. auto: bf16 on accelerators that have it.
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    #: Keep images in memory pixel by pixel, as fast convolutions want them. None: yes.
+    #: Keep images in memory pixel by pixel, as fast convolutions want them. None: yes, but on CPUs only in fp32 and
+    #: from 64 channels on; never without convolutions, or in a network of one's own.
     channels_last: bool | None = None
     #: One kernel for Adam over all weights. None: yes.
     fused: bool | None = None
