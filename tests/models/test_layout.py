@@ -55,6 +55,17 @@ def test_images_that_lie_channels_last_stay_so() -> None:
     assert attention(x).is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_no_images_are_a_batch_as_well(layout) -> None:
+    """The share of a process, or a part, in few images: nothing comes out, and weights get gradients of zero."""
+    attention = block(residual_connection=True)
+    attention.set_processor(ImageAttention())
+    out = attention(torch.empty(0, 32, 6, 4, dtype=torch.float64).to(memory_format=layout))
+    out.sum().backward()
+    assert out.shape == (0, 32, 6, 4)
+    assert all(p.grad is not None and not p.grad.any() for p in attention.parameters())
+
+
 def test_attention_to_something_else_is_left_to_diffusers() -> None:
     attention, other = block(), torch.randn(2, 5, 32, dtype=torch.float64)
     x = torch.randn(2, 7, 32, dtype=torch.float64)

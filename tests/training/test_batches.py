@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import small_teacher
 
-from realuid.data import Dataset
+from realuid.data import Dataset, to_float
 from realuid.paths import BrownianBridge
 from realuid.training.batches import Batches, micro_batches
 
@@ -55,6 +55,19 @@ def test_processes_share_one_batch(data) -> None:
             if getattr(full, name) is not None:
                 assert torch.equal(torch.cat([getattr(s, name) for s in split]), getattr(full, name))
         assert torch.equal(torch.cat([s.condition.labels for s in split]), full.condition.labels)
+
+
+@pytest.mark.parametrize("coupled", [False, True])
+def test_a_process_reads_its_own_images_only(data, coupled: bool, monkeypatch) -> None:
+    path = BrownianBridge(noise=0.5) if coupled else small_teacher().path
+    data = dataclasses.replace(data, sources=255 - data.values) if coupled else data
+    read: list[int] = []
+    monkeypatch.setattr("realuid.training.batches.to_float", lambda x: read.append(len(x)) or to_float(x))
+    for rank in range(3):
+        batches = Batches(data, path, seed=1, flip=True, rank=rank, world=3)
+        batches.real("x", 4, 10), batches.generated("x", 4, 10)
+    images = (1 + 2 * coupled) * [3], (1 + 2 * coupled) * [4]
+    assert read == [*images[0], *images[0], *images[1]]
 
 
 @pytest.mark.parametrize("window", [1.0, 0.25])

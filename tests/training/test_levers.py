@@ -10,8 +10,8 @@ import pytest
 import torch
 from conftest import small_teacher
 from safetensors.torch import load_file
+from tasks import attentive, noise
 
-from realuid.data import Dataset
 from realuid.errors import ConfigError
 from realuid.models import MatchingModel, NetworkConfig, OwnNetwork, SongUNet, build_network
 from realuid.paths import make_path
@@ -21,18 +21,6 @@ from realuid.training.levers import Levers, choose_levers
 
 CPU = torch.device("cpu")
 OFF = {"precision": "fp32", **dict.fromkeys(("channels_last", "fused", "recompute", "compile", "shard"), False)}
-
-
-def noise(shape=(1, 8, 8)) -> Dataset:
-    values = torch.randint(0, 256, (50, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    return Dataset(values, name="noise")
-
-
-def attentive() -> MatchingModel:
-    """A U-Net with attention, and channels enough for fast kernels to be chosen."""
-    torch.manual_seed(0)
-    config = NetworkConfig(channels=(16, 32), blocks=1, attention_at=(4,), head_channels=16)
-    return MatchingModel(build_network(config, (3, 8, 8)), make_path("linear"))
 
 
 def after_two_updates(teacher: MatchingModel, **levers) -> tuple[torch.Tensor, torch.Tensor]:
@@ -153,9 +141,21 @@ def test_what_is_left_open_is_decided_by_the_device() -> None:
     assert off.to_dict() == OFF
 
 
+def test_only_convolutions_that_realuid_knows_are_laid_out() -> None:
+    """And what is said of the others is what happens to them."""
+    points = MatchingModel(build_network(NetworkConfig(architecture="mlp"), (2,)), make_path("linear"))
+    own = MatchingModel(OwnNetwork(Viewing(), (1, 8, 8)), make_path("linear"))
+    for model, laid_out in ((attentive(), True), (points, False), (own, False)):
+        for asked in (None, True):
+            chosen = choose_levers(DistillConfig(precision="fp32", channels_last=asked), torch.device("cuda"), model)
+            assert chosen.channels_last == laid_out
+
+
 def test_an_accelerator_computes_in_bf16(monkeypatch) -> None:
-    for supported, precision in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported: supported)
+    """One that only emulates it does not."""
+    for native, precision in ((True, "bf16"), (False, "fp32")):
+        supported = lambda including_emulation=True, native=native: including_emulation or native  # noqa: E731
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
         assert choose_levers(DistillConfig(), torch.device("cuda")).precision == precision
     assert choose_levers(DistillConfig(precision="fp16"), torch.device("cuda")).precision == "fp16"
 

@@ -16,7 +16,7 @@ from realuid.models import Generator, from_pretrained
 from realuid.models.saving import read_config
 from realuid.training import DistillConfig, TeacherConfig, distill_teacher, train_teacher
 from realuid.training.checkpoints import Checkpoints, DamagedCheckpointWarning
-from realuid.training.player import learning_rate_factor
+from realuid.training.player import Player, learning_rate_factor
 
 TEACHER = {"updates": 12, "batch": 16, "lr": 1e-3, "save_every": 4, "device": "cpu", "log_every": 3, "warmup": 2}
 STUDENT = {
@@ -39,8 +39,6 @@ class StopError(Exception):
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, update: int) -> None:
     """Make the run die in the middle of an update, as a crash would."""
-    from realuid.training.player import Player
-
     real = Player.step
 
     def step(self, number, losses):
@@ -114,6 +112,25 @@ def test_resuming_with_other_settings_is_an_error(digits, tmp_path: Path) -> Non
         run("teacher", tmp_path / "a", digits, resume=True, lr=5e-4)
 
 
+def test_a_resumed_run_may_cut_its_batches_otherwise(digits, tmp_path: Path, monkeypatch) -> None:
+    """As the error says where one of several processes runs out of memory; in float64 and saved in float32."""
+    step, parts = Player.step, set()
+    monkeypatch.setattr(Player, "step", lambda self, *args: parts.add(self.parts) or step(self, *args))
+    torch.set_default_dtype(torch.float64)
+    try:
+        run("student", tmp_path / "whole", digits)
+        with monkeypatch.context() as patch:
+            stop_at(patch, 5)
+            with pytest.raises(StopError):
+                run("student", tmp_path / "cut", digits)
+        run("student", tmp_path / "cut", digits, resume=True, micro_batch=3)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    whole, cut = (tensors(tmp_path / name / "model") for name in ("whole", "cut"))
+    assert parts == {1, 6} and whole.keys() == cut.keys()
+    assert all(torch.allclose(whole[name], cut[name], rtol=0, atol=1e-6) for name in whole)
+
+
 def test_a_finished_run_goes_on_as_if_planned_longer(digits, tmp_path: Path) -> None:
     run("student", tmp_path / "whole", digits, decay="constant", updates=12)
     run("student", tmp_path / "longer", digits, decay="constant", updates=7)
@@ -183,8 +200,6 @@ def test_half_a_checkpoint_is_never_seen(tmp_path: Path) -> None:
 
 
 def test_a_nan_stops_the_run_and_leaves_the_last_checkpoint(digits, tmp_path: Path, monkeypatch) -> None:
-    from realuid.training.player import Player
-
     real = Player.step
 
     def step(self, number, losses):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
+from contextlib import nullcontext
 
 import pytest
 import torch
+from accelerate import Accelerator
 from conftest import small_teacher
-from tasks import distill_task
+from tasks import attentive, distill_task, noise
 
-from realuid.errors import OutOfMemoryError
-from realuid.training import TeacherConfig, TeacherTask
+from realuid.errors import ConfigError, OutOfMemoryError
+from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
 from realuid.training.accelerate import make_accelerator
+from realuid.training.batches import micro_batches
 from realuid.training.distill import generator_parts
 from realuid.training.player import OutOfMemoryWarning
 
@@ -36,11 +40,55 @@ def test_large_batches_go_through_the_generators_turn_in_two_parts_on_cpus() -> 
     assert generator_parts(cuda, 256 * 3 * 64 * 64) == 1
 
 
-def memory_for(most: int, *networks: torch.nn.Module) -> None:
-    """A device on which a pass of more images than `most`, activations kept, runs out of memory."""
+def test_parts_without_judged_images_add_nothing() -> None:
+    """Two judged images in eight parts, and a network with attention: the gradients of two parts of eight."""
+    gradients = []
+    for micro_batch in (8, 2):
+        settings = {"batch": 16, "lambda_g": 1.0, "gan_share": 0.125, "fake_updates": 1, "micro_batch": micro_batch}
+        config, teacher = DistillConfig(**settings, device="cpu", seed=1), attentive()
+        task = DistillTask(teacher, noise(teacher.shape), config, make_accelerator(config))
+        assert {player.parts for player in task.players} == {16 // micro_batch}
+        task._fake_turn(0)
+        found = [p.grad.flatten() for p in task.opponent.parameters]
+        task._generator_turn(0)
+        gradients.append([torch.cat(found), torch.cat([p.grad.flatten() for p in task.learner.parameters])])
+    whole, parts = (g[0] for g in gradients)  # the generator's turn sees a fake model after a step of Adam
+    assert whole.abs().max() > 1e-3 and (whole - parts).abs().max() < 1e-5 * whole.abs().max()
+    assert (gradients[0][1] - gradients[1][1]).norm() < 1e-2 * gradients[0][1].norm()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_processes_with_shares_of_two_sizes_make_parts_that_all_hold_images(data, rank: int, monkeypatch) -> None:
+    """Five images on two processes, one at a time: two parts on either, of one image each and of one and two."""
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    monkeypatch.setattr(Accelerator, "process_index", rank)
+    task = distill_task(data, batch=5, micro_batch=1)
+    draw = task.batches.generated("generator", 0, 5)
+    assert [len(part) for part in micro_batches(draw, task.learner.parts)] == [1, 1 + rank]
+
+
+def test_every_process_needs_an_image(monkeypatch) -> None:
+    monkeypatch.setattr(Accelerator, "num_processes", 8)
+    with pytest.raises(ConfigError, match=r"batch = 6 with 8 processes.*--batch 8"):
+        make_accelerator(TeacherConfig(batch=6, device="cpu"))
+    config = DistillConfig(batch=32, lambda_g=1.0, gan_share=0.125, device="cpu")
+    with pytest.raises(ConfigError, match=r"gan_share = 0\.125 of batch = 32 .* judge 4 images.*--gan-share 0\.25"):
+        make_accelerator(config)
+    make_accelerator(dataclasses.replace(config, gan_share=0.25))
+
+
+def test_a_small_share_of_a_large_batch_goes_through_the_generators_turn_whole(data, monkeypatch) -> None:
+    """600 images of 64 numbers are more than 2^15, half of them are not."""
+    assert distill_task(data, batch=600).learner.parts == 2
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    assert distill_task(data, batch=600).learner.parts == 1
+
+
+def memory_for(most: int, *networks: torch.nn.Module, graph: bool = True) -> None:
+    """A device on which a pass of more images than `most`, with activations kept or not, runs out of memory."""
 
     def check(network: torch.nn.Module, inputs: tuple) -> None:
-        if torch.is_grad_enabled() and len(inputs[0]) > most:
+        if torch.is_grad_enabled() == graph and len(inputs[0]) > most:
             raise RuntimeError(f"CUDA out of memory. Tried to allocate {len(inputs[0])} images.")
 
     for network in networks:
@@ -66,6 +114,49 @@ def test_where_memory_runs_out_batches_are_cut_until_they_fit(data) -> None:
         ends.append([torch.cat([p.grad.flatten() for p in player.parameters]) for player in task.players])
     for whole, cut in zip(*ends, strict=True):  # Adam's first steps blow up the rounding of the smallest gradients
         assert (whole - cut).norm() < 1e-2 * whole.norm()
+
+
+def test_images_that_the_generator_makes_for_the_fake_model_are_cut_as_well(data) -> None:
+    """Without a graph; 16 and 8 of them are too many. They are the same then, and so is all that is made of them."""
+    ends = []
+    for most in (100, 4):
+        task = distill_task(data, fake_updates=1)
+        memory_for(most, task.generator.model.network, graph=False)
+        with pytest.warns(OutOfMemoryWarning, match=r"fake: .* in 4 parts") if most == 4 else nullcontext():
+            task._fake_turn(0)
+        assert task.opponent.parts == 16 // min(most, 16)
+        ends.append(torch.cat([p.grad.flatten() for p in task.opponent.parameters]))
+    assert ends[0].abs().max() > 1e-3 and (ends[0] - ends[1]).abs().max() < 1e-5 * ends[0].abs().max()
+
+
+@pytest.mark.parametrize(("batch", "parts"), [(5, [1, 2, 4, 5]), (12, [1, 2, 4, 8, 12])])
+def test_a_single_image_is_tried_before_giving_up(data, batch: int, parts: list[int]) -> None:
+    """Also where it is not half of two: of most batches."""
+    player, tried = distill_task(data, batch=batch).learner, []
+
+    def run_out(parts: int) -> None:
+        tried.append(parts)
+        if parts < batch:
+            fail(parts)
+
+    with pytest.warns(OutOfMemoryWarning):
+        player.in_parts(run_out)
+    assert tried == parts
+    with pytest.raises(OutOfMemoryError, match="with a single image"):
+        player.in_parts(fail)
+
+
+def fail(parts: int) -> None:
+    raise RuntimeError(f"CUDA out of memory. In {parts} parts.")
+
+
+def test_several_processes_are_told_how_to_go_on(data, monkeypatch) -> None:
+    """27 images, 14 of them on this process, in four parts: 4 at once were too many, and in eight parts it is 2."""
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    task = distill_task(data, batch=27, micro_batch=4)
+    message = r"a batch of 4 images does not fit .*--resume --micro-batch 2: results stay"
+    with pytest.raises(OutOfMemoryError, match=message):
+        task.opponent.in_parts(fail)
 
 
 def test_a_single_image_that_does_not_fit_is_an_error(data) -> None:

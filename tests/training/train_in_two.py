@@ -104,6 +104,14 @@ for name, make in tasks.items():
     state |= {f"{name}.{part}.{k}": v for part, tensors in parts.items() for k, v in gathered(tensors).items()}
     with task.ema.applied(0.5) as model:
         state |= {f"{name}.applied.{k}": v.clone() for k, v in model.state_dict().items()}
+own = Own()
+if not shard:
+    own.shift += accelerator.process_index  # copies are those of process 0, buffers included
+task = TeacherTask(MatchingModel(OwnNetwork(own, (1, 8, 8)), make_path("linear")), data, teacher_config, accelerator)
+sent = accelerator.num_processes > 1 and not shard
+assert getattr(task.learner.call, "broadcast_buffers", None) == (False if sent else None)
+task.update(0)
+state |= {f"buffers.{k}": v for k, v in gathered(task.model.state_dict()).items()}
 if accelerator.is_main_process:
     facts = {"accounts": accounts, "values": values, "exchanges": exchanges}
     torch.save({"world": accelerator.num_processes, "state": state, **facts}, Path(sys.argv[1]))

@@ -25,6 +25,7 @@ from realuid.models.saving import read_config
 from realuid.processes import is_first
 from realuid.recipes import DataConfig, Recipe, load_recipe, recipe_names
 from realuid.teachers import local_path, model_folder, recognise
+from realuid.training.config import FREE
 
 T = TypeVar("T")
 
@@ -178,8 +179,8 @@ def refuse_changes(
     free: Collection[str] = (),
     longer: bool = True,
 ) -> None:
-    """A resumed run goes on with the recipe and settings it was started with, if longer, and split or not: others are
-    an error instead of having no effect.
+    """A resumed run goes on with the recipe and settings it was started with, but for those in `FREE`, and if
+    longer: others are an error instead of having no effect.
 
     Args:
         words: of the command; the first one may name a recipe.
@@ -187,7 +188,7 @@ def refuse_changes(
         run: the recipe the run was started with.
         sections: of a recipe that are options of the command.
         free: settings that may change, as 'section.name'.
-        longer: whether it may go on for more updates.
+        longer: whether `FREE` settings may change, and it may go on for more updates.
     """
     if words and not words[0].startswith("-") and (named := load_recipe(words[0]).name) != run.name:
         raise ConfigError(
@@ -197,7 +198,9 @@ def refuse_changes(
     wanted, started = replace(run, **{name: getattr(asked, name) for name in sections}).anchored(), run.anchored()
     for name in sections:
         old, new = (dataclasses.asdict(getattr(recipe, name)) for recipe in (started, wanted))
-        may = {"shard", "updates"} if longer and old.get("updates", 0) < new.get("updates", 0) else {"shard"}
+        may = FREE if longer else frozenset()
+        if longer and old.get("updates", 0) < new.get("updates", 0):
+            may = may | {"updates"}
         for key in (k for k in old if old[k] != new[k] and k not in may and f"{name}.{k}" not in free):
             hint = "Pass more, leave it out" if longer and key == "updates" else "Leave it out"
             raise ConfigError(

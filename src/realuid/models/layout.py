@@ -38,8 +38,10 @@ class ImageAttention(AttnProcessor2_0):
         layers, last = (attn.to_q, attn.to_k, attn.to_v), attn.to_out[0]
         bias = None if attn.to_q.bias is None else torch.cat([layer.bias for layer in layers])
         together = project(x.permute(0, 2, 3, 1), torch.cat([layer.weight for layer in layers]), bias)
-        q, k, v = together.reshape(batch, height * width, 3, attn.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = attend(q, k, v).transpose(1, 2).reshape(batch, height, width, -1)
+        features = attn.to_q.out_features  # no size is left for reshape to find out: there may be no images
+        heads = (attn.heads, features // attn.heads)
+        q, k, v = together.reshape(batch, height * width, 3, *heads).permute(2, 0, 3, 1, 4)
+        mixed = attend(q, k, v).transpose(1, 2).reshape(batch, height, width, features)
         out = attn.to_out[1](project(mixed, last.weight, last.bias)).permute(0, 3, 1, 2)
         if attn.residual_connection:
             out = out + hidden_states
@@ -133,7 +135,7 @@ def pointwise(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     batch, channels, height, width = images.shape
     rows = images.permute(0, 2, 3, 1).reshape(batch * height, 1, width, channels)
     out = conv2d(rows.permute(0, 3, 1, 2), weight, bias)
-    return out.permute(0, 2, 3, 1).reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+    return out.permute(0, 2, 3, 1).reshape(batch, height, width, len(weight)).permute(0, 3, 1, 2)
 
 
 def stretched(weight: Tensor) -> Tensor:

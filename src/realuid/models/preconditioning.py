@@ -214,20 +214,20 @@ class IDDPM(Preconditioning):
 
     def scales(self, k: Coefficients) -> Scales:
         sigma, a = _noise_level(k), k.a.clamp(min=_TINY)
-        levels = _iddpm_levels(self).to(sigma.device)
+        levels = _iddpm_levels(self, sigma.device)
         nearest = (levels - sigma.double().flatten()[:, None]).abs().argmin(dim=1).reshape(sigma.shape)
         into = (k.a**2 + k.b**2).rsqrt()
         return Scales(skip=1 / a, out=-sigma, into=into, time=(self.M - 1 - nearest).to(sigma.dtype))
 
 
-@functools.lru_cache(maxsize=8)
-def _iddpm_levels(p: IDDPM) -> Tensor:
+@functools.lru_cache(maxsize=32)
+def _iddpm_levels(p: IDDPM, device: torch.device) -> Tensor:
     """u_0 > ... > u_M = 0, float64, shape (M + 1,)."""
     abar = [math.sin(math.pi / 2 * j / (p.M * (p.C_2 + 1))) ** 2 for j in range(p.M + 1)]
     levels = [0.0]
     for j in range(p.M, 0, -1):
         levels.append(math.sqrt((levels[-1] ** 2 + 1) / max(abar[j - 1] / abar[j], p.C_1) - 1))
-    return torch.tensor(levels[::-1], dtype=torch.float64)
+    return torch.tensor(levels[::-1], dtype=torch.float64, device=device)
 
 
 @dataclass(frozen=True)

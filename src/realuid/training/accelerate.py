@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from realuid.devices import choose_device, keep_memory
 from realuid.errors import ConfigError
@@ -18,10 +20,15 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
     """An accelerator for a run: its device and its processes (torchrun's).
 
     Mixed precision is torch.autocast in `Player`, visible where it acts, so accelerate's own stays off.
+
+    Raises:
+        ConfigError: for a way to spread runs that is not supported, or more processes than images in a batch.
     """
     device = choose_device(config.device)
     if device.type == "cpu":
         keep_memory()
+    else:
+        torch.backends.cudnn.benchmark = True  # batches have one shape, for which the fastest kernel is worth finding
     # A process may make several runs, on different devices; only a process group has to outlive them.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     accelerator = Accelerator(mixed_precision="no", cpu=device.type == "cpu")
@@ -31,4 +38,15 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
             "several that it shares the work among itself. Launch it with torchrun, or an accelerate config without "
             "FSDP, DeepSpeed and the like; for memory, use --shard, --recompute and --micro-batch."
         )
+    config.check_processes(accelerator.num_processes)
     return accelerator
+
+
+def copied(module: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """A module as it is called where every process has a copy of it: alike from the start, with gradients averaged."""
+    module = accelerator.prepare_model(module)
+    if isinstance(module, DistributedDataParallel):
+        # No network here changes its buffers in training: they are sent once, not along with every pass. Where one's
+        # own does (batch norm), each process goes on with its own, and those of process 0 are saved.
+        module.broadcast_buffers = False
+    return module

@@ -91,17 +91,17 @@ class Batches:
         self.rank, self.world, self.window = rank, world, window
         self.label_dropout, self.null_label = label_dropout, null_label
         self.device = device or data.values.device
-        self._by_class = None if data.labels is None else data.labels.argsort(stable=True).to(self.device)
+        self._by_class = None if data.labels is None else data.labels.argsort(stable=True).cpu()
         self._orders: dict[str, Order] = {}
 
     def real(self, role: str, step: int, count: int) -> Draw:
         """Draws for real data. `role` names the stream; `step` counts that role's steps from 0."""
         order = self._orders.setdefault(role, Order(len(self.data), self.seed_of(role), self.data.values.device))
-        index = order.indices(step * count, count)
+        index = self._mine(order.indices(step * count, count))
         random = stream(self.seed, role, step, device=self.device)
         mirror = self._mirror(random, count)
         x_0 = self._pick(self.data.values, index, mirror)
-        return self._mine(self._draw(random, count, index, mirror, x_0=x_0, z=None))
+        return self._draw(random, count, index, mirror, x_0=x_0, z=None)
 
     def generated(self, role: str, step: int, count: int, times: str = "path") -> Draw:
         """Draws for generated samples; class and, where coupled, x_T are those of a random real sample.
@@ -119,29 +119,36 @@ class Batches:
         random = stream(self.seed, role, step, device=self.device)
         index = mirror = None
         if self.data.labels is not None or self.path.coupled:
-            place = (stratified(count, random) * len(self.data)).long()
+            # drawn on the host, where the data may have stayed: an index from the device would have to be waited for
+            which = random if self.device.type == "cpu" else stream(self.seed, role, step)
+            place = self._mine((stratified(count, which) * len(self.data)).long())
             index = place if self._by_class is None else self._by_class[place]
         if self.path.coupled:
             mirror = self._mirror(random, count)
         z = self._normal(random, count)
-        yield self._mine(self._draw(random, count, index, mirror, x_0=None, z=z, times=times))
+        yield self._draw(random, count, index, mirror, x_0=None, z=z, times=times)
         for again in itertools.count(1):
             random = stream(self.seed, role, step, again, device=self.device)
-            yield self._mine(self._draw(random, count, index, mirror, x_0=None, z=None, times=times))
+            yield self._draw(random, count, index, mirror, x_0=None, z=None, times=times)
 
     def seed_of(self, role: str) -> int:
         """Seed of the order in which a role goes through the data."""
         return stream(self.seed, role).initial_seed()
 
+    def _mine(self, whole: Tensor) -> Tensor:
+        """This process's part of what was drawn for the whole batch."""
+        count = len(whole)
+        return whole[count * self.rank // self.world : count * (self.rank + 1) // self.world]
+
     def _normal(self, random: torch.Generator, count: int) -> Tensor:
-        return torch.randn(count, *self.data.shape, generator=random, device=self.device)
+        return self._mine(torch.randn(count, *self.data.shape, generator=random, device=self.device))
 
     def _mirror(self, random: torch.Generator, count: int) -> Tensor | None:
         """Random numbers that say which pairs are mirrored, or None."""
-        return torch.rand(count, generator=random, device=self.device) if self.flip else None
+        return self._mine(torch.rand(count, generator=random, device=self.device)) if self.flip else None
 
     def _take(self, column: Tensor, index: Tensor) -> Tensor:
-        return column[index.to(column.device)].to(self.device, non_blocking=True)
+        return handed_over(column[handed_over(index, column.device)], self.device)
 
     def _pick(self, images: Tensor, index: Tensor, mirror: Tensor | None) -> Tensor:
         x = to_float(self._take(images, index))
@@ -158,18 +165,21 @@ class Batches:
         times: str = "path",
     ) -> Draw:
         labels = None if self.data.labels is None else self._take(self.data.labels, index)  # type: ignore[arg-type]
-        t = sample_times(times, self.path, self.window * stratified(count, random))
+        t = self._mine(sample_times(times, self.path, self.window * stratified(count, random)))
         source = self._pick(self.data.sources, index, mirror) if self.path.coupled else None  # type: ignore[arg-type]
         x_T = self._normal(random, count) if source is None else source
         eps = self._normal(random, count) if self.path.has_eps else None
         if labels is not None and self.label_dropout:
             dropped = torch.rand(count, generator=random, device=self.device) < self.label_dropout
-            labels = labels.masked_fill(dropped, self.null_label)
+            labels = labels.masked_fill(self._mine(dropped), self.null_label)
         return Draw(t=t, x_T=x_T, eps=eps, x_0=x_0, z=z, condition=Condition(labels=labels, x_T=source))
 
-    def _mine(self, draw: Draw) -> Draw:
-        bounds = [len(draw) * i // self.world for i in range(self.world + 1)]
-        return draw.select(slice(bounds[self.rank], bounds[self.rank + 1])) if self.world > 1 else draw
+
+def handed_over(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device, from the host by way of pinned memory: it is copied while the host goes on."""
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 @overload

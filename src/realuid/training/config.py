@@ -21,6 +21,9 @@ from realuid.objectives import (
 from realuid.paths import check_times
 from realuid.settings import check_range, check_types
 
+#: Settings that a resumed run may change: how a batch goes through the machine, which changes the order of sums only.
+FREE = frozenset({"micro_batch", "shard"})
+
 
 @dataclass(frozen=True)
 class LoopConfig:
@@ -30,11 +33,13 @@ class LoopConfig:
     updates: int = 1000
     #: Images a step, over all processes.
     batch: int = 256
-    #: At most so many images at once on a process; gradients of the parts are accumulated. 0: all at once.
+    #: Cut what a process has of a batch into parts of so many images at most; their gradients are accumulated. In the
+    #: fake step so many generated ones, and the real and judged ones' share beside them. 0: as few parts as fit.
     micro_batch: int = 0
     #: Arithmetic of the networks; weights, losses and optimisers stay in fp32. auto: bf16 on accelerators that have it.
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    #: Keep images in memory pixel by pixel, as fast convolutions want them. None: yes.
+    #: Keep images in memory pixel by pixel, as fast convolutions want them. None: yes, but on CPUs only in fp32 and
+    #: from 64 channels on; never without convolutions, or in a network of one's own.
     channels_last: bool | None = None
     #: One kernel for Adam over all weights. None: yes.
     fused: bool | None = None
@@ -88,6 +93,14 @@ class LoopConfig:
             raise ConfigError("shard = True with compile = True: kernels are written for whole weights. Leave one out.")
         if not self.ema:
             raise ConfigError("ema = (): at least one decay is needed, for instance 0.999.")
+
+    def check_processes(self, count: int) -> None:
+        """Raise ConfigError unless each of so many processes has an image of every batch."""
+        if self.batch < count:
+            raise ConfigError(
+                f"batch = {self.batch} with {count} processes: each needs an image. Pass --batch {count} or more, or "
+                "start fewer processes."
+            )
 
 
 @dataclass(frozen=True)
@@ -168,6 +181,16 @@ class DistillConfig(LoopConfig):
         check_range(self, "(0, inf)", "generator_lr", "fake_lr")
         check_range(self, "[0, 1)", "betas")
         check_range(self, "(0, 1]", "real_share", "gan_share")
+
+    def check_processes(self, count: int) -> None:
+        """Raise ConfigError unless each of so many processes has an image of every batch, the judged ones included."""
+        super().check_processes(count)
+        if 0 < self.gan_batch < count:
+            raise ConfigError(
+                f"gan_share = {self.gan_share:g} of batch = {self.batch} lets the discriminator judge {self.gan_batch} "
+                f"images, with {count} processes: each needs one. Pass --gan-share {count / self.batch:.3g} or more, "
+                "or start fewer processes."
+            )
 
     def make_objective(self) -> Objective:
         """The objective these settings stand for."""

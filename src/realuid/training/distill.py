@@ -73,7 +73,8 @@ class DistillTask(Task):
         self.levers = choose_levers(config, accelerator.device, teacher)
         self.levers.apply(frozen, self.generator.model, self.fake)
         self.teacher = place(frozen.eval().requires_grad_(False), accelerator.device, self.levers.shard)
-        parts = generator_parts(accelerator.device, config.batch * math.prod(teacher.shape))
+        mine = math.ceil(config.batch / accelerator.num_processes)
+        parts = generator_parts(accelerator.device, mine * math.prod(teacher.shape))
         self.learner = Player(
             "generator", self.generator, config.generator_lr, config.betas, config, accelerator, parts
         )
@@ -127,7 +128,7 @@ class DistillTask(Task):
         """The draws of a turn with their images, which the generator makes of the first one."""
         first = next(turn)
         with self.opponent.autocast():
-            images = generated_images(self.generator, first, self.opponent.parts)
+            images = self.opponent.in_parts(partial(generated_images, self.generator, first))
         for draw in chain([first], turn):
             yield draw.showing(images)
 
@@ -201,8 +202,9 @@ class DistillTask(Task):
 
 
 def generator_parts(device: torch.device, numbers: int) -> int:
-    """Parts of a batch on the generator's turn, which keeps activations of three networks where the fake model's keeps
-    one's: two on CPUs for batches of so many numbers (pixels times channels) that halves of them are about as fast.
+    """Parts of a process's share of a batch on the generator's turn, which keeps activations of three networks where
+    the fake model's keeps one's: two on CPUs for shares of so many numbers (pixels times channels) that halves of them
+    are about as fast.
     """
     return 2 if device.type == "cpu" and numbers > 2**15 else 1
 

@@ -51,7 +51,7 @@ class Levers:
             ConfigError: for `recompute`, where a network does not know its blocks.
         """
         for model in models:
-            if self.channels_last and not isinstance(model.network, OwnNetwork):  # whose code may want contiguity
+            if self.channels_last:
                 if self.shard:  # only contiguous weights can be split: images bring the layout
                     model.network.register_forward_pre_hook(_lay_out)
                 else:
@@ -66,7 +66,8 @@ def choose_levers(config: LoopConfig, device: torch.device, model: MatchingModel
     """The levers of a configuration on a device.
 
     None and 'auto' become: bf16 on accelerators that compute in it, else fp32; channels last on accelerators, and on
-    CPUs in fp32 for networks of 64 channels or more (narrow ones get slower, and so does bf16); fused Adam everywhere;
+    CPUs in fp32 for networks of 64 channels or more (narrow ones get slower, and so does bf16), but never, even if told
+    so, for networks without convolutions and those of one's own, whose code may want contiguity; fused Adam everywhere;
     recomputation nowhere, since it costs a third more arithmetic; compilation nowhere, since it brings nothing on a
     CPU and was not measured elsewhere; splitting nowhere, since it costs communication, and one process has nothing
     to split.
@@ -74,11 +75,12 @@ def choose_levers(config: LoopConfig, device: torch.device, model: MatchingModel
     accelerator = device.type == "cuda"
     precision = config.precision
     if precision == "auto":
-        precision = "bf16" if accelerator and torch.cuda.is_bf16_supported() else "fp32"
-    by_itself = accelerator or (precision == "fp32" and _is_wide(model))
+        precision = "bf16" if accelerator and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    widest = _widest(model)
+    by_itself = accelerator or (precision == "fp32" and widest >= 64)
     return Levers(
         precision=precision,
-        channels_last=by_itself if config.channels_last is None else config.channels_last,
+        channels_last=widest > 0 and (by_itself if config.channels_last is None else config.channels_last),
         fused=config.fused is not False,
         recompute=bool(config.recompute),
         compile=bool(config.compile),
@@ -92,7 +94,9 @@ def _lay_out(network: torch.nn.Module, inputs: tuple) -> tuple:
     return (x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x, *others)
 
 
-def _is_wide(model: MatchingModel | None) -> bool:
-    """Whether any convolution has 64 channels or more."""
-    layers = [] if model is None else list(model.network.modules())
-    return any(isinstance(layer, torch.nn.Conv2d) and layer.out_channels >= 64 for layer in layers)
+def _widest(model: MatchingModel | None) -> int:
+    """Most channels of a convolution that may be laid out; 0 for no such convolution."""
+    if model is None or isinstance(model.network, OwnNetwork):
+        return 0
+    layers = (layer for layer in model.network.modules() if isinstance(layer, torch.nn.Conv2d))
+    return max((layer.out_channels for layer in layers), default=0)

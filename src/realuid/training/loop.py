@@ -24,7 +24,7 @@ from realuid.models import Generator, MatchingModel, OwnNetwork, from_pretrained
 from realuid.processes import WHOLE, Part
 from realuid.training.batches import Batches
 from realuid.training.checkpoints import Checkpoints
-from realuid.training.config import LoopConfig, to_dict
+from realuid.training.config import FREE, LoopConfig, to_dict
 from realuid.training.ema import EMA
 from realuid.training.levers import Levers
 from realuid.training.log import Means, RunLog, Throughput, check_wandb
@@ -300,7 +300,7 @@ class Run:
         settings, means = meta.pop("settings"), meta.pop("means")
         self.about |= meta.pop("about", {})  # what the run was started with
         longer = self.config.updates > settings["updates"]
-        free = {"shard", "updates"} if longer else {"shard"}
+        free = FREE | {"updates"} if longer else FREE
         changed = [k for k, v in self._settings().items() if settings.get(k) != v and k not in free]
         if changed:
             raise CheckpointError(

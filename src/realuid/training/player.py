@@ -14,11 +14,13 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import Tensor, nn
 
 from realuid.errors import OutOfMemoryError
+from realuid.training.accelerate import copied
 from realuid.training.config import LoopConfig
 from realuid.training.levers import choose_levers
 from realuid.training.sharding import full, hollow, place, share
 
 M = TypeVar("M", bound=nn.Module)
+T = TypeVar("T")
 
 #: Shares of a batch's loss, each a function of the (possibly wrapped) module.
 Losses = Sequence[Callable[[nn.Module], Tensor]]
@@ -61,7 +63,9 @@ class Player:
         parts: in how many parts a batch goes through the networks at least.
 
     Attributes:
-        parts: in how many it does: enough for `config.micro_batch`, and twice as many whenever the device's memory runs
+        mine, most: images of a batch that fall to a process, and in how many parts they may go: one image each, where
+            the process with the fewest is the measure, since not every network takes a part without images.
+        parts: in how many they do: enough for `config.micro_batch`, and twice as many whenever the device's memory runs
             out.
         shell: where weights are split: a copy without any, for `EMA`.
     """
@@ -81,8 +85,9 @@ class Player:
         self.shell = hollow(module) if self.levers.shard else None
         self.module = place(module, accelerator.device, self.levers.shard)
         self.mine = -(-config.batch // accelerator.num_processes)
-        self.parts = min(self.mine, max(parts, parts_of(self.mine, config.micro_batch)))
-        self.call = self.module if self.levers.shard else accelerator.prepare_model(self.module)
+        self.most = config.batch // accelerator.num_processes
+        self.parts = min(self.most, max(parts, parts_of(self.mine, config.micro_batch)))
+        self.call = self.module if self.levers.shard else copied(self.module, accelerator)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         one, two = (float(b) for b in betas)
         self.optimizer = torch.optim.Adam(self.parameters, lr=lr, betas=(one, two), fused=self.levers.fused)
@@ -116,8 +121,7 @@ class Player:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * learning_rate_factor(update, self.config)
-        while (total := self._gradients(losses_in(self.parts))) is None:
-            clear_device_cache(garbage_collection=True)
+        total = self.in_parts(lambda parts: self._gradients(losses_in(parts)))
         self.scaler.unscale_(self.optimizer)
         norm = full(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
         self.scaler.step(self.optimizer)
@@ -125,50 +129,63 @@ class Player:
         clipped = (norm > self.config.clip).float()
         return {f"{self.name}/loss": total, f"{self.name}/grad_norm": norm, f"{self.name}/clipped": clipped}
 
-    def _gradients(self, losses: Losses) -> Tensor | None:
-        """Gradients of the sum of losses, and the sum; None if memory ran out, `parts` being twice as many then."""
+    def in_parts(self, compute: Callable[[int], T]) -> T:
+        """What `compute` makes of a batch in `parts` parts; if memory runs out, of as many more as it takes.
+
+        Args:
+            compute: parts -> result, from the start.
+
+        Raises:
+            OutOfMemoryError: where it takes more than there can be.
+        """
+        while True:
+            try:
+                return compute(self.parts)
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error):
+                    raise
+                self._halve(error)
+            clear_device_cache(garbage_collection=True)  # once the error, which holds what is to be freed, is gone
+
+    def _gradients(self, losses: Losses) -> Tensor:
+        """Gradients of the sum of losses, and the sum."""
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.accelerator.device)
-        try:
-            for i, loss_of in enumerate(losses):
-                last = i == len(losses) - 1
-                # where weights are split, gradients are exchanged every time: waiting would keep them whole
-                with nullcontext() if last else self.accelerator.no_sync(self.call):
-                    with self.autocast():
-                        # processes average their gradients; each holds its share of the sum
-                        loss = loss_of(self.call) * self.accelerator.num_processes
-                    self.scaler.scale(loss).backward()
-                total = total + loss.detach()
-        except RuntimeError as error:
-            if not should_reduce_batch_size(error):
-                raise
-            self._halve(error)
-            return None
+        for i, loss_of in enumerate(losses):
+            last = i == len(losses) - 1
+            # where weights are split, gradients are exchanged every time: waiting would keep them whole
+            with nullcontext() if last else self.accelerator.no_sync(self.call):
+                with self.autocast():
+                    # processes average their gradients; each holds its share of the sum
+                    loss = loss_of(self.call) * self.accelerator.num_processes
+                self.scaler.scale(loss).backward()
+            total = total + loss.detach()
         return total
 
     def _halve(self, error: RuntimeError) -> None:
-        """Cut batches into twice as many parts.
+        """Cut batches into twice as many parts, or into single images.
 
         Raises:
             OutOfMemoryError: where that is not possible: of one image, or while other processes wait for the gradients.
         """
-        micro_batch = self.mine // (2 * self.parts)
-        if micro_batch < 1:
+        parts = min(2 * self.parts, self.most)
+        now, micro_batch = (-(-self.mine // n) for n in (self.parts, parts))
+        if parts == self.parts:
             raise OutOfMemoryError(
                 f"the networks of {self.name} do not fit into memory with a single image ({error}). Try --recompute "
                 "True, --precision bf16 or a smaller network."
             ) from error
         if self.accelerator.num_processes > 1:
             raise OutOfMemoryError(
-                f"a batch of {self.mine // self.parts} images does not fit into memory ({error}). Start again with "
+                f"a batch of {now} images does not fit into memory ({error}). Start again with "
                 f"--resume --micro-batch {micro_batch}: results stay those of the whole batch."
             ) from error
-        self.parts *= 2
+        self.parts = parts
         warnings.warn(
             f"{self.name}: out of memory, so batches go through the networks in {self.parts} parts from now on. "
             f"Results stay the same; --micro-batch {micro_batch} does so from the start.",
             OutOfMemoryWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
 
     def optimizer_state(self) -> dict:
