@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -92,8 +93,13 @@ def is_first() -> bool:
 
 
 def leave(together: bool = True) -> None:
-    """Close the group of processes, if there is one; `together`: after all are done; a failure does not wait."""
+    """Close the group of processes, if there is one; `together`: after all are done; a failure does not wait.
+
+    Models that were copied to the processes hold the group: those that nobody uses any more have to be gone before, or
+    torch may abort as Python ends.
+    """
     if dist.is_available() and dist.is_initialized():
+        gc.collect()
         if together:
             dist.barrier()
         dist.destroy_process_group()

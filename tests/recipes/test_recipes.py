@@ -83,7 +83,7 @@ def test_estimates_count_parameters_and_memory() -> None:
 
 def test_the_estimates_of_a_demo_add_up(monkeypatch) -> None:
     """One image's forward and backward pass takes one second here; a forward pass alone a third of it."""
-    monkeypatch.setattr(estimate, "_probe", lambda model, config: estimate._Probe(1.0, 0.0, torch.device("cpu")))
+    monkeypatch.setattr(estimate, "_probe", lambda model, config: estimate._Probe(1.0, 0.0))
     text = TINY + "students: {uid: {updates: 50}}\nevaluate: {samples: 30, seeds: 2, steps: 9}"
     said = estimate.describe_demo(parse_recipe(text, "here"))
     # five fake updates of 1, their images 1/3, one generator update of 7/3: 23/3 passes for every image of a batch

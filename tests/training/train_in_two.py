@@ -19,6 +19,7 @@ from realuid.data import load_dataset
 from realuid.models import DiT, MatchingModel, Network, NetworkConfig, OwnNetwork, build_network
 from realuid.models.song_unet import SongUNet
 from realuid.paths import make_path
+from realuid.processes import leave
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
 from realuid.training.accelerate import make_accelerator
 from realuid.training.loop import Task
@@ -115,5 +116,5 @@ state |= {f"buffers.{k}": v for k, v in gathered(task.model.state_dict()).items(
 if accelerator.is_main_process:
     facts = {"accounts": accounts, "values": values, "exchanges": exchanges}
     torch.save({"world": accelerator.num_processes, "state": state, **facts}, Path(sys.argv[1]))
-accelerator.wait_for_everyone()  # a process that leaves while the other still writes may abort in gloo
-accelerator.end_training()
+del task, last  # whose wrappers hold the group of processes
+leave()
