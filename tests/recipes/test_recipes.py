@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-import torch
 
 from realuid.errors import ConfigError
 from realuid.models import build_network, count_parameters
