@@ -67,13 +67,15 @@ def test_two_processes_sample(student: Path, tmp_path: Path) -> None:
     assert np.mean((one.values != two.values).numpy()) < 1e-3
 
 
-def test_two_processes_evaluate(student: Path, tmp_path: Path) -> None:
-    options = ["evaluate", str(student), "--data.source", "digits", "--device", "cpu", "--samples", "1300"]
+@pytest.mark.parametrize("samples", [1300, 400])
+def test_two_processes_evaluate(samples: int, student: Path, tmp_path: Path) -> None:
+    """Three batches, or one, so that the second process has none."""
+    options = ["evaluate", str(student), "--data.source", "digits", "--device", "cpu", "--samples", str(samples)]
     options += ["--seeds", "1", "--out"]
     assert main([*options, str(tmp_path / "one.json")]) == 0
     in_two(*options, str(tmp_path / "two.json"))
     one, two = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
-    assert (one["processes"], two["processes"]) == (1, 2) and two["samples"] == 1300
+    assert (one["processes"], two["processes"]) == (1, 2) and two["samples"] == samples
     for name in ("fd_mean", "kid", "precision", "recall"):
         assert two[name] == pytest.approx(one[name], rel=1e-6), name
     assert one["fd_mean"] > 0.1

@@ -130,6 +130,7 @@ class Evaluator:
         fid.real_features_cov_sum = self.reference["cov_sum"]
         fid.real_features_num_samples = self.reference["count"]
         kept, count = [], 0
+        fid.update(self.reference["features"][:0], real=False)  # of many processes one may have no batch at all
         for batch in samples:
             features = self.features(batch)
             fid.update(features, real=False)
