@@ -161,9 +161,10 @@ def test_an_accelerator_computes_in_bf16(monkeypatch) -> None:
 
 
 def test_the_levers_of_a_run_are_in_its_folder(tmp_path: Path) -> None:
-    config = DistillConfig(updates=1, batch=4, fake_updates=1, device="cpu", recompute=True)
+    config = DistillConfig(updates=1, batch=4, fake_updates=1, device="cpu", recompute=True, micro_batch=2)
     distill_teacher(small_teacher(), noise(), config, tmp_path / "s")
     machine = json.loads((tmp_path / "s" / "machine.json").read_text())
+    assert machine["parts"] == {"generator": 2, "fake": 2}
     assert machine["levers"] == {**OFF, "fused": True, "recompute": True}
     assert (machine["device"], machine["processes"]) == ("cpu", 1) and machine["threads"] >= 1
     train_teacher(small_teacher(), noise(), TeacherConfig(updates=1, batch=4, device="cpu"), tmp_path / "t")

@@ -133,7 +133,7 @@ def _student(name: str, c: DistillConfig, shape: tuple[int, ...]) -> _Stage:
     judged = c.gan_batch / c.batch  # a judgement stops at the bottleneck: half a network
     fake_step = 1 + c.real_batch / c.batch + judged
     passes = c.fake_updates * fake_step + (1 + judged) / 3 + 1 + 4 / 3 + judged * 4 / 3
-    parts = 1 if c.micro_batch else generator_parts(choose_device(c.device), c.batch * math.prod(shape))
+    parts = 1 if c.micro_batch else generator_parts(choose_device(c.device), _mine(c) * math.prod(shape))
     kept = max(fake_step, (3 + judged * 3 / 2) / parts)
     return _Stage(name, c, learners=2, passes=passes, kept=kept)
 

@@ -164,6 +164,7 @@ class Run:
                 "threads": torch.get_num_threads(),
                 "torch": torch.__version__,
                 "levers": self.task.levers.to_dict(),
+                "parts": {player.name: player.parts for player in self.task.players},
             }
             write_json(self.folder / "machine.json", machine)
 
