@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import edm_layout
 
+from realuid.loaders import load_edm_pickle
 from realuid.models import Condition, count_parameters
-from realuid.teachers import load_edm_pickle
 
 #: name -> layout, arguments, class in the pickle, number of parameters.
 NETWORKS = {

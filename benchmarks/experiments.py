@@ -27,13 +27,13 @@ from typing import Any
 import torch
 
 from realuid.files import write_json
+from realuid.loaders import load_generator, load_teacher
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, UNet
 from realuid.recipes import Recipe, load_recipe
 from realuid.recipes.advise import probe
 from realuid.recipes.measure import make_evaluator, measure
 from realuid.recipes.run import has_checkpoint, is_finished, recipe_data, run_student, run_teacher
-from realuid.teachers import load_generator, load_teacher
 from realuid.training import fine_tuning, load_start
 
 #: A student: what differs from the recipe's `distill`. Its name is that of its folder.

@@ -26,10 +26,10 @@ import torch
 from torch import Tensor
 
 from realuid.files import write_json
+from realuid.loaders import load_teacher
 from realuid.paths import sample_times
 from realuid.recipes import load_recipe
 from realuid.recipes.run import recipe_data
-from realuid.teachers import load_teacher
 from realuid.training import DistillTask
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Draw

@@ -15,11 +15,11 @@ import torch
 import tyro
 
 from realuid.data import Dataset, load_dataset, to_uint8
+from realuid.loaders import load_model
 from realuid.metrics import Evaluator, make_extractor
 from realuid.metrics.features import Classifier, train_classifier
 from realuid.recipes.measure import fd_between_halves
 from realuid.sampling import balanced_labels, generate
-from realuid.teachers import load_model
 
 #: Confidence above which an image counts as recognised.
 CONFIDENT = 0.9

@@ -28,11 +28,11 @@ import torch
 from benchmarks.speed.roofline import clock
 from realuid.data import Dataset
 from realuid.files import write_json
+from realuid.loaders import load_teacher
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel
 from realuid.recipes import load_recipe
 from realuid.recipes.run import make_evaluator, recipe_data
-from realuid.teachers import load_teacher
 from realuid.training import DistillConfig, DistillTask
 from realuid.training.accelerate import make_accelerator
 

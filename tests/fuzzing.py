@@ -20,6 +20,7 @@ from realuid.errors import RealUIDError
 from realuid.exports import Contract, Student
 from realuid.exports.program import ProgramStudent, write_program
 from realuid.files import CHECKSUMS
+from realuid.loaders import load_edm_pickle, load_teacher
 from realuid.models import (
     EDM,
     MLP,
@@ -32,7 +33,6 @@ from realuid.models import (
     save_pretrained,
 )
 from realuid.paths import VEPath, make_path
-from realuid.teachers import load_edm_pickle, load_teacher
 
 Model = MatchingModel | Generator | Student
 

@@ -12,6 +12,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, EDMEulerScheduler, FlowMatch
 from torch import Tensor
 
 from realuid.data import Dataset
+from realuid.loaders import load_teacher
 from realuid.models import (
     EDM,
     MLP,
@@ -25,7 +26,6 @@ from realuid.models import (
     build_network,
 )
 from realuid.paths import heads, make_path
-from realuid.teachers import load_teacher
 from realuid.training import DistillConfig, distill_teacher
 
 _EDM_SIZE = {"img_resolution": 8, "in_channels": 3, "out_channels": 3, "model_channels": 32, "channel_mult": [1, 2]}

@@ -12,7 +12,7 @@ from conftest import small_teacher
 
 import realuid
 from realuid.errors import ConfigError
-from realuid.models.saving import read_config
+from realuid.models.saving.folder import read_config
 from realuid.recipes import EvaluateConfig, load_recipe
 from realuid.training import DistillConfig, TeacherConfig
 

@@ -14,7 +14,7 @@ from realuid.recipes import FAMILIES as RECIPES_OF_FAMILIES
 SOURCE = Path(__file__).parents[1] / "src" / "realuid"
 FLOORS = [
     *("paths", "objectives", "models", "sampling", "data", "metrics"),
-    *("teachers", "training", "reports", "recipes", "exports", "cli"),
+    *("loaders", "training", "reports", "recipes", "exports", "cli"),
 ]
 FAMILIES = {
     *("flow", "linear", "trigonometric", "diffusion", "cosine", "ddpm", "edm", "vp", "ve"),

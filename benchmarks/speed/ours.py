@@ -19,9 +19,9 @@ import torch
 from benchmarks.speed.worker import serve
 from realuid.data import Dataset
 from realuid.errors import NonFiniteError
+from realuid.loaders.torchcfm import load_torchcfm
 from realuid.models import MatchingModel, NetworkConfig, build_network
 from realuid.paths import make_path
-from realuid.teachers.torchcfm import load_torchcfm
 from realuid.training import DistillConfig, DistillTask
 from realuid.training.accelerate import make_accelerator
 from realuid.training.log import Means, Throughput

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from realuid.data import Dataset, load_dataset
 from realuid.exports import Export, ExportOptions, FormatName, export_student, load_any
+from realuid.loaders import load_generator, load_model, load_teacher
+from realuid.loaders.check import check_teacher, require_sound
 from realuid.models import Generator, MatchingModel, NetworkConfig
 from realuid.recipes import EvaluateConfig, PathConfig, Recipe, load_recipe
 from realuid.recipes.measure import Measurement, make_evaluator, measure
 from realuid.recipes.run import recipe_of_run, refuse_existing, run_student, run_teacher
 from realuid.sampling import OneStep, check_use, generate
-from realuid.teachers import load_generator, load_model, load_teacher
-from realuid.teachers.check import check_teacher, require_sound
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
 from realuid.training.distill import check_degradation, check_fits
 

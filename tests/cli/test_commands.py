@@ -17,7 +17,7 @@ from realuid.data import load_dataset
 from realuid.data.writers import write_samples
 from realuid.metrics import features, train_classifier
 from realuid.models import Generator, from_pretrained, save_pretrained
-from realuid.models.saving import read_config
+from realuid.models.saving.folder import read_config
 from realuid.recipes import load_recipe
 from realuid.sampling import generate
 

@@ -8,7 +8,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from realuid.cli.main import main
-from realuid.teachers import load_model
+from realuid.loaders import load_model
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from realuid.cli.main import main
 from realuid.models import from_pretrained
-from realuid.models.saving import read_config
+from realuid.models.saving.folder import read_config
 
 RECIPE = """
 data: {source: digits, pairs: sr-box-2}

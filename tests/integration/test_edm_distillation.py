@@ -5,8 +5,8 @@ import json
 import edm_layout
 import torch
 
+from realuid.loaders import load_edm_pickle
 from realuid.models import EDM, from_pretrained
-from realuid.teachers import load_edm_pickle
 from realuid.training import DistillConfig, distill_teacher
 
 ARGUMENTS = {

@@ -18,7 +18,7 @@ from realuid.models import (
     from_pretrained,
     save_pretrained,
 )
-from realuid.models.edm_blocks import BlurredStridedConv, PositionalEmbedding, UNetBlock, low_pass, resample
+from realuid.models.networks.edm_blocks import BlurredStridedConv, PositionalEmbedding, UNetBlock, low_pass, resample
 from realuid.paths import VEPath
 
 SMALL = {"img_resolution": 8, "in_channels": 3, "out_channels": 3, "model_channels": 16, "channel_mult": [1, 2]}

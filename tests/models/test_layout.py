@@ -12,7 +12,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch.utils.flop_counter import FlopCounterMode
 
 from realuid.models import UNet
-from realuid.models.layout import ImageAttention, Upsample, attend, lay_out, pointwise, project
+from realuid.models.networks.cpu_blocks import ImageAttention, Upsample, attend, lay_out, pointwise, project
 
 
 def block(**settings) -> Attention:

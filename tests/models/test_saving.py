@@ -9,6 +9,7 @@ from conftest import small_teacher
 from safetensors.torch import save_file
 
 from realuid.errors import CheckpointError, ConfigError
+from realuid.loaders import load_model
 from realuid.models import (
     MLP,
     Condition,
@@ -20,7 +21,6 @@ from realuid.models import (
     save_single_file,
 )
 from realuid.paths import make_path
-from realuid.teachers import load_model
 
 
 @pytest.mark.parametrize("num_classes", [0, 3])

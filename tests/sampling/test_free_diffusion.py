@@ -11,7 +11,7 @@ from oracles import world
 import realuid
 from realuid.errors import ConfigError
 from realuid.models import Generator, MatchingModel
-from realuid.models.own import OwnNetwork
+from realuid.models.networks.own import OwnNetwork
 from realuid.paths import LinearPath
 from realuid.recipes import EvaluateConfig
 from realuid.recipes.measure import calls_of

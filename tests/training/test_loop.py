@@ -13,7 +13,7 @@ from realuid.errors import CheckpointError, NonFiniteError
 from realuid.files import damage
 from realuid.metrics import Evaluator, FeatureExtractor
 from realuid.models import Generator, from_pretrained
-from realuid.models.saving import read_config
+from realuid.models.saving.folder import read_config
 from realuid.training import DistillConfig, TeacherConfig, distill_teacher, train_teacher
 from realuid.training.checkpoints import Checkpoints, DamagedCheckpointWarning
 from realuid.training.player import Player, learning_rate_factor

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from realuid.data import load_dataset
 from realuid.models import DiT, MatchingModel, Network, NetworkConfig, OwnNetwork, build_network
-from realuid.models.song_unet import SongUNet
+from realuid.models.networks.song_unet import SongUNet
 from realuid.paths import make_path
 from realuid.processes import leave
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask

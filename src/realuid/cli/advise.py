@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from realuid.cli.options import console, parse, replace, split_recipe
 from realuid.devices import choose_device
+from realuid.loaders import load_teacher
 from realuid.recipes import DataConfig
 from realuid.recipes.advise import advise
 from realuid.recipes.run import recipe_data
 from realuid.settings import check_range
-from realuid.teachers import load_teacher
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from realuid.cli.options import console, parse, refuse_pairs
 from realuid.data import save_grid
 from realuid.devices import choose_device
 from realuid.errors import CheckpointError
+from realuid.loaders import load_teacher
+from realuid.loaders.check import Check, check_teacher
 from realuid.recipes import DataConfig
-from realuid.teachers import load_teacher
-from realuid.teachers.check import Check, check_teacher
 from realuid.training.distill import check_fits
 
 _SHOWN = 6

@@ -11,8 +11,7 @@ import tyro
 
 from realuid.cli.options import ModelOptions, console, parse
 from realuid.errors import ConfigError
-from realuid.models import Generator, save_pretrained
-from realuid.teachers import (
+from realuid.loaders import (
     ADMOptions,
     load_model,
     local_path,
@@ -20,6 +19,7 @@ from realuid.teachers import (
     save_torchcfm_student,
     save_torchcfm_teacher,
 )
+from realuid.models import Generator, save_pretrained
 
 
 @dataclass(frozen=True)

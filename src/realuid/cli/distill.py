@@ -20,6 +20,8 @@ from realuid.cli.options import (
     split_student,
 )
 from realuid.errors import ConfigError
+from realuid.loaders import load_teacher
+from realuid.loaders.check import require_sound
 from realuid.models import MatchingModel
 from realuid.recipes import DataConfig, Recipe
 from realuid.recipes.estimate import describe_student_run
@@ -31,8 +33,6 @@ from realuid.recipes.run import (
     run_student,
     teacher_of_run,
 )
-from realuid.teachers import load_teacher
-from realuid.teachers.check import require_sound
 from realuid.training import DistillConfig, fine_tuning, load_start
 from realuid.training.config import to_dict
 from realuid.training.distill import check_degradation, check_distillation, check_fits

@@ -14,14 +14,14 @@ import tyro
 from realuid.cli.options import ModelOptions, asked_data, console, parse, refuse_pairs
 from realuid.devices import choose_device
 from realuid.files import to_json, write_json
+from realuid.loaders import load_model, local_path, model_folder, recognise
 from realuid.models import MatchingModel
-from realuid.models.saving import read_config
+from realuid.models.saving.folder import read_config
 from realuid.processes import join
 from realuid.recipes import DataConfig, EvaluateConfig
 from realuid.recipes.measure import images_per_second, make_evaluator, measure
 from realuid.recipes.plan import check_sampling
 from realuid.sampling import check_use
-from realuid.teachers import load_model, local_path, model_folder, recognise
 from realuid.training.distill import check_fits
 
 

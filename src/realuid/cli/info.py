@@ -14,10 +14,10 @@ from realuid.cli.options import ModelOptions, console, parse
 from realuid.data import load_dataset
 from realuid.exports import Student, is_exported, load_any
 from realuid.files import sha256
+from realuid.loaders import FORMATS, is_model, local_path, model_folder, recognise
 from realuid.models import Generator, MatchingModel, count_parameters
-from realuid.models.saving import describe, read_config
+from realuid.models.saving.folder import describe, read_config
 from realuid.recipes import dump_recipe, load_recipe, recipe_names
-from realuid.teachers import FORMATS, is_model, local_path, model_folder, recognise
 
 #: Data with a bare name, which a recipe may have, too: then both are told.
 NAMED_SOURCES = ("digits",)

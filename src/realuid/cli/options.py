@@ -20,11 +20,11 @@ from realuid.errors import ConfigError
 from realuid.exports import load_any
 from realuid.exports.onnx import OnnxStudent
 from realuid.exports.student import Student
+from realuid.loaders import local_path, model_folder, recognise
 from realuid.models import Generator, MatchingModel
-from realuid.models.saving import read_config
+from realuid.models.saving.folder import read_config
 from realuid.processes import is_first
 from realuid.recipes import DataConfig, Recipe, load_recipe, recipe_names
-from realuid.teachers import local_path, model_folder, recognise
 from realuid.training.config import FREE
 
 T = TypeVar("T")

@@ -11,11 +11,11 @@ import tyro
 
 from realuid.cli.options import console, parse, refuse_changes, replace, resumed_run, split_recipe, split_student
 from realuid.errors import ConfigError
+from realuid.loaders import load_teacher
+from realuid.loaders.check import require_sound
 from realuid.recipes import DataConfig, EvaluateConfig, SweepConfig
 from realuid.recipes.run import recipe_data, recipe_of_run, teacher_of_run
 from realuid.recipes.sweep import SWEEP, make_trials, run_sweep
-from realuid.teachers import load_teacher
-from realuid.teachers.check import require_sound
 from realuid.training import DistillConfig
 from realuid.training.distill import check_degradation, check_distillation, check_fits
 

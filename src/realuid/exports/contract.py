@@ -11,7 +11,7 @@ from torch import Tensor
 
 from realuid.errors import CheckpointError
 from realuid.models import Generator
-from realuid.models.saving import describe
+from realuid.models.saving.folder import describe
 
 #: Name of the contract's JSON inside an exported file or folder.
 ABOUT = "realuid.json"

@@ -26,9 +26,9 @@ from realuid.exports.folding import foldable, refit
 from realuid.exports.form import Form, form_of
 from realuid.exports.program import ProgramStudent, write_program
 from realuid.exports.student import Student
+from realuid.loaders.diffusers_folder import INDEX, SCHEDULER
 from realuid.models import Generator
-from realuid.models.diffusers_weights import load_diffusers_model, read_diffusers_config
-from realuid.teachers.diffusers_folder import INDEX, SCHEDULER
+from realuid.models.saving.diffusers_weights import load_diffusers_model, read_diffusers_config
 
 #: Where a folder with its own pipeline keeps the program.
 _PROGRAM = Path("student") / "student.pt2"

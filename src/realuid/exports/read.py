@@ -10,9 +10,9 @@ from realuid.exports.diffusers import is_one_step, read_diffusers
 from realuid.exports.onnx import OnnxStudent
 from realuid.exports.program import ProgramStudent
 from realuid.exports.student import Student
+from realuid.loaders import load_model
+from realuid.loaders.load import Kind
 from realuid.models import Generator, MatchingModel
-from realuid.teachers import load_model
-from realuid.teachers.load import Kind
 
 
 def load_any(

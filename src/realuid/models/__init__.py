@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from realuid.models.adm_unet import ADMUNet
-from realuid.models.architectures import NETWORKS
-from realuid.models.backbones import NetworkConfig, build_network
 from realuid.models.codec import Codec
-from realuid.models.condition import Condition
 from realuid.models.discriminator import Discriminator
 from realuid.models.fresh import fresh
 from realuid.models.generator import SIGMA_INIT, Generator
 from realuid.models.guidance import Guided, guided
 from realuid.models.matching import MatchingModel, count_parameters, fingerprint, model_device
-from realuid.models.networks import MLP, DiT, Network, UNet
-from realuid.models.own import OwnNetwork
+from realuid.models.networks.adm_unet import ADMUNet
+from realuid.models.networks.architectures import NETWORKS
+from realuid.models.networks.backbones import NetworkConfig, build_network
+from realuid.models.networks.base import MLP, DiT, Network, UNet
+from realuid.models.networks.condition import Condition
+from realuid.models.networks.own import OwnNetwork
+from realuid.models.networks.song_unet import SongUNet
 from realuid.models.preconditioning import (
     EDM,
     IDDPM,
@@ -28,10 +29,9 @@ from realuid.models.preconditioning import (
     make_preconditioning,
     preconditioning_on,
 )
-from realuid.models.saving import from_pretrained, load_single_file, save_pretrained, save_single_file
-from realuid.models.song_unet import SongUNet
+from realuid.models.saving.folder import from_pretrained, load_single_file, save_pretrained, save_single_file
+from realuid.models.saving.weights import check_weights, load_strictly
 from realuid.models.teacher import Teacher
-from realuid.models.weights import check_weights, load_strictly
 
 __all__ = [
     "EDM",

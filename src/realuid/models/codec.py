@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, VQModel
 from torch import Tensor
 
 from realuid.errors import CheckpointError
-from realuid.models.diffusers_weights import load_diffusers_model
+from realuid.models.saving.diffusers_weights import load_diffusers_model
 
 #: Autoencoders of latent diffusion (Rombach et al. 2022): a Gaussian posterior, or vectors that decoding quantises.
 AUTOENCODERS = ("AutoencoderKL", "VQModel")

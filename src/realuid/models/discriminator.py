@@ -6,8 +6,8 @@ import math
 
 from torch import Tensor, nn
 
-from realuid.models.condition import Condition
 from realuid.models.matching import MatchingModel
+from realuid.models.networks.condition import Condition
 from realuid.seeds import seeded
 
 

@@ -6,8 +6,8 @@ import copy
 
 from realuid.errors import ConfigError
 from realuid.models.matching import MatchingModel
-from realuid.models.own import OwnNetwork
-from realuid.models.saving import build, describe
+from realuid.models.networks.own import OwnNetwork
+from realuid.models.saving.folder import build, describe
 from realuid.seeds import seeded
 
 

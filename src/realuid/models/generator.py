@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from realuid.errors import ConfigError
 from realuid.models.codec import Codec
-from realuid.models.condition import Condition
 from realuid.models.matching import MatchingModel
+from realuid.models.networks.condition import Condition
 
 #: Noise-to-signal ratio at which a generator starts unless told otherwise: SiD's sigma_init.
 SIGMA_INIT = 2.5

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from realuid.errors import ConfigError
-from realuid.models.condition import Condition
 from realuid.models.matching import MatchingModel
+from realuid.models.networks.condition import Condition
 from realuid.paths import Estimate
 
 

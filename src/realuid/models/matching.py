@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from realuid.errors import ConfigError
 from realuid.models.codec import Codec
-from realuid.models.condition import Condition
-from realuid.models.networks import Network
+from realuid.models.networks.base import Network
+from realuid.models.networks.condition import Condition
 from realuid.models.preconditioning import Preconditioning, check_preconditioning, own_preconditioning
 from realuid.paths import Estimate, Path, check_prediction, heads
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from realuid.errors import ConfigError
 from realuid.models.matching import MatchingModel
-from realuid.models.own import Function, OwnNetwork
+from realuid.models.networks.own import Function, OwnNetwork
 from realuid.models.preconditioning import Plain, Preconditioning, Reversed
 from realuid.paths import Path, heads, make_path
 

@@ -17,6 +17,7 @@ from realuid.data import Dataset
 from realuid.devices import choose_device
 from realuid.errors import ConfigError
 from realuid.files import write_json
+from realuid.loaders import load_teacher
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, model_device
 from realuid.recipes.config import Recipe, dump_recipe
@@ -32,7 +33,6 @@ from realuid.recipes.run import (
     run_teacher,
 )
 from realuid.reports import write_report
-from realuid.teachers import load_teacher
 
 #: The file of a demo's folder that says how long each stage took.
 SECONDS = "seconds.json"

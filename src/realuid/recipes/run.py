@@ -8,15 +8,15 @@ from typing import Any
 
 from realuid.data import Dataset, check_pairs
 from realuid.errors import CheckpointError, ConfigError
+from realuid.loaders import load_generator
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, build_network
-from realuid.models.saving import CONFIG
+from realuid.models.saving.folder import CONFIG
 from realuid.paths import heads
 from realuid.recipes.config import Recipe, dump_recipe, load_recipe
 from realuid.recipes.measure import make_evaluator
 from realuid.recipes.plan import check_teacher_run
 from realuid.seeds import mix, seeded
-from realuid.teachers import load_generator
 from realuid.training import DistillConfig, distill_teacher, load_start, train_teacher
 from realuid.training.accelerate import make_accelerator
 from realuid.training.checkpoints import Checkpoints

@@ -27,13 +27,13 @@ from filelock import FileLock, Timeout
 from realuid.data import Dataset
 from realuid.errors import ConfigError, NonFiniteError
 from realuid.files import atomic_file, write_json
+from realuid.loaders import load_teacher
 from realuid.models import MatchingModel
 from realuid.recipes.config import Recipe, SweepConfig, dump_recipe
 from realuid.recipes.measure import make_evaluator, measure
 from realuid.recipes.run import TEACHER, has_checkpoint, recipe_data, run_student, teacher_record
 from realuid.reports.sweep import write_sweep_report
 from realuid.seeds import stream
-from realuid.teachers import load_teacher
 from realuid.training import DistillConfig
 from realuid.training.accelerate import make_accelerator
 from realuid.training.distill import check_fits

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from realuid.errors import CheckpointError
 from realuid.files import atomic_folder, damage, write_checksums
-from realuid.models.weights import apart
+from realuid.models.saving.weights import apart
 
 
 class DamagedCheckpointWarning(UserWarning):

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from realuid.errors import CheckpointError
+from realuid.loaders import load_generator
 from realuid.models import Generator
-from realuid.teachers import load_generator
 from realuid.training.checkpoints import Checkpoints
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from realuid.errors import CheckpointError, unknown_name
+from realuid.loaders.pickles import Module, StoredTensor, damage_as_checkpoint_error, read_pickle, to_tensor
 from realuid.models import EDM, IDDPM, SIGMA_INIT, VE, VP, Generator, MatchingModel, Preconditioning
-from realuid.models.architectures import make_network
-from realuid.models.weights import check_weights, on_paper
+from realuid.models.networks.architectures import make_network
+from realuid.models.saving.weights import check_weights, on_paper
 from realuid.paths import VEPath
-from realuid.teachers.pickles import Module, StoredTensor, damage_as_checkpoint_error, read_pickle, to_tensor
 
 T = TypeVar("T")
 

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from realuid.errors import CheckpointError
+from realuid.loaders import ADMOptions, load_torchcfm
+from realuid.loaders.adm import check_settings, infer_settings
+from realuid.loaders.adm_weights import from_diffusers, to_diffusers
 from realuid.models import Condition, MatchingModel, UNet
-from realuid.models.backbones import NetworkConfig, build_network
-from realuid.teachers import ADMOptions, load_torchcfm
-from realuid.teachers.adm import check_settings, infer_settings
-from realuid.teachers.adm_weights import from_diffusers, to_diffusers
+from realuid.models.networks.backbones import NetworkConfig, build_network
 
 SMALL = {"num_channels": 32, "num_res_blocks": 1, "channel_mult": [1, 2], "num_head_channels": 32}
 

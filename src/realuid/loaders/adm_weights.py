@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from realuid.teachers.adm import Settings, Weights, attention_levels
+from realuid.loaders.adm import Settings, Weights, attention_levels
 
 _RESIDUAL = {
     "in_layers.0": "norm1",

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 from realuid.errors import CheckpointError
+from realuid.loaders import torchcfm
+from realuid.loaders.adm import PUBLISHED, ADMOptions, is_adm
+from realuid.loaders.diffusers_folder import load_diffusers
+from realuid.loaders.edm import load_edm_pickle, load_edm_student
+from realuid.loaders.formats import local_path, model_folder, recognise
+from realuid.loaders.torch_file import read_torch_file
 from realuid.models import Generator, MatchingModel, from_pretrained, load_single_file
-from realuid.models.own import Function
-from realuid.teachers import torchcfm
-from realuid.teachers.adm import PUBLISHED, ADMOptions, is_adm
-from realuid.teachers.diffusers_folder import load_diffusers
-from realuid.teachers.edm import load_edm_pickle, load_edm_student
-from realuid.teachers.formats import local_path, model_folder, recognise
-from realuid.teachers.torch_file import read_torch_file
+from realuid.models.networks.own import Function
 
 Kind = Literal["teacher", "generator"]
 

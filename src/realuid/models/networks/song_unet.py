@@ -10,8 +10,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from realuid.models.condition import Condition
-from realuid.models.edm_blocks import (
+from realuid.models.networks.condition import Condition
+from realuid.models.networks.edm_blocks import (
     BlurredStridedConv,
     Change,
     Conv,
@@ -21,7 +21,7 @@ from realuid.models.edm_blocks import (
     UNetBlock,
     group_norm,
 )
-from realuid.models.edm_unet import EDMUNet
+from realuid.models.networks.edm_unet import EDMUNet
 
 Embedding = Literal["positional", "fourier"]
 Encoder = Literal["standard", "skip", "residual"]

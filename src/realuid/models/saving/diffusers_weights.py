@@ -11,7 +11,7 @@ from diffusers import ModelMixin
 from safetensors import safe_open
 
 from realuid.errors import CheckpointError
-from realuid.models.weights import on_paper
+from realuid.models.saving.weights import on_paper
 
 M = TypeVar("M", bound=ModelMixin)
 

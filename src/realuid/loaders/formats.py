@@ -10,8 +10,8 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 
 from realuid.errors import CheckpointError
-from realuid.models.saving import CONFIG, FORMAT
-from realuid.teachers.diffusers_folder import looks_like_diffusers
+from realuid.loaders.diffusers_folder import looks_like_diffusers
+from realuid.models.saving.folder import CONFIG, FORMAT
 
 #: Format -> what it is, for people.
 FORMATS = {

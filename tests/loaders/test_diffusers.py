@@ -21,9 +21,9 @@ from diffusers_folders import relative_error
 
 from realuid.data import Dataset, encode_dataset, to_float
 from realuid.errors import CheckpointError, ConfigError
+from realuid.loaders import load_diffusers, load_teacher
 from realuid.models import EDM, Condition, Generator, from_pretrained, save_pretrained
 from realuid.sampling import generate
-from realuid.teachers import load_diffusers, load_teacher
 from realuid.training import DistillConfig, distill_teacher
 
 TOLERANCE = 1e-5

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 from diffusers import DiTTransformer2DModel, UNet2DModel
 
 from realuid.errors import CheckpointError
+from realuid.loaders.schedulers import read_scheduler
 from realuid.models import Codec, DiT, MatchingModel, Network, UNet
 from realuid.models.codec import load_codec
-from realuid.models.diffusers_weights import load_diffusers_model, read_diffusers_config
-from realuid.models.networks import check_runs
-from realuid.models.weights import on_paper
-from realuid.teachers.schedulers import read_scheduler
+from realuid.models.networks.base import check_runs
+from realuid.models.saving.diffusers_weights import load_diffusers_model, read_diffusers_config
+from realuid.models.saving.weights import on_paper
 
 N = TypeVar("N", UNet, DiT)
 

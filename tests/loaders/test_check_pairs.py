@@ -10,9 +10,9 @@ import torch
 from realuid.cli.main import main
 from realuid.data import Dataset
 from realuid.errors import CheckpointError, DataError, PredictionError
+from realuid.loaders.check import LEVELS, check_teacher, require_sound
 from realuid.models import MatchingModel, Network, NetworkConfig, Plain, build_network, save_pretrained
 from realuid.paths import make_path
-from realuid.teachers.check import LEVELS, check_teacher, require_sound
 
 PATH = make_path("brownian_bridge", noise=0.5)
 #: Standard deviation of what is added to data of +-1 in its source.

@@ -15,10 +15,10 @@ import realuid
 from realuid.cli.main import main
 from realuid.data import Dataset, to_float
 from realuid.errors import CheckpointError
+from realuid.loaders.check import AS_GIVEN, LEVELS, RANGES, check_teacher
 from realuid.models import EDM, Steps, Teacher, save_pretrained
 from realuid.paths import Path, make_path, target
 from realuid.sampling import sample_teacher
-from realuid.teachers.check import AS_GIVEN, LEVELS, RANGES, check_teacher
 
 SHAPE = (1, 8, 8)
 TYPES = ("velocity", "noise_prediction", "data_prediction", "v_prediction")

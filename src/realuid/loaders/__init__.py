@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from realuid.teachers.adm import ADMOptions
-from realuid.teachers.diffusers_folder import load_diffusers
-from realuid.teachers.edm import load_edm_pickle, load_edm_student
-from realuid.teachers.formats import FORMATS, is_model, local_path, model_folder, recognise
-from realuid.teachers.load import load_generator, load_model, load_teacher
-from realuid.teachers.torch_file import read_torch_file
-from realuid.teachers.torchcfm import (
+from realuid.loaders.adm import ADMOptions
+from realuid.loaders.diffusers_folder import load_diffusers
+from realuid.loaders.edm import load_edm_pickle, load_edm_student
+from realuid.loaders.formats import FORMATS, is_model, local_path, model_folder, recognise
+from realuid.loaders.load import load_generator, load_model, load_teacher
+from realuid.loaders.torch_file import read_torch_file
+from realuid.loaders.torchcfm import (
     load_torchcfm,
     load_torchcfm_fake,
     load_torchcfm_student,

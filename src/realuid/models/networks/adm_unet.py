@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from realuid.models.condition import Condition
-from realuid.models.edm_blocks import Change, Conv, PositionalEmbedding, UNetBlock, group_norm
-from realuid.models.edm_unet import EDMUNet
+from realuid.models.networks.condition import Condition
+from realuid.models.networks.edm_blocks import Change, Conv, PositionalEmbedding, UNetBlock, group_norm
+from realuid.models.networks.edm_unet import EDMUNet
 
 HEAD_CHANNELS = 64
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from torch import Tensor
 
 from realuid.errors import CheckpointError, ConfigError
-from realuid.models.condition import Condition
-from realuid.models.networks import Network
+from realuid.models.networks.base import Network
+from realuid.models.networks.condition import Condition
 
 #: function(x, time), or function(x, time, labels) where there are classes.
 Function = Callable[..., Tensor]

@@ -13,8 +13,8 @@ from diffusers import DDPMScheduler
 
 from realuid.cli.main import main
 from realuid.errors import CheckpointError
+from realuid.loaders import is_model, load_generator, load_model, load_teacher, recognise
 from realuid.models import Generator, MatchingModel, save_pretrained
-from realuid.teachers import is_model, load_generator, load_model, load_teacher, recognise
 
 FILES = {
     "edm_ddpmpp_uncond.pkl": "edm",
@@ -101,7 +101,7 @@ def test_hub_ids_are_downloaded(tmp_path, monkeypatch):
         asked.append((name, revision))
         return str(folder)
 
-    monkeypatch.setattr("realuid.teachers.formats.snapshot_download", download)
+    monkeypatch.setattr("realuid.loaders.formats.snapshot_download", download)
     x, t = torch.randn(2, 3, 8, 8), torch.full((2,), 0.5)
     with torch.no_grad():
         assert torch.equal(load_teacher("google/ddpm")(x, t), load_teacher(folder)(x, t))
@@ -113,7 +113,7 @@ def test_without_a_network_the_hub_is_one_line(monkeypatch, capsys, tmp_path):
     def download(*_, **__):
         raise OSError("cannot reach it\nand much more")
 
-    monkeypatch.setattr("realuid.teachers.formats.snapshot_download", download)
+    monkeypatch.setattr("realuid.loaders.formats.snapshot_download", download)
     with pytest.raises(CheckpointError, match=r"model 'org/name' cannot be had .* \(cannot reach it\)"):
         load_teacher("org/name")
     assert main(["distill", "demo", "--teacher", "org/name", "--out", str(tmp_path / "run")]) == 2

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from realuid.errors import CheckpointError
-from realuid.teachers import load_edm_pickle
-from realuid.teachers.pickles import Module, StoredTensor, read_pickle, to_tensor
+from realuid.loaders import load_edm_pickle
+from realuid.loaders.pickles import Module, StoredTensor, read_pickle, to_tensor
 
 
 class Call:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from realuid.errors import ConfigError, unknown_name
-from realuid.models.adm_unet import ADMUNet
-from realuid.models.networks import MLP, DiT, Network, UNet
-from realuid.models.own import Function, OwnNetwork, own_network
-from realuid.models.song_unet import SongUNet
+from realuid.models.networks.adm_unet import ADMUNet
+from realuid.models.networks.base import MLP, DiT, Network, UNet
+from realuid.models.networks.own import Function, OwnNetwork, own_network
+from realuid.models.networks.song_unet import SongUNet
 
 NETWORKS: dict[str, type[Network]] = {
     "unet": UNet,
@@ -47,6 +47,7 @@ def network_config(network: Network) -> dict[str, Any]:
     if type(network) not in names:
         raise ConfigError(
             f"a {type(network).__name__} cannot be saved: only networks of the table can be rebuilt from a file "
-            f"({', '.join(NETWORKS)}). Save its weights yourself, or add it to realuid.models.architectures.NETWORKS."
+            f"({', '.join(NETWORKS)}). Save its weights yourself, or add it to "
+            "realuid.models.networks.architectures.NETWORKS."
         )
     return {"architecture": names[type(network)], "settings": network.settings}

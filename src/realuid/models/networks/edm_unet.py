@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from realuid.errors import ConfigError
-from realuid.models.condition import Condition
-from realuid.models.edm_blocks import Change, Conv, UNetBlock
-from realuid.models.networks import Network
+from realuid.models.networks.base import Network
+from realuid.models.networks.condition import Condition
+from realuid.models.networks.edm_blocks import Change, Conv, UNetBlock
 
 
 def check_types(settings: dict[str, Any], function: Callable[..., Any]) -> None:

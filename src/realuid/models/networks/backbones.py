@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from realuid.errors import ConfigError
-from realuid.models.networks import MLP, Network, UNet
+from realuid.models.networks.base import MLP, Network, UNet
 from realuid.settings import check_range, check_types
 
 

@@ -18,15 +18,15 @@ from torch import Tensor
 from realuid._version import __version__
 from realuid.errors import CheckpointError, unknown_name
 from realuid.files import CHECKSUMS, atomic_file, atomic_folder, damage, to_json, write_checksums
-from realuid.models.architectures import OWN, make_network, network_config
 from realuid.models.codec import load_codec
-from realuid.models.diffusers_weights import read_diffusers_config
 from realuid.models.generator import Generator
 from realuid.models.matching import MatchingModel
-from realuid.models.networks import DiT, Network, UNet, check_runs
-from realuid.models.own import Function
+from realuid.models.networks.architectures import OWN, make_network, network_config
+from realuid.models.networks.base import DiT, Network, UNet, check_runs
+from realuid.models.networks.own import Function
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
-from realuid.models.weights import apart, check_weights, load_strictly, on_paper, read_weights
+from realuid.models.saving.diffusers_weights import read_diffusers_config
+from realuid.models.saving.weights import apart, check_weights, load_strictly, on_paper, read_weights
 from realuid.paths import path_from_config
 from realuid.seeds import seeded
 

@@ -10,8 +10,8 @@ from diffusers import DiTTransformer2DModel, UNet2DModel
 from torch import Tensor, nn
 
 from realuid.errors import CheckpointError, ConfigError
-from realuid.models.condition import Condition
-from realuid.models.layout import lay_out
+from realuid.models.networks.condition import Condition
+from realuid.models.networks.cpu_blocks import lay_out
 
 
 class Network(nn.Module):

@@ -7,11 +7,11 @@ import torch
 from edm_oracles import iddpm_scales
 
 from realuid.errors import CheckpointError
+from realuid.loaders import load_edm_pickle, load_edm_student
+from realuid.loaders.edm import _weights
+from realuid.loaders.pickles import read_pickle
 from realuid.models import EDM, IDDPM, VE, VP, Condition, count_parameters, from_pretrained, save_pretrained
 from realuid.sampling import sample_teacher
-from realuid.teachers import load_edm_pickle, load_edm_student
-from realuid.teachers.edm import _weights
-from realuid.teachers.pickles import read_pickle
 
 REFERENCES = {
     "edm_ddpmpp_uncond": (EDM(), edm_layout.song_shapes, (0.002, 80.0)),

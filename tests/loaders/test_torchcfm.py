@@ -10,11 +10,7 @@ from torch import Tensor
 
 from realuid.data import Dataset
 from realuid.errors import CheckpointError
-from realuid.models import Condition, Generator, MatchingModel, Plain, from_pretrained, save_pretrained
-from realuid.objectives import RealUID
-from realuid.paths import LinearPath, TrigonometricPath
-from realuid.sampling import sample_teacher
-from realuid.teachers import (
+from realuid.loaders import (
     ADMOptions,
     load_torchcfm,
     load_torchcfm_fake,
@@ -22,7 +18,11 @@ from realuid.teachers import (
     save_torchcfm_student,
     save_torchcfm_teacher,
 )
-from realuid.teachers.torchcfm import looks_like, looks_like_student, looks_like_teacher
+from realuid.loaders.torchcfm import looks_like, looks_like_student, looks_like_teacher
+from realuid.models import Condition, Generator, MatchingModel, Plain, from_pretrained, save_pretrained
+from realuid.objectives import RealUID
+from realuid.paths import LinearPath, TrigonometricPath
+from realuid.sampling import sample_teacher
 from realuid.training import DistillConfig, distill_teacher
 from realuid.training.batches import Draw
 from realuid.training.updates import fake_loss, generator_loss
