@@ -1,4 +1,4 @@
-"""What a model is asked for when it is compared with data: classes in balance, or the sources of real pairs."""
+"""Conditions of evaluation samples: classes as often as in the data, or the sources of real pairs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from realuid.errors import DataError
 from realuid.models import Condition, MatchingModel
 from realuid.paths import Path
 from realuid.processes import WHOLE, Part
-from realuid.sampling import OneStep, balanced_labels, generate
+from realuid.sampling import OneStep, generate
 
 #: Columns of a picture of samples; one of pairs holds this many triples a row.
 _COLUMNS, _TRIPLES = 8, 4
@@ -40,17 +40,34 @@ def conditions(model: MatchingModel | OneStep, data: Dataset, count: int) -> Con
     """What `count` samples of a model are conditioned on.
 
     On a coupled path: x_T (and, where the model is conditional, the classes) of the pairs `pair_index`. Elsewhere
-    balanced classes where the model is conditional, and nothing where it is not.
+    classes as often as the data has them (`frequent_labels`) where the model is conditional, and nothing where it is
+    not.
 
     Raises:
         DataError: for a coupled path without pairs.
     """
     check_pairs(model, data)
     if not model.coupled:
-        return Condition(balanced_labels(count, model.num_classes) if model.num_classes else None)
+        return Condition(frequent_labels(data, count) if model.num_classes and data.labels is not None else None)
     index = pair_index(data, count).to(data.values.device)
     labels = data.labels[index] if model.num_classes and data.labels is not None else None
     return Condition(labels, to_float(data.sources[index]))  # type: ignore[index]
+
+
+def frequent_labels(data: Dataset, count: int) -> Tensor:
+    """Labels as often as the data has them, up to one, and spread evenly: shape (count,).
+
+    The largest remainders get what rounding leaves. Where all classes are equally frequent: 0, 1, ..., 0, 1, ...
+    """
+    assert data.labels is not None, "labelled data"
+    frequency = torch.bincount(data.labels.cpu(), minlength=data.num_classes).double() / len(data)
+    exact = frequency * count
+    times = exact.floor().long()
+    most = (exact - times).argsort(descending=True, stable=True)
+    times[most[: count - int(times.sum())]] += 1
+    labels = torch.repeat_interleave(torch.arange(len(times)), times)
+    place = torch.cat([(torch.arange(int(n)) + 0.5) / n for n in times])
+    return labels[place.argsort(stable=True)]
 
 
 def samples(
