@@ -16,10 +16,11 @@ from realuid.loaders.check import check_teacher, require_sound
 from realuid.models import Generator, MatchingModel, NetworkConfig
 from realuid.recipes import EvaluateConfig, PathConfig, Recipe, load_recipe
 from realuid.recipes.measure import Measurement, make_evaluator, measure
-from realuid.recipes.run import recipe_of_run, refuse_existing, run_student, run_teacher
+from realuid.recipes.run import recipe_of_run, run_student, run_teacher
 from realuid.sampling import OneStep, check_use, generate
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
 from realuid.training.distill import check_degradation, check_fits
+from realuid.training.folder import refuse_existing
 
 
 def _data(data: Dataset | str) -> Dataset:

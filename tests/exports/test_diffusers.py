@@ -167,7 +167,7 @@ def test_the_folder_goes_to_the_hub_and_no_token_into_it(tmp_path, monkeypatch):
     monkeypatch.setattr(HfApi, "upload_folder", upload)
     export = export_student(students.unet(), tmp_path / "s", "diffusers", push_to_hub="me/mine", private=True)
     assert export.address == "https://example.org/commit"
-    files = ["README.md", "model_index.json", "realuid.json", "scheduler", "unet"]
+    files = ["README.md", "checksums.json", "model_index.json", "realuid.json", "scheduler", "unet"]
     assert calls == [(("me/mine",), {"private": True, "exist_ok": True}), ("me/mine", files)]
     assert 'from_pretrained("me/mine")' in (tmp_path / "s" / "README.md").read_text()
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and b"hf_secret" in p.read_bytes()]

@@ -46,9 +46,11 @@ def test_mlp_comes_back_the_same(tmp_path: Path) -> None:
     assert (loaded.path, loaded.prediction) == (model.path, "data_prediction")
 
 
-def test_saving_replaces_a_folder_as_a_whole(tmp_path: Path, teacher) -> None:
-    (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "old.txt").write_text("old")
+def test_saving_replaces_a_model_as_a_whole(tmp_path: Path, teacher) -> None:
+    teacher.network.unused = {"old": torch.zeros(1)}
+    save_pretrained(teacher, tmp_path / "m")
+    assert (tmp_path / "m" / "unused.safetensors").exists()
+    teacher.network.unused = {}
     save_pretrained(teacher, tmp_path / "m")
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["checksums.json", "config.json", "m", "model.safetensors"]
 

@@ -16,14 +16,14 @@ from realuid.data import Dataset
 from realuid.errors import ConfigError, ExportError, unknown_name
 from realuid.exports.authors import read_authors, write_authors
 from realuid.exports.card import Card, model_card
-from realuid.exports.contract import Contract
+from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.diffusers import INDEX, needs_own_code, read_diffusers, write_diffusers
 from realuid.exports.hub import push_to_hub as upload
 from realuid.exports.onnx import OnnxStudent, Precision, write_onnx
 from realuid.exports.program import ProgramStudent, write_program
 from realuid.exports.read import load_student
 from realuid.exports.student import Student
-from realuid.files import atomic_file, atomic_folder
+from realuid.files import CHECKSUMS, atomic_file, atomic_folder, damage, is_empty, write_checksums
 from realuid.metrics import Evaluator
 from realuid.models import Condition, Generator, load_single_file, save_single_file
 from realuid.recipes import EvaluateConfig
@@ -140,7 +140,7 @@ def export_student(
     contract = Contract.of(generator, options.uint8, **about)
     own_code = needs_own_code(generator) if to == "diffusers" else None
     form, reduced = FORMATS[to], None
-    with (atomic_folder if form.folder else atomic_file)(out) as temporary:
+    with atomic_folder(out, ours=_is_export) if form.folder else atomic_file(out) as temporary:
         form.write(generator, temporary, contract, options)
         student = form.read(temporary)
         difference = compare(generator, student, contract)
@@ -148,6 +148,7 @@ def export_student(
         if form.folder:
             card = Card(out.name, push_to_hub or str(out), options.licence)
             (temporary / "README.md").write_text(model_card(contract, card, own_code))
+            write_checksums(temporary)
         if evaluator is not None and options.precision != "fp32":
             reduced = _measure(student, evaluator, evaluate)
     address = upload(out, push_to_hub, private) if push_to_hub else None
@@ -171,8 +172,15 @@ def _check_request(to: str, options: ExportOptions, out: Path, push_to_hub: str)
     if FORMATS[to].folder and out.exists():
         if not out.is_dir():
             raise ConfigError(f"'{out}' is a file. Pass a new folder.")
-        if any(out.iterdir()) and not (out / INDEX).is_file():
-            raise ConfigError(f"'{out}' is not empty. Pass a new folder.")
+        if not is_empty(out) and not _is_export(out):
+            raise ConfigError(f"'{out}' is not empty, and realuid did not write it. Pass a new folder.")
+        if (out / CHECKSUMS).is_file() and (reason := damage(out)):
+            raise ConfigError(f"'{out}' was changed since it was exported ({reason}). Pass a new folder.")
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether realuid wrote a pipeline to a folder."""
+    return (folder / INDEX).is_file() and (folder / ABOUT).is_file()
 
 
 @torch.no_grad()

@@ -80,11 +80,14 @@ def save_pretrained(model: MatchingModel | Generator, folder: str | FilePath, **
 
     Args:
         model: teacher, fake model or generator. Of a network of the user's own, only the weights are written.
-        folder: created, or replaced if it is there.
+        folder: created, or replaced where it holds a model that realuid wrote.
         **extra: further sections of config.json, for instance how the model was trained.
+
+    Raises:
+        ConfigError: for a folder that holds something else.
     """
     folder = FilePath(folder)
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, ours=is_model_folder) as temporary:
         (temporary / CONFIG).write_text(to_json({**describe(model), **extra}, indent=2) + "\n")
         save_file(apart(model.state_dict()), temporary / WEIGHTS)
         if unused := _matching(model).network.unused:
@@ -111,6 +114,14 @@ def read_config(folder: str | FilePath) -> dict[str, Any]:
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise CheckpointError(f'\'{path}\' was not written by realuid (no "format": "{FORMAT}").')
     return config
+
+
+def is_model_folder(folder: FilePath) -> bool:
+    """Whether realuid wrote a model to a folder."""
+    try:
+        return bool(read_config(folder))
+    except (CheckpointError, OSError):
+        return False
 
 
 def from_pretrained(folder: str | FilePath, network: Function | None = None) -> MatchingModel | Generator:
