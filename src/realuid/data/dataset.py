@@ -65,6 +65,17 @@ class Dataset:
         """Number of classes, 0 without labels."""
         return len(self.classes)
 
+    def column(self, name: str) -> Tensor:
+        """What every sample holds as a condition: 'label' (classes) or 'source' (images as they are stored).
+
+        Raises:
+            DataError: where there is no such column.
+        """
+        column = {"label": self.labels, "source": self.sources}.get(name)
+        if column is None:
+            raise DataError(f"'{self.name}' has no {name}s: a model that reads them needs other data.")
+        return column
+
     def to(self, device: torch.device | str) -> Dataset:
         """The same data on a device."""
         return self._each(lambda tensor: tensor.to(device))

@@ -22,10 +22,10 @@ from realuid.exports.hub import push_to_hub as upload
 from realuid.exports.onnx import OnnxStudent, Precision, write_onnx
 from realuid.exports.program import ProgramStudent, write_program
 from realuid.exports.read import load_student
-from realuid.exports.student import Student
+from realuid.exports.student import ExportedStudent
 from realuid.files import atomic_file, atomic_folder
 from realuid.metrics import Evaluator
-from realuid.models import Condition, Generator, load_single_file, save_single_file
+from realuid.models import Generator, load_single_file, save_single_file
 from realuid.recipes import EvaluateConfig
 from realuid.recipes.measure import make_evaluator, measure
 from realuid.sampling import OneStep
@@ -176,16 +176,16 @@ def _check_request(to: str, options: ExportOptions, out: Path, push_to_hub: str)
 
 
 @torch.no_grad()
-def compare(generator: Generator, student: Generator | Student, contract: Contract) -> float:
+def compare(generator: Generator, student: Generator | ExportedStudent, contract: Contract) -> float:
     """The largest difference of two generators' images for the same inputs, in data units; infinite where not finite.
 
     uint8 images are compared with clamped ones, and half a level of rounding is taken off.
     """
     worst = 0.0
     for batch in (1, 3):
-        given = dict(zip(contract.inputs, contract.example(batch, seed=batch), strict=True))
-        condition = Condition(labels=given.get("labels"), x_T=given.get("x_T"))
-        ours, theirs = (model(given["noise"], condition) for model in (generator, student))
+        noise, *others = contract.example(batch, seed=batch)
+        condition = contract.condition(others)
+        ours, theirs = (model(noise, condition) for model in (generator, student))
         if generator.codec:
             ours = generator.codec.decode(ours)
         worst = max(worst, _difference(ours, theirs, contract.uint8))

@@ -60,7 +60,7 @@ def form_of(generator: Generator) -> Form:
 
     def ask(z: float, x_T: float, answer: list[float], dtype: torch.dtype = torch.float64) -> tuple[float, float]:
         network.answer = answer
-        result = line(torch.tensor([[z]], dtype=dtype), Condition(x_T=torch.tensor([[x_T]], dtype=dtype)))
+        result = line(torch.tensor([[z]], dtype=dtype), Condition(source=torch.tensor([[x_T]], dtype=dtype)))
         return float(result), network.asked
 
     silent = [0.0] * model.heads

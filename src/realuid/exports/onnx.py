@@ -17,7 +17,7 @@ from torch import Tensor
 from realuid.errors import CheckpointError, ConfigError
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.program import OneStep, trace
-from realuid.exports.student import Student
+from realuid.exports.student import ExportedStudent
 from realuid.models import Generator
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _quantise(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
         return onnx.load(quantised)
 
 
-class OnnxStudent(Student):
+class OnnxStudent(ExportedStudent):
     """A student in ONNX Runtime, on the CPU.
 
     Args:

@@ -9,7 +9,7 @@ from realuid.exports.authors import is_noted, read_authors
 from realuid.exports.diffusers import is_one_step, read_diffusers
 from realuid.exports.onnx import OnnxStudent
 from realuid.exports.program import ProgramStudent
-from realuid.exports.student import Student
+from realuid.exports.student import ExportedStudent
 from realuid.loaders import load_model
 from realuid.loaders.load import Kind
 from realuid.models import Generator, MatchingModel
@@ -17,7 +17,7 @@ from realuid.models import Generator, MatchingModel
 
 def load_any(
     path: str | Path, *, kind: Kind | None = None, key: str | None = None
-) -> MatchingModel | Generator | Student:
+) -> MatchingModel | Generator | ExportedStudent:
     """A model in any format that can be sampled: what `load_model` takes, or what `realuid export` wrote.
 
     Args:
@@ -42,7 +42,7 @@ def is_exported(path: Path) -> bool:
     return path.suffix in (".onnx", ".pt2") or is_one_step(path)
 
 
-def _exported(local: Path) -> Student:
+def _exported(local: Path) -> ExportedStudent:
     if local.suffix == ".onnx":
         return OnnxStudent(local)
     if local.suffix == ".pt2":
@@ -58,7 +58,7 @@ def load_student(path: str | Path) -> Generator:
         ExportError: for a program, which has weights no longer.
     """
     model = load_any(path, kind="generator")
-    if isinstance(model, Student):
+    if isinstance(model, ExportedStudent):
         raise ExportError(f"'{path}' is exported already. Export again from the generator's own folder or weights.")
     assert isinstance(model, Generator)
     return model

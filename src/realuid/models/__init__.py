@@ -15,6 +15,7 @@ from realuid.models.networks.base import MLP, DiT, Network, UNet
 from realuid.models.networks.condition import Condition
 from realuid.models.networks.own import OwnNetwork
 from realuid.models.networks.song_unet import SongUNet
+from realuid.models.networks.specs import ConditionSpec, dropped, example, required, without
 from realuid.models.preconditioning import (
     EDM,
     IDDPM,
@@ -45,6 +46,7 @@ __all__ = [
     "ADMUNet",
     "Codec",
     "Condition",
+    "ConditionSpec",
     "DiT",
     "Discriminator",
     "Generator",
@@ -64,6 +66,8 @@ __all__ = [
     "check_preconditioning",
     "check_weights",
     "count_parameters",
+    "dropped",
+    "example",
     "fingerprint",
     "fresh",
     "from_pretrained",
@@ -73,6 +77,8 @@ __all__ = [
     "make_preconditioning",
     "model_device",
     "preconditioning_on",
+    "required",
     "save_pretrained",
     "save_single_file",
+    "without",
 ]

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from realuid.errors import ConfigError
 from realuid.models.codec import Codec
 from realuid.models.matching import MatchingModel
-from realuid.models.networks.condition import Condition
+from realuid.models.networks.condition import SOURCE, Condition
+from realuid.models.networks.specs import ConditionSpec
 
 #: Noise-to-signal ratio at which a generator starts unless told otherwise: SiD's sigma_init.
 SIGMA_INIT = 2.5
@@ -70,6 +71,11 @@ class Generator(nn.Module):
         return self.model.num_classes
 
     @property
+    def conditions(self) -> tuple[ConditionSpec, ...]:
+        """What it is conditioned on."""
+        return self.model.conditions
+
+    @property
     def coupled(self) -> bool:
         """Whether it starts from source images x_T."""
         return self.model.coupled
@@ -89,9 +95,10 @@ class Generator(nn.Module):
 
         Args:
             z: standard normal; without `noise` only its shape counts.
-            condition: labels where the model is conditional, x_T where the path is coupled.
+            condition: what `conditions` declares.
         """
         dtype = torch.promote_types(z.dtype, torch.float32)
         t = torch.full((z.shape[0],), self.t_init, device=z.device, dtype=dtype)
-        x_t = self.model.path.start(t, z if self.noise else torch.zeros_like(z), condition.x_T if condition else None)
+        x_T = condition.get(SOURCE) if condition else None
+        x_t = self.model.path.start(t, z if self.noise else torch.zeros_like(z), x_T)
         return self.model(x_t.to(z.dtype), t, condition, space="data_prediction")

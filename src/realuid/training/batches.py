@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from realuid.data import Dataset, Order, check_pairs, random_flip, to_float
-from realuid.models import Condition
+from realuid.models import Condition, ConditionSpec, dropped
+from realuid.models.networks.condition import LABEL, SOURCE
+from realuid.models.networks.specs import label_spec, source_spec
 from realuid.paths import Path, sample_times, stratified
 from realuid.seeds import stream
 
@@ -32,7 +34,7 @@ class Draw:
         eps: third Gaussian of the path, shape (n, *shape), or None where it has none.
         x_0: real data, shape (n, *shape), or None for generated samples.
         z: input of the generator, shape (n, *shape), or None for real data and images made before.
-        condition: labels and, where coupled, x_T; networks read what they were built to see.
+        condition: what the model declares; on a coupled path also the source, whether or not the network reads it.
     """
 
     t: Tensor
@@ -65,7 +67,9 @@ class Batches:
         flip: mirror real images at random.
         rank, world: this process and the number of them.
         window: share of the path's times that is drawn, those nearest to the data.
-        label_dropout, null_label: share of labels replaced, and by which.
+        conditions: what the model declares (`MatchingModel.conditions`); by default the data's classes and, on a
+            coupled path, its sources.
+        label_dropout: share of samples whose conditions are replaced by their nulls.
         device: of the draws. None: the data's.
 
     Raises:
@@ -82,16 +86,18 @@ class Batches:
         world: int = 1,
         *,
         window: float = 1.0,
+        conditions: Sequence[ConditionSpec] | None = None,
         label_dropout: float = 0.0,
-        null_label: int = 0,
         device: torch.device | None = None,
     ):
         check_pairs(path, data)
         self.data, self.path, self.seed, self.flip = data, path, seed, flip
         self.rank, self.world, self.window = rank, world, window
-        self.label_dropout, self.null_label = label_dropout, null_label
+        self.conditions = _conditions_of(data, path) if conditions is None else tuple(conditions)
+        self.label_dropout = label_dropout
         self.device = device or data.values.device
-        self._by_class = None if data.labels is None else data.labels.argsort(stable=True).cpu()
+        labelled = any(spec.name == LABEL for spec in self.conditions)
+        self._by_class = data.column(LABEL).argsort(stable=True).cpu() if labelled else None
         self._orders: dict[str, Order] = {}
 
     def real(self, role: str, step: int, count: int) -> Draw:
@@ -118,7 +124,7 @@ class Batches:
         """
         random = stream(self.seed, role, step, device=self.device)
         index = mirror = None
-        if self.data.labels is not None or self.path.coupled:
+        if self.conditions:
             # drawn on the host, where the data may have stayed: an index from the device would have to be waited for
             which = random if self.device.type == "cpu" else stream(self.seed, role, step)
             place = self._mine((stratified(count, which) * len(self.data)).long())
@@ -164,15 +170,29 @@ class Batches:
         z: Tensor | None,
         times: str = "path",
     ) -> Draw:
-        labels = None if self.data.labels is None else self._take(self.data.labels, index)  # type: ignore[arg-type]
+        condition = self._condition(index, mirror)
         t = self._mine(sample_times(times, self.path, self.window * stratified(count, random)))
-        source = self._pick(self.data.sources, index, mirror) if self.path.coupled else None  # type: ignore[arg-type]
-        x_T = self._normal(random, count) if source is None else source
+        x_T = condition[SOURCE] if self.path.coupled else self._normal(random, count)
         eps = self._normal(random, count) if self.path.has_eps else None
-        if labels is not None and self.label_dropout:
-            dropped = torch.rand(count, generator=random, device=self.device) < self.label_dropout
-            labels = labels.masked_fill(self._mine(dropped), self.null_label)
-        return Draw(t=t, x_T=x_T, eps=eps, x_0=x_0, z=z, condition=Condition(labels=labels, x_T=source))
+        if self.label_dropout:
+            rows = torch.rand(count, generator=random, device=self.device) < self.label_dropout
+            condition = dropped(self.conditions, condition, self._mine(rows))
+        return Draw(t=t, x_T=x_T, eps=eps, x_0=x_0, z=z, condition=condition)
+
+    def _condition(self, index: Tensor | None, mirror: Tensor | None) -> Condition:
+        """The columns of the data that the model declares; images in [-1, 1] and mirrored as the data are."""
+        columns: dict[str, Tensor] = {}
+        for spec in self.conditions:
+            assert index is not None, "an index into the data wherever there are conditions"
+            column = self.data.column(spec.name)
+            images = spec.kind in ("source", "image")
+            columns[spec.name] = self._pick(column, index, mirror) if images else self._take(column, index)
+        return Condition(columns)
+
+
+def _conditions_of(data: Dataset, path: Path) -> tuple[ConditionSpec, ...]:
+    label = [] if data.labels is None else [label_spec(data.num_classes)]
+    return (*label, *([source_spec(data.shape)] if path.coupled else []))
 
 
 def handed_over(tensor: Tensor, device: torch.device) -> Tensor:

@@ -86,7 +86,16 @@ class DistillTask(Task):
         self.ema = EMA(self.generator, config.ema, self.learner.shell)
         data = (data if teacher.num_classes else data.without_labels()).near(accelerator.device)
         process = (accelerator.process_index, accelerator.num_processes)
-        draws = partial(Batches, data, self.path, config.seed, config.flip, *process, device=accelerator.device)
+        draws = partial(
+            Batches,
+            data,
+            self.path,
+            config.seed,
+            config.flip,
+            *process,
+            conditions=teacher.conditions,
+            device=accelerator.device,
+        )
         self.batches, self.near = draws(), draws(window=config.gan_window)
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
