@@ -10,7 +10,6 @@ import torch
 
 from realuid.data import Dataset
 from realuid.errors import ConfigError
-from realuid.models.networks.specs import label_spec
 from realuid.models import (
     Condition,
     Generator,
@@ -21,6 +20,7 @@ from realuid.models import (
     guided,
     save_pretrained,
 )
+from realuid.models.networks.specs import label_spec
 from realuid.paths import BrownianBridge, LinearPath, VPPath
 from realuid.recipes import DataConfig, PathConfig, Recipe
 from realuid.recipes.run import new_teacher

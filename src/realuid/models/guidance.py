@@ -41,7 +41,26 @@ class Guided(MatchingModel):
         )
         self.scale = scale
 
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        condition: Condition | None = None,
+        space: str | None = None,
+        with_unguided: bool = False,
+    ) -> Tensor:
+        """As of any model; `with_unguided`: the guided prediction and the one without guidance, shape (2, b, *d)."""
+        space = space or self.prediction
+        if not with_unguided:
+            return self.estimate(x_t, t, condition)[space]
+        guided, unguided = self._both(x_t, t, condition)
+        return torch.stack([guided[space], unguided[space]])
+
     def estimate(self, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Estimate:
+        return self._both(x_t, t, condition)[0]
+
+    def _both(self, x_t: Tensor, t: Tensor, condition: Condition | None) -> tuple[Estimate, Estimate]:
+        """With guidance and without, from one network call."""
         condition = condition or Condition()
         for spec in self.network.conditions:
             self.network.read(condition, spec.name)
@@ -50,7 +69,8 @@ class Guided(MatchingModel):
         conditional, unconditional = both.value.chunk(2)
         k, x_T = self.path.coefficients(t).expand(x_t), None if both.x_T is None else both.x_T.chunk(2)[0]
         value = unconditional + self.scale * (conditional - unconditional)
-        return dataclasses.replace(both, value=value, k=k, x_t=x_t, x_T=x_T)
+        guided = dataclasses.replace(both, value=value, k=k, x_t=x_t, x_T=x_T)
+        return guided, dataclasses.replace(guided, value=conditional)
 
 
 def guided(model: MatchingModel, scale: float) -> MatchingModel:

@@ -23,6 +23,9 @@ from realuid.models.networks.specs import label_spec, source_spec
 from realuid.paths import Path, sample_times, stratified
 from realuid.seeds import stream
 
+#: Kinds of conditions that are images of the data's range, mirrored together with the data.
+_IMAGES = ("source", "image")
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -109,30 +112,31 @@ class Batches:
         x_0 = self._pick(self.data.values, index, mirror)
         return self._draw(random, count, index, mirror, x_0=x_0, z=None)
 
-    def generated(self, role: str, step: int, count: int, times: str = "path") -> Draw:
+    def generated(self, role: str, step: int, count: int, times: str = "path", with_real: bool = False) -> Draw:
         """Draws for generated samples; class and, where coupled, x_T are those of a random real sample.
 
         Every class is as often in a batch as in the data, give or take one. `times` names the distribution of times in
-        `realuid.paths.TIMES`.
+        `realuid.paths.TIMES`. `with_real` puts that real sample into the draw as x_0.
         """
-        return next(self.turn(role, step, count, times))
+        return next(self.turn(role, step, count, times, with_real))
 
-    def turn(self, role: str, step: int, count: int, times: str = "path") -> Iterator[Draw]:
+    def turn(self, role: str, step: int, count: int, times: str = "path", with_real: bool = False) -> Iterator[Draw]:
         """Draws without end for the same generated samples, each at times and with noise of its own.
 
         The first one is `generated`; the others are for those who have its images, and come without z.
         """
         random = stream(self.seed, role, step, device=self.device)
         index = mirror = None
-        if self.conditions:
+        if self.conditions or with_real:
             # drawn on the host, where the data may have stayed: an index from the device would have to be waited for
             which = random if self.device.type == "cpu" else stream(self.seed, role, step)
             place = self._mine((stratified(count, which) * len(self.data)).long())
             index = place if self._by_class is None else self._by_class[place]
-        if self.path.coupled:
+        if with_real or any(spec.kind in _IMAGES for spec in self.conditions):
             mirror = self._mirror(random, count)
+        x_0 = self._pick(self.data.values, index, mirror) if with_real else None  # type: ignore[arg-type]
         z = self._normal(random, count)
-        yield self._draw(random, count, index, mirror, x_0=None, z=z, times=times)
+        yield self._draw(random, count, index, mirror, x_0=x_0, z=z, times=times)
         for again in itertools.count(1):
             random = stream(self.seed, role, step, again, device=self.device)
             yield self._draw(random, count, index, mirror, x_0=None, z=None, times=times)
@@ -185,8 +189,8 @@ class Batches:
         for spec in self.conditions:
             assert index is not None, "an index into the data wherever there are conditions"
             column = self.data.column(spec.name)
-            images = spec.kind in ("source", "image")
-            columns[spec.name] = self._pick(column, index, mirror) if images else self._take(column, index)
+            picked = spec.kind in _IMAGES
+            columns[spec.name] = self._pick(column, index, mirror) if picked else self._take(column, index)
         return Condition(columns)
 
 
