@@ -178,7 +178,7 @@ def test_conditions_are_those_of_the_pairs_in_turn(pairs) -> None:
     given = conditions(bridge_model(classes=5), pairs, 50)
     assert torch.equal(given["label"], (torch.arange(50) % 40) % 5)
     assert torch.allclose(given["source"][41], 1 - pairs.values[1].float() / 127.5, atol=1e-6)
-    assert conditions(bridge_model(), pairs, 5).labels is None
+    assert list(conditions(bridge_model(), pairs, 5)) == ["source"]
     network = build_network(NetworkConfig(channels=(8,), attention_at=()), (1, 8, 8), 5)
     given = conditions(MatchingModel(network, make_path("linear")), pairs, 7)
     assert given["label"].tolist() == [0, 1, 2, 3, 4, 0, 1] and "source" not in given
