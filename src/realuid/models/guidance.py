@@ -38,7 +38,26 @@ class Guided(MatchingModel):
         )
         self.scale = scale
 
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        condition: Condition | None = None,
+        space: str | None = None,
+        with_unguided: bool = False,
+    ) -> Tensor:
+        """As of any model; `with_unguided`: the guided prediction and the one without guidance, shape (2, b, *d)."""
+        space = space or self.prediction
+        if not with_unguided:
+            return self.estimate(x_t, t, condition)[space]
+        guided, unguided = self._both(x_t, t, condition)
+        return torch.stack([guided[space], unguided[space]])
+
     def estimate(self, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Estimate:
+        return self._both(x_t, t, condition)[0]
+
+    def _both(self, x_t: Tensor, t: Tensor, condition: Condition | None) -> tuple[Estimate, Estimate]:
+        """With guidance and without, from one network call."""
         condition = condition or Condition()
         labels = self.network.labels(condition)
         without = condition._replace(labels=torch.full_like(labels, self.num_classes))  # type: ignore[arg-type]
@@ -46,7 +65,8 @@ class Guided(MatchingModel):
         with_label, without_label = both.value.chunk(2)
         k, x_T = self.path.coefficients(t).expand(x_t), None if both.x_T is None else both.x_T.chunk(2)[0]
         value = without_label + self.scale * (with_label - without_label)
-        return dataclasses.replace(both, value=value, k=k, x_t=x_t, x_T=x_T)
+        guided = dataclasses.replace(both, value=value, k=k, x_t=x_t, x_T=x_T)
+        return guided, dataclasses.replace(guided, value=with_label)
 
 
 def guided(model: MatchingModel, scale: float) -> MatchingModel:

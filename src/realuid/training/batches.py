@@ -103,30 +103,31 @@ class Batches:
         x_0 = self._pick(self.data.values, index, mirror)
         return self._draw(random, count, index, mirror, x_0=x_0, z=None)
 
-    def generated(self, role: str, step: int, count: int, times: str = "path") -> Draw:
+    def generated(self, role: str, step: int, count: int, times: str = "path", with_real: bool = False) -> Draw:
         """Draws for generated samples; class and, where coupled, x_T are those of a random real sample.
 
         Every class is as often in a batch as in the data, give or take one. `times` names the distribution of times in
-        `realuid.paths.TIMES`.
+        `realuid.paths.TIMES`. `with_real` puts that real sample into the draw as x_0.
         """
-        return next(self.turn(role, step, count, times))
+        return next(self.turn(role, step, count, times, with_real))
 
-    def turn(self, role: str, step: int, count: int, times: str = "path") -> Iterator[Draw]:
+    def turn(self, role: str, step: int, count: int, times: str = "path", with_real: bool = False) -> Iterator[Draw]:
         """Draws without end for the same generated samples, each at times and with noise of its own.
 
         The first one is `generated`; the others are for those who have its images, and come without z.
         """
         random = stream(self.seed, role, step, device=self.device)
         index = mirror = None
-        if self.data.labels is not None or self.path.coupled:
+        if self.data.labels is not None or self.path.coupled or with_real:
             # drawn on the host, where the data may have stayed: an index from the device would have to be waited for
             which = random if self.device.type == "cpu" else stream(self.seed, role, step)
             place = self._mine((stratified(count, which) * len(self.data)).long())
             index = place if self._by_class is None else self._by_class[place]
-        if self.path.coupled:
+        if self.path.coupled or with_real:
             mirror = self._mirror(random, count)
+        x_0 = self._pick(self.data.values, index, mirror) if with_real else None  # type: ignore[arg-type]
         z = self._normal(random, count)
-        yield self._draw(random, count, index, mirror, x_0=None, z=z, times=times)
+        yield self._draw(random, count, index, mirror, x_0=x_0, z=z, times=times)
         for again in itertools.count(1):
             random = stream(self.seed, role, step, again, device=self.device)
             yield self._draw(random, count, index, mirror, x_0=None, z=None, times=times)

@@ -113,6 +113,7 @@ class DistillTask(Task):
 
     def update(self, number: int) -> dict[str, Tensor]:
         """K steps of the fake model, then one of the generator."""
+        self.objective = self.config.objective_at(number)
         return self._fake_turn(number) | self._generator_turn(number)
 
     def _fake_turn(self, number: int) -> dict[str, Tensor]:
@@ -136,10 +137,12 @@ class DistillTask(Task):
         """A step, counted through the run: on images that are there already, and real ones of its own."""
         c = self.config
         real = self.batches.real("fake real", step, c.real_batch) if c.real_batch else None
+        guide = c.guide_real and self.objective.guides_real_target
         judged_real = None if judged is None else self.near.real("judged real", step, c.gan_batch)
 
         def loss_of(fake: Any, g: Draw, r: Draw | None, judged: Draw | None, judged_real: Draw | None) -> Tensor:
-            loss = fake_loss(fake, self.objective, self.path, self.space, g, r, c.batch, c.real_batch, self.teacher)
+            game = (fake, self.objective, self.path, self.space)
+            loss = fake_loss(*game, g, r, c.batch, c.real_batch, self.teacher, guide)
             if self.adversarial is None or judged is None or judged_real is None:
                 return loss
             return loss + discriminator_loss(fake, self.adversarial, self.path, judged, judged_real, c.gan_batch)
@@ -152,7 +155,8 @@ class DistillTask(Task):
 
     def _generator_turn(self, number: int) -> dict[str, Tensor]:
         c = self.config
-        draw = self.batches.generated("generator", number, c.batch, c.generator_times)
+        with_real = self.objective.generator_needs_real
+        draw = self.batches.generated("generator", number, c.batch, c.generator_times, with_real)
         judged = self.near.generated("judged by generator", number, c.gan_batch) if self.adversarial else None
         opponent: Any = self.opponent.module
         gaps: list[tuple[Tensor, Tensor]] = []
