@@ -270,6 +270,10 @@ def check_fits(model: MatchingModel | OneStep, data: Dataset) -> None:
         raise ConfigError(f"the model is conditional on {model.num_classes} classes, but the data has no labels.")
     if model.num_classes and data.num_classes > model.num_classes:
         raise ConfigError(f"the data has {data.num_classes} classes, the model only {model.num_classes}.")
+    for spec in model.conditions:
+        column = data.column(spec.name)
+        if spec.kind in ("text", "vector"):
+            spec.check(column, len(data))
 
 
 def check_degradation(teacher: MatchingModel, data: Dataset) -> None:
