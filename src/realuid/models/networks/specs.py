@@ -149,7 +149,7 @@ def required(specs: Sequence[ConditionSpec], values: Mapping[str, Any], count: i
         if name not in known:
             read = " and ".join(spec.what for spec in specs) or "no condition"
             argument = {LABEL: "labels", SOURCE: "sources"}.get(name, f"condition['{name}']")
-            raise ConfigError(f"{argument} was passed, but the model reads {read}. Leave it out.")
+            raise ConfigError(f"{argument}: the model reads {read}, so this has no effect. Leave it out.")
     tensors = {}
     for spec in specs:
         if spec.name not in given:
