@@ -130,7 +130,10 @@ def test_what_users_pass_becomes_tensors() -> None:
         ({"label": [True, False]}, "labels are bool: needed are int64"),
         ({"label": ["seven", "one"]}, "labels: list is no array of numbers"),
         ({"label": [0, 1], "source": torch.zeros(2, 2)}, "sources: the model reads 10 classes and"),
-        ({"label": [0, 1], "other": torch.zeros(2)}, r"condition\['other'\]: the model reads 10 classes and .* so this has no effect"),
+        (
+            {"label": [0, 1], "other": torch.zeros(2)},
+            r"condition\['other'\]: the model reads 10 classes and .* so this has no effect",
+        ),
         (
             {"label": [0, 1], "pooled": torch.zeros(2, 4)},
             r"condition\['pooled'\] have shape \(2, 4\): needed is \(2, 3\)",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from realuid.errors import CheckpointError, ConfigError
-from realuid.models import Condition, ConditionSpec, Generator, example
+from realuid.models import Condition, ConditionSpec, Student, example
 from realuid.models.networks.condition import OLD_NAMES, SOURCE
 from realuid.models.networks.specs import Kind, label_spec, source_spec
 from realuid.models.saving.folder import describe
@@ -47,7 +47,7 @@ class Contract:
     about: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, generator: Generator, uint8: bool = False, /, **about: Any) -> Contract:
+    def of(cls, generator: Student, uint8: bool = False, /, **about: Any) -> Contract:
         """The contract of a generator; `about` adds to its description."""
         model = generator.model
         described = {**about, **describe(generator)}

@@ -27,7 +27,7 @@ from realuid.exports.form import Form, form_of
 from realuid.exports.program import ProgramStudent, write_program
 from realuid.exports.student import ExportedStudent
 from realuid.loaders.diffusers_folder import INDEX, SCHEDULER
-from realuid.models import Generator
+from realuid.models import Student
 from realuid.models.networks.specs import label_spec
 from realuid.models.saving.diffusers_weights import load_diffusers_model, read_diffusers_config
 
@@ -35,7 +35,7 @@ from realuid.models.saving.diffusers_weights import load_diffusers_model, read_d
 _PROGRAM = Path("student") / "student.pt2"
 
 
-def needs_own_code(generator: Generator) -> str | None:
+def needs_own_code(generator: Student) -> str | None:
     """Why diffusers' own classes cannot compute a generator, or None where they can."""
     if (reason := foldable(generator)) is not None:
         return reason
@@ -46,7 +46,7 @@ def needs_own_code(generator: Generator) -> str | None:
     return None
 
 
-def write_diffusers(generator: Generator, out: Path, contract: Contract) -> None:
+def write_diffusers(generator: Student, out: Path, contract: Contract) -> None:
     """Fill an existing, empty folder with a pipeline.
 
     Raises:
@@ -108,7 +108,7 @@ class _Line(NamedTuple):
         )
 
 
-def _write_own_pipeline(generator: Generator, out: Path, contract: Contract) -> None:
+def _write_own_pipeline(generator: Student, out: Path, contract: Contract) -> None:
     """The program, and the code that dresses it as a pipeline."""
     (out / _PROGRAM).parent.mkdir()
     write_program(generator, out / _PROGRAM, contract)

@@ -19,7 +19,7 @@ from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.form import form_of
 from realuid.exports.program_file import read_program
 from realuid.exports.student import ExportedStudent
-from realuid.models import Generator
+from realuid.models import Student
 from realuid.models.networks.condition import SOURCE
 
 #: What torch notes at every step of a trace: where in the code it was, with the paths of this machine.
@@ -37,7 +37,7 @@ class OneStep(nn.Module):
 
     time: Tensor
 
-    def __init__(self, generator: Generator, contract: Contract, half: bool = False):
+    def __init__(self, generator: Student, contract: Contract, half: bool = False):
         super().__init__()
         self.contract, self.form = contract, form_of(generator)
         self.network = _for_any_batch(copy.deepcopy(generator.model.network)).eval().requires_grad_(False)
@@ -116,7 +116,7 @@ def trace(step: OneStep) -> torch.export.ExportedProgram:
     return program
 
 
-def write_program(generator: Generator, out: Path, contract: Contract) -> None:
+def write_program(generator: Student, out: Path, contract: Contract) -> None:
     """Write a .pt2 file that `torch.export.load` reads, with the contract beside the program."""
     program = trace(OneStep(generator, contract))
     with out.open("wb") as file:

@@ -12,12 +12,12 @@ from realuid.exports.program import ProgramStudent
 from realuid.exports.student import ExportedStudent
 from realuid.loaders import load_model
 from realuid.loaders.load import Kind
-from realuid.models import Generator, MatchingModel
+from realuid.models import MatchingModel, Student
 
 
 def load_any(
     path: str | Path, *, kind: Kind | None = None, key: str | None = None
-) -> MatchingModel | Generator | ExportedStudent:
+) -> MatchingModel | Student | ExportedStudent:
     """A model in any format that can be sampled: what `load_model` takes, or what `realuid export` wrote.
 
     Args:
@@ -50,7 +50,7 @@ def _exported(local: Path) -> ExportedStudent:
     return read_diffusers(local)
 
 
-def load_student(path: str | Path) -> Generator:
+def load_student(path: str | Path) -> Student:
     """A one-step generator with its weights, in any format that keeps them as such.
 
     Raises:
@@ -60,5 +60,5 @@ def load_student(path: str | Path) -> Generator:
     model = load_any(path, kind="generator")
     if isinstance(model, ExportedStudent):
         raise ExportError(f"'{path}' is exported already. Export again from the generator's own folder or weights.")
-    assert isinstance(model, Generator)
+    assert isinstance(model, Student)
     return model

@@ -22,6 +22,7 @@ class ExportedStudent(ABC):
     def __init__(self, contract: Contract):
         self.contract = contract
         self.device = torch.device("cpu")
+        self.calls = 1
         #: Images are images already: where the network makes latents, the exported file decodes them itself.
         self.codec = None
 
@@ -59,8 +60,10 @@ class ExportedStudent(ABC):
         """The same student on a device."""
 
     @torch.no_grad()
-    def __call__(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+    def __call__(self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None) -> Tensor:
         """Standard normal z, shape (b, *shape), to samples in data units, float32, shape (b, *image_shape).
+
+        `eps`, the noise of later calls, is not read: exported files make one call.
 
         Raises:
             ConfigError: where a part of the condition is missing.

@@ -1,11 +1,10 @@
-"""Matching models, the one-step generator and the networks inside them."""
+"""Matching models, students (the generators that are distilled from them) and the networks inside them."""
 
 from __future__ import annotations
 
 from realuid.models.codec import Codec
 from realuid.models.discriminator import Discriminator
 from realuid.models.fresh import fresh
-from realuid.models.generator import SIGMA_INIT, Generator
 from realuid.models.guidance import Guided, guided
 from realuid.models.matching import MatchingModel, count_parameters, fingerprint, model_device
 from realuid.models.networks.adm_unet import ADMUNet
@@ -32,6 +31,7 @@ from realuid.models.preconditioning import (
 )
 from realuid.models.saving.folder import from_pretrained, load_single_file, save_pretrained, save_single_file
 from realuid.models.saving.weights import check_weights, load_strictly
+from realuid.models.student import SIGMA_INIT, Generator, Student
 from realuid.models.teacher import Teacher
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "DiT",
     "Discriminator",
     "Generator",
+    "Student",
     "Guided",
     "MatchingModel",
     "Network",

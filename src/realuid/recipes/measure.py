@@ -70,7 +70,7 @@ class Measurement:
 def calls_of(model: MatchingModel | OneStep, config: EvaluateConfig) -> int:
     """Network calls a sample."""
     if not isinstance(model, MatchingModel):
-        return 1
+        return model.calls
     calls = find_sampler(config.sampler or model.default_sampler).calls(config.steps)
     return calls if config.guidance == 1 else 2 * calls
 

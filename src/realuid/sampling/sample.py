@@ -109,7 +109,7 @@ def _check_start(model: MatchingModel) -> None:
 
 
 class OneStep(Protocol):
-    """A one-step generator, ours or one that another library computes."""
+    """A student, ours or one that another library computes."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -132,7 +132,10 @@ class OneStep(Protocol):
     @property
     def device(self) -> torch.device: ...
 
-    def __call__(self, z: Tensor, condition: Condition | None = None, /) -> Tensor: ...
+    @property
+    def calls(self) -> int: ...
+
+    def __call__(self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None, /) -> Tensor: ...
 
 
 @torch.no_grad()
@@ -153,7 +156,7 @@ def generate(
     """Batches of samples, the same for any batch size and number of processes.
 
     Args:
-        model: a generator (one call) or a teacher (`steps` steps of `sampler`).
+        model: a student (its own number of calls) or a teacher (`steps` steps of `sampler`).
         count: how many samples in all.
         condition: a `Condition`, or a mapping from names in `model.conditions` to tensors, arrays or lists with one row
             per sample; for a label also one number for all samples.
@@ -181,11 +184,12 @@ def generate(
         drawn = mine.stop
         z = torch.stack(list(itertools.islice(noise, mine.stop - mine.start))).to(device)
         here = given.select(mine).to(device)
+        on_the_way = _noise_of(seed, range(mine.start, mine.stop))
         if isinstance(model, MatchingModel):
-            on_the_way = _noise_of(seed, range(mine.start, mine.stop))
             x = sample_teacher(model, here[SOURCE] if model.coupled else z, steps, here, sampler, on_the_way)
         else:
-            x = model(z, here)
+            eps = [on_the_way(z) for _ in range(model.calls - 1)]
+            x = model(z, here, torch.stack(eps, dim=1) if eps else None)
         yield model.codec.decode(x) if model.codec else x
 
 
