@@ -15,6 +15,7 @@ from realuid.models.networks.condition import Condition
 from realuid.models.networks.own import OwnNetwork
 from realuid.models.networks.song_unet import SongUNet
 from realuid.models.networks.specs import ConditionSpec, dropped, example, required, without
+from realuid.models.networks.vector_unet import VectorUNet
 from realuid.models.preconditioning import (
     EDM,
     IDDPM,
@@ -63,6 +64,7 @@ __all__ = [
     "Steps",
     "Teacher",
     "UNet",
+    "VectorUNet",
     "build_network",
     "check_preconditioning",
     "check_weights",
