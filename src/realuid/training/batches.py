@@ -50,6 +50,12 @@ class Draw:
     def __len__(self) -> int:
         return self.t.shape[0]
 
+    @property
+    def inputs(self) -> tuple[Tensor, Condition]:
+        """What the student is called with: `student(*draw.inputs)`."""
+        assert self.z is not None, "a draw for generated samples"
+        return self.z, self.condition
+
     def select(self, part: slice) -> Draw:
         """The draw of some of the samples."""
         eps, x_0, z = (None if f is None else f[part] for f in (self.eps, self.x_0, self.z))
