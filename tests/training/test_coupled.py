@@ -159,7 +159,7 @@ def test_fine_tuning_keeps_a_generator_without_noise(pairs) -> None:
     config = DistillConfig(batch=8, device="cpu")
     task = DistillTask(teacher, pairs, config, make_accelerator(config), start=quiet)
     assert task.generator.noise is False and task.generator.t_init == 0.9
-    assert config.of_generator(0.9, False) == DistillConfig(batch=8, device="cpu", t_init=0.9, noise=False)
+    assert config.of_student(quiet) == DistillConfig(batch=8, device="cpu", t_init=0.9, noise=False)
     with pytest.raises(ConfigError, match="noise = True, but the generator to start from has False"):
         DistillTask(teacher, pairs, dataclasses.replace(config, noise=True), make_accelerator(config), start=quiet)
 

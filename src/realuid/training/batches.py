@@ -38,6 +38,8 @@ class Draw:
         x_0: real data, shape (n, *shape), or None for generated samples.
         z: input of the generator, shape (n, *shape), or None for real data and images made before.
         condition: what the model declares; on a coupled path also the source, whether or not the network reads it.
+        call: which of the student's calls makes the samples, counted from 0; one for the whole batch.
+        renoising: noise of the student's later calls, shape (n, calls - 1, *shape), or None as z.
     """
 
     t: Tensor
@@ -46,20 +48,23 @@ class Draw:
     x_0: Tensor | None
     z: Tensor | None
     condition: Condition
+    call: int = 0
+    renoising: Tensor | None = None
 
     def __len__(self) -> int:
         return self.t.shape[0]
 
     @property
-    def inputs(self) -> tuple[Tensor, Condition]:
+    def inputs(self) -> tuple[Tensor, Condition, Tensor | None, int]:
         """What the student is called with: `student(*draw.inputs)`."""
         assert self.z is not None, "a draw for generated samples"
-        return self.z, self.condition
+        return self.z, self.condition, self.renoising, self.call
 
     def select(self, part: slice) -> Draw:
         """The draw of some of the samples."""
-        eps, x_0, z = (None if f is None else f[part] for f in (self.eps, self.x_0, self.z))
-        return Draw(self.t[part], self.x_T[part], eps, x_0, z, self.condition.select(part))
+        fields = (self.eps, self.x_0, self.z, self.renoising)
+        eps, x_0, z, renoising = (None if f is None else f[part] for f in fields)
+        return Draw(self.t[part], self.x_T[part], eps, x_0, z, self.condition.select(part), self.call, renoising)
 
     def showing(self, x_0: Tensor) -> Draw:
         """The draw with images in it."""
@@ -79,6 +84,7 @@ class Batches:
         conditions: what the model declares (`MatchingModel.conditions`); by default the data's classes and, on a
             coupled path, its sources.
         label_dropout: share of samples whose conditions are replaced by their nulls.
+        calls: of the student that makes generated samples.
         device: of the draws. None: the data's.
 
     Raises:
@@ -97,13 +103,14 @@ class Batches:
         window: float = 1.0,
         conditions: Sequence[ConditionSpec] | None = None,
         label_dropout: float = 0.0,
+        calls: int = 1,
         device: torch.device | None = None,
     ):
         check_pairs(path, data)
         self.data, self.path, self.seed, self.flip = data, path, seed, flip
         self.rank, self.world, self.window = rank, world, window
         self.conditions = _conditions_of(data, path) if conditions is None else tuple(conditions)
-        self.label_dropout = label_dropout
+        self.label_dropout, self.calls = label_dropout, calls
         self.device = device or data.values.device
         labelled = any(spec.name == LABEL for spec in self.conditions)
         self._by_class = data.column(LABEL).argsort(stable=True).cpu() if labelled else None
@@ -142,10 +149,20 @@ class Batches:
             mirror = self._mirror(random, count)
         x_0 = self._pick(self.data.values, index, mirror) if with_real else None  # type: ignore[arg-type]
         z = self._normal(random, count)
-        yield self._draw(random, count, index, mirror, x_0=x_0, z=z, times=times)
+        draw = self._draw(random, count, index, mirror, x_0=x_0, z=z, times=times)
+        yield dataclasses.replace(draw, call=self._call(role, step), renoising=self._renoising(role, step, count))
         for again in itertools.count(1):
             random = stream(self.seed, role, step, again, device=self.device)
             yield self._draw(random, count, index, mirror, x_0=None, z=None, times=times)
+
+    def _call(self, role: str, step: int) -> int:
+        """The student's call that a batch trains or shows: uniform, the same on every process."""
+        return int(torch.randint(self.calls, (), generator=stream(self.seed, role, step, "call")))
+
+    def _renoising(self, role: str, step: int, count: int) -> Tensor:
+        random = stream(self.seed, role, step, "renoising", device=self.device)
+        size = (count, self.calls - 1, *self.data.shape)
+        return self._mine(torch.randn(size, generator=random, device=self.device))
 
     def seed_of(self, role: str) -> int:
         """Seed of the order in which a role goes through the data."""

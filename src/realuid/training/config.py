@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from realuid.devices import check_device
 from realuid.errors import ConfigError
+from realuid.models.matching import MatchingModel
+from realuid.models.student import Renoise, Student
 from realuid.objectives import (
     PUBLISHED_RATIO,
     Adversarial,
@@ -166,6 +168,12 @@ class DistillConfig(LoopConfig):
     #: Start time of the generator. None: where noise / signal = 2.5 (SiD's sigma_init), on coupled paths 1, or that of
     #: the generator the run starts from; 1 is the paper's form.
     t_init: float | None = None
+    #: Times of a student of several calls, falling; None: one call, at t_init, or those of the student that the run
+    #: starts from.
+    times: tuple[float, ...] | None = None
+    #: Noise of the later calls: fresh, or deterministic (implied by the call before). None: fresh, or as the student
+    #: that the run starts from.
+    renoise: Renoise | None = None
     #: Whether the generator is given fresh noise; without it, its samples are a function of x_T (coupled paths only).
     #: None: it is, or as the generator the run starts from.
     noise: bool | None = None
@@ -187,6 +195,10 @@ class DistillConfig(LoopConfig):
         self.make_objective()
         self.make_adversarial()
         check_times(self.generator_times)
+        if self.times and self.t_init is not None:
+            raise ConfigError(
+                f"times = {self.times} and t_init = {self.t_init}: the first of times is t_init. Pass one."
+            )
         check_range(self, "[1, inf)", "fake_updates")
         check_range(self, "(0, inf)", "generator_lr", "fake_lr")
         check_range(self, "[0, 1)", "betas")
@@ -238,13 +250,28 @@ class DistillConfig(LoopConfig):
         lambda_d = PUBLISHED_RATIO * self.lambda_g if self.lambda_d is None else self.lambda_d
         return Adversarial(self.lambda_g, lambda_d, self.gan_window)
 
-    def of_generator(self, t_init: float, noise: bool) -> DistillConfig:
-        """These settings with what they leave to the generator that a run starts from."""
-        return dataclasses.replace(
-            self,
-            t_init=t_init if self.t_init is None else self.t_init,
-            noise=noise if self.noise is None else self.noise,
-        )
+    def make_student(self, model: MatchingModel) -> Student:
+        """The student that these settings make of a model."""
+        return Student(model, self.times or self.t_init, self.noise is not False, self.renoise or "fresh")
+
+    def of_student(self, student: Student) -> DistillConfig:
+        """These settings with those of the student that a run starts from, which it goes on with as it is.
+
+        Raises:
+            ConfigError: where they ask for others.
+        """
+        own: dict[str, Any] = {"noise": student.noise}
+        if student.calls > 1:
+            own |= {"times": student.times, "renoise": student.renoise}
+        elif self.times is None:
+            own["t_init"] = student.t_init
+        for name in ("times", "t_init", "renoise", "noise"):
+            asked = getattr(self, name)
+            if asked is not None and asked != getattr(student, name):
+                raise ConfigError(
+                    f"{name} = {asked}, but the generator to start from has {getattr(student, name)}. Leave {name} out."
+                )
+        return dataclasses.replace(self, **{**own, "t_init": own.get("t_init")})
 
     @property
     def share(self) -> float:

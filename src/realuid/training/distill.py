@@ -94,6 +94,7 @@ class DistillTask(Task):
             config.flip,
             *process,
             conditions=teacher.conditions,
+            calls=self.generator.calls,
             device=accelerator.device,
         )
         self.batches, self.near = draws(), draws(window=config.gan_window)
@@ -106,12 +107,10 @@ class DistillTask(Task):
         teacher: MatchingModel, start: Generator | MatchingModel | None, config: DistillConfig
     ) -> Generator:
         if not isinstance(start, Generator):
-            return Generator(copy.deepcopy(start or teacher), config.t_init, config.noise is not False)
+            return config.make_student(copy.deepcopy(start or teacher))
         if start.model.path != teacher.path:
             raise ConfigError(f"start is on path {start.model.path}, the teacher on {teacher.path}.")
-        for name, own in (("t_init", start.t_init), ("noise", start.noise)):
-            if (asked := getattr(config, name)) not in (None, own):
-                raise ConfigError(f"{name} = {asked}, but the generator to start from has {own}. Leave {name} out.")
+        config.of_student(start)
         return copy.deepcopy(start)
 
     @staticmethod
@@ -251,7 +250,7 @@ def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:
     space = choose_space(config.make_objective(), teacher.path, config.space, usual)
     teacher.check_space(space)
     guided(teacher, config.guidance)
-    Generator(teacher, config.t_init, config.noise is not False)
+    config.make_student(teacher)
     return space
 
 
