@@ -10,7 +10,7 @@ import torch
 
 from realuid.data import Dataset, load_dataset
 from realuid.errors import ConfigError
-from realuid.models import MatchingModel, NetworkConfig, Student, build_network, from_pretrained
+from realuid.models import MLP, ConditionSpec, MatchingModel, NetworkConfig, Student, build_network, from_pretrained
 from realuid.paths import LinearPath
 from realuid.recipes import Recipe
 from realuid.recipes.run import run_student
@@ -110,3 +110,18 @@ def test_settings_that_contradict_each_other() -> None:
         DistillConfig(times=TIMES, t_init=0.9)
     with pytest.raises(ConfigError, match="have to fall"):
         DistillConfig(times=(0.4, 0.9)).make_student(teacher())
+
+
+class WithVector(MLP):
+    """A network that declares a vector."""
+
+    @property
+    def conditions(self) -> tuple[ConditionSpec, ...]:
+        return (ConditionSpec("vector", "vector", (3,)),)
+
+
+def test_a_start_that_reads_something_else_is_refused(data) -> None:
+    start = MatchingModel(WithVector(2, width=8, depth=1), LinearPath())
+    message = "start is conditional on the vector 'vector', the teacher on nothing: they have to read the same"
+    with pytest.raises(ConfigError, match=message):
+        DistillTask(teacher(), data, TWO, make_accelerator(TWO), start)

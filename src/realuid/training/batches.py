@@ -21,7 +21,7 @@ from realuid.models import Condition, ConditionSpec, dropped
 from realuid.models.networks.condition import LABEL, SOURCE
 from realuid.models.networks.specs import label_spec, source_spec
 from realuid.paths import Path, sample_times, stratified
-from realuid.seeds import stream
+from realuid.seeds import mix, stream
 
 #: Kinds of conditions that are images of the data's range, mirrored together with the data.
 _IMAGES = ("source", "image")
@@ -157,7 +157,7 @@ class Batches:
 
     def _call(self, role: str, step: int) -> int:
         """The student's call that a batch trains or shows: uniform, the same on every process."""
-        return int(torch.randint(self.calls, (), generator=stream(self.seed, role, step, "call")))
+        return mix(self.seed, role, step, "call") % self.calls
 
     def _renoising(self, role: str, step: int, count: int) -> Tensor:
         random = stream(self.seed, role, step, "renoising", device=self.device)

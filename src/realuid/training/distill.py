@@ -234,6 +234,9 @@ def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: Match
                 f"{name} is for samples of shape {model.shape} and {model.num_classes} classes, the teacher for "
                 f"{teacher.shape} and {teacher.num_classes}."
             )
+        if model is not None and set(model.conditions) != set(teacher.conditions):
+            reads, needed = (" and ".join(s.what for s in m.conditions) or "nothing" for m in (model, teacher))
+            raise ConfigError(f"{name} is conditional on {reads}, the teacher on {needed}: they have to read the same.")
     if fake is not None and fake.path != teacher.path:
         raise ConfigError(f"fake is on path {fake.path}, the teacher on {teacher.path}: they have to be the same.")
 
