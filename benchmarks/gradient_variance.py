@@ -73,7 +73,7 @@ def of_batches(task: DistillTask, count: int) -> dict[str, float]:
         if draw.x_0 is not None or labels is None:
             return dataclasses.replace(draw, t=t)
         own = labels.to(device)[torch.randint(len(labels), t.shape, generator=random, device=device)]
-        return dataclasses.replace(draw, t=t, condition=draw.condition._replace(labels=own))
+        return dataclasses.replace(draw, t=t, condition=draw.condition.replace(label=own))
 
     def fake(i: int, real_batch: int, stratified: bool) -> Tensor:
         draws = task.batches.generated("batch", i, c.batch), task.batches.real("batch real", i, real_batch)

@@ -141,7 +141,7 @@ def run_student(
     data = data or recipe_data(recipe, teacher)
     config = config or recipe.distill
     if isinstance(start, Generator):  # so that the saved settings are enough to resume
-        config = config.of_generator(start.t_init, start.noise)
+        config = config.of_student(start)
     check_fits(teacher, data)
     evaluator = evaluator if evaluator and config.evaluate_every else _evaluator_if_due(data, recipe, config)
     return distill_teacher(
