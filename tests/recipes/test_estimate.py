@@ -43,7 +43,7 @@ class Squares(nn.Module):
     """exp(w x)^2, as a product that keeps the same tensor twice."""
 
     shape, num_classes, device = (3,), 0, torch.device("cpu")
-    path, network = SimpleNamespace(t_min=0.0, t_max=1.0), SimpleNamespace(sees_source=False)
+    path, network = SimpleNamespace(t_min=0.0, t_max=1.0), SimpleNamespace(conditions=())
 
     def __init__(self):
         super().__init__()

@@ -187,7 +187,7 @@ def test_the_last_k_checkpoints_are_kept_whole(digits, tmp_path: Path) -> None:
     run("teacher", tmp_path / "a", digits, keep=2)
     checkpoints = Checkpoints(tmp_path / "a" / "checkpoints")
     assert checkpoints.steps() == [8, 12]
-    assert [damage(checkpoints._at(s)) for s in checkpoints.steps()] == [None, None]
+    assert [damage(checkpoints.at(s)) for s in checkpoints.steps()] == [None, None]
     assert not [p for p in (tmp_path / "a").rglob("*") if p.name.endswith((".tmp", ".old"))]
 
 

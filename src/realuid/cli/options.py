@@ -19,7 +19,7 @@ from realuid.devices import choose_device
 from realuid.errors import ConfigError
 from realuid.exports import load_any
 from realuid.exports.onnx import OnnxStudent
-from realuid.exports.student import Student
+from realuid.exports.student import ExportedStudent
 from realuid.loaders import local_path, model_folder, recognise
 from realuid.models import Generator, MatchingModel
 from realuid.models.saving.folder import read_config
@@ -44,7 +44,7 @@ class ModelOptions:
     kind: Literal["teacher", "generator"] | None = None
 
 
-def load_sampled(path: str, loading: ModelOptions, device: str) -> MatchingModel | Generator | Student:
+def load_sampled(path: str, loading: ModelOptions, device: str) -> MatchingModel | Generator | ExportedStudent:
     """A model to draw samples from, on a device; ONNX files stay on the CPU, unless told otherwise in vain."""
     chosen, model = choose_device(device), load_any(path, kind=loading.kind, key=loading.key)
     return model if device == "auto" and isinstance(model, OnnxStudent) else model.to(chosen)

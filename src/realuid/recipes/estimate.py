@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from realuid.devices import choose_device
-from realuid.models import Condition, MatchingModel, count_parameters
+from realuid.models import MatchingModel, count_parameters, example
 from realuid.processes import started_together
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.measure import calls_of
@@ -60,8 +60,7 @@ def _loss(model: MatchingModel, batch: int, autocast: Callable[[], torch.autocas
     device = model.device
     x = torch.randn(batch, *model.shape, device=device)
     t = torch.full((batch,), (model.path.t_min + model.path.t_max) / 2, device=device)
-    labels = torch.zeros(batch, dtype=torch.long, device=device) if model.num_classes else None
-    condition = Condition(labels, torch.randn_like(x) if model.network.sees_source else None)
+    condition = example(model.network.conditions, batch, torch.Generator().manual_seed(0)).to(device)
     with autocast():
         return model(x, t, condition).square().mean()
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 from realuid.errors import ConfigError
+from realuid.models.matching import MatchingModel
+from realuid.models.student import Renoise, Student
 from realuid.objectives import (
     PUBLISHED_RATIO,
     Adversarial,
     Delta,
+    MixtureUID,
     Objective,
     ObjectiveName,
     TimeWeight,
@@ -65,13 +68,22 @@ class TeacherConfig(LoopConfig):
 class ObjectiveSettings(Settings):
     """The game: losses of both players, and the teacher that they read."""
 
-    #: realuid (UID where alpha = beta = 1, RealSiD with alpha_sid), general, normalised or dmd.
+    #: realuid (UID where alpha = beta = 1, RealSiD with alpha_sid), mixture (the student learns a mixture of teacher
+    #: and data), general, normalised, dmd or data_forcing.
     objective: ObjectiveName = "realuid"
     #: RealUID's alpha: weight of generated data in the fake model's loss. alpha = beta = 1 uses no real data.
     alpha: float = 1.0
     #: RealUID's beta: weight of the target of generated data.
     beta: float = 1.0
-    #: Weight of ||delta||^2 in the general objective. None: alpha.
+    #: Share of the data in the mixture of teacher and data that the student learns (mixture; None: 1), or the
+    #: probability that the teacher is evaluated at noised real data (data_forcing; None: 0.5).
+    data_weight: float | None = None
+    #: Share of the run over which the mixture's data_weight rises from 0 to its value.
+    data_weight_warmup: float = 0.0
+    #: With a guided teacher, guide the mixture's real target as well: real data then corrects the teacher's errors and
+    #: leaves its guidance alone.
+    guide_real: bool = True
+    #: Weight of ||delta||^2 in the general and mixture objectives. None: alpha, in the mixture 0.5.
     gamma: float | None = None
     #: Weight of ||f* - f||^2 in the generator's loss: 0.5 is the true gradient, SiD used 1.0 to 1.2.
     alpha_sid: float = 0.5
@@ -89,7 +101,14 @@ class ObjectiveSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.make_objective()
+        check_range(self, "[0, 1]", "data_weight_warmup")
+        mixing = isinstance(self.make_objective(), MixtureUID)
+        for name, default in (("data_weight_warmup", 0.0), ("guide_real", True)):
+            if getattr(self, name) != default and not mixing:
+                raise ConfigError(
+                    f"{name} = {getattr(self, name)}: objective '{self.objective}' has no use for it. It belongs to: "
+                    "mixture."
+                )
 
     def make_objective(self) -> Objective:
         """The objective these settings stand for."""
@@ -98,6 +117,7 @@ class ObjectiveSettings(Settings):
             alpha=self.alpha,
             beta=self.beta,
             gamma=self.gamma,
+            data_weight=self.data_weight,
             alpha_sid=self.alpha_sid,
             delta=self.delta,
             weight=self.weight,
@@ -138,6 +158,12 @@ class StudentSettings(Settings):
     #: Start time of the generator. None: where noise / signal = 2.5 (SiD's sigma_init), on coupled paths 1, or that of
     #: the generator the run starts from; 1 is the paper's form.
     t_init: float | None = None
+    #: Times of a student of several calls, falling. None: one call, at t_init, or those of the student that the run
+    #: starts from.
+    times: tuple[float, ...] | None = None
+    #: Noise of the later calls: fresh, or deterministic (implied by the call before). None: fresh, or as the student
+    #: that the run starts from.
+    renoise: Renoise | None = None
     #: Whether the generator is given fresh noise; without it, its samples are a function of x_T (coupled paths only).
     #: None: it is, or as the generator the run starts from.
     noise: bool | None = None
@@ -147,6 +173,33 @@ class StudentSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_times(self.generator_times)
+        if self.times and self.t_init is not None:
+            raise ConfigError(
+                f"times = {self.times} and t_init = {self.t_init}: the first of times is t_init. Pass one."
+            )
+
+    def make_student(self, model: MatchingModel) -> Student:
+        """The student that these settings make of a model."""
+        return Student(model, self.times or self.t_init, self.noise is not False, self.renoise or "fresh")
+
+    def of_student(self, student: Student) -> Self:
+        """These settings with those of the student that a run starts from, which it goes on with as it is.
+
+        Raises:
+            ConfigError: where they ask for others.
+        """
+        own: dict[str, Any] = {"noise": student.noise}
+        if student.calls > 1:
+            own |= {"times": student.times, "renoise": student.renoise}
+        elif self.times is None:
+            own["t_init"] = student.t_init
+        for name in ("times", "t_init", "renoise", "noise"):
+            asked = getattr(self, name)
+            if asked is not None and asked != getattr(student, name):
+                raise ConfigError(
+                    f"{name} = {asked}, but the generator to start from has {getattr(student, name)}. Leave {name} out."
+                )
+        return dataclasses.replace(self, **{**own, "t_init": own.get("t_init")})
 
 
 @dataclass(frozen=True)
@@ -188,30 +241,25 @@ class DistillConfig(AdversarialSettings, TurnSettings, StudentSettings, Objectiv
                 "or start fewer processes."
             )
 
-    def of_generator(self, t_init: float, noise: bool) -> DistillConfig:
-        """These settings with what they leave to the generator that a run starts from."""
-        return dataclasses.replace(
-            self,
-            t_init=t_init if self.t_init is None else self.t_init,
-            noise=noise if self.noise is None else self.noise,
-        )
+    def objective_at(self, update: int) -> Objective:
+        """The objective of an update: with data_weight_warmup, its data_weight is on its rise from 0."""
+        objective, rise = self.make_objective(), self.data_weight_warmup * self.updates
+        if not isinstance(objective, MixtureUID) or update >= rise:
+            return objective
+        return dataclasses.replace(objective, data_weight=objective.data_weight * update / rise)
 
     @property
     def share(self) -> float:
         """Real images per generated one in the fake model's batch: `real_share`, or a rule in its place.
 
         The best share is sqrt(c_g) S_r / S_g, S being the spread of a sample's gradient in either stratum with its
-        weight, and c_g what a generated image costs relative to a real one (`costs.generated_cost`). As f is near f*, a
-        sample's residual f - c y has c times the spread of y plus |1 - c| times f*; with half as much variance in y
-        given x_t as in f*.
+        weight (`Objective.real_spread`), and c_g what a generated image costs relative to a real one (`costs`).
         """
         if self.real_share is not None:
             return self.real_share
-        spreads = [
-            math.sqrt(weight**2 * _spread(target / weight)) if weight > 0 else target
-            for weight, target in ((self.alpha, self.beta), (1 - self.alpha, 1 - self.beta))
-        ]
-        return min(1.0, max(0.01, math.sqrt(generated_cost(self.fake_updates)) * spreads[1] / spreads[0]))
+        objective = self.make_objective()
+        cost = generated_cost(self.fake_updates, objective.fake_needs_teacher)
+        return min(1.0, max(0.01, math.sqrt(cost) * objective.real_spread))
 
     @property
     def real_batch(self) -> int:
@@ -235,11 +283,6 @@ def fine_tuning(config: DistillConfig, **changes: object) -> DistillConfig:
         "fake_lr": config.fake_lr / 3,
     }
     return dataclasses.replace(config, **{**ours, **changes})  # type: ignore[arg-type]
-
-
-def _spread(scale: float) -> float:
-    """Variance of f* - c y, in units of that of f*: half of it is variance of y given x_t."""
-    return 0.5 * scale**2 + (1 - scale) ** 2
 
 
 __all__ = [

@@ -47,9 +47,15 @@ class UpdateCost:
         return self.images + self.fake_steps * self.fake_step + self.generator
 
 
-def generated_cost(fake_updates: int) -> float:
-    """Cost of a generated image in a fake step, relative to a real one: its making is shared by all steps of a turn."""
-    return (LEARN + FORWARD / fake_updates) / LEARN
+def generated_cost(fake_updates: int, with_teacher: bool = False) -> float:
+    """Cost of a generated image in a fake step, relative to a real one: its making is shared by all steps of a turn.
+
+    Args:
+        fake_updates: steps of a turn.
+        with_teacher: whether the fake model's loss calls the teacher, too.
+    """
+    in_a_step = LEARN + (FORWARD if with_teacher else 0)
+    return 1 + FORWARD / (in_a_step * fake_updates)
 
 
 def update_cost(config: DistillConfig) -> UpdateCost:
@@ -61,9 +67,13 @@ def update_cost(config: DistillConfig) -> UpdateCost:
     if objective.fake_needs_teacher:
         fake_step += FORWARD * teacher_calls * (1 + real)
     frozen = THROUGH if objective.through_networks else FORWARD
-    generator = LEARN * (1 + judged) + frozen * (1 + teacher_calls) + THROUGH * JUDGED_SHARE * judged
+    rollout = (len(config.times or (0,)) - 1) / 2  # calls before the one that is trained, each of them as often
+    generator = (LEARN + FORWARD * rollout) * (1 + judged)
+    generator += frozen * (1 + teacher_calls) + THROUGH * JUDGED_SHARE * judged
+    if objective.generator_needs_real:
+        generator += FORWARD * teacher_calls
     return UpdateCost(
-        images=FORWARD * (1 + judged),
+        images=FORWARD * (1 + rollout) * (1 + judged),
         fake_step=fake_step,
         fake_steps=config.fake_updates,
         generator=generator,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from realuid._version import __version__
 from realuid.data import sample_image, save_image
 from realuid.errors import CheckpointError, NonFiniteError
-from realuid.files import atomic_file, repair, write_json
+from realuid.files import atomic_file, write_json
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, OwnNetwork, from_pretrained, load_strictly, save_pretrained
 from realuid.processes import WHOLE, Part
@@ -28,6 +27,7 @@ from realuid.training.checkpoints import Checkpoints
 from realuid.training.config import LoopConfig
 from realuid.training.ema import EMA
 from realuid.training.execution import Execution
+from realuid.training.folder import begin, mend
 from realuid.training.log import Means, RunLog, Throughput, check_wandb
 from realuid.training.player import Player
 from realuid.training.settings import FREE, decided, renamed, to_dict
@@ -128,17 +128,19 @@ class Run:
         Raises:
             NonFiniteError: when a loss or a gradient is infinite or NaN.
             CheckpointError: when there is nothing to resume, or nothing to resume it with.
+            ConfigError: where a new run would take a folder that holds something.
         """
         if resume:
             if self.accelerator.is_main_process:
-                repair(self.folder)
+                mend(self.folder)
             self.accelerator.wait_for_everyone()
             longer = self._load(*self.checkpoints.latest())
             if longer and self.accelerator.is_main_process:
                 self._write_files()
         else:
             if self.accelerator.is_main_process:
-                self._clear()
+                begin(self.folder)
+                self._write_files()
             self._save()
         self._describe_machine()
         log = RunLog(
@@ -270,15 +272,6 @@ class Run:
         return from_pretrained(self.folder / ("best" if self.progress.best else "model"), function)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
-
-    def _clear(self) -> None:
-        """Remove what an earlier run left in the folder; only what runs write."""
-        for name in ("checkpoints", "samples", "best", "model", "tensorboard"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-        for name in ("metrics.jsonl", "history.json"):
-            (self.folder / name).unlink(missing_ok=True)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._write_files()
 
     def _write_files(self) -> None:
         for name, text in self.files.items():

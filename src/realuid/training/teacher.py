@@ -42,7 +42,7 @@ class TeacherTask(Task):
         self.model, self.config = model, config
         data = data if model.num_classes else data.without_labels()
         check_batch(config.batch, data)
-        if config.label_dropout and not model.null_class:
+        if config.label_dropout and all(spec.null is None for spec in model.conditions):
             raise ConfigError(
                 f"label_dropout = {config.label_dropout}: the model has no class that stands for no label. Train a "
                 "conditional one (data.conditional), or set label_dropout = 0."
@@ -59,8 +59,8 @@ class TeacherTask(Task):
             config.flip,
             accelerator.process_index,
             accelerator.num_processes,
+            conditions=model.conditions,
             label_dropout=config.label_dropout,
-            null_label=model.num_classes,
             device=accelerator.device,
         )
         self.images_per_update = config.batch
