@@ -144,7 +144,7 @@ def student_start(family: Family, data: Dataset, updates: int, seed: int) -> Mat
     torch.manual_seed(seed)
     network = MLP(2, width=96, depth=3, sees_source=path.coupled, heads=heads(family.prediction))
     model = MatchingModel(network, path, family.prediction, make_preconditioning(family.preconditioning))
-    config = TeacherConfig(updates=updates, batch=512, lr=2e-3, warmup=50, decay="cosine", device="cpu", seed=seed)
+    config = TeacherConfig(updates=updates, batch=512, lr=2e-3, warmup=50, lr_decay="cosine", device="cpu", seed=seed)
     task = TeacherTask(model, data, config, make_accelerator(config))
     for i in range(updates):
         task.update(i)
@@ -189,7 +189,7 @@ def distil(family: Family, alpha: float, beta: float, updates: int, warm: int = 
         generator_lr=1e-3,
         fake_lr=2e-3,
         warmup=20,
-        decay="cosine",
+        lr_decay="cosine",
         ema=(0.99,),
         space=family.prediction,
         device="cpu",

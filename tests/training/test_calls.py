@@ -88,7 +88,7 @@ def test_a_student_of_two_times_trains_saves_and_resumes(data, tmp_path) -> None
     again = from_pretrained(tmp_path / "run" / "model")
     z, eps = torch.randn(4, 2), torch.randn(4, 1, 2)
     assert again.times == TIMES and torch.equal(again(z, None, eps), student(z, None, eps))
-    longer = dataclasses.replace(TWO, updates=4, decay="constant")
+    longer = dataclasses.replace(TWO, updates=4, lr_decay="constant")
     whole = distill_teacher(teacher(), data, longer, tmp_path / "whole")
     distill_teacher(teacher(), data, dataclasses.replace(longer, updates=2), tmp_path / "parts")
     parts = distill_teacher(teacher(), data, longer, tmp_path / "parts", resume=True)

@@ -33,9 +33,9 @@ from realuid.recipes.run import (
     teacher_of_run,
 )
 from realuid.training import DistillConfig, fine_tuning, load_start
-from realuid.training.config import to_dict
 from realuid.training.distill import check_degradation, check_distillation, check_fits
 from realuid.training.folder import refuse_existing
+from realuid.training.settings import to_dict
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from realuid.models import Generator, MatchingModel
 from realuid.models.saving.folder import read_config
 from realuid.processes import is_first
 from realuid.recipes import DataConfig, Recipe, load_recipe, recipe_names
-from realuid.training.config import FREE
+from realuid.training.settings import FREE, renamed_options
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ def parse(
                 options,
                 prog=f"realuid {command} {positional}".strip(),
                 description=(options.__doc__ or "") + (f"\n\n{recipes}" if recipes else ""),
-                args=list(arguments),
+                args=renamed_options(arguments),
                 default=tyro.MISSING_NONPROP if default is None else default,
             )
     except SystemExit as end:

@@ -29,7 +29,7 @@ from realuid.training.adversarial import deception_loss, discriminator_loss
 from realuid.training.batches import Batches, Draw, micro_batches
 from realuid.training.config import DistillConfig
 from realuid.training.ema import EMA
-from realuid.training.levers import choose_levers
+from realuid.training.execution import choose_execution
 from realuid.training.loop import Hopeless, Run, Task
 from realuid.training.player import Losses, Player, able_to_learn
 from realuid.training.sharding import place
@@ -70,18 +70,18 @@ class DistillTask(Task):
         frozen = guided(copy.deepcopy(teacher), config.guidance)
         self.generator = able_to_learn(self._generator_start(teacher, start, config).eval())
         self.fake = able_to_learn(self._fake_start(teacher, config, fake).eval())
-        self.levers = choose_levers(config, accelerator.device, teacher)
-        self.levers.apply(frozen, self.generator.model, self.fake)
-        self.teacher = place(frozen.eval().requires_grad_(False), accelerator.device, self.levers.shard)
+        self.execution = choose_execution(config, accelerator.device, teacher)
+        self.execution.apply(frozen, self.generator.model, self.fake)
+        self.teacher = place(frozen.eval().requires_grad_(False), accelerator.device, self.execution.shard)
         mine = math.ceil(config.batch / accelerator.num_processes)
         parts = generator_parts(accelerator.device, mine * math.prod(teacher.shape))
         self.learner = Player(
-            "generator", self.generator, config.generator_lr, config.betas, config, accelerator, parts
+            "generator", self.generator, config.generator_lr, config.adam_betas, config, accelerator, parts
         )
         against: nn.Module = self.fake
         if self.adversarial:
             against = new_discriminator(self.fake, mix(config.seed, "head start"))
-        self.opponent = Player("fake", against, config.fake_lr, config.betas, config, accelerator)
+        self.opponent = Player("fake", against, config.fake_lr, config.adam_betas, config, accelerator)
         self.players = (self.learner, self.opponent)
         self.ema = EMA(self.generator, config.ema, self.learner.shell)
         data = (data if teacher.num_classes else data.without_labels()).near(accelerator.device)

@@ -65,8 +65,8 @@ class Network(nn.Module):
             ConfigError: where the network does not know its blocks.
         """
         raise ConfigError(
-            f"a {type(self).__name__} cannot recompute its activations. Leave recompute out, and use a smaller "
-            "micro_batch."
+            f"a {type(self).__name__} cannot recompute its activations. Leave activation_checkpointing out, and "
+            "use a smaller micro_batch."
         )
 
     def units(self) -> list[nn.Module]:
