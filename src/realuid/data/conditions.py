@@ -1,4 +1,4 @@
-"""Conditions of evaluation samples: classes as often as in the data, or the sources of real pairs."""
+"""Conditions used for evaluation samples: classes as often as in the data, or those of real samples."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from realuid.data.dataset import Dataset, to_float
 from realuid.data.grid import grid_image
 from realuid.errors import DataError
 from realuid.models import Condition, MatchingModel
+from realuid.models.networks.condition import LABEL
 from realuid.paths import Path
 from realuid.processes import WHOLE, Part
 from realuid.sampling import OneStep, generate
@@ -39,19 +40,19 @@ def pair_index(data: Dataset, count: int) -> Tensor:
 def conditions(model: MatchingModel | OneStep, data: Dataset, count: int) -> Condition:
     """What `count` samples of a model are conditioned on.
 
-    On a coupled path: x_T (and, where the model is conditional, the classes) of the pairs `pair_index`. Elsewhere
-    classes as often as the data has them (`frequent_labels`) where the model is conditional, and nothing where it is
-    not.
+    Classes as often as the data has them (`frequent_labels`) where a model reads nothing but a class. Otherwise what
+    the samples `pair_index` of the data hold under the names that the model declares (on a coupled path their sources
+    among them), so that all conditions of a sample belong together.
 
     Raises:
-        DataError: for a coupled path without pairs.
+        DataError: where the data has no column of such a name.
     """
     check_pairs(model, data)
-    if not model.coupled:
-        return Condition(frequent_labels(data, count) if model.num_classes and data.labels is not None else None)
+    names = [spec.name for spec in model.conditions]
+    if names == [LABEL]:
+        return Condition(label=frequent_labels(data, count))
     index = pair_index(data, count).to(data.values.device)
-    labels = data.labels[index] if model.num_classes and data.labels is not None else None
-    return Condition(labels, to_float(data.sources[index]))  # type: ignore[index]
+    return Condition({name: to_float(data.column(name)[index]) for name in names})
 
 
 def frequent_labels(data: Dataset, count: int) -> Tensor:
@@ -59,8 +60,7 @@ def frequent_labels(data: Dataset, count: int) -> Tensor:
 
     The largest remainders get what rounding leaves. Where all classes are equally frequent: 0, 1, ..., 0, 1, ...
     """
-    assert data.labels is not None, "labelled data"
-    frequency = torch.bincount(data.labels.cpu(), minlength=data.num_classes).double() / len(data)
+    frequency = torch.bincount(data.column(LABEL).cpu(), minlength=data.num_classes).double() / len(data)
     exact = frequency * count
     times = exact.floor().long()
     most = (exact - times).argsort(descending=True, stable=True)
@@ -86,8 +86,7 @@ def samples(
     return generate(
         model,
         count,
-        labels=given.labels,
-        sources=given.x_T,
+        condition=given,
         steps=steps,
         sampler=sampler,
         guidance=guidance,

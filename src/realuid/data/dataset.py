@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,12 +22,13 @@ class Dataset:
 
     Args:
         values: uint8, shape (n, c, h, w), or float32, shape (n, d).
-        labels: int64 classes, shape (n,), or None.
+        labels: int64 classes, shape (n,), or None; other whole numbers become int64.
         name: for messages and reports.
         classes: class names; their number is the number of classes.
         sources: what each sample comes in a pair with (for instance its degraded image), like `values`, or None.
         degradation: how `sources` were made from `values`, a name in `realuid.data.DEGRADATIONS`; '' if unknown.
         degradation_seed: with which seed, where it draws at random.
+        columns: further conditions by name, each with one row per sample, for networks that declare them.
 
     Raises:
         DataError: for values, labels, classes and sources that do not fit together, other dtypes than those, values
@@ -40,6 +42,7 @@ class Dataset:
     sources: Tensor | None = None
     degradation: str = ""
     degradation_seed: int = 0
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_values(self.values, f"'{self.name}'")
@@ -56,6 +59,10 @@ class Dataset:
             )
         if y is not None:
             _check_values(y, f"the sources of '{self.name}'")
+
+        for name, column in self.columns.items():
+            if len(column) != len(x):
+                raise DataError(f"column '{name}' of '{self.name}' has {len(column)} rows for {len(x)} samples.")
 
     def __repr__(self) -> str:
         kind = "images" if self.is_image else "samples"
@@ -81,13 +88,24 @@ class Dataset:
         """Number of classes, 0 without labels."""
         return len(self.classes)
 
+    def column(self, name: str) -> Tensor:
+        """What every sample holds as a condition: 'label', 'source' (images as they are stored) or a further one.
+
+        Raises:
+            DataError: where there is no such column.
+        """
+        column = {"label": self.labels, "source": self.sources, **self.columns}.get(name)
+        if column is None:
+            raise DataError(f"'{self.name}' has no column '{name}', which the model reads. Pass other data.")
+        return column
+
     def to(self, device: torch.device | str) -> Dataset:
         """The same data on a device."""
         return self._each(lambda tensor: tensor.to(device))
 
     def near(self, device: torch.device) -> Dataset:
         """The same data on a device, or where it is if it would take more than half of the memory free there."""
-        size = sum(t.nbytes for t in (self.values, self.labels, self.sources) if t is not None)
+        size = sum(t.nbytes for t in (self.values, self.labels, self.sources, *self.columns.values()) if t is not None)
         if device.type == "cuda" and size > torch.cuda.mem_get_info(device)[0] // 2:
             return self
         return self.to(device)
@@ -99,7 +117,9 @@ class Dataset:
     def _each(self, change: Callable[[Tensor], Tensor]) -> Dataset:
         """The same data with its tensors changed, all in the same way."""
         tensors = {"values": self.values, "labels": self.labels, "sources": self.sources}
-        return self._with(**{k: None if v is None else change(v) for k, v in tensors.items()})
+        changed: dict[str, Any] = {k: None if v is None else change(v) for k, v in tensors.items()}
+        changed["columns"] = {name: change(column) for name, column in self.columns.items()}
+        return self._with(**changed)
 
     def _with(self, **changes: object) -> Dataset:
         """The same data with some fields changed in a way that needs no check."""
@@ -113,13 +133,15 @@ class Dataset:
         return self._with(labels=None, classes=())
 
     def fingerprint(self, pairs: bool = False) -> str:
-        """SHA-256 over values and labels: the key of what is cached about them. With `pairs` over sources, too."""
+        """SHA-256 over values and labels: the key of what is cached about them. With `pairs` over other columns, too."""
         digest = hashlib.sha256(str((self.shape, self.num_classes)).encode())
         digest.update(self.values.cpu().contiguous().numpy().tobytes())
         if self.labels is not None:
             digest.update(self.labels.cpu().contiguous().numpy().tobytes())
         if pairs and self.sources is not None:
             digest.update(self.sources.cpu().contiguous().numpy().tobytes())
+        for name in sorted(self.columns) if pairs else ():
+            digest.update(name.encode() + self.columns[name].cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
 

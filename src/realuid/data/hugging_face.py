@@ -120,7 +120,9 @@ def _labelled(data: Dataset, column: Any, kind: Any, kept: list[int], name: str)
     values = [raw[i] for i in kept]
     missing = sum(value is None or value == -1 for value in values)
     if missing:
-        raise DataError(f"'hf:{name}' has {missing} samples without a label. Take another split, as hf:NAME:SPLIT.")
+        raise DataError(
+            f"'hf:{name}' has {missing} of {len(values)} samples without a label. Take another split, as hf:NAME:SPLIT."
+        )
     if isinstance(kind, _library().ClassLabel):
         names, labels = tuple(kind.names), values
     else:
