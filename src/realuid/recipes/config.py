@@ -18,6 +18,7 @@ from realuid.errors import ConfigError, unknown_name
 from realuid.models import NetworkConfig, Preconditioning, check_preconditioning, preconditioning_on
 from realuid.paths import Path as MatchingPath
 from realuid.paths import check_prediction, make_path, path_class
+from realuid.recipes.text import parse_yaml, read_text
 from realuid.sampling import find_sampler
 from realuid.settings import check_range, check_types, from_plain
 from realuid.training import DistillConfig, TeacherConfig
@@ -257,7 +258,7 @@ def _read(name_or_path: str) -> str:
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise ConfigError(f"no recipe file at '{name_or_path}'. Recipes by name: {', '.join(recipe_names())}.")
-        return path.read_text()
+        return read_text(path)
     if name_or_path not in recipe_names():
         raise ConfigError(unknown_name("recipe", name_or_path, recipe_names()) + " Or pass a .yaml file.")
     return resources.files("realuid.recipes").joinpath(f"{name_or_path}.yaml").read_text()
@@ -273,11 +274,8 @@ def parse_recipe(text: str, where: str) -> Recipe:
     return from_plain(Recipe, values, where)
 
 
-def _values(text: str, where: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"'{where}' is not valid YAML ({' '.join(str(error).split())}).") from error
+def _values(text: str, where: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    values = parse_yaml(text, where)
     if values is None:
         raise ConfigError(f"'{where}' is empty. Write `base: demo` into it, or any recipe's name, and what differs.")
     if not isinstance(values, dict):
@@ -285,9 +283,13 @@ def _values(text: str, where: str) -> dict[str, Any]:
     values = {name: _in_section(name, section, renamed) for name, section in values.items()}
     if (base := values.pop("base", None)) is None:
         return values
-    if base == where:
-        raise ConfigError(f"'{where}': base is the recipe itself.")
-    return _join(_values(_read(str(base)), str(base)), values)
+    if not isinstance(base, str):
+        raise ConfigError(f"'{where}': base = {str(base)[:100]} is not the name of a recipe.")
+    if base in (chain := (*above, where)):
+        raise ConfigError(
+            f"'{where}': base is {'the recipe itself' if base == where else ' -> '.join((*chain, base))}."
+        )
+    return _join(_values(_read(base), base, chain), values)
 
 
 def _in_section(name: str, section: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:

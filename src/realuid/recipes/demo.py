@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from realuid.devices import choose_device
 from realuid.errors import ConfigError
 from realuid.files import write_json
 from realuid.loaders import load_teacher
+from realuid.locks import held
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, model_device
 from realuid.recipes.config import Recipe, dump_recipe
@@ -41,6 +43,10 @@ SECONDS = "seconds.json"
 RESULTS, REPORT = "results.json", "report.html"
 
 
+class DamagedTimesWarning(UserWarning):
+    """How long stages of a demo took cannot be read."""
+
+
 class Stopwatch:
     """How long each stage of a demo took, in a file of its folder; a stage that goes on after a break adds to it.
 
@@ -51,7 +57,17 @@ class Stopwatch:
 
     def __init__(self, folder: Path, resume: bool):
         self.file = folder / SECONDS
-        self.seconds: dict[str, float] = json.loads(self.file.read_text()) if resume and self.file.is_file() else {}
+        self.seconds = self._read() if resume and self.file.is_file() else {}
+
+    def _read(self) -> dict[str, float]:
+        """What the file says; where it is damaged, all begins at 0, which a warning tells."""
+        try:
+            return {str(name): float(seconds) for name, seconds in dict(json.loads(self.file.read_text())).items()}
+        except (ValueError, TypeError, RecursionError):
+            warnings.warn(
+                f"'{self.file}' is damaged: stages are timed from here on.", DamagedTimesWarning, stacklevel=2
+            )
+            return {}
 
     @contextmanager
     def stage(self, run: Path) -> Iterator[None]:
@@ -113,6 +129,11 @@ def run_demo(
             f"recipe '{recipe.name}' has no students: add at least one, for instance {{uid: {{alpha: 1}}}}."
         )
     refuse_taken(folder, resume, overwrite)
+    with held(folder, wait=resume):
+        return _run_demo(recipe, folder, say, resume)
+
+
+def _run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None], resume: bool) -> dict[str, Any]:
     data = recipe_data(recipe)
     check_demo(recipe, new_teacher(recipe, data), data)
     say(f"data: {data.name}, {len(data)} images of shape {data.shape}")
@@ -182,7 +203,7 @@ def _measure_models(
             "name": name,
             **measure(model, evaluator, recipe.evaluate).to_dict(),
             "images_per_second": rates[name],
-            "train_seconds": seconds[name],
+            "train_seconds": seconds.get(name, 0.0),
             **_about(recipe, name),
         }
         for name, model in models.items()

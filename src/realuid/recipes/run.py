@@ -243,5 +243,9 @@ def teacher_of_run(folder: Path) -> tuple[str, str, str | None]:
     """
     if not (folder / TEACHER).is_file():
         raise CheckpointError(f"nothing to resume: no distillation was started in '{folder}' ({TEACHER} is missing).")
-    name, place, key, *_ = [*(folder / TEACHER).read_text().splitlines(), "", "", ""]
+    try:
+        lines = (folder / TEACHER).read_text().splitlines()
+    except ValueError as error:
+        raise CheckpointError(f"'{folder / TEACHER}' is damaged ({error}). Pass --teacher.") from error
+    name, place, key, *_ = [*lines, "", "", ""]
     return name, place or name, key or None

@@ -25,7 +25,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from realuid.data import Dataset
-from realuid.errors import ConfigError, NonFiniteError
+from realuid.errors import CheckpointError, ConfigError, NonFiniteError
 from realuid.files import atomic_file, write_json
 from realuid.loaders import load_teacher
 from realuid.models import MatchingModel
@@ -112,7 +112,17 @@ def _random_setting(sweep: SweepConfig, seed: int, number: int) -> dict[str, flo
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """What the finished trials of a sweep wrote, in their order."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"trials/*/{RESULT}"))]
+    return [_read_result(path) for path in sorted(folder.glob(f"trials/*/{RESULT}"))]
+
+
+def _read_result(path: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(path.read_text())
+        if isinstance(result, dict) and {"settings", "status", "fd", "history", "beta"} <= result.keys():
+            return result
+    except (ValueError, RecursionError):
+        pass
+    raise CheckpointError(f"'{path}' is damaged. Delete it, and the trial is made again.")
 
 
 def is_hopeless(

@@ -27,7 +27,8 @@ from realuid.training.checkpoints import Checkpoints
 from realuid.training.config import LoopConfig
 from realuid.training.ema import EMA
 from realuid.training.execution import Execution
-from realuid.training.folder import begin, mend
+from realuid.training.finite import ADVICE, check_values, check_weights
+from realuid.training.folder import begin, mend, worked_in
 from realuid.training.log import Means, RunLog, Throughput, check_wandb
 from realuid.training.player import Player
 from realuid.training.settings import FREE, decided, renamed, to_dict
@@ -128,8 +129,12 @@ class Run:
         Raises:
             NonFiniteError: when a loss or a gradient is infinite or NaN.
             CheckpointError: when there is nothing to resume, or nothing to resume it with.
-            ConfigError: where a new run would take a folder that holds something.
+            ConfigError: where a new run would take a folder that holds something, or another process works on it.
         """
+        with worked_in(self.folder, resume, self.accelerator):
+            return self._start(resume)
+
+    def _start(self, resume: bool) -> nn.Module:
         if resume:
             if self.accelerator.is_main_process:
                 mend(self.folder)
@@ -187,13 +192,15 @@ class Run:
         if self.accelerator.device.type == "cpu" or any(
             due(every) for every in (1 if last else 0, c.log_every, c.save_every, c.evaluate_every, c.sample_every)
         ):
-            self._check_finite(values)
+            check_values(values, self._where(), half=self.config.precision == "fp16")
         log.advance(done)
         if due(self.config.log_every):
             means = self.task.summary(self.means.read(self.accelerator))
             means |= {"images": done * self.task.images_per_update, "images_per_second": self.throughput.read()}
             log.write(done, means, note=self._note())
         with self.throughput.paused():
+            if last or any(map(due, (c.sample_every, c.evaluate_every, c.save_every))):
+                check_weights(self.task.players, self.task.ema, self.accelerator, self._where())
             if due(self.config.sample_every):
                 self._grid()
             if due(self.config.evaluate_every) and self.evaluator is not None:
@@ -202,25 +209,15 @@ class Run:
             if last or (self.config.save_every and done % self.config.save_every == 0):
                 self._save()
 
+    def _where(self) -> str:
+        """For messages: how far the run is, and what it can go back to."""
+        steps = self.checkpoints.steps()
+        good = f"update {steps[-1]}" if steps else "none was written yet"
+        return f"at update {self.progress.update} of {self.folder}. The last good checkpoint is untouched: {good}"
+
     def _note(self) -> str:
         fd = next((entry["fd"] for entry in reversed(self.progress.history)), None)
         return "" if fd is None else f"FD {fd:.3g}"
-
-    def _check_finite(self, values: dict[str, Tensor]) -> None:
-        half = self.config.precision == "fp16"  # there the loss scaler skips infinite gradients
-        for name, value in values.items():
-            if half and name.endswith("grad_norm"):
-                continue
-            if not torch.isfinite(value).all():
-                raise NonFiniteError(
-                    f"{name} is {value.flatten()[0].item()} at update {self.progress.update} of {self.folder}. "
-                    f"The last good checkpoint is untouched: {self._last_good()}. Try a lower learning rate, more "
-                    "fake updates, precision fp32, or alpha_sid 0.5."
-                )
-
-    def _last_good(self) -> str:
-        steps = self.checkpoints.steps()
-        return f"update {steps[-1]}" if steps else "none was written yet"
 
     # -- evaluation --------------------------------------------------------------------------------------------
 
@@ -234,10 +231,7 @@ class Run:
                 samples = self.task.sample(model, self.config.quick_samples, SAMPLE_SEED, part)
                 fd = self.evaluator.score(samples, full=False, part=part).fd  # type: ignore[union-attr]
                 if not math.isfinite(fd):
-                    raise NonFiniteError(
-                        f"the FD of samples is {fd} at update {self.progress.update} of {self.folder}. The last good "
-                        f"checkpoint is untouched: {self._last_good()}. Try a lower learning rate or precision fp32."
-                    )
+                    raise NonFiniteError(f"the FD of samples is {fd} {self._where()}. {ADVICE}")
                 entry[f"fd/ema_{decay}"] = fd
                 if self.progress.best is None or fd < self.progress.best["fd"]:
                     self.progress.best = {"fd": fd, "update": self.progress.update, "ema": decay}
