@@ -20,7 +20,7 @@ from realuid.recipes.measure import Measurement, make_evaluator, measure
 from realuid.recipes.run import recipe_of_run, run_student, run_teacher
 from realuid.sampling import OneStep, check_use, generate
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
-from realuid.training.distill import check_degradation, check_fits
+from realuid.training.compatibility import check_degradation, check_fits
 from realuid.training.folder import refuse_existing
 
 

@@ -143,7 +143,7 @@ def test_distillation_follows_the_guided_teacher(data, path, abc, pq) -> None:
         without = teacher(x_t, t, Condition(label=torch.tensor([CLASSES]), source=given))
         errors = [f - 0.8 / 0.9 * y for f in (3 * with_label - 2 * without, task.fake(x_t, t, here))]
         expected += 0.9 * ((errors[0] ** 2).sum() - (errors[1] ** 2).sum()).item() / 8
-    loss = generator_loss(task.generator, task.teacher, task.fake, task.objective, task.path, task.space, draw, 8).loss
+    loss = generator_loss(task.generator, task.fake, task.game, draw, 8).loss
     assert loss.item() == pytest.approx(expected, rel=1e-4)
     assert type(task.generator.model) is MatchingModel and type(task.fake) is MatchingModel
     assert task.generator.model.num_classes == CLASSES

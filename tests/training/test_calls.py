@@ -64,7 +64,7 @@ def test_the_loss_is_differentiated_through_the_drawn_call_only(data, call) -> N
     run = task(data)
     steps = (run.batches.generated("generator", step, 8) for step in range(50))
     draw = next(draw for draw in steps if draw.call == call)
-    arguments = (run.teacher, run.fake, run.objective, run.path, run.space, draw, 8)
+    arguments = (run.fake, run.game, draw, 8)
     generator_loss(run.generator, *arguments).loss.backward()
     found = [p.grad.clone() for p in run.generator.parameters()]
     run.generator.zero_grad()

@@ -96,11 +96,11 @@ def test_losses_are_those_of_definition_5_by_brute_force(pairs, sees_source: boo
         f = network(task.fake, real, i, point(real, i, x_0))
         fake_total += (1 - a) * ((f - (1 - b) / (1 - a) * x_0) ** 2).sum().item() / 3
 
-    space = task.space
-    assert space == "data_prediction"
-    loss = fake_loss(task.fake, task.objective, task.path, space, shown(task.generator, generated), real, 8, 3)
+    game = task.game
+    assert game.space == "data_prediction"
+    loss = fake_loss(task.fake, game, shown(task.generator, generated), real, 8, 3)
     assert loss.item() == pytest.approx(fake_total, rel=1e-4)
-    loss = generator_loss(task.generator, task.teacher, task.fake, task.objective, task.path, space, generated, 8)
+    loss = generator_loss(task.generator, task.fake, game, generated, 8)
     assert loss.loss.item() == pytest.approx(generator_total, rel=1e-3)
 
 
@@ -151,7 +151,7 @@ def test_a_teacher_of_two_heads_is_distilled_in_both(pairs) -> None:
     config = DistillConfig(batch=8, device="cpu")
     teacher = bridge_model(sees_source=False, path=InterpolantPath(coupled=True), prediction="velocity_and_noise")
     task = DistillTask(teacher, pairs, config, make_accelerator(config))
-    assert task.space == "velocity_and_noise" and task.objective == RealUID()
+    assert task.game.space == "velocity_and_noise" and task.game.objective == RealUID()
 
 
 def test_fine_tuning_keeps_a_generator_without_noise(pairs) -> None:

@@ -33,7 +33,7 @@ from realuid.recipes.run import (
     teacher_of_run,
 )
 from realuid.training import DistillConfig, fine_tuning, load_start
-from realuid.training.distill import check_degradation, check_distillation, check_fits
+from realuid.training.compatibility import check_degradation, check_distillation, check_fits
 from realuid.training.folder import refuse_existing
 from realuid.training.settings import to_dict
 

@@ -22,7 +22,7 @@ from realuid.recipes import DataConfig, EvaluateConfig
 from realuid.recipes.measure import images_per_second, make_evaluator, measure
 from realuid.recipes.plan import check_sampling
 from realuid.sampling import check_use
-from realuid.training.distill import check_fits
+from realuid.training.compatibility import check_fits
 
 
 @dataclass(frozen=True)

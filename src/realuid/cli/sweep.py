@@ -17,7 +17,7 @@ from realuid.recipes import DataConfig, EvaluateConfig, SweepConfig
 from realuid.recipes.run import recipe_data, recipe_of_run, teacher_of_run
 from realuid.recipes.sweep import SWEEP, make_trials, run_sweep
 from realuid.training import DistillConfig
-from realuid.training.distill import check_degradation, check_distillation, check_fits
+from realuid.training.compatibility import check_degradation, check_distillation, check_fits
 
 
 @dataclass(frozen=True)

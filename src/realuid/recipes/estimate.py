@@ -21,9 +21,10 @@ from realuid.recipes.measure import calls_of
 from realuid.recipes.plan import check_demo, check_teacher_run
 from realuid.recipes.run import new_teacher, recipe_data
 from realuid.training import DistillConfig
+from realuid.training.compatibility import check_distillation
 from realuid.training.config import LoopConfig
 from realuid.training.costs import FORWARD, LEARN, update_cost
-from realuid.training.distill import check_distillation, generator_parts
+from realuid.training.distill import generator_accumulation_steps
 from realuid.training.execution import Execution, choose_execution
 
 #: Images of a first measurement, and seconds below which more of them are measured.
@@ -128,7 +129,7 @@ def _at_once(config: LoopConfig) -> int:
 def _student(name: str, c: DistillConfig, shape: tuple[int, ...]) -> _Stage:
     """In units of a forward and backward pass, by the cost model."""
     cost = update_cost(c)
-    steps = 1 if c.micro_batch else generator_parts(choose_device(c.device), _mine(c) * math.prod(shape))
+    steps = 1 if c.micro_batch else generator_accumulation_steps(choose_device(c.device), _mine(c) * math.prod(shape))
     kept = max(cost.fake_kept, cost.generator_kept / steps)
     return _Stage(name, c, learners=2, passes=cost.passes / LEARN, kept=kept)
 

@@ -14,8 +14,7 @@ from realuid.models import Condition, ConditionSpec, MatchingModel, Network, exa
 from realuid.objectives import UnwiseSettingWarning
 from realuid.recipes.config import EvaluateConfig, Recipe
 from realuid.sampling import generate
-from realuid.training.distill import check_distillation
-from realuid.training.teacher import check_batch
+from realuid.training.compatibility import check_batch, check_distillation
 
 
 class _Silent(Network):

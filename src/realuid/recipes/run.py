@@ -18,12 +18,11 @@ from realuid.recipes.plan import check_teacher_run
 from realuid.seeds import mix, seeded
 from realuid.training import DistillConfig, distill_teacher, load_start, train_teacher
 from realuid.training.accelerate import make_accelerator
+from realuid.training.compatibility import check_batch, check_fits
 from realuid.training.config import LoopConfig
-from realuid.training.distill import check_fits
 from realuid.training.folder import has_checkpoint, is_finished
 from realuid.training.loop import Hopeless
 from realuid.training.settings import to_dict
-from realuid.training.teacher import check_batch
 
 #: The file of a run's folder that holds its resolved recipe.
 RECIPE = "recipe.yaml"

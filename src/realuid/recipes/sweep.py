@@ -36,7 +36,7 @@ from realuid.reports.sweep import write_sweep_report
 from realuid.seeds import stream
 from realuid.training import DistillConfig
 from realuid.training.accelerate import make_accelerator
-from realuid.training.distill import check_fits
+from realuid.training.compatibility import check_fits
 from realuid.training.folder import has_checkpoint, is_marked, mark, refuse_foreign
 
 #: The file of a sweep's folder that holds its recipe, and that of a trial's folder that says it is finished.
