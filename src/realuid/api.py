@@ -167,7 +167,8 @@ def sample(
         count: how many.
         condition: what the model is conditioned on, by the names that `model.conditions` declares: tensors, arrays or
             lists with one row per sample.
-        labels: of a class-conditional model: classes, `condition["label"]`; one number stands for all samples.
+        labels: of a class-conditional model: classes by number or name, `condition["label"]`; one of them stands for
+            all samples.
         sources: of a coupled path: x_T in data units, shape (count, *shape), `condition["source"]`.
         steps, sampler: for a teacher; by default its path's own sampler, see `realuid.sampling.find_sampler`.
         guidance: scale of classifier-free guidance of a teacher trained with label_dropout; 1 is none.

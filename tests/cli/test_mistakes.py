@@ -121,9 +121,9 @@ def test_a_truncated_zip(capsys, tmp_path) -> None:
 
 def test_a_file_in_the_folder_that_is_no_image(capsys, tmp_path) -> None:
     folder = images(tmp_path / "i")
-    (folder / "readme.txt").write_text("hello")
+    (folder / "readme.png").write_text("hello")
     arguments = ("train", "demo", "--data.source", folder, "--out", tmp_path / "run")
-    check(capsys, tmp_path / "run", *arguments, says=("'readme.txt' is not an image",))
+    check(capsys, tmp_path / "run", *arguments, says=("'readme.png' (damaged, or none of PNG", "--data.skip-damaged"))
 
 
 def test_a_checkpoint_of_another_model(capsys, tmp_path, model) -> None:

@@ -99,7 +99,7 @@ def test_mistakes(images: Path, tmp_path: Path, capsys) -> None:
         return said(capsys)
 
     assert "starts from noise, not from images. Use `realuid sample`" in restore("flow", images, "x")
-    assert "there is no folder or zip at" in restore("model", tmp_path / "no", "x")
+    assert "there is no folder, zip or tar at" in restore("model", tmp_path / "no", "x")
     assert "cannot write" in restore("model", images, "x.png")
     assert "is not empty" in restore("model", images, "in")
     assert "--label 1: the model is not conditional" in restore("model", images, "x", "--label", "1")

@@ -134,7 +134,7 @@ def test_a_damaged_image_is_named(tmp_path: Path, pixels: np.ndarray, cut: int) 
     content = bytearray(png(pixels[0]))
     content[cut : cut + 8] = b"\xff" * 8
     (tmp_path / "a.png").write_bytes(bytes(content))
-    with pytest.raises(DataError, match=r"1 of 1 images of .*'a.png' \((damaged|no PNG)"):
+    with pytest.raises(DataError, match=r"1 of 1 images of .*'a.png' \(damaged"):
         load_dataset(str(tmp_path))
 
 

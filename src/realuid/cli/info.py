@@ -12,6 +12,7 @@ import tyro
 
 from realuid.cli.options import ModelOptions, console, parse
 from realuid.data import load_dataset
+from realuid.data.labels import counted
 from realuid.exports import ExportedStudent, is_exported, load_any
 from realuid.files import sha256
 from realuid.loaders import FORMATS, is_model, local_path, model_folder, recognise
@@ -54,8 +55,11 @@ def run(arguments: Sequence[str]) -> None:
 def _data(source: str) -> None:
     data = load_dataset(source)
     classes = f", {data.num_classes} classes" if data.num_classes else ""
+    classes += f" ({counted(data.labels, data.classes)})" if data.class_names and data.labels is not None else ""
     pairs = ", in pairs with their sources" if data.sources is not None else ""
-    console.print(f"{data.name}: {len(data)} samples of shape {data.shape}{classes}{pairs}", highlight=False)
+    console.print(
+        f"{data.name}: {len(data)} samples of shape {data.shape}{classes}{pairs}", highlight=False, markup=False
+    )
 
 
 def _student(what: str) -> None:

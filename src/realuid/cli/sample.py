@@ -17,10 +17,11 @@ from realuid.data import Dataset, conditions, sample_image, save_image
 from realuid.data.writers import write_samples
 from realuid.devices import choose_device
 from realuid.errors import ConfigError
-from realuid.models import Condition
+from realuid.models import Condition, MatchingModel
 from realuid.processes import join
 from realuid.recipes import DataConfig
-from realuid.sampling import balanced_labels, check_use, generate
+from realuid.sampling import OneStep, balanced_labels, check_use, generate
+from realuid.sampling.classes import class_number
 from realuid.training.compatibility import check_fits
 
 #: Where nothing is said about data.
@@ -38,8 +39,8 @@ class Options:
     out: Path = Path("samples.png")
     #: How many images.
     count: int = 64
-    #: Classes to draw, in turn; by default all of them (conditional models).
-    classes: tuple[int, ...] = ()
+    #: Classes to draw, in turn, by name or number; by default all of them (conditional models).
+    classes: tuple[str, ...] = ()
     #: Where source images come from, for coupled paths; by default the data the model was trained on.
     data: DataConfig = field(default_factory=lambda: NO_DATA)
     #: Steps of a teacher.
@@ -64,11 +65,12 @@ def run(arguments: Sequence[str]) -> None:
     part = join(choose_device(options.device))
     model = load_sampled(options.model, options.loading, options.device)
     check_use(model, options.sampler, options.guidance)
-    classes = class_labels(options, model.num_classes)
+    chosen = chosen_classes(options, model)
+    classes = class_labels(chosen, options.count, model.num_classes)
     if model.coupled:
         whole = asked_data(options.model, options.data).load()
         check_fits(model, whole)
-        data = pairs_of_classes(whole, options.classes)
+        data = pairs_of_classes(whole, chosen)
         given = conditions(model, data, options.count)
     elif options.data != NO_DATA:
         said = {f.name: getattr(options.data, f.name) for f in dataclasses.fields(DataConfig)}
@@ -113,14 +115,16 @@ def pairs_of_classes(data: Dataset, classes: tuple[int, ...]) -> Dataset:
     return data.subset(torch.isin(data.labels, torch.tensor(classes)))
 
 
-def class_labels(options: Options, num_classes: int) -> torch.Tensor | None:
-    """The label of every sample, or an error where classes and model do not fit."""
+def chosen_classes(options: Options, model: MatchingModel | OneStep) -> tuple[int, ...]:
+    """Numbers of the classes that were asked for, or an error where they are not the model's."""
+    if options.classes and not model.num_classes:
+        raise ConfigError(f"--classes {' '.join(options.classes)}: the model is not conditional.")
+    return tuple(class_number(n, model.class_names, model.num_classes, "--classes") for n in options.classes)
+
+
+def class_labels(chosen: tuple[int, ...], count: int, num_classes: int) -> torch.Tensor | None:
+    """The label of every sample: the chosen classes in turn, or all; None where the model is not conditional."""
     if not num_classes:
-        if options.classes:
-            raise ConfigError(f"--classes {' '.join(map(str, options.classes))}: the model is not conditional.")
         return None
-    for label in options.classes:
-        if not 0 <= label < num_classes:
-            raise ConfigError(f"--classes {label}: allowed are 0 to {num_classes - 1}.")
-    chosen = torch.tensor(options.classes or range(num_classes))
-    return chosen[balanced_labels(options.count, len(chosen))]
+    numbers = torch.tensor(chosen or range(num_classes))
+    return numbers[balanced_labels(count, len(numbers))]

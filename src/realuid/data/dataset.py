@@ -88,6 +88,11 @@ class Dataset:
         """Number of classes, 0 without labels."""
         return len(self.classes)
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes where they have other ones than their numbers."""
+        return self.classes if self.classes != tuple(map(str, range(len(self.classes)))) else ()
+
     def column(self, name: str) -> Tensor:
         """What every sample holds as a condition: 'label', 'source' (images as they are stored) or a further one.
 
@@ -133,7 +138,7 @@ class Dataset:
         return self._with(labels=None, classes=())
 
     def fingerprint(self, pairs: bool = False) -> str:
-        """SHA-256 over values and labels: the key of what is cached about them. With `pairs` over other columns, too."""
+        """SHA-256 over values and labels, the key of what is cached about them; with `pairs` over all columns."""
         digest = hashlib.sha256(str((self.shape, self.num_classes)).encode())
         digest.update(self.values.cpu().contiguous().numpy().tobytes())
         if self.labels is not None:

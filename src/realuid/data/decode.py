@@ -79,7 +79,7 @@ def decode(content: bytes, channels: int | None, resolution: int | None) -> Deco
     except UnreadableError:
         raise
     except Image.UnidentifiedImageError as error:
-        raise OtherFormatError(f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file") from error
+        raise OtherFormatError(f"damaged, or none of {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:
         raise UnreadableError(_too_large("too many pixels")) from error
     except Exception as error:  # decoders of damaged files raise nearly every type

@@ -141,7 +141,7 @@ def _one(files: Files, name: str, how: Reading) -> Decoded | UnreadableError:
 def _check_memory(files: Files, shape: tuple[int, int, int, int]) -> None:
     needed, free = int(np.prod(shape)), psutil.virtual_memory().available
     if needed > free:
-        count, channels, height, width = shape
+        count, height, width, channels = shape
         raise DataError(
             f"the {count} images of '{files.source}', {width}x{height} with {channels} channel(s), take "
             f"{needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB of memory are free. Pass a smaller resolution "

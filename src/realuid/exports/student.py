@@ -10,6 +10,7 @@ from torch import Tensor
 from realuid.data import to_float
 from realuid.exports.contract import Contract
 from realuid.models import Condition, ConditionSpec
+from realuid.models.saving.folder import class_names
 
 
 class ExportedStudent(ABC):
@@ -50,6 +51,11 @@ class ExportedStudent(ABC):
     def num_classes(self) -> int:
         """Number of classes, 0 where unconditional."""
         return self.contract.num_classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, where they have some."""
+        return class_names(self.contract.about.get("classes"), self.num_classes)
 
     @abstractmethod
     def run(self, inputs: tuple[Tensor, ...]) -> Tensor:

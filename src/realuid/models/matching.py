@@ -29,6 +29,7 @@ class MatchingModel(nn.Module):
 
     Attributes:
         origin: where it was loaded from, in the user's words; empty where it was made here.
+        class_names: names of its classes, in order, where they have some.
         degradation: what made its source images of the data, a name in `realuid.data.DEGRADATIONS`; '' if unknown.
     """
 
@@ -50,6 +51,7 @@ class MatchingModel(nn.Module):
         self.codec = codec
         self.origin = ""
         self.degradation = ""
+        self.class_names: tuple[str, ...] = ()
         self.heads = heads(self.prediction)
         if network.heads != self.heads:
             raise ConfigError(

@@ -98,6 +98,11 @@ class Student(nn.Module):
         return self.model.num_classes
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, where they have some."""
+        return self.model.class_names
+
+    @property
     def conditions(self) -> tuple[ConditionSpec, ...]:
         """What it is conditioned on."""
         return self.model.conditions

@@ -16,6 +16,7 @@ from realuid.models import Codec, Condition, ConditionSpec, MatchingModel, guide
 from realuid.models.networks.condition import LABEL, SOURCE
 from realuid.processes import WHOLE, Part
 from realuid.sampling.base import Noise, Sampler, as_batch
+from realuid.sampling.classes import numbered
 from realuid.sampling.dpm_solver import dpm_solver
 from realuid.sampling.ode import euler, heun
 from realuid.sampling.posterior import ancestral, ddim
@@ -127,6 +128,9 @@ class OneStep(Protocol):
     def coupled(self) -> bool: ...
 
     @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    @property
     def codec(self) -> Codec | None: ...
 
     @property
@@ -160,7 +164,8 @@ def generate(
         count: how many samples in all.
         condition: a `Condition`, or a mapping from names in `model.conditions` to tensors, arrays or lists with one row
             per sample; for a label also one number for all samples.
-        labels, sources: the entries "label" (classes) and "source" (x_T in data units, shape (count, *shape)) of it.
+        labels, sources: the entries "label" (classes, by number or name) and "source" (x_T in data units, shape
+            (count, *shape)) of it.
         steps, sampler, guidance: how a teacher is sampled, by default in its own way and without classifier-free
             guidance; not read for a generator.
         seed: of the noise. A sample's noise on the way is a stream of its own.
@@ -202,6 +207,8 @@ def _asked(
         if value is not None and name in values:
             raise ConfigError(f"{name}s = ... and condition['{name}'] are the same: pass either.")
         values |= {} if value is None else {name: value}
+    if LABEL in values:
+        values[LABEL] = numbered(values[LABEL], model.class_names, model.num_classes)
     return required(model.conditions, values, count)
 
 

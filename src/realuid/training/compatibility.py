@@ -67,6 +67,13 @@ def check_fits(model: MatchingModel | OneStep, data: Dataset) -> None:
         raise ConfigError(f"the model is conditional on {model.num_classes} classes, but the data has no labels.")
     if model.num_classes and data.num_classes > model.num_classes:
         raise ConfigError(f"the data has {data.num_classes} classes, the model only {model.num_classes}.")
+    if model.num_classes and model.class_names and data.class_names:
+        for number, (ours, theirs) in enumerate(zip(model.class_names, data.class_names, strict=False)):
+            if ours != theirs:
+                raise ConfigError(
+                    f"class {number} of the model is '{ours}', of the data '{theirs}': the model was trained on other "
+                    "classes, or in another order. Bring the data's classes into the model's order."
+                )
     for spec in model.conditions:
         column = data.column(spec.name)
         if spec.kind in ("text", "vector"):

@@ -53,6 +53,8 @@ def describe(model: MatchingModel | Student) -> dict[str, Any]:
     }
     if matching.degradation:
         description["degradation"] = matching.degradation
+    if matching.class_names:
+        description["classes"] = list(matching.class_names)
     if isinstance(model, Student):
         description |= {"times": list(model.times), "renoise": model.renoise, "noise": model.noise}
     return description
@@ -70,10 +72,24 @@ def build(description: dict[str, Any], function: Function | None = None) -> Matc
         null_class=description.get("null_class", False),
     )
     matching.degradation = str(description.get("degradation", ""))
+    matching.class_names = class_names(description.get("classes"), matching.num_classes)
     if description["kind"] == "generator":
         times = description.get("times", description.get("t_init"))  # before several times: t_init
         return Student(matching, times, description.get("noise", True), description.get("renoise", "fresh"))
     return matching
+
+
+def class_names(written: Any, classes: int) -> tuple[str, ...]:
+    """Names of a model's classes as a description holds them; nothing where none is there.
+
+    Raises:
+        CheckpointError: for what is no list of names, or more of them than classes.
+    """
+    if written is None:
+        return ()
+    if not isinstance(written, list) or not all(isinstance(name, str) for name in written) or len(written) > classes:
+        raise CheckpointError(f"classes in {CONFIG} must be a list of at most {classes} names, one a class.")
+    return tuple(written)
 
 
 def save_pretrained(model: MatchingModel | Student, folder: str | FilePath, **extra: Any) -> FilePath:

@@ -1,0 +1,38 @@
+"""Classes by name: what users call them, and the numbers that networks read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from realuid.errors import ConfigError, unknown_name
+
+
+def class_number(asked: str, names: Sequence[str], classes: int, argument: str = "labels") -> int:
+    """The number of one class, from its name or, where no class has that name, from its number.
+
+    Raises:
+        ConfigError: for what is neither.
+    """
+    if asked in names:
+        return list(names).index(asked)
+    number = int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 19 else classes
+    if number >= classes:
+        allowed = f"0 to {classes - 1}"
+        if names:
+            raise ConfigError(f"{argument} {asked}: {unknown_name('class', asked, names)} Or a number: {allowed}.")
+        raise ConfigError(f"{argument} {asked}: allowed are {allowed}; the model knows no names of its classes.")
+    return number
+
+
+def numbered(labels: Any, names: Sequence[str], classes: int) -> Any:
+    """Labels with names of classes replaced by numbers: one name, a list with names in it, or anything else as it is.
+
+    Raises:
+        ConfigError: for a name that no class has.
+    """
+    if isinstance(labels, str):
+        return class_number(labels, names, classes)
+    if isinstance(labels, list | tuple) and any(isinstance(label, str) for label in labels):
+        return [class_number(label, names, classes) if isinstance(label, str) else label for label in labels]
+    return labels
