@@ -38,6 +38,10 @@ class OutOfMemoryError(RealUIDError):
     """A batch that does not fit into the device's memory and cannot be cut further."""
 
 
+class StorageError(RealUIDError):
+    """A disk that is full, or a quota that is used up; nothing half-written was left."""
+
+
 def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> str:
     """The message for a name that is in no table: what was passed, the nearest match, and what is allowed."""
     allowed = sorted(allowed)

@@ -1,20 +1,29 @@
-"""Files that are either whole or absent: temporary name, fsync, rename; and checksums that tell a damaged one."""
+"""Files that are either whole or absent: temporary name, fsync, rename; and checksums that tell a damaged one.
+
+Nothing here replaces a folder that realuid did not write, and what a user put into one that it did write stays there.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
-import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from realuid.errors import ConfigError, StorageError
+from realuid.leftovers import TEMPORARY, remove_leftovers, temporary_name
+
 CHECKSUMS = "checksums.json"
-_TEMPORARY = re.compile(r"\.(?P<target>.+)\.\d+\.(?P<kind>tmp|old)")
+#: Numbers of errors where no more can be written: the disk is full, the quota used up, the file too large.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: The file by which a process holds a folder, see `realuid.locks`; it means nothing when no process does.
+LOCK = ".realuid.lock"
 
 
 def _fsync(path: Path) -> None:
@@ -25,41 +34,81 @@ def _fsync(path: Path) -> None:
         os.close(handle)
 
 
+def _mode(folder: Path) -> int:
+    """The mode of new files, by the umask: of a folder that was just made, without the bits to enter it."""
+    return folder.stat().st_mode & 0o666
+
+
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `target`; on success it replaces `target`, on failure nothing remains."""
+    """Yield a temporary path next to `target`; on success it replaces `target`, on failure nothing remains.
+
+    Raises:
+        ConfigError: where `target` is a folder, or part of a folder that has checksums.
+        StorageError: where the disk is full.
+    """
+    target = _resolved(target)
+    _refuse_parts(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    remove_leftovers(target)
+    temporary = temporary_name(target, "tmp")
+    temporary.mkdir()
+    mode = _mode(temporary)
+    temporary.rmdir()
     try:
         yield temporary
+        temporary.chmod(mode)  # safetensors writes 0600, whatever the umask
         _fsync(temporary)
         temporary.replace(target)
         _fsync(target.parent)
+    except Exception as error:
+        if is_full(error):
+            raise _no_space(target) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path, ours: Callable[[Path], bool] | None = None) -> Iterator[Path]:
     """Yield an empty temporary folder; on success it takes the name `target`, replacing a folder of that name.
 
-    A folder that is killed half-way keeps its temporary name, which no reader looks at.
+    A folder that is killed half-way keeps its temporary name, which no reader looks at. Files that somebody else put
+    into the folder that is replaced are kept.
+
+    Args:
+        target: a folder; one that is there is replaced if it is empty, has checksums, or is ours.
+        ours: whether a folder without checksums was written by realuid.
+
+    Raises:
+        ConfigError: for any other folder, or a file.
+        StorageError: where the disk is full.
     """
+    target = _resolved(target)
+    _refuse_foreign(target, ours)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    remove_leftovers(target)
+    temporary, replaced = temporary_name(target, "tmp"), temporary_name(target, "old")
     temporary.mkdir()
-    replaced = target.with_name(f".{target.name}.{os.getpid()}.old")
-    shutil.rmtree(replaced, ignore_errors=True)
+    mode = _mode(temporary)
     try:
         yield temporary
         for path in temporary.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                path.chmod(mode)
             _fsync(path)
+        _refuse_foreign(target, ours)  # it may have appeared since
+        if target.exists():
+            _keep_foreign(target, temporary)
         _fsync(temporary)
         if target.exists():
             target.rename(replaced)
         temporary.rename(target)
         _fsync(target.parent)
+    except Exception as error:
+        if is_full(error):
+            raise _no_space(target) from error
+        raise
     finally:
         if replaced.exists() and not target.exists():  # stopped between the two renames
             replaced.rename(target)
@@ -67,23 +116,81 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-def repair(folder: Path) -> None:
-    """Finish what a killed process left in a folder, at any depth.
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk is full, a quota used up or a file too large: in torch's words, or others'."""
+    if isinstance(error, StorageError):
+        return True
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _FULL
+    words = ("No space left", "inline_container", "PytorchStreamWriter", *(f"os error {number})" for number in _FULL))
+    return any(word in str(error) for word in words)
 
-    A folder that was moved aside and never replaced gets its name back; temporaries are removed. No other process may
-    be writing there.
-    """
-    for path in [*folder.rglob(".*.old"), *folder.rglob(".*.tmp")]:
-        name = _TEMPORARY.fullmatch(path.name)
-        if name is None:
-            continue
-        target = path.with_name(name["target"])
-        if name["kind"] == "old" and not target.exists():
-            path.rename(target)
-        elif path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+
+def _no_space(target: Path) -> StorageError:
+    return StorageError(f"cannot write '{target}': no space left on the device. Free some, or write to another one.")
+
+
+def _resolved(target: Path) -> Path:
+    """What a link stands for: that is replaced, not the link."""
+    return target.resolve() if target.is_symlink() else target
+
+
+def _refuse_parts(target: Path) -> None:
+    if target.is_dir():
+        raise ConfigError(f"'{target}' is a folder, but a file is to be written. Pass another name.")
+    for folder in list(target.parents)[:2]:
+        if str(target.relative_to(folder)) in _listed(folder):
+            raise ConfigError(f"'{target}' is part of what realuid wrote to '{folder}'. Pass another name.")
+
+
+def _refuse_foreign(target: Path, ours: Callable[[Path], bool] | None) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise ConfigError(f"'{target}' is a file, but a folder is to be written. Pass another name.")
+    if not is_empty(target) and not (target / CHECKSUMS).is_file() and not (ours is not None and ours(target)):
+        raise ConfigError(f"'{target}' is not empty, and realuid did not write it. Pass a new folder.")
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder is missing, or has nothing in it but what a killed process of realuid left."""
+    return not folder.exists() or all(p.name == LOCK or TEMPORARY.fullmatch(p.name) for p in folder.iterdir())
+
+
+def _listed(folder: Path) -> set[str]:
+    """Names in the checksums of a folder; none where it has none."""
+    try:
+        return set(json.loads((folder / CHECKSUMS).read_text()))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return set()
+
+
+def _keep_foreign(old: Path, new: Path) -> None:
+    """Give the new folder what is in the old one and is not ours, by its checksums, nor replaced."""
+    listed = _listed(old) | {CHECKSUMS}
+    for parent, folders, files in os.walk(old):
+        here = Path(parent)
+        for name in [*files, *(name for name in folders if (here / name).is_symlink())]:
+            inside = (here / name).relative_to(old)
+            if str(inside) in listed or os.path.lexists(new / inside):
+                continue
+            (new / inside).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(here / name, new / inside, follow_symlinks=False)
+            except OSError:  # a file system without hard links
+                shutil.copy2(here / name, new / inside, follow_symlinks=False)
+
+
+def remove_written(folder: Path) -> None:
+    """Remove from a folder what its checksums list, and the folder if nothing else is in it."""
+    for name in sorted(_listed(folder)):
+        if not outside(name):
+            (folder / name).unlink(missing_ok=True)
+    (folder / CHECKSUMS).unlink(missing_ok=True)
+    inner = sorted((path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink()), reverse=True)
+    for path in [*inner, folder]:
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -120,13 +227,34 @@ def write_checksums(folder: Path) -> None:
 def damage(folder: Path) -> str | None:
     """What is wrong with a folder written with checksums, or None if it is whole."""
     try:
-        sums = dict(json.loads((folder / CHECKSUMS).read_text()))
-    except (OSError, ValueError, TypeError):
+        sums = json.loads((folder / CHECKSUMS).read_text())
+    except (OSError, ValueError, RecursionError):
         return f"{CHECKSUMS} is missing or unreadable"
+    if not isinstance(sums, dict):
+        return f"{CHECKSUMS} holds a {type(sums).__name__}, not names with their sums"
     for name, expected in sums.items():
+        if outside(name):
+            return f"{CHECKSUMS} names {name!r}, which is not in the folder"
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
         if sha256(path) != expected:
             return f"{name} does not match its checksum"
+    return None
+
+
+def outside(name: str) -> str | None:
+    """Why a file of this name, in an archive for instance, may not be written below a folder; None if it may.
+
+    The same on every system, so that what is written on one can be read on the others.
+    """
+    path = PurePosixPath(name)
+    if not path.name or path.is_absolute() or ".." in path.parts:
+        return "it leads out of the folder"
+    if "\\" in name or ":" in name:
+        return "it has a backslash or a colon"
+    if any(ord(character) < 32 or ord(character) == 127 for character in name):
+        return "it has a control character"
+    if any(PureWindowsPath(part).is_reserved() or part[-1] in ". " for part in path.parts):
+        return "Windows reserves it"
     return None

@@ -25,21 +25,24 @@ import torch
 from filelock import FileLock, Timeout
 
 from realuid.data import Dataset
-from realuid.errors import ConfigError, NonFiniteError
+from realuid.errors import CheckpointError, ConfigError, NonFiniteError
 from realuid.files import atomic_file, write_json
 from realuid.loaders import load_teacher
 from realuid.models import MatchingModel
 from realuid.recipes.config import Recipe, SweepConfig, dump_recipe
 from realuid.recipes.measure import make_evaluator, measure
-from realuid.recipes.run import TEACHER, has_checkpoint, recipe_data, run_student, teacher_record
+from realuid.recipes.run import TEACHER, recipe_data, run_student, teacher_record
 from realuid.reports.sweep import write_sweep_report
 from realuid.seeds import stream
 from realuid.training import DistillConfig
 from realuid.training.accelerate import make_accelerator
 from realuid.training.distill import check_fits
+from realuid.training.folder import has_checkpoint, is_marked, mark, refuse_foreign
 
 #: The file of a sweep's folder that holds its recipe, and that of a trial's folder that says it is finished.
 SWEEP, RESULT = "sweep.yaml", "result.json"
+#: What its folder is marked as.
+SWEEP_KIND = "sweep"
 #: Evaluations of a trial, each with "update" and "fd".
 History = list[dict[str, Any]]
 #: A trial is only compared with at least so many others.
@@ -109,7 +112,17 @@ def _random_setting(sweep: SweepConfig, seed: int, number: int) -> dict[str, flo
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """What the finished trials of a sweep wrote, in their order."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"trials/*/{RESULT}"))]
+    return [_read_result(path) for path in sorted(folder.glob(f"trials/*/{RESULT}"))]
+
+
+def _read_result(path: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(path.read_text())
+        if isinstance(result, dict) and {"settings", "status", "fd", "history", "beta"} <= result.keys():
+            return result
+    except (ValueError, RecursionError):
+        pass
+    raise CheckpointError(f"'{path}' is damaged. Delete it, and the trial is made again.")
 
 
 def is_hopeless(
@@ -122,6 +135,11 @@ def is_hopeless(
     if not sweep.hopeless or len(known) < _OTHERS or now < sweep.patience * updates:
         return False
     return min(h["fd"] for h in history) > sweep.hopeless * statistics.median(known)
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder is a sweep's; earlier versions did not mark theirs."""
+    return is_marked(folder, SWEEP_KIND) or ((folder / SWEEP).is_file() and (folder / "trials").is_dir())
 
 
 @contextmanager
@@ -153,11 +171,18 @@ def run_sweep(
 
     Returns:
         what results.json holds.
+
+    Raises:
+        ConfigError: for a folder that holds something else.
     """
     trials, refused = make_trials(recipe.sweep, recipe.distill)
     for reason in refused:
         say(f"left out: {reason}")
+    refuse_foreign(
+        folder, is_marked(folder, SWEEP_KIND) or ((folder / SWEEP).is_file() and (folder / "trials").is_dir())
+    )
     data, model = _load(recipe, teacher)
+    mark(folder, SWEEP_KIND)
     (folder / "trials").mkdir(parents=True, exist_ok=True)
     for name, text in ((SWEEP, dump_recipe(recipe)), (TEACHER, teacher_record(str(teacher)))):
         with atomic_file(folder / name) as temporary:

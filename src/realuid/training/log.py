@@ -109,7 +109,8 @@ class RunLog:
 
     def _drop_after(self, step: int) -> None:
         if self.path.is_file():
-            lines = [line for line in self.path.read_text().splitlines() if _update_of(line) <= step]
+            text = self.path.read_text(errors="replace")
+            lines = [line for line in text.splitlines() if _update_of(line) <= step]
             with atomic_file(self.path) as temporary:
                 temporary.write_text("".join(line + "\n" for line in lines))
 
@@ -138,8 +139,8 @@ class RunLog:
 def _update_of(line: str) -> int:
     try:
         return int(json.loads(line)["update"])
-    except (ValueError, KeyError, TypeError):
-        return 2**62  # a line cut off by a crash
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return 2**62  # a line that a crash cut off, or damage
 
 
 class Throughput:

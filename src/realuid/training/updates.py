@@ -18,8 +18,8 @@ from realuid.objectives import Objective, matching_loss, squared_norm
 from realuid.paths import Path, target
 from realuid.training.batches import Draw, micro_batches
 
-#: A generator, or its distributed wrapper: (z, condition) -> x_0.
-GeneratorCall = Callable[[Tensor, Condition], Tensor]
+#: A student, or its distributed wrapper: what `Draw.inputs` holds -> x_0.
+GeneratorCall = Callable[..., Tensor]
 
 
 class GeneratorLoss(NamedTuple):
@@ -57,7 +57,7 @@ def generated_images(generator: GeneratorCall, draw: Draw, parts: int = 1) -> Te
         draw: of generated samples.
         parts: in how many parts they go through it.
     """
-    return torch.cat([generator(d.z, d.condition) for d in micro_batches(draw, parts)])  # type: ignore[arg-type]
+    return torch.cat([generator(*d.inputs) for d in micro_batches(draw, parts)])
 
 
 def fake_loss(
@@ -134,8 +134,7 @@ def generator_loss(
         objective, path, space, batch: as in `fake_loss`.
         draw: noise, times and labels; with real data of the same labels where the objective reads the teacher there.
     """
-    assert draw.z is not None, "a draw for generated samples"
-    x_0 = generator(draw.z, draw.condition)
+    x_0 = generator(*draw.inputs)
     x_t, k = path.sample(x_0, draw.x_T, draw.t, draw.eps)
     y = target(space, path, k, x_0, draw.x_T, draw.eps)
     with nullcontext() if objective.through_networks else torch.no_grad():
