@@ -26,7 +26,7 @@ from typing import Any
 from benchmarks.mixture_worlds import DIGITS, POINTS, World
 from realuid.files import write_json
 from realuid.training import DistillConfig, DistillTask
-from realuid.training.cost import forward_passes
+from realuid.training.costs import update_cost
 
 #: Objectives that are compared: what differs from the settings of the world.
 METHODS: dict[str, dict[str, Any]] = {
@@ -44,7 +44,6 @@ METHODS: dict[str, dict[str, Any]] = {
     "gan-3": {"lambda_g": 3.0},
     "data-forcing": {"objective": "data_forcing"},
     "data-forcing-sum": {"objective": "data_forcing", "weight": "one"},
-    "no-teacher": {"objective": "mixture"},
 }
 
 
@@ -52,7 +51,7 @@ def settings_of(world: World, method: str, seed: int) -> DistillConfig:
     """The settings of a student: as many forward passes as UID takes in the world's updates."""
     base = dataclasses.replace(world.settings, seed=seed)
     config = dataclasses.replace(base, **METHODS[method])
-    updates = round(base.updates * forward_passes(base) / forward_passes(config))
+    updates = round(base.updates * update_cost(base).passes / update_cost(config).passes)
     return dataclasses.replace(config, updates=updates)
 
 
@@ -67,7 +66,7 @@ def run(world: World, teacher: str, method: str, seed: int, folder: Path) -> dic
     if file.is_file():
         return json.loads(file.read_text())
     config, began = settings_of(world, method, seed), time.process_time()
-    task: DistillTask = world.task(teacher, config, without_teacher=method == "no-teacher")
+    task: DistillTask = world.task(teacher, config)
     decay, curve, best = config.ema[0], [], (float("inf"), None)
     marks = {round(config.updates * i / world.points) for i in range(1, world.points + 1)}
     for update in range(config.updates):
@@ -86,7 +85,7 @@ def run(world: World, teacher: str, method: str, seed: int, folder: Path) -> dic
         "method": method,
         "seed": seed,
         "updates": config.updates,
-        "passes": forward_passes(config) * config.updates,
+        "passes": update_cost(config).passes * config.batch * config.updates,
         "curve": curve,
         "last": world.measure(task.ema.averaged(decay), seed),  # type: ignore[arg-type]
         "best": world.measure(best[1], seed),  # type: ignore[arg-type]

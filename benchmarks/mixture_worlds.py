@@ -34,7 +34,7 @@ class World(Protocol):
     #: Points of a curve.
     points: int
 
-    def task(self, teacher: str, config: DistillConfig, without_teacher: bool = False) -> DistillTask: ...
+    def task(self, teacher: str, config: DistillConfig) -> DistillTask: ...
 
     def quick(self, student: Generator, seed: int) -> float: ...
 
@@ -97,7 +97,7 @@ class Points:
             generator_lr=1e-3,
             fake_lr=2e-3,
             warmup=20,
-            decay="cosine",
+            lr_decay="cosine",
             ema=(0.99,),
             space=self.family.prediction,
             device="cpu",
@@ -108,7 +108,7 @@ class Points:
         """The perfect model of what the teacher learnt."""
         return _exact(self.family, WRONG[kind](self.world))
 
-    def task(self, teacher: str, config: DistillConfig, without_teacher: bool = False) -> DistillTask:
+    def task(self, teacher: str, config: DistillConfig) -> DistillTask:
         start = student_start(self.family, self.data, 300, config.seed)
         task = DistillTask(start, self.data, config, make_accelerator(config))
         task.teacher = self.teacher(teacher).eval()
@@ -169,7 +169,7 @@ class Digits:
         self.data = images if network == "unet" else self._flat(images)
         own = self.recipe.distill
         self.settings = dataclasses.replace(
-            own, decay="constant", updates=updates or {"mlp": 1200, "unet": 2400}[network], device="cpu"
+            own, lr_decay="constant", updates=updates or {"mlp": 1200, "unet": 2400}[network], device="cpu"
         )
         if network == "mlp":
             self.settings = dataclasses.replace(self.settings, generator_lr=5e-4, fake_lr=1e-3, ema=(0.99,))
@@ -223,17 +223,17 @@ class Digits:
         good = self._train("good", self.data, self._config())
         return slower(good, 0.9) if kind == "slow" else good
 
-    def task(self, teacher: str, config: DistillConfig, without_teacher: bool = False) -> DistillTask:
+    def task(self, teacher: str, config: DistillConfig) -> DistillTask:
         return DistillTask(self.teacher(teacher), self.data, config, make_accelerator(config))
 
     def _fd(self, model: MatchingModel | Generator, count: int, seed: int) -> float:
         torch.manual_seed(seed)
-        condition = Condition(labels=balanced_labels(count, 10))
+        labels = balanced_labels(count, 10)
         if isinstance(model, Generator):
             with torch.no_grad():
-                x = model(torch.randn(count, *model.shape), condition)
+                x = model(torch.randn(count, *model.shape), Condition(labels=labels))
         else:
-            x = torch.cat(list(generate(model, count, labels=condition.labels, steps=50, seed=seed)))
+            x = torch.cat(list(generate(model, count, labels=labels, steps=50, seed=seed)))
         return self.evaluator.score([x.reshape(-1, 1, _SIDE, _SIDE)], full=False).fd
 
     def quick(self, student: Generator, seed: int) -> float:
