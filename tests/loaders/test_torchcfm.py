@@ -176,7 +176,7 @@ def test_a_student_distilled_here_goes_there(reference, tmp_path):
     path = reference / CONDITIONAL
     random = torch.Generator().manual_seed(0)
     images = torch.randint(256, (8, 3, 32, 32), generator=random, dtype=torch.uint8)
-    data = Dataset(images, torch.arange(8), "noise")
+    data = Dataset(images, torch.arange(8), "noise", tuple("abcdefgh"))
     config = DistillConfig(updates=1, batch=2, fake_updates=1, alpha=0.9, beta=0.95, t_init=1.0, device="cpu")
     student = distill_teacher(load_torchcfm(path), data, config, tmp_path / "run")
     exported = read(save_torchcfm_student(student, tmp_path / "student.pt"))["gen"]
