@@ -18,6 +18,10 @@ class DataError(RealUIDError):
     """Data that is missing, damaged or of the wrong kind."""
 
 
+class DataWarning(UserWarning):
+    """What was left out of data, or changed in it, with numbers; or a choice among several readings of it."""
+
+
 class PredictionError(RealUIDError):
     """A prediction type that does not exist on a path, or cannot be computed from another one."""
 

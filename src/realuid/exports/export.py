@@ -29,7 +29,7 @@ from realuid.models import Student, load_single_file, save_single_file
 from realuid.recipes import EvaluateConfig
 from realuid.recipes.measure import make_evaluator, measure
 from realuid.sampling import OneStep
-from realuid.training.distill import check_fits
+from realuid.training.compatibility import check_fits
 
 FormatName = Literal["diffusers", "onnx", "torch", "safetensors", "authors"]
 

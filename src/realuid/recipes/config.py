@@ -30,7 +30,7 @@ from realuid.training.settings import decided, renamed, to_dict
 class DataConfig:
     """Which data, and in which form."""
 
-    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images or a zip in the EDM layout.
+    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout or a tar.
     source: str = "digits"
     #: 1 (grey) or 3 (RGB) to convert; None keeps images as they are.
     channels: int | None = None
@@ -43,13 +43,15 @@ class DataConfig:
     pairs: str | None = None
     #: Of degradations that draw at random (inpaint-freeform): another seed, other draws for the same images.
     pairs_seed: int = 0
+    #: Leave images out that cannot be read, instead of an error.
+    skip_damaged: bool = False
 
     def __post_init__(self) -> None:
         check_types(self)
 
     def load(self) -> Dataset:
         """The data itself."""
-        return load_dataset(self.source, self.channels, self.resolution, self.pairs, self.pairs_seed)
+        return load_dataset(self.source, self.channels, self.resolution, self.pairs, self.pairs_seed, self.skip_damaged)
 
 
 @dataclass(frozen=True)

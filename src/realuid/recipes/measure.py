@@ -21,6 +21,7 @@ from realuid.metrics import (
     Restoration,
     classifier,
     make_extractor,
+    tells_classes,
 )
 from realuid.models import Generator, MatchingModel, model_device
 from realuid.models.networks.condition import LABEL
@@ -116,9 +117,9 @@ def measure(
 
 
 def label_classifier(evaluator: Evaluator) -> Classifier | None:
-    """The evaluator's feature extractor, where it is a classifier of the data's labels."""
+    """The evaluator's feature extractor, where it is a classifier of the data's classes."""
     extractor = evaluator.extractor
-    return extractor if isinstance(extractor, Classifier) and evaluator.data.labels is not None else None
+    return extractor if isinstance(extractor, Classifier) and tells_classes(evaluator.data) else None
 
 
 def _samples(
@@ -138,7 +139,7 @@ def _class_agreement(
 ) -> ClassAgreement | None:
     """What watches whether samples show their class; None for unconditional models, or data without labels."""
     data = evaluator.data
-    labels = conditions(model, data, config.samples).get(LABEL) if data.is_image and data.labels is not None else None
+    labels = conditions(model, data, config.samples).get(LABEL) if data.is_image and tells_classes(data) else None
     if labels is None:
         return None
     # seed 1: the evaluator's own features come from the classifier of seed 0

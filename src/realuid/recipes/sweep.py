@@ -28,15 +28,17 @@ from realuid.data import Dataset
 from realuid.errors import CheckpointError, ConfigError, NonFiniteError
 from realuid.files import atomic_file, write_json
 from realuid.loaders import load_teacher
-from realuid.models import MatchingModel
+from realuid.loaders.check import require_sound
+from realuid.metrics import Evaluator
 from realuid.recipes.config import Recipe, SweepConfig, dump_recipe
 from realuid.recipes.measure import make_evaluator, measure
-from realuid.recipes.run import TEACHER, recipe_data, run_student, teacher_record
+from realuid.recipes.run import TEACHER, recipe_data, teacher_record
+from realuid.recipes.spec import NamedTeacher, StudentSpec, student_spec
 from realuid.reports.sweep import write_sweep_report
 from realuid.seeds import stream
 from realuid.training import DistillConfig
 from realuid.training.accelerate import make_accelerator
-from realuid.training.distill import check_fits
+from realuid.training.compatibility import check_student_run
 from realuid.training.folder import has_checkpoint, is_marked, mark, refuse_foreign
 
 #: The file of a sweep's folder that holds its recipe, and that of a trial's folder that says it is finished.
@@ -158,7 +160,12 @@ def claimed(path: Path) -> Iterator[bool]:
 
 
 def run_sweep(
-    recipe: Recipe, teacher: str | Path, folder: Path, processes: int = 1, say: Callable = print
+    recipe: Recipe,
+    teacher: str | Path,
+    folder: Path,
+    processes: int = 1,
+    say: Callable = print,
+    trust_teacher: bool = True,
 ) -> dict[str, Any]:
     """Carry out what is left of a sweep.
 
@@ -168,12 +175,14 @@ def run_sweep(
         folder: of the sweep: sweep.yaml, teacher.txt, trials/, results.json and sweep.html.
         processes: how many trials run at a time.
         say: told what happens.
+        trust_teacher: go on even if the teacher denoises the data worse than trivially.
 
     Returns:
         what results.json holds.
 
     Raises:
         ConfigError: for a folder that holds something else.
+        CheckpointError: for such a teacher.
     """
     trials, refused = make_trials(recipe.sweep, recipe.distill)
     for reason in refused:
@@ -181,7 +190,9 @@ def run_sweep(
     refuse_foreign(
         folder, is_marked(folder, SWEEP_KIND) or ((folder / SWEEP).is_file() and (folder / "trials").is_dir())
     )
-    data, model = _load(recipe, teacher)
+    data, named = _load(recipe, teacher)
+    if not trust_teacher:
+        require_sound(named.model, data)
     mark(folder, SWEEP_KIND)
     (folder / "trials").mkdir(parents=True, exist_ok=True)
     for name, text in ((SWEEP, dump_recipe(recipe)), (TEACHER, teacher_record(str(teacher)))):
@@ -193,7 +204,7 @@ def run_sweep(
     helpers = [context.Process(target=_helper, args=(*arguments, i)) for i in range(1, processes)]
     for helper in helpers:
         helper.start()
-    _work(recipe, str(teacher), model, data, folder, say)
+    _work(recipe, named, data, folder, say)
     for helper in helpers:
         helper.join()
     if failed := [helper for helper in helpers if helper.exitcode]:
@@ -206,22 +217,21 @@ def _helper(recipe: Recipe, teacher: str | Path, folder: Path, parent: int, thre
     torch.set_num_threads(threads)
     with (folder / f"process-{number}.log").open("a", buffering=1) as log:
         sys.stdout = sys.stderr = log
-        data, model = _load(recipe, teacher)
-        _work(recipe, str(teacher), model, data, folder, print, lambda: os.getppid() == parent)
+        data, named = _load(recipe, teacher)
+        _work(recipe, named, data, folder, print, lambda: os.getppid() == parent)
 
 
-def _load(recipe: Recipe, teacher: str | Path) -> tuple[Dataset, MatchingModel]:
-    """Data and teacher, which fit each other."""
+def _load(recipe: Recipe, teacher: str | Path) -> tuple[Dataset, NamedTeacher]:
+    """Data and teacher, which fit each other and the settings."""
     model = load_teacher(teacher)
     data = recipe_data(recipe, model)
-    check_fits(model, data)
-    return data, model
+    check_student_run(model, data, recipe.distill)
+    return data, NamedTeacher(model, str(teacher))
 
 
 def _work(
     recipe: Recipe,
-    teacher_name: str,
-    teacher: MatchingModel,
+    teacher: NamedTeacher,
     data: Dataset,
     folder: Path,
     say: Callable,
@@ -233,15 +243,18 @@ def _work(
         with claimed(run) as mine:
             if not mine or (run / RESULT).is_file() or not go_on():
                 continue
-            result = _run_trial(recipe, trial, teacher, teacher_name, run, data, evaluator)
+            spec = student_spec(_of_trial(recipe, trial), teacher, run, data=data, evaluator=evaluator)
+            result = _run_trial(trial, spec, evaluator)
             say(f"{trial.name}: {result['status']}, FD {result['fd']}")
-        write_results(recipe, teacher_name, folder)
+        write_results(recipe, teacher.name, folder)
 
 
-def _run_trial(
-    recipe: Recipe, trial: Trial, teacher: MatchingModel, teacher_name: str, run: Path, data, evaluator
-) -> dict:
-    config, start = trial.config(recipe.distill), time.perf_counter()
+def _of_trial(recipe: Recipe, trial: Trial) -> Recipe:
+    return dataclasses.replace(recipe, distill=trial.config(recipe.distill), students={})
+
+
+def _run_trial(trial: Trial, spec: StudentSpec, evaluator: Evaluator) -> dict[str, Any]:
+    recipe, config, run, start = spec.recipe, spec.recipe.distill, spec.folder, time.perf_counter()
     history: History = []
     verdict = {"status": "finished"}
 
@@ -253,17 +266,7 @@ def _run_trial(
 
     result: dict[str, Any] = {"name": trial.name, "settings": trial.settings, "beta": config.beta}
     try:
-        student = run_student(
-            recipe,
-            teacher,
-            run,
-            config=config,
-            resume=has_checkpoint(run),
-            teacher_name=teacher_name,
-            data=data,
-            evaluator=evaluator,
-            hopeless=hopeless,
-        )
+        student = spec.run(resume=has_checkpoint(run), hopeless=hopeless)
         history = json.loads((run / "history.json").read_text())
         result |= verdict | {"fd": min(h["fd"] for h in history)}
         if verdict["status"] == "finished":
