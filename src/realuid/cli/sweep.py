@@ -13,7 +13,8 @@ from realuid.cli.options import console, parse, refuse_changes, replace, resumed
 from realuid.errors import ConfigError
 from realuid.recipes import DataConfig, EvaluateConfig, SweepConfig
 from realuid.recipes.run import recipe_of_run, teacher_of_run
-from realuid.recipes.sweep import SWEEP, make_trials, run_sweep
+from realuid.recipes.sweep import SWEEP, run_sweep
+from realuid.recipes.trials import make_trials
 from realuid.training import DistillConfig
 
 

@@ -26,7 +26,7 @@ from realuid.metrics import (
 from realuid.models import Generator, MatchingModel, model_device
 from realuid.models.networks.condition import LABEL
 from realuid.processes import WHOLE, Part
-from realuid.recipes.config import EvaluateConfig
+from realuid.recipes.sections import EvaluateConfig
 from realuid.sampling import OneStep, find_sampler
 from realuid.seeds import mix
 

@@ -30,9 +30,10 @@ from realuid.training.compatibility import (
 from realuid.training.config import LoopConfig
 from realuid.training.distill import distillation_task
 from realuid.training.folder import has_checkpoint, is_finished
-from realuid.training.loop import Hopeless, Run
+from realuid.training.loop import Run
 from realuid.training.settings import to_dict
 from realuid.training.start import load_start
+from realuid.training.task import Hopeless
 from realuid.training.teacher import TeacherTask
 
 

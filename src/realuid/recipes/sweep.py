@@ -7,7 +7,6 @@ and a lock that dies with its process says who works on what.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import multiprocessing
 import os
@@ -17,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +28,13 @@ from realuid.files import atomic_file, write_json
 from realuid.loaders import load_teacher
 from realuid.loaders.check import require_sound
 from realuid.metrics import Evaluator
-from realuid.recipes.config import Recipe, SweepConfig, dump_recipe
+from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.measure import make_evaluator, measure
 from realuid.recipes.run import TEACHER, recipe_data, teacher_record
+from realuid.recipes.sections import SweepConfig
 from realuid.recipes.spec import NamedTeacher, StudentSpec, student_spec
+from realuid.recipes.trials import Trial, make_trials
 from realuid.reports.sweep import write_sweep_report
-from realuid.seeds import stream
-from realuid.training import DistillConfig
 from realuid.training.accelerate import make_accelerator
 from realuid.training.compatibility import check_student_run
 from realuid.training.folder import has_checkpoint, is_marked, mark, refuse_foreign
@@ -49,67 +47,6 @@ SWEEP_KIND = "sweep"
 History = list[dict[str, Any]]
 #: A trial is only compared with at least so many others.
 _OTHERS = 3
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One setting with one seed."""
-
-    number: int
-    #: alpha, ratio, seed and whatever else is varied.
-    settings: dict[str, float]
-
-    @property
-    def name(self) -> str:
-        """Name of its folder."""
-        return "-".join([f"{self.number:03d}", *(f"{key}={value:g}" for key, value in self.settings.items())])
-
-    def config(self, base: DistillConfig) -> DistillConfig:
-        """The distillation it stands for: evaluated and saved on the way, so that it can be judged and resumed."""
-        changes = {key: _like(value, getattr(base, key)) for key, value in self.settings.items() if key != "ratio"}
-        changes["beta"] = round(self.settings["alpha"] * self.settings["ratio"], 6)
-        every = base.evaluate_every or max(1, base.updates // 10)
-        return dataclasses.replace(base, **changes, evaluate_every=every, save_every=base.save_every or every)
-
-
-def _like(value: float, example: Any) -> Any:
-    return int(value) if isinstance(example, int) else value
-
-
-def make_trials(sweep: SweepConfig, base: DistillConfig) -> tuple[list[Trial], list[str]]:
-    """All trials of a sweep, and why some settings are none. The same for the same arguments, on every machine."""
-    if sweep.search == "grid":
-        names = ("alpha", "ratio", *sweep.others)
-        columns = (sweep.alpha, sweep.ratio, *sweep.others.values())
-        settings = [dict(zip(names, row, strict=True)) for row in itertools.product(*columns)]
-    else:
-        settings = [_random_setting(sweep, base.seed, i) for i in range(sweep.trials)]
-    trials, refused = [], []
-    for setting in settings:
-        try:
-            Trial(0, setting).config(base)
-        except ConfigError as error:
-            refused.append(f"{', '.join(f'{k} = {v:g}' for k, v in setting.items())}: {error}")
-            continue
-        trials += [setting | {"seed": base.seed + i} for i in range(sweep.seeds)]
-    if not trials:
-        raise ConfigError(f"the sweep has no legal setting. {refused[0]}")
-    return [Trial(i, setting) for i, setting in enumerate(trials)], refused
-
-
-def _random_setting(sweep: SweepConfig, seed: int, number: int) -> dict[str, float]:
-    """alpha and beta / alpha uniform between their ends, with beta <= 1; other settings among their values."""
-    random = stream(seed, "sweep", number)
-
-    def between(values: tuple[float, ...]) -> float:
-        u = float(torch.rand((), generator=random, dtype=torch.float64))
-        return round(min(values) + (max(values) - min(values)) * u, 4)
-
-    alpha, ratio = between(sweep.alpha), between(sweep.ratio)
-    setting = {"alpha": alpha, "ratio": min(ratio, round(1 / alpha - 5e-5, 4)) if alpha < 1 else 1.0}
-    for name, values in sweep.others.items():
-        setting[name] = values[int(torch.randint(len(values), (), generator=random))]
-    return setting
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:

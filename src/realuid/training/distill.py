@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -28,9 +27,11 @@ from realuid.training.compatibility import check_distillation, check_student_run
 from realuid.training.config import DistillConfig
 from realuid.training.ema import EMA
 from realuid.training.execution import choose_execution
-from realuid.training.loop import Run, Task
+from realuid.training.log import Value
+from realuid.training.loop import Run
 from realuid.training.player import Player, able_to_learn
 from realuid.training.sharding import place
+from realuid.training.task import Task
 from realuid.training.updates import Game, fake_loss, generated_images, generator_loss
 
 #: Time bins in which the distance between teacher and fake model is logged: the steps of a sampling grid so long.
@@ -195,13 +196,14 @@ class DistillTask(Task):
             "gap/count": zeros.index_add(0, index, torch.ones_like(gap)),
         }
 
-    def summary(self, means: dict[str, Any]) -> dict[str, Any]:
+    def summary(self, means: Mapping[str, float | list[float]]) -> dict[str, Value]:
         """Replace the bins' sums and counts by mean gaps per element: overall, and by time from data to source."""
-        means = dict(means)
-        sums, counts = means.pop("gap/sum"), means.pop("gap/count")
-        means["gap"] = sum(sums) / max(sum(counts), 1e-9)
-        means["gap_by_time"] = [s / n if n else None for s, n in zip(sums, counts, strict=True)]
-        return means
+        sums, counts = means["gap/sum"], means["gap/count"]
+        assert isinstance(sums, list) and isinstance(counts, list), "vectors"
+        told: dict[str, Value] = {name: value for name, value in means.items() if name not in ("gap/sum", "gap/count")}
+        told["gap"] = sum(sums) / max(sum(counts), 1e-9)
+        told["gap_by_time"] = [s / n if n else None for s, n in zip(sums, counts, strict=True)]
+        return told
 
     def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[Tensor]:
         """One-step samples under the conditions of the data."""

@@ -19,8 +19,9 @@ from realuid.training.compatibility import check_teacher_run
 from realuid.training.config import TeacherConfig
 from realuid.training.ema import EMA
 from realuid.training.execution import choose_execution
-from realuid.training.loop import Run, Task
+from realuid.training.loop import Run
 from realuid.training.player import Player
+from realuid.training.task import Task
 from realuid.training.updates import teacher_loss
 
 
