@@ -133,7 +133,7 @@ class Dataset:
         return self._with(labels=None, classes=())
 
     def fingerprint(self, pairs: bool = False) -> str:
-        """SHA-256 over values and labels: the key of what is cached about them. With `pairs` over other columns."""
+        """SHA-256 over values and labels: the key of what is cached. With `pairs` over other columns, too."""
         digest = hashlib.sha256(str((self.shape, self.num_classes)).encode())
         digest.update(self.values.cpu().contiguous().numpy().tobytes())
         if self.labels is not None:

@@ -98,7 +98,7 @@ class OptimiserSettings(Settings):
     adam_betas: tuple[float, float] = (0.9, 0.999)
     #: Maximum gradient norm; larger gradients are scaled down to it.
     clip: float = 1.0
-    #: Updates of linear learning-rate warm-up.
+    #: Updates over which the learning rates rise from 0 to their values.
     warmup: int = 0
     #: Learning-rate schedule after the warm-up: constant, or cosine decay to zero.
     lr_decay: Literal["constant", "cosine"] = "constant"
