@@ -171,6 +171,7 @@ def teacher_spec(recipe: Recipe, folder: Path, data: Dataset | None = None) -> T
         data: the recipe's, where it is at hand.
     """
     data = data or recipe_data(recipe)
+    check_batch(recipe.teacher.batch, data)  # of what is wrong with too little data, the first thing to say
     about: dict[str, Any] = {"data": to_dict(recipe.data)}
     if "teacher" in recipe.published:
         about["published_fid"] = recipe.published["teacher"]
