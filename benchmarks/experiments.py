@@ -32,7 +32,7 @@ from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, UNet
 from realuid.recipes import Recipe, load_recipe
 from realuid.recipes.advise import probe
-from realuid.recipes.measure import make_evaluator, measure
+from realuid.recipes.evaluate import evaluate_model, make_evaluator
 from realuid.recipes.run import recipe_data
 from realuid.recipes.spec import NamedTeacher, student_spec, teacher_spec
 from realuid.training import fine_tuning, load_start
@@ -97,7 +97,7 @@ class Bench:
             student = load_generator(run)
         else:
             student = self._distil(teacher, run, settings, seed, folder(start) if start else None)
-        measured = measure(student, self.evaluator, self.recipe.evaluate)
+        measured = evaluate_model(student, self.evaluator, self.recipe.evaluate)
         scores = measured.classes
         result = {
             "fd": statistics.mean(measured.fd),
@@ -125,7 +125,7 @@ class Bench:
 
     def fd(self, model: MatchingModel | Generator) -> float:
         """FD of a teacher, at the recipe's steps, or of a student."""
-        return statistics.mean(measure(model, self.evaluator, self.recipe.evaluate, full=False).fd)
+        return statistics.mean(evaluate_model(model, self.evaluator, self.recipe.evaluate, full=False).fd)
 
 
 def row(name: str, values: list[float], **more: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from realuid.metrics import Evaluator
 from realuid.models import MLP, Condition, Generator, MatchingModel, Plain, UNet
 from realuid.paths import make_path
 from realuid.recipes import load_recipe
-from realuid.recipes.measure import make_evaluator
+from realuid.recipes.evaluate import make_evaluator
 from realuid.recipes.run import new_teacher, recipe_data
 from realuid.sampling import balanced_labels, generate
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask

@@ -16,7 +16,7 @@ from realuid.loaders import load_generator, load_model, load_teacher
 from realuid.loaders.check import check_teacher, require_sound
 from realuid.models import Generator, MatchingModel, NetworkConfig
 from realuid.recipes import EvaluateConfig, PathConfig, Recipe, load_recipe
-from realuid.recipes.measure import Measurement, make_evaluator, measure
+from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
 from realuid.recipes.run import recipe_of_run
 from realuid.recipes.spec import NamedTeacher, student_spec, teacher_spec
 from realuid.sampling import OneStep, check_use, generate
@@ -178,7 +178,7 @@ def sample(
 
 def evaluate(
     model: MatchingModel | Generator | str | Path, data: Dataset | str, config: EvaluateConfig | None = None
-) -> Measurement:
+) -> Evaluation:
     """FD, KID, precision and recall of a model against data, one number a seed.
 
     Args:
@@ -188,7 +188,7 @@ def evaluate(
     """
     loaded = load_model(model) if isinstance(model, str | Path) else model
     config = config or EvaluateConfig()
-    return measure(loaded, make_evaluator(_data(data), config), config)
+    return evaluate_model(loaded, make_evaluator(_data(data), config), config)
 
 
 def export(

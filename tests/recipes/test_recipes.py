@@ -90,7 +90,7 @@ def test_the_estimates_of_a_demo_add_up(monkeypatch) -> None:
     said = estimate.describe_demo(parse_recipe(text, "here"))
     # five fake updates of 1, their images 1/3, one generator update of 7/3: 23/3 passes for every image of a batch
     assert "teacher: about 26.7 min" in said and "uid: about 1.7 h" in said
-    assert "samples for measuring: about 3.3 min" in said and "time: about 2.2 h in all on this CPU" in said
+    assert "samples for evaluation: about 3.3 min" in said and "time: about 2.2 h in all on this CPU" in said
 
 
 def test_a_teacher_starts_from_the_recipes_seed() -> None:

@@ -17,7 +17,7 @@ from realuid.models.preconditioning import make_preconditioning
 from realuid.objectives import RealUID
 from realuid.paths import BrownianBridge, InterpolantPath, heads, make_path
 from realuid.recipes import EvaluateConfig, PathConfig, Recipe
-from realuid.recipes.measure import make_evaluator, measure
+from realuid.recipes.evaluate import evaluate_model, make_evaluator
 from realuid.recipes.run import new_teacher
 from realuid.sampling import generate
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, distill_teacher, train_teacher
@@ -245,5 +245,5 @@ def test_models_of_coupled_points_are_measured() -> None:
     network = build_network(NetworkConfig("mlp", (8,), 1), (2,), sees_source=True)
     model = MatchingModel(network, BRIDGE, preconditioning=make_preconditioning("plain"))
     config = EvaluateConfig(samples=300, seeds=1, steps=2)
-    measured = measure(model, make_evaluator(data, config), config)
+    measured = evaluate_model(model, make_evaluator(data, config), config)
     assert measured.calls == 2 and math.isfinite(measured.fd[0])

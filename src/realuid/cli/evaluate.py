@@ -19,7 +19,7 @@ from realuid.models import MatchingModel
 from realuid.models.saving.folder import read_config
 from realuid.processes import join
 from realuid.recipes import DataConfig, EvaluateConfig
-from realuid.recipes.measure import images_per_second, make_evaluator, measure
+from realuid.recipes.evaluate import evaluate_model, images_per_second, make_evaluator
 from realuid.sampling import check_use
 from realuid.training.compatibility import check_fits, check_sampling
 
@@ -59,7 +59,7 @@ def run(arguments: Sequence[str]) -> None:
         "model": options.model,
         "data": chosen.source,
         "extractor": evaluator.extractor.key,
-        **measure(model, evaluator, options.evaluate, part=part).to_dict(),
+        **evaluate_model(model, evaluator, options.evaluate, part=part).to_dict(),
         "images_per_second": part.total(torch.tensor(rate)).item(),
         "processes": part.world,
         "settings": dataclasses.asdict(options.evaluate),

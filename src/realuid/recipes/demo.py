@@ -22,7 +22,7 @@ from realuid.locks import held
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, model_device
 from realuid.recipes.config import Recipe, dump_recipe
-from realuid.recipes.measure import fd_between_halves, images_per_second, make_evaluator, measure
+from realuid.recipes.evaluate import evaluate_model, fd_between_halves, images_per_second, make_evaluator
 from realuid.recipes.spec import NamedTeacher, TeacherSpec, check_demo, make_student, teacher_spec
 from realuid.reports import write_report
 from realuid.training.folder import (
@@ -148,8 +148,8 @@ def _run_demo(recipe: Recipe, run: TeacherSpec, say: Callable[[str], None], resu
     evaluator = make_evaluator(data, recipe.evaluate, device)
 
     models = _make_models(recipe, run, watch, device)
-    say("measuring")
-    entries = _measure_models(recipe, models, data, evaluator, watch.seconds)
+    say("evaluating")
+    entries = _evaluate_models(recipe, models, data, evaluator, watch.seconds)
     results = {
         "recipe": recipe.name,
         "data": data.name,
@@ -189,7 +189,7 @@ def _teacher(run: TeacherSpec) -> MatchingModel:
     return load_teacher(run.folder) if is_finished(run.folder) else run.run(resume=has_checkpoint(run.folder))
 
 
-def _measure_models(
+def _evaluate_models(
     recipe: Recipe,
     models: dict[str, MatchingModel | Generator],
     data: Dataset,
@@ -201,7 +201,7 @@ def _measure_models(
     return {
         name: {
             "name": name,
-            **measure(model, evaluator, recipe.evaluate).to_dict(),
+            **evaluate_model(model, evaluator, recipe.evaluate).to_dict(),
             "images_per_second": rates[name],
             "train_seconds": seconds.get(name, 0.0),
             **_about(recipe, name),

@@ -18,7 +18,7 @@ from realuid.devices import choose_device
 from realuid.models import MatchingModel, count_parameters, example
 from realuid.processes import started_together
 from realuid.recipes.config import Recipe, dump_recipe
-from realuid.recipes.measure import calls_of
+from realuid.recipes.evaluate import calls_of
 from realuid.recipes.spec import StudentSpec, TeacherSpec, check_demo, teacher_spec
 from realuid.training import DistillConfig
 from realuid.training.config import LoopConfig
@@ -146,9 +146,9 @@ def _describe(recipe: Recipe, model: MatchingModel, stages: Sequence[_Stage], im
         taken = f"about {_duration(stage.hours(probe))} and {stage.gibibytes(probe, parameters):.2f} GiB{each}"
         lines.append(f"{stage.name}: {taken} for {stage.config.updates} updates of {stage.config.batch} images")
     if images:
-        measuring = images * probe.seconds * FORWARD / LEARN / 3600 / started_together()
-        lines.append(f"samples for measuring: about {_duration(measuring)}")
-        hours += measuring
+        evaluating = images * probe.seconds * FORWARD / LEARN / 3600 / started_together()
+        lines.append(f"samples for evaluation: about {_duration(evaluating)}")
+        hours += evaluating
     where = "this GPU" if device.type == "cuda" else "this CPU"
     lines.append(f"time: about {_duration(hours)} in all on {where}")
     return "\n".join([dump_recipe(recipe), *lines])

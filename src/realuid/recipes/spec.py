@@ -17,7 +17,7 @@ from realuid.loaders import load_generator
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel
 from realuid.recipes.config import Recipe, dump_recipe
-from realuid.recipes.measure import make_evaluator
+from realuid.recipes.evaluate import make_evaluator
 from realuid.recipes.run import RECIPE, TEACHER, new_teacher, recipe_data, teacher_record
 from realuid.training.accelerate import make_accelerator
 from realuid.training.compatibility import (

@@ -29,7 +29,7 @@ from realuid.loaders import load_teacher
 from realuid.loaders.check import require_sound
 from realuid.metrics import Evaluator
 from realuid.recipes.config import Recipe, dump_recipe
-from realuid.recipes.measure import make_evaluator, measure
+from realuid.recipes.evaluate import evaluate_model, make_evaluator
 from realuid.recipes.run import TEACHER, recipe_data, teacher_record
 from realuid.recipes.sections import SweepConfig
 from realuid.recipes.spec import NamedTeacher, StudentSpec, student_spec
@@ -207,7 +207,7 @@ def _run_trial(trial: Trial, spec: StudentSpec, evaluator: Evaluator) -> dict[st
         history = json.loads((run / "history.json").read_text())
         result |= verdict | {"fd": min(h["fd"] for h in history)}
         if verdict["status"] == "finished":
-            fds = measure(student, evaluator, recipe.evaluate, full=False).fd
+            fds = evaluate_model(student, evaluator, recipe.evaluate, full=False).fd
             result |= {"fd": statistics.mean(fds), "measured": fds}
     except NonFiniteError as error:
         result |= {"status": "failed", "fd": None, "reason": str(error)}

@@ -25,7 +25,7 @@ from realuid.training.folder import begin, mend, worked_in
 from realuid.training.log import Means, RunLog, Throughput, check_wandb
 from realuid.training.settings import FREE, decided, renamed, to_dict
 from realuid.training.sharding import gathered, share
-from realuid.training.task import Evaluation, Hopeless, Progress, Task
+from realuid.training.task import Hopeless, Progress, QuickFDs, Task
 
 #: Seed of the samples in grids and quick FDs: the same noise every time, so that progress can be seen.
 SAMPLE_SEED = 1234
@@ -167,9 +167,9 @@ class Run:
     # -- evaluation --------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _evaluate(self) -> Evaluation:
+    def _evaluate(self) -> QuickFDs:
         """Quick FD of every average; the best so far is written to best/."""
-        entry: Evaluation = {}
+        entry: QuickFDs = {}
         part = Part(self.accelerator.process_index, self.accelerator.num_processes)
         for decay in self.task.ema.decays:
             with self.task.ema.applied(decay) as model:

@@ -19,10 +19,10 @@ from realuid.training.execution import Execution
 from realuid.training.log import Value
 from realuid.training.player import Player
 
-#: Figures of an evaluation, with their update.
-Evaluation = dict[str, float]
+#: Quick FDs of an evaluation on the way (of every average), with its update.
+QuickFDs = dict[str, float]
 #: Asked after every evaluation, with all of them so far (each with "update" and "fd"): whether to stop the run.
-Hopeless = Callable[[list[Evaluation]], bool]
+Hopeless = Callable[[list[QuickFDs]], bool]
 
 
 class Task(ABC):
@@ -65,6 +65,6 @@ class Progress:
 
     update: int = 0
     #: Lowest quick FD so far, with its update and average: {"fd", "update", "ema"}.
-    best: Evaluation | None = None
+    best: QuickFDs | None = None
     #: Every evaluation.
-    history: list[Evaluation] = field(default_factory=list)
+    history: list[QuickFDs] = field(default_factory=list)
