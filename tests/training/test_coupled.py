@@ -17,12 +17,13 @@ from realuid.models.preconditioning import make_preconditioning
 from realuid.objectives import RealUID
 from realuid.paths import BrownianBridge, InterpolantPath, heads, make_path
 from realuid.recipes import EvaluateConfig, PathConfig, Recipe
-from realuid.recipes.measure import make_evaluator, measure
+from realuid.recipes.evaluate import evaluate_model, make_evaluator
 from realuid.recipes.run import new_teacher
 from realuid.sampling import generate
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, distill_teacher, train_teacher
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches
+from realuid.training.compatibility import check_student_run
 from realuid.training.updates import fake_loss, generator_loss, teacher_loss
 
 BRIDGE = BrownianBridge(noise=0.5)
@@ -161,7 +162,7 @@ def test_fine_tuning_keeps_a_generator_without_noise(pairs) -> None:
     assert task.generator.noise is False and task.generator.t_init == 0.9
     assert config.of_student(quiet) == DistillConfig(batch=8, device="cpu", t_init=0.9, noise=False)
     with pytest.raises(ConfigError, match="noise = True, but the generator to start from has False"):
-        DistillTask(teacher, pairs, dataclasses.replace(config, noise=True), make_accelerator(config), start=quiet)
+        check_student_run(teacher, pairs, dataclasses.replace(config, noise=True), quiet)
 
 
 def test_coupled_paths_need_pairs(digits, tmp_path: Path) -> None:
@@ -244,5 +245,5 @@ def test_models_of_coupled_points_are_measured() -> None:
     network = build_network(NetworkConfig("mlp", (8,), 1), (2,), sees_source=True)
     model = MatchingModel(network, BRIDGE, preconditioning=make_preconditioning("plain"))
     config = EvaluateConfig(samples=300, seeds=1, steps=2)
-    measured = measure(model, make_evaluator(data, config), config)
+    measured = evaluate_model(model, make_evaluator(data, config), config)
     assert measured.calls == 2 and math.isfinite(measured.fd[0])

@@ -2,12 +2,66 @@
 
 from __future__ import annotations
 
+import warnings
+
+import torch
+from torch import Tensor
+
 from realuid.data import Dataset, check_pairs
-from realuid.errors import ConfigError, DataError
-from realuid.models import MatchingModel, guided
-from realuid.objectives import choose_space
-from realuid.sampling import OneStep
-from realuid.training.config import DistillConfig
+from realuid.errors import ConfigError, DataError, PredictionError
+from realuid.models import Condition, ConditionSpec, MatchingModel, Network, Student, example, guided
+from realuid.objectives import UnwiseSettingWarning, advice, choose_space
+from realuid.sampling import OneStep, generate
+from realuid.training.config import DistillConfig, TeacherConfig
+
+
+def check_teacher_run(model: MatchingModel, data: Dataset, config: TeacherConfig) -> None:
+    """All checks of the training of a teacher; warn where it could be sampled, but not distilled.
+
+    Raises:
+        DataError: for a batch larger than the data.
+        ConfigError, PredictionError: for label_dropout without a null class, or a model that cannot be sampled.
+    """
+    check_batch(config.batch, data)
+    if config.label_dropout and all(spec.null is None for spec in model.conditions):
+        raise ConfigError(
+            f"label_dropout = {config.label_dropout}: the model has no class that stands for no label. Train a "
+            "conditional one (data.conditional), or set label_dropout = 0."
+        )
+    check_sampling(model, config.steps)
+    try:
+        model.check_space("data_prediction")
+    except PredictionError as error:
+        warnings.warn(f"this teacher can be sampled, but not distilled: {error}", UnwiseSettingWarning, stacklevel=2)
+
+
+def check_student_run(
+    teacher: MatchingModel,
+    data: Dataset,
+    config: DistillConfig,
+    start: Student | MatchingModel | None = None,
+    fake: MatchingModel | None = None,
+) -> None:
+    """All checks of a distillation; warn of settings that are unwise.
+
+    Raises:
+        ConfigError, DataError, PredictionError: where teacher, data, settings and starts do not fit together.
+    """
+    check_fits(teacher, data)
+    check_degradation(teacher, data)
+    if teacher.codec and config.flip:
+        raise ConfigError(
+            "flip = True: the data is encoded once, and mirrored latents are not those of mirrored images."
+        )
+    check_start(teacher, start.model if isinstance(start, Student) else start, fake)
+    if isinstance(start, Student):
+        if start.model.path != teacher.path:
+            raise ConfigError(f"start is on path {start.model.path}, the teacher on {teacher.path}.")
+        config.of_student(start)
+    check_batch(max(config.real_batch, config.gan_batch), data)
+    check_distillation(teacher, config)
+    for sentence in advice(config.make_objective(), fine_tuning=isinstance(start, Student)):
+        warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
 
 
 def check_batch(batch: int, data: Dataset) -> None:
@@ -87,3 +141,34 @@ def check_degradation(teacher: MatchingModel, data: Dataset) -> None:
             f"data.pairs = {data.degradation}, but the teacher was trained on pairs of {teacher.degradation}. Pass "
             f"--data.pairs {teacher.degradation}, or another teacher."
         )
+
+
+class _Silent(Network):
+    """Says 0, in the form in which another network speaks."""
+
+    def __init__(self, like: Network):
+        super().__init__({})
+        self.shape, self.num_classes = like.shape, like.num_classes
+        self.sees_source, self.heads = like.sees_source, like.heads
+        self._conditions = like.conditions
+
+    @property
+    def conditions(self) -> tuple[ConditionSpec, ...]:
+        return self._conditions
+
+    def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        return torch.cat([torch.zeros_like(x)] * self.heads, dim=1)
+
+
+def check_sampling(model: MatchingModel, steps: int, sampler: str | None = None, guidance: float = 1.0) -> None:
+    """Draw one sample as a teacher is to be sampled, with a network that says 0.
+
+    Raises:
+        ConfigError, PredictionError: what `generate` says where the model cannot be sampled so.
+    """
+    silent = MatchingModel(
+        _Silent(model.network), model.path, model.prediction, model.preconditioning, null_class=model.null_class
+    )
+    condition = example(silent.conditions, 1)
+    for _ in generate(silent, 1, condition=condition, steps=steps, sampler=sampler, guidance=guidance):
+        pass

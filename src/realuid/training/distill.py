@@ -5,41 +5,33 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from realuid.data import Dataset, encode_dataset, samples
-from realuid.errors import ConfigError
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, fingerprint, fresh, guided
 from realuid.models.discriminator import new_discriminator
-from realuid.objectives import UnwiseSettingWarning, advice
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.adversarial import deception_loss, discriminator_loss
 from realuid.training.batches import Batches, Draw, StepDraws
-from realuid.training.compatibility import (
-    check_batch,
-    check_degradation,
-    check_distillation,
-    check_fits,
-    check_start,
-)
+from realuid.training.compatibility import check_distillation, check_student_run
 from realuid.training.config import DistillConfig
 from realuid.training.ema import EMA
 from realuid.training.execution import choose_execution
-from realuid.training.loop import Hopeless, Run, Task
+from realuid.training.log import Value
+from realuid.training.loop import Run
 from realuid.training.player import Player, able_to_learn
 from realuid.training.sharding import place
+from realuid.training.task import Task
 from realuid.training.updates import Game, fake_loss, generated_images, generator_loss
 
 #: Time bins in which the distance between teacher and fake model is logged: the steps of a sampling grid so long.
@@ -67,8 +59,6 @@ class DistillTask(Task):
         start: Generator | MatchingModel | None = None,
         fake: MatchingModel | None = None,
     ):
-        check_start(teacher, start.model if isinstance(start, Generator) else start, fake)
-        check_batch(max(config.real_batch, config.gan_batch), data)
         self.config, self.path = config, teacher.path
         self.title, self.section = f"student ({config.alpha:g}, {config.beta:g})", "distillation"
         self.adversarial, space = config.make_adversarial(), check_distillation(teacher, config)
@@ -115,9 +105,6 @@ class DistillTask(Task):
     ) -> Generator:
         if not isinstance(start, Generator):
             return config.make_student(copy.deepcopy(start or teacher))
-        if start.model.path != teacher.path:
-            raise ConfigError(f"start is on path {start.model.path}, the teacher on {teacher.path}.")
-        config.of_student(start)
         return copy.deepcopy(start)
 
     @staticmethod
@@ -209,13 +196,14 @@ class DistillTask(Task):
             "gap/count": zeros.index_add(0, index, torch.ones_like(gap)),
         }
 
-    def summary(self, means: dict[str, Any]) -> dict[str, Any]:
+    def summary(self, means: Mapping[str, float | list[float]]) -> dict[str, Value]:
         """Replace the bins' sums and counts by mean gaps per element: overall, and by time from data to source."""
-        means = dict(means)
-        sums, counts = means.pop("gap/sum"), means.pop("gap/count")
-        means["gap"] = sum(sums) / max(sum(counts), 1e-9)
-        means["gap_by_time"] = [s / n if n else None for s, n in zip(sums, counts, strict=True)]
-        return means
+        sums, counts = means["gap/sum"], means["gap/count"]
+        assert isinstance(sums, list) and isinstance(counts, list), "vectors"
+        told: dict[str, Value] = {name: value for name, value in means.items() if name not in ("gap/sum", "gap/count")}
+        told["gap"] = sum(sums) / max(sum(counts), 1e-9)
+        told["gap_by_time"] = [s / n if n else None for s, n in zip(sums, counts, strict=True)]
+        return told
 
     def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[Tensor]:
         """One-step samples under the conditions of the data."""
@@ -237,6 +225,20 @@ def generator_accumulation_steps(device: torch.device, numbers: int) -> int:
     return 2 if device.type == "cpu" and numbers > 2**15 else 1
 
 
+def distillation_task(
+    teacher: MatchingModel,
+    data: Dataset,
+    config: DistillConfig,
+    start: Generator | MatchingModel | None = None,
+    fake: MatchingModel | None = None,
+) -> tuple[DistillTask, Accelerator]:
+    """The task of a distillation on the device of its settings, with data as the teacher takes it, and that device."""
+    accelerator = make_accelerator(config)
+    if teacher.codec:
+        data = encode_dataset(data, teacher.codec, accelerator.device)
+    return DistillTask(teacher, data, config, accelerator, start, fake), accelerator
+
+
 def distill_teacher(
     teacher: MatchingModel,
     data: Dataset,
@@ -247,41 +249,25 @@ def distill_teacher(
     fake: MatchingModel | None = None,
     evaluator: Evaluator | None = None,
     resume: bool = False,
-    about: dict[str, Any] | None = None,
-    files: dict[str, str] | None = None,
-    hopeless: Hopeless | None = None,
 ) -> Generator:
-    """Distil a teacher into a one-step generator and write the run to a folder.
+    """Distil a teacher into a generator and write the run to a folder.
 
     Args:
         teacher: the model to distil.
         data: real data; read where alpha, beta give it weight, and for class labels. A teacher on latents encodes it
             once, at the start.
         config: settings; everything random follows from `config.seed`.
-        folder: of the run; what an earlier run left there is replaced.
+        folder: of the run, new or empty.
         start: a distilled generator to go on from, or a model to make one of; by default the teacher.
         fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
         evaluator: for quick FDs on the way (with `config.evaluate_every`).
         resume: continue the run in `folder`.
-        about: sections to add to the saved model's config.json.
-        files: name -> text of further files to write into the folder.
-        hopeless: stops the run early when it says so of the evaluations so far.
 
     Returns:
         the averaged generator: the best by quick FD, or the last where none was measured.
     """
-    check_fits(teacher, data)
-    check_degradation(teacher, data)
-    for sentence in advice(config.make_objective(), fine_tuning=isinstance(start, Generator)):
-        warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
-    accelerator = make_accelerator(config)
-    if teacher.codec:
-        if config.flip:
-            raise ConfigError(
-                "flip = True: the data is encoded once, and mirrored latents are not those of mirrored images."
-            )
-        data = encode_dataset(data, teacher.codec, accelerator.device)
-    task = DistillTask(teacher, data, config, accelerator, start, fake)
-    student = Run(task, config, Path(folder), accelerator, evaluator, about, files, hopeless).start(resume)
+    check_student_run(teacher, data, config, start, fake)
+    task, accelerator = distillation_task(teacher, data, config, start, fake)
+    student = Run(task, config, Path(folder), accelerator, evaluator).start(resume)
     assert isinstance(student, Generator)
     return student

@@ -26,7 +26,7 @@ from realuid.metrics import (
 from realuid.models import Generator, MatchingModel, model_device
 from realuid.models.networks.condition import LABEL
 from realuid.processes import WHOLE, Part
-from realuid.recipes.config import EvaluateConfig
+from realuid.recipes.sections import EvaluateConfig
 from realuid.sampling import OneStep, find_sampler
 from realuid.seeds import mix
 
@@ -37,7 +37,7 @@ def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device |
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Evaluation:
     """What is known about the quality of a model; lists hold one number a seed."""
 
     fd: list[float]
@@ -76,13 +76,13 @@ def calls_of(model: MatchingModel | OneStep, config: EvaluateConfig) -> int:
     return calls if config.guidance == 1 else 2 * calls
 
 
-def measure(
+def evaluate_model(
     model: MatchingModel | OneStep,
     evaluator: Evaluator,
     config: EvaluateConfig,
     full: bool = True,
     part: Part = WHOLE,
-) -> Measurement:
+) -> Evaluation:
     """FD and its company over several seeds, each from one pass through the samples.
 
     Restored pairs are compared with the truth, and the first seed's class-conditional samples with their classes.
@@ -107,7 +107,7 @@ def measure(
         scores.append(evaluator.score(batches, full, part=part))
     columns = {name: [getattr(s, name) for s in scores] for name in ("fd", "kid", "precision", "recall")}
     restored = {} if restoration is None else restoration.figures()
-    return Measurement(
+    return Evaluation(
         **columns,
         samples=config.samples,
         calls=calls_of(model, config),
