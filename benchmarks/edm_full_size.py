@@ -46,7 +46,7 @@ def main() -> None:
             raise SystemExit(f"{name}: {count_parameters(model):,} parameters, weights equal: {whole}")
         start = time.perf_counter()
         labels = torch.tensor([7]) if model.num_classes else None
-        images = model(torch.randn(1, *model.shape), torch.tensor([0.7]), Condition(labels=labels))
+        images = model(torch.randn(1, *model.shape), torch.tensor([0.7]), Condition(label=labels))
         seconds = time.perf_counter() - start
         if not images.isfinite().all():
             raise SystemExit(f"{name}: the denoised image is not finite")

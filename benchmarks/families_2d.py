@@ -117,7 +117,7 @@ class ExactMixture(Network):
         rows, values = [torch.stack([k.a, k.b, k.c], dim=1)], [x]
         if self.sees_source:
             rows.append(torch.stack([zero, one, zero], dim=1))
-            values.append(condition.x_T)  # type: ignore[arg-type]
+            values.append(condition["source"])  # type: ignore[arg-type]
         seen, value = torch.stack(rows, dim=1), torch.stack(values, dim=1).double()  # (b, m, 3), (b, m, 2)
         wanted = torch.stack([torch.stack(PREDICTIONS[p](self.path, k), dim=1) for p in self.parts], dim=1)  # (b, h, 3)
 
@@ -144,7 +144,7 @@ def student_start(family: Family, data: Dataset, updates: int, seed: int) -> Mat
     torch.manual_seed(seed)
     network = MLP(2, width=96, depth=3, sees_source=path.coupled, heads=heads(family.prediction))
     model = MatchingModel(network, path, family.prediction, make_preconditioning(family.preconditioning))
-    config = TeacherConfig(updates=updates, batch=512, lr=2e-3, warmup=50, decay="cosine", device="cpu", seed=seed)
+    config = TeacherConfig(updates=updates, batch=512, lr=2e-3, warmup=50, lr_decay="cosine", device="cpu", seed=seed)
     task = TeacherTask(model, data, config, make_accelerator(config))
     for i in range(updates):
         task.update(i)
@@ -166,7 +166,7 @@ def ratio(generator: Generator, world: Mixture, count: int = 2000, rounds: int =
         other, _ = fresh = world.sample(count, seed=2000 + i)
         z = torch.randn(count, 2, generator=torch.Generator().manual_seed(3000 + i))
         with torch.no_grad():
-            made = generator(z, Condition(x_T=fresh[1]))
+            made = generator(z, Condition(source=fresh[1]))
         if world.link is not None:
             real, other, made = (torch.cat(pair, dim=1) for pair in ((real, source), fresh, (made, fresh[1])))
         of_student += sliced_wasserstein(made, real)
@@ -189,7 +189,7 @@ def distil(family: Family, alpha: float, beta: float, updates: int, warm: int = 
         generator_lr=1e-3,
         fake_lr=2e-3,
         warmup=20,
-        decay="cosine",
+        lr_decay="cosine",
         ema=(0.99,),
         space=family.prediction,
         device="cpu",

@@ -33,6 +33,7 @@ from realuid.recipes.run import recipe_data
 from realuid.training import DistillTask
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Draw
+from realuid.training.costs import generated_cost
 from realuid.training.updates import fake_loss, generated_images, generator_loss
 
 PAIRS = ((0.92, 0.94), (0.92, 0.86), (0.96, 0.98), (0.88, 0.90), (0.94, 1.0))
@@ -73,7 +74,7 @@ def of_batches(task: DistillTask, count: int) -> dict[str, float]:
         if draw.x_0 is not None or labels is None:
             return dataclasses.replace(draw, t=t)
         own = labels.to(device)[torch.randint(len(labels), t.shape, generator=random, device=device)]
-        return dataclasses.replace(draw, t=t, condition=draw.condition._replace(labels=own))
+        return dataclasses.replace(draw, t=t, condition=draw.condition.replace(label=own))
 
     def fake(i: int, real_batch: int, stratified: bool) -> Tensor:
         draws = task.batches.generated("batch", i, c.batch), task.batches.real("batch real", i, real_batch)
@@ -149,8 +150,9 @@ def main(arguments: list[str] | None = None) -> list[dict]:
         for number in range(options.updates):
             task.update(number)
         s_g, s_r = strata(task, options.samples)
+        cost = generated_cost(config.fake_updates)
         shares = {
-            "best": min(1.0, math.sqrt(config.generated_cost) * s_r / s_g),
+            "best": min(1.0, math.sqrt(cost) * s_r / s_g),
             "an eighth": 0.125,
             "(1 - alpha) / alpha": (1 - alpha) / alpha,
             "rule": config.share,
@@ -161,9 +163,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
                 "beta": beta,
                 "S_r / S_g": s_r / s_g,
                 "shares": shares,
-                "variance x cost": {
-                    name: judge(s_g, s_r, share, config.generated_cost) for name, share in shares.items()
-                },
+                "variance x cost": {name: judge(s_g, s_r, share, cost) for name, share in shares.items()},
                 "variance": {n: (s_g**2 + s_r**2 / share) / (s_g**2 + s_r**2) for n, share in shares.items()},
                 "variance of batches": of_batches(task, options.batches),
             }

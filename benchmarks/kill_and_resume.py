@@ -41,9 +41,9 @@ Process = get_context("fork").Process
 RECIPE = """
 data: {source: digits}
 network: {channels: [8, 16], blocks: 1, attention_at: [], dropout: 0.1}
-teacher: {updates: 120, batch: 16, lr: 2.0e-3, flip: true, ema: [0.9, 0.99], warmup: 10, decay: cosine, device: cpu,
+teacher: {updates: 120, batch: 16, lr: 2.0e-3, flip: true, ema: [0.9, 0.99], warmup: 10, lr_decay: cosine, device: cpu,
   log_every: 3, save_every: 7, evaluate_every: 80, sample_every: 50, quick_samples: 64, steps: 2}
-distill: {updates: 60, batch: 16, fake_updates: 2, alpha: 0.92, beta: 0.94, ema: [0.9, 0.99], decay: cosine,
+distill: {updates: 60, batch: 16, fake_updates: 2, alpha: 0.92, beta: 0.94, ema: [0.9, 0.99], lr_decay: cosine,
   generator_lr: 5.0e-4, fake_lr: 1.0e-3, device: cpu, log_every: 3, save_every: 7, evaluate_every: 25,
   sample_every: 20, quick_samples: 64}
 evaluate: {samples: 64, seeds: 1}

@@ -62,7 +62,7 @@ def milliseconds(
     for _ in range(rounds + 1):  # the first is a warm-up
         for name, run in runs.items():
             start = clock()
-            run(z, Condition(labels=labels))
+            run(z, Condition(label=labels))
             times[name].append(1000 * (clock() - start))
     return {name: statistics.median(values[1:]) for name, values in times.items()}
 

@@ -35,6 +35,7 @@ from realuid.recipes import load_recipe
 from realuid.recipes.run import make_evaluator, recipe_data
 from realuid.training import DistillConfig, DistillTask
 from realuid.training.accelerate import make_accelerator
+from realuid.training.costs import update_cost
 
 #: Noise of the samples behind every quick FD.
 SAMPLE_SEED = 1234
@@ -43,9 +44,9 @@ PUBLISHED: dict[str, Any] = {
     "t_init": 1.0,
     "real_share": 1.0,
     "fake_updates": 5,
-    "betas": (0.0, 0.999),
+    "adam_betas": (0.0, 0.999),
     "fake_start": "random",
-    "decay": "constant",
+    "lr_decay": "constant",
     "alpha_sid": 0.5,
 }
 #: Ours with one setting changed, batch and learning rates as multiples of ours; updates follow, so that the arithmetic
@@ -65,8 +66,8 @@ STUDY: dict[str, dict[str, Any]] = {
     "fake rate half": {"fake_lr": 0.5},
     "fake rate double": {"fake_lr": 2},
     # One of the two is the recipe's own.
-    "constant rates": {"decay": "constant"},
-    "rates to zero": {"decay": "cosine"},
+    "constant rates": {"lr_decay": "constant"},
+    "rates to zero": {"lr_decay": "cosine"},
     "fake from teacher": {"fake_start": "teacher"},
     "alpha_sid 0.75": {"alpha_sid": 0.75},
     "alpha_sid 1": {"alpha_sid": 1.0},
@@ -229,8 +230,8 @@ def changed(own: DistillConfig, setting: dict[str, Any]) -> dict[str, Any]:
 
 
 def cost_of(config: DistillConfig) -> float:
-    """Forward passes of an update: K of the fake model there and back, of the generator one for them, and its turn."""
-    return config.fake_updates * 3 * (config.batch + config.real_batch) + (1 + 7) * config.batch
+    """Forward passes of an update."""
+    return update_cost(config).passes * config.batch
 
 
 def study(bench: Bench, arguments: argparse.Namespace) -> list[dict[str, Any]]:

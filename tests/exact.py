@@ -23,7 +23,7 @@ class ExactNetwork(Network):
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         t = float(time[0])
         seen = [self.family.abc(t), *([SOURCE] if self.sees_source else [])]
-        values = torch.cat([x, condition.x_T], dim=1) if self.sees_source else x
+        values = torch.cat([x, condition["source"]], dim=1) if self.sees_source else x
         known = targets(self.family, t)
         pairs = [self.world.regress(known[part], *seen) for part in self.parts]
         gain, offset = (torch.from_numpy(np.concatenate(column)).to(x) for column in zip(*pairs, strict=True))

@@ -17,7 +17,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from realuid.errors import RealUIDError
-from realuid.exports import Contract, Student
+from realuid.exports import Contract, ExportedStudent
 from realuid.exports.program import ProgramStudent, write_program
 from realuid.files import CHECKSUMS
 from realuid.loaders import load_edm_pickle, load_teacher
@@ -34,7 +34,7 @@ from realuid.models import (
 )
 from realuid.paths import VEPath, make_path
 
-Model = MatchingModel | Generator | Student
+Model = MatchingModel | Generator | ExportedStudent
 
 SONG = {**edm_layout.DDPMPP_CIFAR, "img_resolution": 8, "model_channels": 8, "channel_mult": [1, 2], "num_blocks": 1}
 SONG |= {"attn_resolutions": [4], "label_dim": 3}
@@ -184,17 +184,17 @@ def outcome(load: Callable[[], Model]) -> str:
             return type(error).__name__
         finally:
             assert not _seen, f"loading did {_seen}"
-        if isinstance(model, Student):
+        if isinstance(model, ExportedStudent):
             given = dict(zip(model.contract.inputs, model.contract.example(1), strict=True))
             try:
-                assert model(given["noise"], Condition(given.get("labels"))).shape[0] == 1
+                assert model(given["noise"], Condition(label=given.get("labels"))).shape[0] == 1
             except RuntimeError:  # a program of other shapes than its contract says: torch's own checks stop it
                 return "stopped"
             return "loaded"
         matching = model.model if isinstance(model, Generator) else model
         x = torch.zeros(1, *matching.shape)
         labels = torch.zeros(1, dtype=torch.int64) if matching.num_classes else None
-        condition = Condition(labels, x if matching.network.sees_source else None)
+        condition = Condition(label=labels, source=x if matching.network.sees_source else None)
         y = model(x, condition) if isinstance(model, Generator) else model(x, torch.full((1,), 0.5), condition)
         assert y.shape == x.shape
         return "loaded"

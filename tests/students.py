@@ -121,7 +121,7 @@ def condition(generator: Generator, batch: int) -> Condition:
     """Labels and source images, where the generator takes them."""
     labels = torch.arange(batch) % generator.num_classes if generator.num_classes else None
     path = generator.model.path
-    return Condition(labels, torch.randn(batch, *generator.shape).clamp(-1, 1) if path.coupled else None)
+    return Condition(label=labels, source=torch.randn(batch, *generator.shape).clamp(-1, 1) if path.coupled else None)
 
 
 @torch.no_grad()

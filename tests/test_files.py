@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from realuid.files import atomic_file, atomic_folder, damage, repair, sha256, to_json, write_checksums, write_json
+from realuid.files import (
+    _temporary,
+    atomic_file,
+    atomic_folder,
+    damage,
+    repair,
+    sha256,
+    to_json,
+    write_checksums,
+    write_json,
+)
+
+
+def fill(folder: Path, name: str) -> None:
+    """Write a folder with one file, as models and checkpoints are written."""
+    with atomic_folder(folder) as temporary:
+        (temporary / name).write_text(name)
+        write_checksums(temporary)
 
 
 def names(folder: Path) -> list[str]:
@@ -32,40 +52,67 @@ def test_a_failure_half_way_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_a_failure_half_way_leaves_the_old_folder(tmp_path: Path) -> None:
-    with atomic_folder(tmp_path / "f") as temporary:
-        (temporary / "old").write_text("1")
+    fill(tmp_path / "f", "old")
     with pytest.raises(RuntimeError), atomic_folder(tmp_path / "f") as temporary:
         (temporary / "new").write_text("2")
         raise RuntimeError
-    assert names(tmp_path) == ["f", "f/old"]
+    assert names(tmp_path) == ["f", "f/checksums.json", "f/old"]
 
 
 def test_a_new_folder_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
     for name in ("old", "new"):
-        with atomic_folder(tmp_path / "f") as temporary:
-            (temporary / name).write_text(name)
-    assert names(tmp_path) == ["f", "f/new"]
+        fill(tmp_path / "f", name)
+    assert names(tmp_path) == ["f", "f/checksums.json", "f/new"]
+
+
+def left_by_a_killed_process(target: Path, kind: str) -> Path:
+    """The name that a process of this host, which is gone, gave its temporary."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    name = re.sub(r"\d+-(\w{8})\w{8}", rf"{process.pid}-\g<1>00000000", _temporary(target, kind).name)
+    return target.with_name(name)
 
 
 def test_a_failure_while_the_folder_takes_its_name_loses_nothing(tmp_path: Path) -> None:
     """The worst moment of a kill: the old folder moved aside, the new one not yet there."""
-    with atomic_folder(tmp_path / "f") as temporary:
-        (temporary / "old").write_text("1")
-    (tmp_path / "f").rename(tmp_path / ".f.77.old")
-    (tmp_path / ".f.77.tmp").mkdir()
-    (tmp_path / ".f.77.tmp" / "new").write_text("2")
-    (tmp_path / ".g.json.77.tmp").write_text("half")
+    fill(tmp_path / "f", "old")
+    (tmp_path / "f").rename(left_by_a_killed_process(tmp_path / "f", "old"))
+    new = left_by_a_killed_process(tmp_path / "f", "tmp")
+    new.mkdir()
+    (new / "new").write_text("2")
+    left_by_a_killed_process(tmp_path / "g.json", "tmp").write_text("half")
     (tmp_path / ".hidden").write_text("somebody else's")
     repair(tmp_path)
-    assert names(tmp_path) == [".hidden", "f", "f/old"]
+    assert names(tmp_path) == [".hidden", "f", "f/checksums.json", "f/old"]
 
 
 def test_repair_removes_what_was_replaced(tmp_path: Path) -> None:
-    for name in ("f", ".f.77.old"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / name.strip(".")).write_text(name)
+    fill(tmp_path / "f", "new")
+    fill(left_by_a_killed_process(tmp_path / "f", "old"), "old")
     repair(tmp_path)
-    assert names(tmp_path) == ["f", "f/f"]
+    assert names(tmp_path) == ["f", "f/checksums.json", "f/new"]
+
+
+def test_repair_leaves_what_others_write(tmp_path: Path) -> None:
+    """A user's own file of such a name, the temporary of a process that still runs, and one of another host."""
+    living = [_temporary(tmp_path / "a", "tmp"), tmp_path / _temporary(tmp_path / "b", "tmp").name]
+    elsewhere = re.sub(r"-\w{8}", "-00000000", _temporary(tmp_path / "c", "tmp").name)
+    for path in (tmp_path / ".x.123.tmp", *living, tmp_path / elsewhere):
+        path.write_text("precious")
+    before = names(tmp_path)
+    repair(tmp_path)
+    assert names(tmp_path) == before and len(before) == 4
+    os.utime(tmp_path / elsewhere, (0, 0))  # long after its process can have ended
+    repair(tmp_path)
+    assert names(tmp_path) == sorted(set(before) - {elsewhere})
+
+
+def test_writing_a_target_removes_what_killed_writers_of_it_left(tmp_path: Path) -> None:
+    for name in ("a.zip", "other.zip"):
+        left_by_a_killed_process(tmp_path / name, "tmp").write_text("half")
+    with atomic_file(tmp_path / "a.zip") as temporary:
+        temporary.write_text("whole")
+    assert [name[:10] for name in names(tmp_path)] == [".other.zip", "a.zip"]
 
 
 @pytest.mark.parametrize("harm", ["none", "cut", "missing", "list"])
@@ -89,8 +136,7 @@ def test_checksums_tell_what_is_damaged(tmp_path: Path, harm: str) -> None:
 
 def test_a_replace_that_is_interrupted_keeps_the_old_folder(tmp_path, monkeypatch) -> None:
     target = tmp_path / "best"
-    with atomic_folder(target) as folder:
-        (folder / "weights").write_text("old")
+    fill(target, "old")
     rename = Path.rename
 
     def stop_at_the_second(path: Path, to: Path) -> Path:
@@ -99,9 +145,9 @@ def test_a_replace_that_is_interrupted_keeps_the_old_folder(tmp_path, monkeypatc
         return rename(path, to)
 
     monkeypatch.setattr(Path, "rename", stop_at_the_second)
-    with pytest.raises(KeyboardInterrupt), atomic_folder(target) as folder:
-        (folder / "weights").write_text("new")
-    assert (target / "weights").read_text() == "old"
+    with pytest.raises(KeyboardInterrupt):
+        fill(target, "new")
+    assert names(target) == ["checksums.json", "old"]
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 

@@ -20,9 +20,9 @@ from realuid.training import DistillConfig, TeacherConfig
         (TeacherConfig, {"updates": "many"}, "updates = 'many': a str, but needed is int."),
         (TeacherConfig, {"lr": None}, "lr = None: a NoneType, but needed is float."),
         (TeacherConfig, {"batch": 2.5}, "batch = 2.5: a float, but needed is int."),
-        (TeacherConfig, {"betas": (0.9,)}, "betas = (0.9,): a tuple, but needed is tuple[float, float]."),
-        (TeacherConfig, {"betas": (0.9, 1.0)}, "betas = 0.9 1.0: must be at least 0 and below 1."),
-        (DistillConfig, {"betas": (-0.1, 0.9)}, "betas = -0.1 0.9: must be at least 0 and below 1."),
+        (TeacherConfig, {"adam_betas": (0.9,)}, "adam_betas = (0.9,): a tuple, but needed is tuple[float, float]."),
+        (TeacherConfig, {"adam_betas": (0.9, 1.0)}, "adam_betas = 0.9 1.0: must be at least 0 and below 1."),
+        (DistillConfig, {"adam_betas": (-0.1, 0.9)}, "adam_betas = -0.1 0.9: must be at least 0 and below 1."),
         (TeacherConfig, {"lr": float("nan")}, "lr = nan: must be above 0."),
         (TeacherConfig, {"lr": float("inf")}, "lr = inf: must be above 0."),
         (TeacherConfig, {"seed": -1}, "seed = -1: must be at least 0."),
@@ -42,5 +42,5 @@ def test_illegal_values_are_named(kind: type, settings: dict[str, Any], says: st
 
 
 def test_integers_are_numbers_lists_are_tuples_and_a_clip_may_be_infinite() -> None:
-    TeacherConfig(lr=1, betas=(0, 0.9), ema=[0.5], clip=float("inf"), wandb=None)
+    TeacherConfig(lr=1, adam_betas=(0, 0.9), ema=[0.5], clip=float("inf"), wandb=None)
     NetworkConfig(channels=[8, 16], attention_at=[])

@@ -45,7 +45,7 @@ LEVERS: dict[str, dict[str, Any]] = {
     "contiguous, bf16": {"channels_last": False, "precision": "bf16"},
     "equal batches": {"real_share": 1.0},
     "Adam tensor by tensor": {"fused": False},
-    "recomputing": {"recompute": True},
+    "recomputing": {"activation_checkpointing": True},
     "compiled": {"compile": True},
     "compiled, bf16": {"compile": True, "precision": "bf16"},
 }

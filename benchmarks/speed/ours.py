@@ -113,8 +113,8 @@ def main(arguments: list[str]) -> None:
             raise NonFiniteError(f"an update of the benchmark is not finite: {values}")
         return {
             "networks": watch.read() if watch else None,
-            "levers": task.levers.to_dict(),
-            "parts": {player.name: player.parts for player in task.players},
+            "execution": task.execution.to_dict(),
+            "parts": {player.name: player.accumulation_steps for player in task.players},
         }
 
     serve(block)

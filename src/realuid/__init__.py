@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         sample,
         train,
     )
-    from realuid.models import Condition, Generator, MatchingModel, NetworkConfig, Teacher
+    from realuid.models import Condition, Generator, MatchingModel, NetworkConfig, Student, Teacher
     from realuid.training import DistillConfig, TeacherConfig
 
 #: Public name -> module; imported on first use, so that `realuid --help` is quick.
@@ -39,7 +39,9 @@ _HOMES = {
         ),
         "realuid.api",
     ),
-    **dict.fromkeys(("Condition", "Generator", "MatchingModel", "NetworkConfig", "Teacher"), "realuid.models"),
+    **dict.fromkeys(
+        ("Condition", "Generator", "MatchingModel", "NetworkConfig", "Student", "Teacher"), "realuid.models"
+    ),
     **dict.fromkeys(("DistillConfig", "TeacherConfig"), "realuid.training"),
 }
 
@@ -60,6 +62,7 @@ __all__ = [
     "Generator",
     "MatchingModel",
     "NetworkConfig",
+    "Student",
     "Teacher",
     "TeacherConfig",
     "__version__",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from realuid.loaders.check import check_teacher, require_sound
 from realuid.models import Generator, MatchingModel, NetworkConfig
 from realuid.recipes import EvaluateConfig, PathConfig, Recipe, load_recipe
 from realuid.recipes.measure import Measurement, make_evaluator, measure
-from realuid.recipes.run import recipe_of_run, refuse_existing, run_student, run_teacher
+from realuid.recipes.run import recipe_of_run, run_student, run_teacher
 from realuid.sampling import OneStep, check_use, generate
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
 from realuid.training.distill import check_degradation, check_fits
+from realuid.training.folder import refuse_existing
 
 
 def _data(data: Dataset | str) -> Dataset:
@@ -109,7 +111,7 @@ def distill(
 
     Returns:
         the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
-        which `sample` decodes); `generator(z, Condition(x_T=...))` on a coupled path.
+        which `sample` decodes); `generator(z, Condition(source=...))` on a coupled path.
     """
     model = teacher if isinstance(teacher, MatchingModel) else load_teacher(teacher)
     begin = load_start(start, start_ema) if isinstance(start, str | Path) else start
@@ -150,8 +152,9 @@ def sample(
     model: MatchingModel | OneStep | str | Path,
     count: int,
     *,
-    labels: Tensor | None = None,
-    sources: Tensor | None = None,
+    condition: Mapping[str, Any] | None = None,
+    labels: Any = None,
+    sources: Any = None,
     steps: int = 50,
     sampler: str | None = None,
     guidance: float = 1.0,
@@ -162,15 +165,17 @@ def sample(
     Args:
         model: a teacher, a generator, what `load_model` takes, or what `export` wrote.
         count: how many.
-        labels: classes, int64, shape (count,), for a conditional model.
-        sources: x_T in data units, shape (count, *shape), for a coupled path.
+        condition: what the model is conditioned on, by the names that `model.conditions` declares: tensors, arrays or
+            lists with one row per sample.
+        labels: of a class-conditional model: classes, `condition["label"]`; one number stands for all samples.
+        sources: of a coupled path: x_T in data units, shape (count, *shape), `condition["source"]`.
         steps, sampler: for a teacher; by default its path's own sampler, see `realuid.sampling.find_sampler`.
         guidance: scale of classifier-free guidance of a teacher trained with label_dropout; 1 is none.
         seed: of the noise.
     """
     loaded = load_any(model) if isinstance(model, str | Path) else model
     check_use(loaded, sampler, guidance)
-    given: dict[str, Any] = {"labels": labels, "sources": sources, "seed": seed}
+    given: dict[str, Any] = {"condition": condition, "labels": labels, "sources": sources, "seed": seed}
     batches = generate(loaded, count, **given, steps=steps, sampler=sampler, guidance=guidance)
     return torch.cat(list(batches))
 

@@ -1,4 +1,7 @@
-"""Files that are either whole or absent: temporary name, fsync, rename; and checksums that tell a damaged one."""
+"""Files that are either whole or absent: temporary name, fsync, rename; and checksums that tell a damaged one.
+
+Nothing here replaces a folder that realuid did not write, and what a user put into one that it did write stays there.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,24 @@ import json
 import math
 import os
 import re
+import secrets
 import shutil
-from collections.abc import Iterator
+import socket
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from realuid.errors import ConfigError
+
 CHECKSUMS = "checksums.json"
-_TEMPORARY = re.compile(r"\.(?P<target>.+)\.\d+\.(?P<kind>tmp|old)")
+#: Names of temporary files and folders: target, process, host and process again (process ids are used more than once).
+_TEMPORARY = re.compile(r"\.(?P<target>.+)\.(?P<pid>\d+)-(?P<token>[0-9a-f]{16})\.realuid\.(?P<kind>tmp|old)")
+_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+_TOKEN = _HOST + secrets.token_hex(4)
+#: Temporaries of another host are taken for left behind after so many seconds.
+_STALE = 24 * 3600.0
 
 
 def _fsync(path: Path) -> None:
@@ -25,13 +38,33 @@ def _fsync(path: Path) -> None:
         os.close(handle)
 
 
+def _temporary(target: Path, kind: str) -> Path:
+    return target.with_name(f".{target.name}.{os.getpid()}-{_TOKEN}.realuid.{kind}")
+
+
+def _mode(folder: Path) -> int:
+    """The mode of new files, by the umask: of a folder that was just made, without the bits to enter it."""
+    return folder.stat().st_mode & 0o666
+
+
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `target`; on success it replaces `target`, on failure nothing remains."""
+    """Yield a temporary path next to `target`; on success it replaces `target`, on failure nothing remains.
+
+    Raises:
+        ConfigError: where `target` is a folder, or part of a folder that has checksums.
+    """
+    target = _resolved(target)
+    _refuse_parts(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    remove_leftovers(target)
+    temporary = _temporary(target, "tmp")
+    temporary.mkdir()
+    mode = _mode(temporary)
+    temporary.rmdir()
     try:
         yield temporary
+        temporary.chmod(mode)  # safetensors writes 0600, whatever the umask
         _fsync(temporary)
         temporary.replace(target)
         _fsync(target.parent)
@@ -40,21 +73,35 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path, ours: Callable[[Path], bool] | None = None) -> Iterator[Path]:
     """Yield an empty temporary folder; on success it takes the name `target`, replacing a folder of that name.
 
-    A folder that is killed half-way keeps its temporary name, which no reader looks at.
+    A folder that is killed half-way keeps its temporary name, which no reader looks at. Files that somebody else put
+    into the folder that is replaced are kept.
+
+    Args:
+        target: a folder; one that is there is replaced if it is empty, has checksums, or is ours.
+        ours: whether a folder without checksums was written by realuid.
+
+    Raises:
+        ConfigError: for any other folder, or a file.
     """
+    target = _resolved(target)
+    _refuse_foreign(target, ours)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    remove_leftovers(target)
+    temporary, replaced = _temporary(target, "tmp"), _temporary(target, "old")
     temporary.mkdir()
-    replaced = target.with_name(f".{target.name}.{os.getpid()}.old")
-    shutil.rmtree(replaced, ignore_errors=True)
+    mode = _mode(temporary)
     try:
         yield temporary
         for path in temporary.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                path.chmod(mode)
             _fsync(path)
+        _refuse_foreign(target, ours)  # it may have appeared since
+        if target.exists():
+            _keep_foreign(target, temporary)
         _fsync(temporary)
         if target.exists():
             target.rename(replaced)
@@ -67,23 +114,125 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-def repair(folder: Path) -> None:
-    """Finish what a killed process left in a folder, at any depth.
+def _resolved(target: Path) -> Path:
+    """What a link stands for: that is replaced, not the link."""
+    return target.resolve() if target.is_symlink() else target
 
-    A folder that was moved aside and never replaced gets its name back; temporaries are removed. No other process may
-    be writing there.
+
+def _refuse_parts(target: Path) -> None:
+    if target.is_dir():
+        raise ConfigError(f"'{target}' is a folder, but a file is to be written. Pass another name.")
+    for folder in list(target.parents)[:2]:
+        if str(target.relative_to(folder)) in _listed(folder):
+            raise ConfigError(f"'{target}' is part of what realuid wrote to '{folder}'. Pass another name.")
+
+
+def _refuse_foreign(target: Path, ours: Callable[[Path], bool] | None) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise ConfigError(f"'{target}' is a file, but a folder is to be written. Pass another name.")
+    if not is_empty(target) and not (target / CHECKSUMS).is_file() and not (ours is not None and ours(target)):
+        raise ConfigError(f"'{target}' is not empty, and realuid did not write it. Pass a new folder.")
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder is missing, or has nothing in it but what a killed process of realuid left."""
+    return not folder.exists() or all(_TEMPORARY.fullmatch(path.name) for path in folder.iterdir())
+
+
+def _listed(folder: Path) -> set[str]:
+    """Names in the checksums of a folder; none where it has none."""
+    try:
+        return set(json.loads((folder / CHECKSUMS).read_text()))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return set()
+
+
+def _keep_foreign(old: Path, new: Path) -> None:
+    """Give the new folder what is in the old one and is not ours, by its checksums, nor replaced."""
+    listed = _listed(old) | {CHECKSUMS}
+    for parent, folders, files in os.walk(old):
+        here = Path(parent)
+        for name in [*files, *(name for name in folders if (here / name).is_symlink())]:
+            inside = (here / name).relative_to(old)
+            if str(inside) in listed or os.path.lexists(new / inside):
+                continue
+            (new / inside).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(here / name, new / inside, follow_symlinks=False)
+            except OSError:  # a file system without hard links
+                shutil.copy2(here / name, new / inside, follow_symlinks=False)
+
+
+def remove_written(folder: Path) -> None:
+    """Remove from a folder what its checksums list, and the folder if nothing else is in it."""
+    for name in sorted(_listed(folder)):
+        if not outside(name):
+            (folder / name).unlink(missing_ok=True)
+    (folder / CHECKSUMS).unlink(missing_ok=True)
+    inner = sorted((path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink()), reverse=True)
+    for path in [*inner, folder]:
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove what processes that are gone left beside `target` while they wrote it.
+
+    A folder that was moved aside and never replaced gets its name back.
     """
-    for path in [*folder.rglob(".*.old"), *folder.rglob(".*.tmp")]:
-        name = _TEMPORARY.fullmatch(path.name)
-        if name is None:
-            continue
+    if target.parent.is_dir():
+        _finish(path for path in target.parent.iterdir() if path.name.startswith(f".{target.name}."))
+
+
+def repair(folder: Path, older: re.Pattern[str] | None = None) -> None:
+    """Finish what killed processes left in a folder, at any depth; see `remove_leftovers`.
+
+    Args:
+        folder: in which no other process writes what is repaired.
+        older: of temporaries as earlier versions called them, '.NAME.PID.tmp' and '.NAME.PID.old': paths below the
+            folder that are theirs, with groups 'target' and 'kind'. Other files of such names are somebody else's.
+    """
+    hidden = [path for kind in ("old", "tmp") for path in folder.rglob(f".*.{kind}")]
+    _finish(hidden)
+    for path in hidden:
+        if older and (name := older.fullmatch(path.relative_to(folder).as_posix())) and path.exists():
+            _settle(path, path.with_name(name["target"]), name["kind"])
+
+
+def _finish(paths: Iterator[Path] | list[Path]) -> None:
+    found = [(path, name) for path in paths if (name := _TEMPORARY.fullmatch(path.name))]
+    for path, name in sorted(found, key=lambda pair: pair[1]["kind"]):  # 'old' before 'tmp'
         target = path.with_name(name["target"])
-        if name["kind"] == "old" and not target.exists():
-            path.rename(target)
-        elif path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        if (name["kind"] == "old" and not target.exists()) or not _alive(path, int(name["pid"]), name["token"]):
+            _settle(path, target, name["kind"])
+
+
+def _settle(path: Path, target: Path, kind: str) -> None:
+    if kind == "old" and not target.exists():
+        path.rename(target)
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _alive(path: Path, pid: int, token: str) -> bool:
+    """Whether the process that made a temporary may still write it."""
+    if token == _TOKEN:
+        return pid == os.getpid()
+    if not token.startswith(_HOST):
+        return time.time() - path.stat().st_mtime < _STALE
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # of another user
+        return True
+    return True
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -120,13 +269,34 @@ def write_checksums(folder: Path) -> None:
 def damage(folder: Path) -> str | None:
     """What is wrong with a folder written with checksums, or None if it is whole."""
     try:
-        sums = dict(json.loads((folder / CHECKSUMS).read_text()))
-    except (OSError, ValueError, TypeError):
+        sums = json.loads((folder / CHECKSUMS).read_text())
+    except (OSError, ValueError, RecursionError):
         return f"{CHECKSUMS} is missing or unreadable"
+    if not isinstance(sums, dict):
+        return f"{CHECKSUMS} holds a {type(sums).__name__}, not names with their sums"
     for name, expected in sums.items():
+        if outside(name):
+            return f"{CHECKSUMS} names {name!r}, which is not in the folder"
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
         if sha256(path) != expected:
             return f"{name} does not match its checksum"
+    return None
+
+
+def outside(name: str) -> str | None:
+    """Why a file of this name, in an archive for instance, may not be written below a folder; None if it may.
+
+    The same on every system, so that what is written on one can be read on the others.
+    """
+    path = PurePosixPath(name)
+    if not path.name or path.is_absolute() or ".." in path.parts:
+        return "it leads out of the folder"
+    if "\\" in name or ":" in name:
+        return "it has a backslash or a colon"
+    if any(ord(character) < 32 or ord(character) == 127 for character in name):
+        return "it has a control character"
+    if any(PureWindowsPath(part).is_reserved() or part[-1] in ". " for part in path.parts):
+        return "Windows reserves it"
     return None

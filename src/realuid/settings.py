@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+import dacite
 from dacite.types import is_instance
 
 from realuid.errors import ConfigError, unknown_name
+
+T = TypeVar("T")
 
 
 def check_types(config: Any) -> None:
@@ -29,6 +33,30 @@ def check_type(name: str, value: Any, hint: Any) -> None:
     if not is_instance(tuple(value) if isinstance(value, list) else value, hint):
         needed = hint.__name__ if isinstance(hint, type) else str(hint)
         raise ConfigError(f"{name} = {value!r}: a {type(value).__name__}, but needed is {needed}.")
+
+
+def from_plain(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """A dataclass from plain values, as YAML and JSON have them.
+
+    Raises:
+        ConfigError: for a key that no dataclass has, naming the nearest one, or a value of the wrong type.
+    """
+    _check_keys(values, cls, where)
+    try:
+        hooks = {float: lambda value: as_number(value, float)}
+        return dacite.from_dict(cls, values, dacite.Config(type_hooks=hooks, cast=[tuple]))
+    except dacite.DaciteError as error:
+        raise ConfigError(f"'{where}': {error}.") from error
+
+
+def _check_keys(values: Mapping[str, Any], cls: type, where: str, prefix: str = "") -> None:
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(f"'{where}': {unknown_name('key', f'{prefix}{key}', [prefix + f for f in fields])}")
+        default = fields[key].default_factory
+        if dataclasses.is_dataclass(default) and isinstance(value, dict):
+            _check_keys(value, default, where, f"{prefix}{key}.")  # type: ignore[arg-type]
 
 
 def as_number(value: Any, hint: Any) -> Any:

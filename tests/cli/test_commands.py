@@ -85,7 +85,8 @@ def test_a_demo_goes_on_where_it_stopped(tmp_path: Path, recipe: Path) -> None:
     assert {name: (out / name / "model" / "config.json").stat().st_mtime_ns for name in made} == made
     assert [s["fd"] for s in again["students"]] == [s["fd"] for s in first["students"]]
     assert again["students"][0]["train_seconds"] == first["students"][0]["train_seconds"]
-    realuid("demo", recipe, "--evaluate.samples", 41, "--out", out)  # and without --resume everything is made anew
+    assert main(["demo", str(recipe), "--out", str(out)]) == 2  # and only --overwrite makes everything anew
+    realuid("demo", recipe, "--evaluate.samples", 41, "--overwrite", "--out", out)
     assert all((out / name / "model" / "config.json").stat().st_mtime_ns > made[name] for name in made)
 
 

@@ -58,7 +58,7 @@ def test_a_folder_is_restored_under_its_names(images: Path, tmp_path: Path) -> N
     save_pretrained(model, tmp_path / "model")
     assert main(["restore", str(tmp_path / "model"), str(images), str(tmp_path / "out"), "--batch", "2"]) == 0
     x_T = to_float(sources(images))
-    expected = to_uint8(model(torch.zeros_like(x_T), Condition(x_T=x_T)))
+    expected = to_uint8(model(torch.zeros_like(x_T), Condition(source=x_T)))
     for name, x in zip(("a.png", "b.png", "deep/c.png"), expected, strict=True):
         got = np.asarray(Image.open(tmp_path / "out" / name)).astype(int)
         assert np.abs(got - x[0].numpy()).max() <= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import students
 import torch
-from teachers.conftest import torchcfm_unet  # noqa: F401
+from loaders.conftest import torchcfm_unet  # noqa: F401
 
 from realuid.errors import CheckpointError, ExportError
 from realuid.exports import ExportOptions, export_student, load_any
@@ -41,7 +41,7 @@ def test_torchcfms_network_makes_our_images(classes, tmp_path, torchcfm_unet):  
     z = torch.randn(4, 3, 16, 16)
     given = students.condition(generator, 4)
     with torch.no_grad():
-        theirs = z + net(torch.zeros(4), z, *([given.labels] if classes else []))
+        theirs = z + net(torch.zeros(4), z, *([given["label"]] if classes else []))
     torch.testing.assert_close(theirs, students.images(generator, z, given), atol=1e-5, rtol=0)
 
 

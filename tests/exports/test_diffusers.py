@@ -67,8 +67,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(1)
         given = students.condition(generator, 4)
         inputs[name] = {"own": name in OWN}
-        inputs[name] |= {} if given.labels is None else {"class_labels": given.labels.tolist()}
-        inputs[name] |= {} if given.x_T is None else {"source": given.x_T}
+        inputs[name] |= {} if "label" not in given else {"class_labels": given["label"].tolist()}
+        inputs[name] |= {} if "source" not in given else {"source": given["source"]}
     torch.save(inputs, folder / "in.pt")
     modules = {"HF_MODULES_CACHE": str(folder / "modules")}  # where diffusers copies the pipelines' own code
     subprocess.run([sys.executable, "-c", _CODE], cwd=folder, check=True, env=os.environ | modules)
@@ -167,7 +167,7 @@ def test_the_folder_goes_to_the_hub_and_no_token_into_it(tmp_path, monkeypatch):
     monkeypatch.setattr(HfApi, "upload_folder", upload)
     export = export_student(students.unet(), tmp_path / "s", "diffusers", push_to_hub="me/mine", private=True)
     assert export.address == "https://example.org/commit"
-    files = ["README.md", "model_index.json", "realuid.json", "scheduler", "unet"]
+    files = ["README.md", "checksums.json", "model_index.json", "realuid.json", "scheduler", "unet"]
     assert calls == [(("me/mine",), {"private": True, "exist_ok": True}), ("me/mine", files)]
     assert 'from_pretrained("me/mine")' in (tmp_path / "s" / "README.md").read_text()
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and b"hf_secret" in p.read_bytes()]
@@ -210,5 +210,5 @@ def test_damaged_pipelines_and_those_of_many_steps(tmp_path):
 def test_labels_reach_the_network(folder):
     student = load_any(folder / "flow from noise, classes")
     z = torch.randn(1, 3, 8, 8).expand(3, -1, -1, -1)
-    a, b, c = student(z, Condition(torch.tensor([0, 1, 2])))
+    a, b, c = student(z, Condition(label=torch.tensor([0, 1, 2])))
     assert min(float((a - b).abs().max()), float((b - c).abs().max())) > 1e-3

@@ -62,7 +62,7 @@ def test_numbers_are_the_papers(generator, expected):
 def test_the_line_is_the_generator(make):
     generator = make()
     z, given = torch.randn(3, *generator.shape), students.condition(generator, 3)
-    form, x_T = form_of(generator), torch.zeros_like(z) if given.x_T is None else given.x_T
+    form, x_T = form_of(generator), torch.zeros_like(z) if "source" not in given else given["source"]
     with torch.no_grad():
         time = torch.full((3,), form.time)
         raw = generator.model.network(form.into * z + form.into_source * x_T, time, given)

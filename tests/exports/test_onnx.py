@@ -46,7 +46,7 @@ def test_onnx_runtime_alone_runs_it(tmp_path):
     noise, labels = torch.randn(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
     (images,) = session.run(["images"], {"noise": noise.numpy(), "labels": labels.numpy()})
     assert images.dtype == np.uint8 and images.shape == (4, 3, 8, 8)
-    exact = students.images(generator, noise, students.Condition(labels)).clamp(-1, 1).numpy()
+    exact = students.images(generator, noise, students.Condition(label=labels)).clamp(-1, 1).numpy()
     assert np.abs(images / 127.5 - 1 - exact).max() <= 1 / 255 + 1e-4
 
 

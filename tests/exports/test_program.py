@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from realuid.errors import CheckpointError, ConfigError, ExportError
 from realuid.exports.contract import Contract
 from realuid.exports.program import OneStep, ProgramStudent, write_program
 from realuid.models import Condition, Generator, MatchingModel, UNet
+from realuid.models.networks.specs import label_spec, source_spec
 from realuid.paths import LinearPath
 
 KINDS = {
@@ -50,7 +52,7 @@ def test_half_precision_keeps_times_and_frequencies_whole(kind):
     contract = Contract.of(generator)
     inputs = contract.example(8)
     given = dict(zip(contract.inputs, inputs, strict=True))
-    exact = students.images(generator, given["noise"], Condition(given.get("labels"), given.get("x_T")))
+    exact = students.images(generator, given["noise"], Condition(label=given.get("labels"), source=given.get("x_T")))
     with torch.no_grad():
         images = OneStep(generator, contract, half=True)(*inputs)
     assert images.dtype == torch.float32
@@ -71,7 +73,7 @@ torch.save(images, "out.pt")
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
     images = torch.load(tmp_path / "out.pt")
     assert images.dtype == torch.uint8
-    exact = students.images(generator, z, Condition(labels)).clamp(-1, 1)
+    exact = students.images(generator, z, Condition(label=labels)).clamp(-1, 1)
     assert float(((images.float() / 127.5 - 1) - exact).abs().max()) <= 1 / 255 + 1e-5
 
 
@@ -101,10 +103,14 @@ def test_damaged_and_foreign_programs_are_refused(tmp_path):
 
 
 def test_a_contract_survives_its_text():
-    contract = Contract((3, 8, 8), (3, 16, 16), 10, coupled=True, uint8=True, about={"alpha": 0.9})
+    contract = Contract(
+        (3, 8, 8), (3, 16, 16), (label_spec(10), source_spec((3, 8, 8))), uint8=True, about={"alpha": 0.9}
+    )
     assert Contract.from_json(contract.to_json(), "here") == contract
     assert contract.inputs == ("noise", "labels", "x_T")
-    assert dataclasses.replace(contract, num_classes=0).inputs == ("noise", "x_T")
+    assert dataclasses.replace(contract, conditions=contract.conditions[1:]).inputs == ("noise", "x_T")
+    old = {"shape": [3, 8, 8], "image_shape": [3, 16, 16], "num_classes": 10, "coupled": True, "uint8": True}
+    assert Contract.from_json(json.dumps({**old, "about": {"alpha": 0.9}}), "here") == contract
     for text in ("{", "[]", "{}", '{"shape": 3}', '{"shape": [3], "other": 1}'):
         with pytest.raises(CheckpointError, match="'here' is damaged"):
             Contract.from_json(text, "here")

@@ -47,7 +47,7 @@ def test_the_teacher_is_the_gradient_of_the_log_density(bench, name: str) -> Non
     x_T = torch.randn(6, 2, generator=g, dtype=torch.float64)
     point = torch.stack([x_t, x_T], dim=-1) if model.path.coupled else x_t[..., None]
     (expected,) = torch.autograd.grad(mixture.log_prob(point).sum(), x_t)
-    condition = Condition(x_T=x_T if model.path.coupled else None)
+    condition = Condition(source=x_T if model.path.coupled else None)
     score = model(x_t.detach(), t.expand(6), condition, "score")
     assert torch.allclose(score, expected, atol=1e-8, rtol=1e-6)
 

@@ -32,7 +32,7 @@ def difference(network: nn.Module, model: MatchingModel) -> float:
     labels = torch.tensor([1, model.num_classes - 1]) if model.num_classes else None
     with torch.no_grad():
         theirs = network(t, x, labels)
-        ours = -model(x, 1 - t, Condition(labels=labels))
+        ours = -model(x, 1 - t, Condition(label=labels))
     assert 0.3 < theirs.std() < 3, "an output of another size makes an absolute tolerance meaningless"
     return (theirs - ours).abs().max().item()
 

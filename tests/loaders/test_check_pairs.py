@@ -31,7 +31,7 @@ class Exact(Network):
     def forward(self, x, time, condition):
         k = PATH.coefficients(time).expand(x)
         if self.sees_source:
-            x_T = condition.x_T
+            x_T = condition["source"]
             return torch.tanh(x_T / S**2 + k.a * (x - k.b * x_T) / k.c**2)
         return torch.tanh((k.a + k.b) * x / (k.b**2 * S**2 + k.c**2))
 

@@ -116,7 +116,7 @@ def test_classes_and_a_learned_variance(x, tmp_path):
     model = load_diffusers(folders.save_model(tmp_path / "model", network, scheduler))
     labels = torch.tensor([3, 1])
     expected = network(x, 500, class_labels=labels).sample[:, :3]
-    found = model(x, torch.full((2,), 0.501), Condition(labels))
+    found = model(x, torch.full((2,), 0.501), Condition(label=labels))
     assert model.num_classes == 4 and model.prediction == "noise_prediction"
     assert relative_error(found, expected) < TOLERANCE
 
@@ -131,7 +131,7 @@ def test_dit_on_latents(tmp_path):
     scheduler.set_timesteps(1000)
     output = network(x, torch.tensor([400, 400]), class_labels=labels).sample[:, :4]
     expected = scheduler.step(output, 400, x).pred_original_sample
-    found = model(x, torch.full((2,), 0.401), Condition(labels), space="data_prediction")
+    found = model(x, torch.full((2,), 0.401), Condition(label=labels), space="data_prediction")
     assert relative_error(found, expected) < TOLERANCE
 
     again = from_pretrained(save_pretrained(Generator(model), tmp_path / "ours"))
@@ -139,7 +139,7 @@ def test_dit_on_latents(tmp_path):
     z = torch.stack([torch.randn(4, 8, 8, generator=g) for g in [torch.Generator().manual_seed(0)] for _ in range(2)])
     vae = folders.autoencoder()
     assert images.shape == (2, 3, 16, 16)
-    assert relative_error(images, vae.decode(Generator(model)(z, Condition(labels)) / 0.5).sample) < TOLERANCE
+    assert relative_error(images, vae.decode(Generator(model)(z, Condition(label=labels)) / 0.5).sample) < TOLERANCE
 
 
 @torch.no_grad()

@@ -33,7 +33,7 @@ def inputs(reference, model):
     expected = numpy.load(reference / "edm_expected.npz")
     sigma, labels = torch.from_numpy(expected["sigma"]), torch.from_numpy(expected["labels"]).argmax(dim=1)
     x_t = torch.from_numpy(expected["x"]) * sigma[:, None, None, None] + 0.3
-    return x_t, sigma, Condition(labels=labels if model.num_classes else None)
+    return x_t, sigma, Condition(label=labels if model.num_classes else None)
 
 
 @pytest.mark.parametrize("name", REFERENCES)
@@ -80,7 +80,7 @@ def test_reference_teacher_is_sampled(reference):
 def test_students_are_asked_once_at_sids_noise_level(reference):
     student = load_edm_student(reference / "edm_adm_cond.pkl")
     teacher = load_edm_pickle(reference / "edm_adm_cond.pkl")
-    z, condition = torch.randn(3, 3, 16, 16), Condition(labels=torch.tensor([1, 5, 9]))
+    z, condition = torch.randn(3, 3, 16, 16), Condition(label=torch.tensor([1, 5, 9]))
     torch.testing.assert_close(student(z, condition), teacher(2.5 * z, torch.full((3,), 2.5), condition))
     assert student.t_init == 2.5 and not student.training
 
@@ -101,7 +101,7 @@ def test_full_size_pickles_load_and_denoise(arguments, wrapper, parameters, tmp_
     assert count_parameters(model) == parameters
     own = model.network.state_dict()
     assert own.keys() == weights.keys() and all(torch.equal(own[name], weights[name]) for name in own)
-    condition = Condition(labels=torch.tensor([3]) if model.num_classes else None)
+    condition = Condition(label=torch.tensor([3]) if model.num_classes else None)
     found = model(torch.randn(1, 3, 32, 32), torch.tensor([0.7]), condition)
     assert found.shape == (1, 3, 32, 32) and found.isfinite().all() and found.std() > 0.01
 

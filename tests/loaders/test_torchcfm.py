@@ -58,7 +58,7 @@ def test_networks_match(reference, expected):
     teacher, conditional = load_torchcfm(reference / UNCONDITIONAL), load_torchcfm(reference / CONDITIONAL)
     assert (teacher.shape, teacher.num_classes, conditional.num_classes) == ((3, 32, 32), 0, 10)
     assert (-teacher(x, t) - expected["teacher_velocity"]).abs().max() < 1e-5
-    labels = Condition(labels=expected["y"])
+    labels = Condition(label=expected["y"])
     assert (-conditional(x, t, labels) - expected["cond_teacher_velocity"]).abs().max() < 1e-5
 
 

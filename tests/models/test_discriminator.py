@@ -31,7 +31,7 @@ def make(name: str) -> Discriminator:
 def inputs(model: MatchingModel, count: int = 4):
     random = torch.Generator().manual_seed(0)
     x, t = torch.randn(count, *model.shape, generator=random), torch.rand(count, generator=random)
-    return x, t, Condition(labels=torch.arange(count) % 3)
+    return x, t, Condition(label=torch.arange(count) % 3)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -48,7 +48,7 @@ def test_one_logit_a_sample_from_the_deepest_features(name: str) -> None:
     assert logits.shape == (4,)
     torch.testing.assert_close(logits, judge.head(seen[0]).flatten(1).mean(1))
     assert torch.equal(judge(x, t, condition), prediction)  # the hook is gone, the model as before
-    one = judge(x[1:2], t[1:2], Condition(condition.labels[1:2]), judge=True)
+    one = judge(x[1:2], t[1:2], Condition(label=condition["label"][1:2]), judge=True)
     torch.testing.assert_close(one, logits[1:2], rtol=1e-4, atol=1e-5)
 
 
@@ -79,7 +79,7 @@ def test_the_head_knows_time_and_class(name: str) -> None:
     x, t, condition = inputs(judge.model)
     logits = judge(x, t, condition, judge=True)
     assert (judge(x, t / 2, condition, judge=True) - logits).abs().min() > 0
-    assert (judge(x, t, Condition((condition.labels + 1) % 3), judge=True) - logits).abs().min() > 0
+    assert (judge(x, t, Condition(label=(condition["label"] + 1) % 3), judge=True) - logits).abs().min() > 0
 
 
 def test_the_head_has_the_layout_of_the_authors() -> None:

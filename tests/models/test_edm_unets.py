@@ -132,7 +132,7 @@ def test_every_parameter_and_input_matters(settings):
     """Gradients reach every weight, the image, the time and, where there are classes, the label embedding."""
     network = shake(ADMUNet(**SMALL, label_dim=3) if settings == "adm" else song(label_dim=3, **settings))
     x, time = torch.randn(3, 3, 8, 8, requires_grad=True), torch.tensor([0.1, 0.5, 0.9], requires_grad=True)
-    y = network(x, time, Condition(labels=torch.tensor([0, 1, 2])))
+    y = network(x, time, Condition(label=torch.tensor([0, 1, 2])))
     assert y.shape == x.shape
     (y * torch.randn(y.shape)).sum().backward()
     for name, parameter in network.named_parameters():
@@ -163,10 +163,10 @@ def test_skip_decoder_sums_the_images_of_all_levels():
 def test_dropped_labels_are_no_label():
     network = shake(song(label_dim=3, label_dropout=1.0))
     x, time, labels = torch.randn(2, 3, 8, 8), torch.tensor([0.1, 0.9]), torch.tensor([0, 2])
-    with_labels = network(x, time, Condition(labels=labels))
+    with_labels = network(x, time, Condition(label=labels))
     network.train()
     network.apply(lambda module: module.eval() if isinstance(module, torch.nn.Dropout) else None)
-    dropped = [network(x, time, Condition(labels=labels.roll(i))) for i in range(2)]
+    dropped = [network(x, time, Condition(label=labels.roll(i))) for i in range(2)]
     torch.testing.assert_close(dropped[0], dropped[1])
     assert (with_labels - dropped[0]).abs().max() > 1e-3
 
@@ -176,7 +176,7 @@ def test_saved_models_are_read_back_bit_by_bit(kind, network, tmp_path):
     model = MatchingModel(shake(network), VEPath(sigma_max=50.0), preconditioning=EDM(0.6)).eval()
     again = from_pretrained(save_pretrained(model, tmp_path / kind))
     assert (again.path, again.preconditioning) == (model.path, model.preconditioning)
-    x, t, condition = torch.randn(2, 3, 8, 8), torch.tensor([0.1, 9.0]), Condition(labels=torch.tensor([0, 2]))
+    x, t, condition = torch.randn(2, 3, 8, 8), torch.tensor([0.1, 9.0]), Condition(label=torch.tensor([0, 2]))
     assert torch.equal(again(x, t, condition), model(x, t, condition))
 
 

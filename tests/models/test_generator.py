@@ -47,7 +47,7 @@ def test_generator_is_the_teachers_first_guess(name):
     else:
         x_t, (gain, offset) = np.hypot(b, c) * z, w.regress((1, 0, 0), family.abc(0.6004))
         expected = x_t.numpy() @ gain.T + offset
-    x_0 = Generator(teacher, 0.6004)(z, Condition(x_T=x_T))
+    x_0 = Generator(teacher, 0.6004)(z, Condition(source=x_T))
     np.testing.assert_allclose(x_0, expected, rtol=1e-6, atol=1e-8)
 
 

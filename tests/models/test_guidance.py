@@ -20,6 +20,7 @@ from realuid.models import (
     guided,
     save_pretrained,
 )
+from realuid.models.networks.specs import label_spec
 from realuid.paths import BrownianBridge, LinearPath, VPPath
 from realuid.recipes import DataConfig, PathConfig, Recipe
 from realuid.recipes.run import new_teacher
@@ -55,9 +56,9 @@ def test_guided_is_the_null_prediction_plus_scale_times_the_difference(path, spa
     x, x_T, t = torch.randn(5, 2, generator=g), torch.randn(5, 2, generator=g), torch.rand(5, generator=g) * 0.8 + 0.1
     labels = torch.tensor([0, 1, 2, 0, 1])
     x_T = x_T if path.coupled else None
-    with_label = plain(x, t, Condition(labels, x_T), space)
-    without = plain(x, t, Condition(torch.full((5,), CLASSES), x_T), space)
-    got = guided(plain, 2.5)(x, t, Condition(labels, x_T), space)
+    with_label = plain(x, t, Condition(label=labels, source=x_T), space)
+    without = plain(x, t, Condition(label=torch.full((5,), CLASSES), source=x_T), space)
+    got = guided(plain, 2.5)(x, t, Condition(label=labels, source=x_T), space)
     assert torch.allclose(got, 2.5 * with_label - 1.5 * without, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(with_label, without, atol=1e-3)
     assert guided(plain, 1.0) is plain
@@ -82,13 +83,13 @@ def test_models_without_a_null_class_cannot_be_guided(data) -> None:
 
 def test_label_dropout_replaces_its_share_of_labels_and_nothing_else(data) -> None:
     plain = Batches(data, LinearPath(), seed=1)
-    dropping = Batches(data, LinearPath(), seed=1, label_dropout=0.25, null_label=CLASSES)
+    dropping = Batches(data, LinearPath(), seed=1, label_dropout=0.25, conditions=[label_spec(CLASSES, null=CLASSES)])
     dropped = 0
     for step in range(40):
         a, b = plain.real("teacher", step, 50), dropping.real("teacher", step, 50)
         assert torch.equal(a.x_0, b.x_0) and torch.equal(a.t, b.t) and torch.equal(a.x_T, b.x_T)
-        null = b.condition.labels == CLASSES
-        assert torch.equal(a.condition.labels[~null], b.condition.labels[~null])
+        null = b.condition["label"] == CLASSES
+        assert torch.equal(a.condition["label"][~null], b.condition["label"][~null])
         dropped += int(null.sum())
     assert dropped / 2000 == pytest.approx(0.25, abs=0.03)
 
@@ -131,15 +132,16 @@ def test_distillation_follows_the_guided_teacher(data, path, abc, pq) -> None:
     draw = task.batches.generated("generator", 0, 8)
     expected = 0.0
     for i in range(8):
-        t, label, z, x_T = draw.t[i : i + 1], draw.condition.labels[i : i + 1], draw.z[i : i + 1], draw.x_T[i : i + 1]
+        t, label, z, x_T = draw.t[i : i + 1], draw.condition["label"][i : i + 1], draw.z[i : i + 1], draw.x_T[i : i + 1]
         given = x_T if path.coupled else None
-        x_0 = Generator(teacher)(z, Condition(label, given))  # from the teacher as it is: a student knows no guidance
-        torch.testing.assert_close(task.generator(z, Condition(label, given)), x_0)
+        here = Condition(label=label, source=given)
+        x_0 = Generator(teacher)(z, here)  # from the teacher as it is: a student knows no guidance
+        torch.testing.assert_close(task.generator(z, here), x_0)
         (a, b, c), (p, q) = abc(float(t)), pq
         x_t, y = a * x_0 + b * x_T + (c * draw.eps[i : i + 1] if c else 0), p * x_0 + q * x_T
-        with_label = teacher(x_t, t, Condition(label, given))
-        without = teacher(x_t, t, Condition(torch.tensor([CLASSES]), given))
-        errors = [f - 0.8 / 0.9 * y for f in (3 * with_label - 2 * without, task.fake(x_t, t, Condition(label, given)))]
+        with_label = teacher(x_t, t, here)
+        without = teacher(x_t, t, Condition(label=torch.tensor([CLASSES]), source=given))
+        errors = [f - 0.8 / 0.9 * y for f in (3 * with_label - 2 * without, task.fake(x_t, t, here))]
         expected += 0.9 * ((errors[0] ** 2).sum() - (errors[1] ** 2).sum()).item() / 8
     loss = generator_loss(task.generator, task.teacher, task.fake, task.objective, task.path, task.space, draw, 8).loss
     assert loss.item() == pytest.approx(expected, rel=1e-4)
@@ -153,5 +155,5 @@ def test_guided_samples_lie_on_the_guided_flow() -> None:
     plain, labels = model(), torch.tensor([0, 1, 2, 2])
     x = torch.cat(list(generate(plain, 4, labels=labels, steps=1, sampler="euler", guidance=2.0, seed=3)))
     z = torch.stack(list(itertools.islice(_normals((2,), seed=3), 4)))
-    velocity = guided(plain, 2.0)(z, torch.ones(4), Condition(labels))
+    velocity = guided(plain, 2.0)(z, torch.ones(4), Condition(label=labels))
     assert torch.allclose(x, z - velocity, atol=1e-5)

@@ -27,7 +27,7 @@ def test_two_heads_round_trip(tmp_path, architecture, shape):
     back = from_pretrained(tmp_path / "model")
     assert back.path == model.path and back.prediction == "velocity_and_noise"
     x, t = torch.randn(2, *shape), torch.tensor([0.2, 0.7])
-    condition = Condition(x_T=torch.randn(2, *shape))
+    condition = Condition(source=torch.randn(2, *shape))
     assert torch.equal(back(x, t, condition), model(x, t, condition))
     assert back(x, t, condition).shape == (2, 2 * shape[0], *shape[1:])
 

@@ -27,7 +27,7 @@ from realuid.paths import make_path
 def test_teacher_and_generator_come_back_the_same(tmp_path: Path, num_classes: int) -> None:
     teacher = small_teacher((3, 8, 8), num_classes).eval()
     z, t = torch.randn(4, 3, 8, 8), torch.tensor([0.1, 0.4, 0.7, 1.0])
-    condition = Condition(labels=torch.tensor([0, 2, 1, 0]) if num_classes else None)
+    condition = Condition(label=torch.tensor([0, 2, 1, 0]) if num_classes else None)
     for model, call in ((teacher, lambda m: m(z, t, condition)), (Generator(teacher, 0.6), lambda m: m(z, condition))):
         folder = save_pretrained(model, tmp_path / type(model).__name__, note={"why": "test"})
         loaded = from_pretrained(folder)
@@ -40,15 +40,17 @@ def test_mlp_comes_back_the_same(tmp_path: Path) -> None:
     model = MatchingModel(
         MLP(2, width=16, depth=2, num_classes=4), make_path("trigonometric"), "data_prediction"
     ).eval()
-    x, t, c = torch.randn(5, 2), torch.rand(5), Condition(labels=torch.arange(5) % 4)
+    x, t, c = torch.randn(5, 2), torch.rand(5), Condition(label=torch.arange(5) % 4)
     loaded = from_pretrained(save_pretrained(model, tmp_path / "m"))
     assert torch.equal(loaded(x, t, c), model(x, t, c))
     assert (loaded.path, loaded.prediction) == (model.path, "data_prediction")
 
 
-def test_saving_replaces_a_folder_as_a_whole(tmp_path: Path, teacher) -> None:
-    (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "old.txt").write_text("old")
+def test_saving_replaces_a_model_as_a_whole(tmp_path: Path, teacher) -> None:
+    teacher.network.unused = {"old": torch.zeros(1)}
+    save_pretrained(teacher, tmp_path / "m")
+    assert (tmp_path / "m" / "unused.safetensors").exists()
+    teacher.network.unused = {}
     save_pretrained(teacher, tmp_path / "m")
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["checksums.json", "config.json", "m", "model.safetensors"]
 

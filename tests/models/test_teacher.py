@@ -76,7 +76,7 @@ def test_what_the_network_is_given_and_what_becomes_of_its_answer(x):
 def test_labels(x):
     net, labels = Net(classes=5), torch.tensor([4, 0, 2])
     teacher = Teacher(net, SHAPE, num_classes=5)
-    assert torch.equal(teacher(x, T, Condition(labels)), net(x, T, labels))
+    assert torch.equal(teacher(x, T, Condition(label=labels)), net(x, T, labels))
     with pytest.raises(ConfigError, match="no labels were passed"):
         teacher(x, T)
 

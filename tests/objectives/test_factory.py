@@ -10,7 +10,9 @@ from realuid.objectives import (
     DMD,
     OBJECTIVES,
     Adversarial,
+    DataForcing,
     GeneralRealUID,
+    MixtureUID,
     NormalisedRealUID,
     RealUID,
     advice,
@@ -32,7 +34,11 @@ def test_every_name_builds_its_objective() -> None:
         0.9, 0.94, weight="one"
     )
     assert make_objective("dmd", alpha=0.9, beta=0.9, normalise=True) == DMD(0.9, 0.9, normalise=True)
-    assert set(OBJECTIVES) == {"realuid", "general", "normalised", "dmd"}
+    assert make_objective("mixture") == MixtureUID(1.0, 0.5)
+    assert make_objective("mixture", data_weight=0.25, gamma=0.8, alpha_sid=1.0) == MixtureUID(0.25, 0.8, 1.0)
+    assert make_objective("data_forcing") == DataForcing(0.5)
+    assert make_objective("data_forcing", data_weight=0.25, normalise=True) == DataForcing(0.25, normalise=True)
+    assert set(OBJECTIVES) == {"realuid", "mixture", "general", "normalised", "dmd", "data_forcing"}
 
 
 REFUSED = [
@@ -47,8 +53,23 @@ REFUSED = [
     ({"objective": "general", "alpha": 0.9, "beta": 0.94, "gamma": 1.2}, r"gamma = 1.2 is outside \(0, 1\]"),
     ({"objective": "general", "delta": "gamma"}, "unknown delta 'gamma'"),
     ({"objective": "dmd", "alpha": 0.9, "beta": 0.94}, "needs alpha = beta"),
-    ({"objective": "dmd", "alpha_sid": 1.0}, "alpha_sid = 1.0: objective 'dmd' has no use .* realuid, general"),
-    ({"gamma": 0.9}, "gamma = 0.9: objective 'realuid' has no use for it. It belongs to: general"),
+    (
+        {"objective": "dmd", "alpha_sid": 1.0},
+        "alpha_sid = 1.0: objective 'dmd' has no use .* realuid, mixture, general",
+    ),
+    ({"gamma": 0.9}, "gamma = 0.9: objective 'realuid' has no use for it. It belongs to: mixture, general"),
+    ({"objective": "mixture", "alpha": 0.96}, "alpha = 0.96: objective 'mixture' has no use .* Leave alpha at 1."),
+    ({"objective": "mixture", "data_weight": 1.5}, r"data_weight = 1.5 is outside \[0, 1\]"),
+    ({"objective": "mixture", "gamma": 1.0}, "gamma = 1 with data_weight = 1.0: on real data nothing would hold"),
+    ({"objective": "mixture", "gamma": 0.0}, r"gamma = 0.0 is outside \(0, 1\]"),
+    ({"objective": "mixture", "data_weight_warmup": 1.5}, "data_weight_warmup = 1.5: must be at least 0 and at most 1"),
+    ({"data_weight": 0.5}, "data_weight = 0.5: objective 'realuid' has no use for it. .* mixture, data_forcing"),
+    ({"data_weight_warmup": 0.5}, "data_weight_warmup = 0.5: objective 'realuid' has no use for it. .* mixture"),
+    ({"objective": "general", "guide_real": False}, "guide_real = False: objective 'general' has no use .* mixture"),
+    ({"objective": "data_forcing", "gamma": 0.5}, "gamma = 0.5: objective 'data_forcing' has no use"),
+    ({"objective": "general", "alpha": 2.0, "beta": 2.0}, "gamma = 2.0 .* with alpha above 1 pass gamma = 0.5"),
+    ({"objective": "general", "alpha": float("inf"), "gamma": 0.5}, "alpha = inf: .* needs a positive number"),
+    ({"objective": "general", "beta": -1.0, "gamma": 0.5}, "beta = -1.0: .* needs a positive number"),
     ({"objective": "normalised", "delta": "beta"}, "delta = beta: objective 'normalised' has no use"),
     ({"weight": "snr"}, "unknown weight 'snr'. Did you mean 'min_snr'"),
     ({"lambda_g": -1.0}, "lambda_g = -1.0: .* must be positive"),
@@ -77,6 +98,11 @@ def test_illegal_settings_are_refused_by_the_configuration(settings, message) ->
         (RealUID(0.8, 0.94), False, "every published setting"),
         (RealUID(0.92, 0.94), True, "did not converge"),
         (RealUID(0.92, 0.86), True, None),
+        (GeneralRealUID(2.0, 2.0, 0.5), False, "0.5 parts of the teacher's distribution and 0.5 of the data"),
+        (GeneralRealUID(1.25, 2.0, 0.5), False, "divided by beta"),
+        (MixtureUID(), False, None),
+        (MixtureUID(1.0, 0.5, 1.0), False, "destabilise"),
+        (DataForcing(), False, None),
     ],
 )
 def test_unwise_coefficients_come_with_advice(objective, fine, message) -> None:
@@ -99,6 +125,23 @@ def test_the_space_is_the_objective_s_or_the_path_s() -> None:
         choose_space(RealUID(weight="min_snr"), interpolant, usual=both)
     with pytest.raises(ConfigError, match="DMD is defined in data_prediction or score only"):
         choose_space(dmd, linear, "velocity")
+
+
+@pytest.mark.parametrize("name", ["brownian_bridge", "interpolant"])
+def test_data_forcing_is_refused_where_the_noise_is_no_end_of_the_path(name) -> None:
+    assert choose_space(DataForcing(), make_path("linear")) == "data_prediction"
+    assert choose_space(MixtureUID(), make_path(name)) == make_path(name).default_prediction
+    with pytest.raises(ConfigError, match="DataForcing is defined for paths from data to noise"):
+        choose_space(DataForcing(), make_path(name))
+
+
+def test_the_data_weight_rises_over_its_share_of_the_run() -> None:
+    config = DistillConfig(objective="mixture", data_weight=0.8, data_weight_warmup=0.5, updates=100, batch=64)
+    weights = [config.objective_at(u).data_weight for u in (0, 10, 25, 50, 99)]  # type: ignore[attr-defined]
+    assert weights == pytest.approx([0.0, 0.16, 0.4, 0.8, 0.8])
+    assert DistillConfig(objective="mixture").objective_at(0) == MixtureUID(1.0, 0.5)
+    assert DistillConfig().objective_at(3) == RealUID()
+    assert 50 < config.real_batch <= 64  # Neyman: about as many real images as generated ones
 
 
 def test_weights_over_time() -> None:

@@ -1,4 +1,4 @@
-"""What `--dry-run` says a run will take follows from its levers and its processes."""
+"""What `--dry-run` says a run will take follows from its system settings and its processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ RECIPE = parse_recipe(
     """
 network: {channels: [16, 32], blocks: 1, attention_at: []}
 teacher: {updates: 1, batch: 512, device: cpu, precision: fp32}
-distill: {updates: 1, batch: 512, fake_updates: 1, device: cpu, precision: fp32, recompute: true, channels_last: true}
+distill: {updates: 1, batch: 512, fake_updates: 1, device: cpu, precision: fp32, activation_checkpointing: true,
+          channels_last: true}
 """,
     "here",
 )
@@ -34,7 +35,7 @@ def gibibytes(**settings) -> float:
 
 
 def test_recomputation_and_half_precision_take_less_memory() -> None:
-    plain, recomputed, half = gibibytes(), gibibytes(recompute=True), gibibytes(precision="bf16")
+    plain, recomputed, half = gibibytes(), gibibytes(activation_checkpointing=True), gibibytes(precision="bf16")
     assert recomputed < 0.7 * plain and 0.4 * plain < half < 0.7 * plain
 
 
@@ -42,7 +43,7 @@ class Squares(nn.Module):
     """exp(w x)^2, as a product that keeps the same tensor twice."""
 
     shape, num_classes, device = (3,), 0, torch.device("cpu")
-    path, network = SimpleNamespace(t_min=0.0, t_max=1.0), SimpleNamespace(sees_source=False)
+    path, network = SimpleNamespace(t_min=0.0, t_max=1.0), SimpleNamespace(conditions=())
 
     def __init__(self):
         super().__init__()
@@ -59,7 +60,7 @@ def test_a_tensor_kept_by_two_operations_counts_once() -> None:
         assert _saved(Squares(), batch, autocast) == 3 * batch * 3 * 4
 
 
-@pytest.mark.parametrize(("processes", "shard", "expected"), [(1, True, 2.25), (2, None, 1.75), (2, True, 1.125)])
+@pytest.mark.parametrize(("processes", "shard", "expected"), [(1, True, 2.25), (2, False, 1.75), (2, True, 1.125)])
 def test_processes_share_the_batch_and_with_shard_the_weights(monkeypatch, processes, shard, expected) -> None:
     monkeypatch.setenv("WORLD_SIZE", str(processes))
     stage = _Stage("teacher", TeacherConfig(batch=8, shard=shard), learners=1, passes=1.0, kept=1.0)

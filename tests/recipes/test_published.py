@@ -23,7 +23,7 @@ def test_settings_are_the_published_ones(name: str) -> None:
     students = {n: recipe.student(n) for n in recipe.students}
     assert list(students) == ["uid", "gan", "realuid", *(["finetune"] if fine else [])]
     for config in students.values():
-        assert (config.batch, config.clip, config.betas, config.fake_updates) == (batch, 1.0, (0.0, 0.999), 5)
+        assert (config.batch, config.clip, config.adam_betas, config.fake_updates) == (batch, 1.0, (0.0, 0.999), 5)
         assert config.t_init == 1.0 and config.ema == (0.999, 0.9996, 0.9999) and config.real_share == 1.0
     for n in ("uid", "gan", "realuid"):
         c = students[n]
@@ -46,7 +46,7 @@ def test_teachers_are_the_published_ones(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.network == NetworkConfig(dropout=0.1)  # 128 channels, 1-2-2-2, attention at 16x16
     t = recipe.teacher
-    assert (t.updates, t.batch, t.warmup, t.betas, t.flip) == (400_000, 256, 5000, (0.9, 0.999), True)
+    assert (t.updates, t.batch, t.warmup, t.adam_betas, t.flip) == (400_000, 256, 5000, (0.9, 0.999), True)
     assert t.lr == (4e-5 if name == "celeba64" else 2e-4)
     assert recipe.data.conditional == (name == "cifar10-cond") and recipe.path.name == "linear"
     e = recipe.evaluate

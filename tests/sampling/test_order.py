@@ -45,7 +45,7 @@ def field_of(name: str, prediction: str, sees_source: bool):
 
     def field(x, t):
         x_T = torch.from_numpy(SOURCE_AT).expand_as(x) if sees_source else None
-        return model.estimate(x, as_batch(t, x), Condition(x_T=x_T))
+        return model.estimate(x, as_batch(t, x), Condition(source=x_T))
 
     return field
 

@@ -96,9 +96,9 @@ def test_labels_and_source_travel_together():
     model = small_model("brownian_bridge", num_classes=2, sees_source=True)
     x_T = torch.ones(4, 3)
     torch.manual_seed(0)
-    zeros = sample_teacher(model, x_T, 3, Condition(labels=torch.zeros(4, dtype=torch.long)))
+    zeros = sample_teacher(model, x_T, 3, Condition(label=torch.zeros(4, dtype=torch.long)))
     torch.manual_seed(0)
-    ones = sample_teacher(model, x_T, 3, Condition(labels=torch.ones(4, dtype=torch.long)))
+    ones = sample_teacher(model, x_T, 3, Condition(label=torch.ones(4, dtype=torch.long)))
     assert (zeros - ones).abs().max() > 1e-3
 
 

@@ -67,7 +67,7 @@ def errors(sampler: str, name: str, prediction: str, sees_source: bool, steps: i
 
     times = model.path.grid(steps)
     x = model.path.start(as_batch(times[0], z), z, source)
-    out = SAMPLERS[sampler](lambda x, t: model.estimate(x, as_batch(t, x), Condition(x_T=source)), x, times, impulse)
+    out = SAMPLERS[sampler](lambda x, t: model.estimate(x, as_batch(t, x), Condition(source=source)), x, times, impulse)
     of_start, of_source, *of_noise = (out[1:] - out[0])[:, 0].tolist()
     source_mean, source_var = (SOURCE_AT, 0.0) if sees_source else (float(w.mean[1]), float(w.cov[1, 1]))
     mean = float(out[0]) + of_source * source_mean

@@ -34,7 +34,7 @@ def test_a_turn_is_of_the_same_samples_at_other_times_with_other_noise(data, cou
     assert all(torch.equal(getattr(turn[0], name), getattr(first, name)) for name in ("z", "t", noise))
     assert [draw.z is None for draw in turn] == [False, True, True, True]
     for one, other in itertools.combinations(turn, 2):
-        assert torch.equal(one.condition.labels, other.condition.labels)
+        assert torch.equal(one.condition["label"], other.condition["label"])
         assert torch.equal(one.x_T, other.x_T) == coupled
         assert not torch.equal(one.t, other.t) and not torch.equal(getattr(one, noise), getattr(other, noise))
     again = next(itertools.islice(batches.turn("a", 3, 6), 2, None))
@@ -54,7 +54,7 @@ def test_processes_share_one_batch(data) -> None:
         for name in ("t", "x_T", "x_0", "z"):
             if getattr(full, name) is not None:
                 assert torch.equal(torch.cat([getattr(s, name) for s in split]), getattr(full, name))
-        assert torch.equal(torch.cat([s.condition.labels for s in split]), full.condition.labels)
+        assert torch.equal(torch.cat([s.condition["label"] for s in split]), full.condition["label"])
 
 
 @pytest.mark.parametrize("coupled", [False, True])
@@ -87,7 +87,7 @@ def test_the_classes_of_a_batch_are_in_the_proportions_of_the_data(digits) -> No
     values, labels = digits.values[:90], torch.arange(90) % 9 % 4  # 30, 20, 20, 20 of four classes, not in order
     batches = Batches(Dataset(values, labels, "few", tuple("0123")), small_teacher().path, seed=1)
     share = torch.bincount(labels) / 90
-    drawn = torch.stack([batches.generated("g", step, 12).condition.labels for step in range(600)])
+    drawn = torch.stack([batches.generated("g", step, 12).condition["label"] for step in range(600)])
     counts = torch.stack([torch.bincount(row, minlength=4) for row in drawn])
     assert ((counts - 12 * share).abs() < 2).all() and (counts.double().var(0) < 0.5).all()  # independent: 2 to 2.7
     assert torch.allclose(counts.double().mean(0), 12 * share.double(), atol=0.1)

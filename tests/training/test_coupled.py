@@ -48,11 +48,11 @@ def bridge_model(sees_source: bool = True, classes: int = 0, path=BRIDGE, predic
 def test_real_pairs_and_sources_of_generated_samples_stay_together(pairs, flip: bool) -> None:
     batches = Batches(pairs, BRIDGE, seed=3, flip=flip)
     real, generated = batches.real("real", 2, 24), batches.generated("fake", 2, 24)
-    assert torch.allclose(real.x_T, -real.x_0, atol=1e-6) and torch.equal(real.condition.x_T, real.x_T)
-    assert torch.equal(generated.condition.x_T, generated.x_T) and generated.x_0 is None
+    assert torch.allclose(real.x_T, -real.x_0, atol=1e-6) and torch.equal(real.condition["source"], real.x_T)
+    assert torch.equal(generated.condition["source"], generated.x_T) and generated.x_0 is None
     for draw in (real, generated):
         corner = ((1 - draw.x_T[:, 0, 0, 0]) * 127.5).round() / 50  # of the value that belongs to x_T
-        assert torch.equal(corner.long(), draw.condition.labels)
+        assert torch.equal(corner.long(), draw.condition["label"])
     sources = 1 - pairs.values.float() / 127.5
     as_stored = [min((s - x).abs().max() for s in sources) < 1e-5 for x in generated.x_T]
     assert any(as_stored) and all(as_stored) != flip
@@ -65,7 +65,7 @@ def test_processes_share_one_batch_of_pairs(pairs) -> None:
         full, split = getattr(whole, role)("x", 4, 10), [getattr(p, role)("x", 4, 10) for p in parts]
         for name in ("x_T", "eps", "t"):
             assert torch.equal(torch.cat([getattr(s, name) for s in split]), getattr(full, name))
-        assert torch.equal(torch.cat([s.condition.x_T for s in split]), full.x_T)
+        assert torch.equal(torch.cat([s.condition["source"] for s in split]), full.x_T)
 
 
 def point(draw, i: int, x_0: torch.Tensor) -> torch.Tensor:
@@ -82,11 +82,11 @@ def test_losses_are_those_of_definition_5_by_brute_force(pairs, sees_source: boo
     a, b, fake_total, generator_total = 0.9, 0.8, 0.0, 0.0
 
     def network(model, draw, i, x_t):
-        condition = Condition(x_T=draw.x_T[i : i + 1]) if sees_source else None
+        condition = Condition(source=draw.x_T[i : i + 1]) if sees_source else None
         return model(x_t, draw.t[i : i + 1], condition)
 
     for i in range(8):
-        x_0 = task.generator(generated.z[i : i + 1], Condition(x_T=generated.x_T[i : i + 1]))
+        x_0 = task.generator(generated.z[i : i + 1], Condition(source=generated.x_T[i : i + 1]))
         x_t = point(generated, i, x_0)
         f, star = network(task.fake, generated, i, x_t), network(task.teacher, generated, i, x_t)
         fake_total += a * ((f - b / a * x_0) ** 2).sum().item() / 8
@@ -108,7 +108,7 @@ def test_generators_start_from_the_source_with_noise_or_without(pairs) -> None:
     model = bridge_model().eval()
     g = torch.Generator().manual_seed(1)
     z, other, x_T = (torch.randn(4, 1, 8, 8, generator=g) for _ in range(3))
-    given = Condition(x_T=x_T)
+    given = Condition(source=x_T)
     noisy, plain = Generator(model, t_init=0.6), Generator(model, t_init=0.6, noise=False)
     k = 0.5 * math.sqrt(0.6 * 0.4)
     expected = model(0.6 * x_T + k * z, torch.full((4,), 0.6), given, "data_prediction")
@@ -159,7 +159,7 @@ def test_fine_tuning_keeps_a_generator_without_noise(pairs) -> None:
     config = DistillConfig(batch=8, device="cpu")
     task = DistillTask(teacher, pairs, config, make_accelerator(config), start=quiet)
     assert task.generator.noise is False and task.generator.t_init == 0.9
-    assert config.of_generator(0.9, False) == DistillConfig(batch=8, device="cpu", t_init=0.9, noise=False)
+    assert config.of_student(quiet) == DistillConfig(batch=8, device="cpu", t_init=0.9, noise=False)
     with pytest.raises(ConfigError, match="noise = True, but the generator to start from has False"):
         DistillTask(teacher, pairs, dataclasses.replace(config, noise=True), make_accelerator(config), start=quiet)
 
@@ -176,12 +176,12 @@ def test_coupled_paths_need_pairs(digits, tmp_path: Path) -> None:
 
 def test_conditions_are_those_of_the_pairs_in_turn(pairs) -> None:
     given = conditions(bridge_model(classes=5), pairs, 50)
-    assert torch.equal(given.labels, (torch.arange(50) % 40) % 5)
-    assert torch.allclose(given.x_T[41], 1 - pairs.values[1].float() / 127.5, atol=1e-6)
-    assert conditions(bridge_model(), pairs, 5).labels is None
+    assert torch.equal(given["label"], (torch.arange(50) % 40) % 5)
+    assert torch.allclose(given["source"][41], 1 - pairs.values[1].float() / 127.5, atol=1e-6)
+    assert list(conditions(bridge_model(), pairs, 5)) == ["source"]
     network = build_network(NetworkConfig(channels=(8,), attention_at=()), (1, 8, 8), 5)
     given = conditions(MatchingModel(network, make_path("linear")), pairs, 7)
-    assert given.labels.tolist() == [0, 1, 2, 3, 4, 0, 1] and given.x_T is None
+    assert given["label"].tolist() == [0, 1, 2, 3, 4, 0, 1] and "source" not in given
 
 
 def test_pictures_of_pairs_show_input_sample_and_truth(pairs) -> None:
@@ -232,9 +232,9 @@ def test_every_family_runs_from_training_to_one_step_samples(name: str, conditio
     assert (tmp_path / "student" / "samples" / "0000002.png").is_file()
     for model in (teacher, student):
         given = conditions(model, pairs, 9)
-        x = torch.cat(list(generate(model, 9, labels=given.labels, sources=given.x_T, steps=3, batch=4)))
+        x = torch.cat(list(generate(model, 9, condition=given, steps=3, batch=4)))
         assert x.shape == (9, 1, 8, 8) and x.isfinite().all()
-        again = torch.cat(list(generate(model, 9, labels=given.labels, sources=given.x_T, steps=3, batch=9)))
+        again = torch.cat(list(generate(model, 9, condition=given, steps=3, batch=9)))
         assert torch.allclose(x, again, atol=1e-4)
 
 

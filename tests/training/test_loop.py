@@ -29,7 +29,7 @@ STUDENT = {
     "log_every": 3,  # no multiple of save_every: half a mean must survive in the checkpoint
     "device": "cpu",
     "ema": (0.9, 0.99),
-    "decay": "cosine",
+    "lr_decay": "cosine",
 }
 
 
@@ -115,7 +115,7 @@ def test_resuming_with_other_settings_is_an_error(digits, tmp_path: Path) -> Non
 def test_a_resumed_run_may_cut_its_batches_otherwise(digits, tmp_path: Path, monkeypatch) -> None:
     """As the error says where one of several processes runs out of memory; in float64 and saved in float32."""
     step, parts = Player.step, set()
-    monkeypatch.setattr(Player, "step", lambda self, *args: parts.add(self.parts) or step(self, *args))
+    monkeypatch.setattr(Player, "step", lambda self, *args: parts.add(self.accumulation_steps) or step(self, *args))
     torch.set_default_dtype(torch.float64)
     try:
         run("student", tmp_path / "whole", digits)
@@ -132,13 +132,13 @@ def test_a_resumed_run_may_cut_its_batches_otherwise(digits, tmp_path: Path, mon
 
 
 def test_a_finished_run_goes_on_as_if_planned_longer(digits, tmp_path: Path) -> None:
-    run("student", tmp_path / "whole", digits, decay="constant", updates=12)
-    run("student", tmp_path / "longer", digits, decay="constant", updates=7)
-    run("student", tmp_path / "longer", digits, resume=True, decay="constant", updates=12)
+    run("student", tmp_path / "whole", digits, lr_decay="constant", updates=12)
+    run("student", tmp_path / "longer", digits, lr_decay="constant", updates=7)
+    run("student", tmp_path / "longer", digits, resume=True, lr_decay="constant", updates=12)
     assert same(tensors(tmp_path / "whole" / "model"), tensors(tmp_path / "longer" / "model"))
     assert read_config(tmp_path / "longer" / "model")["distillation"]["updates"] == 12
     with pytest.raises(CheckpointError, match=r"made with another updates\."):
-        run("student", tmp_path / "longer", digits, resume=True, decay="constant", updates=8)
+        run("student", tmp_path / "longer", digits, resume=True, lr_decay="constant", updates=8)
 
 
 def test_resuming_with_another_teacher_or_other_data_is_an_error(digits, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_the_last_k_checkpoints_are_kept_whole(digits, tmp_path: Path) -> None:
     run("teacher", tmp_path / "a", digits, keep=2)
     checkpoints = Checkpoints(tmp_path / "a" / "checkpoints")
     assert checkpoints.steps() == [8, 12]
-    assert [damage(checkpoints._at(s)) for s in checkpoints.steps()] == [None, None]
+    assert [damage(checkpoints.at(s)) for s in checkpoints.steps()] == [None, None]
     assert not [p for p in (tmp_path / "a").rglob("*") if p.name.endswith((".tmp", ".old"))]
 
 
@@ -244,7 +244,7 @@ def test_the_best_model_by_quick_fd_is_the_result(digits, tmp_path: Path, monkey
 
 
 def test_learning_rates_rise_and_decay() -> None:
-    config = TeacherConfig(updates=100, warmup=10, decay="cosine")
+    config = TeacherConfig(updates=100, warmup=10, lr_decay="cosine")
     assert learning_rate_factor(0, config) == pytest.approx(0.1)
     assert learning_rate_factor(50, config) == pytest.approx(0.5)
     assert learning_rate_factor(99, config) < 1e-3

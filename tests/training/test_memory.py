@@ -47,7 +47,7 @@ def test_parts_without_judged_images_add_nothing() -> None:
         settings = {"batch": 16, "lambda_g": 1.0, "gan_share": 0.125, "fake_updates": 1, "micro_batch": micro_batch}
         config, teacher = DistillConfig(**settings, device="cpu", seed=1), attentive()
         task = DistillTask(teacher, noise(teacher.shape), config, make_accelerator(config))
-        assert {player.parts for player in task.players} == {16 // micro_batch}
+        assert {player.accumulation_steps for player in task.players} == {16 // micro_batch}
         task._fake_turn(0)
         found = [p.grad.flatten() for p in task.opponent.parameters]
         task._generator_turn(0)
@@ -64,7 +64,7 @@ def test_processes_with_shares_of_two_sizes_make_parts_that_all_hold_images(data
     monkeypatch.setattr(Accelerator, "process_index", rank)
     task = distill_task(data, batch=5, micro_batch=1)
     draw = task.batches.generated("generator", 0, 5)
-    assert [len(part) for part in micro_batches(draw, task.learner.parts)] == [1, 1 + rank]
+    assert [len(part) for part in micro_batches(draw, task.learner.accumulation_steps)] == [1, 1 + rank]
 
 
 def test_every_process_needs_an_image(monkeypatch) -> None:
@@ -79,9 +79,9 @@ def test_every_process_needs_an_image(monkeypatch) -> None:
 
 def test_a_small_share_of_a_large_batch_goes_through_the_generators_turn_whole(data, monkeypatch) -> None:
     """600 images of 64 numbers are more than 2^15, half of them are not."""
-    assert distill_task(data, batch=600).learner.parts == 2
+    assert distill_task(data, batch=600).learner.accumulation_steps == 2
     monkeypatch.setattr(Accelerator, "num_processes", 2)
-    assert distill_task(data, batch=600).learner.parts == 1
+    assert distill_task(data, batch=600).learner.accumulation_steps == 1
 
 
 def memory_for(most: int, *networks: torch.nn.Module, graph: bool = True) -> None:
@@ -102,12 +102,12 @@ def test_where_memory_runs_out_batches_are_cut_until_they_fit(data) -> None:
         task = distill_task(data, alpha=0.92, beta=0.94, real_share=1.0, lambda_g=1.0)
         memory_for(most, task.teacher.network, task.fake.network, task.generator.model.network)
         if most == 7:
-            with pytest.warns(OutOfMemoryWarning, match=r"fake: out of memory.* in 8 parts .*--micro-batch 2"):
+            with pytest.warns(OutOfMemoryWarning, match=r"fake: out of mem.* over 8 micro-batches .*--micro-batch 2"):
                 values = task.update(0)
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 task._fake_turn(1)
-            assert (task.opponent.parts, task.learner.parts) == (8, 4)
+            assert (task.opponent.accumulation_steps, task.learner.accumulation_steps) == (8, 4)
             assert values["gap/count"].sum() == 16
         else:
             task.update(0), task._fake_turn(1)
@@ -122,9 +122,9 @@ def test_images_that_the_generator_makes_for_the_fake_model_are_cut_as_well(data
     for most in (100, 4):
         task = distill_task(data, fake_updates=1)
         memory_for(most, task.generator.model.network, graph=False)
-        with pytest.warns(OutOfMemoryWarning, match=r"fake: .* in 4 parts") if most == 4 else nullcontext():
+        with pytest.warns(OutOfMemoryWarning, match=r"fake: .* over 4 micro-batches") if most == 4 else nullcontext():
             task._fake_turn(0)
-        assert task.opponent.parts == 16 // min(most, 16)
+        assert task.opponent.accumulation_steps == 16 // min(most, 16)
         ends.append(torch.cat([p.grad.flatten() for p in task.opponent.parameters]))
     assert ends[0].abs().max() > 1e-3 and (ends[0] - ends[1]).abs().max() < 1e-5 * ends[0].abs().max()
 
@@ -162,7 +162,7 @@ def test_several_processes_are_told_how_to_go_on(data, monkeypatch) -> None:
 def test_a_single_image_that_does_not_fit_is_an_error(data) -> None:
     task = distill_task(data, batch=4)
     memory_for(0, task.fake.network)
-    message = "fake do not fit into memory with a single image .*Tried to allocate 1 images.*--recompute"
+    message = "fake do not fit into memory with a single image .*Tried to allocate 1 images.*--activation-checkpointing"
     with pytest.warns(OutOfMemoryWarning), pytest.raises(OutOfMemoryError, match=message):
         task.update(0)
 
@@ -177,4 +177,4 @@ def test_other_errors_of_the_device_are_not_taken_for_that(data) -> None:
     task.model.network.register_forward_pre_hook(fail)
     with pytest.raises(RuntimeError, match="device-side assert"):
         task.update(0)
-    assert task.learner.parts == 1
+    assert task.learner.accumulation_steps == 1

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from realuid.errors import ConfigError
 from realuid.training import DistillConfig
 from realuid.training.checkpoints import Checkpoints
-from realuid.training.levers import choose_levers
+from realuid.training.execution import choose_execution
 from realuid.training.sharding import place
 
 HERE = Path(__file__).parent
@@ -101,9 +101,9 @@ def test_a_split_run_goes_on_in_one_process_and_the_other_way_round(tmp_path: Pa
     for whole, names in (("student-one", ("student-one-two", "student-two-one")), ("own-one", ("own-two",))):
         for name in names:
             assert_same_run(tmp_path / whole, tmp_path / name)
-    levers = json.loads((tmp_path / "student-one-two" / "machine.json").read_text())["levers"]
-    assert levers["shard"] is True
-    assert json.loads((tmp_path / "student-one" / "machine.json").read_text())["levers"]["shard"] is False
+    execution = json.loads((tmp_path / "student-one-two" / "machine.json").read_text())["execution"]
+    assert execution["shard"] is True
+    assert json.loads((tmp_path / "student-one" / "machine.json").read_text())["execution"]["shard"] is False
 
 
 def assert_same_run(one: Path, two: Path) -> None:
@@ -132,7 +132,7 @@ def test_compiled_networks_are_not_split() -> None:
 
 
 def test_one_process_has_nothing_to_split() -> None:
-    assert not choose_levers(DistillConfig(shard=True), torch.device("cpu")).shard
+    assert not choose_execution(DistillConfig(shard=True), torch.device("cpu")).shard
 
 
 def test_weights_that_cannot_be_split_are_named() -> None:

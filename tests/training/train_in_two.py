@@ -79,12 +79,15 @@ def account(task: Task) -> dict[str, tuple[int, int]]:
 attentive = NetworkConfig(channels=(8, 16), blocks=1, attention_at=(4,), head_channels=8)
 dit = {"num_attention_heads": 2, "attention_head_dim": 4, "in_channels": 1, "num_layers": 2, "sample_size": 8}
 dit |= {"patch_size": 4, "num_embeds_ada_norm": 10, "norm_num_groups": 4}
+lean = {"activation_checkpointing": True, "channels_last": True}
 song = {"model_channels": 8, "channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4]}
 tasks = {
     "game": lambda: DistillTask(teacher, data, config, accelerator),
     "gan": lambda: DistillTask(teacher, data, gan_config, accelerator),
-    "levers": lambda: small(build_network(attentive, (1, 8, 8)), recompute=True, channels_last=True),
-    "song": lambda: small(SongUNet(8, 1, 1, **song), recompute=True),
+    "checkpointed": lambda: small(
+        build_network(attentive, (1, 8, 8)), activation_checkpointing=True, channels_last=True
+    ),
+    "song": lambda: small(SongUNet(8, 1, 1, **song), activation_checkpointing=True),
     "dit": lambda: small(DiT(**dit)),
     "own": lambda: small(OwnNetwork(Own(), (1, 8, 8)), fake_start="teacher"),
     "teacher": lambda: TeacherTask(teacher, data, teacher_config, accelerator),

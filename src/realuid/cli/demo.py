@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,10 @@ from rich.table import Table
 
 from realuid.cli.options import console, parse, refuse_changes, replace, resumed_run, split_recipe
 from realuid.errors import ConfigError, unknown_name
-from realuid.recipes import FAMILIES, DataConfig, EvaluateConfig
-from realuid.recipes.demo import run_demo
+from realuid.recipes import FAMILIES, DataConfig, EvaluateConfig, Recipe
+from realuid.recipes.demo import REPORT, RESULTS, run_demo
 from realuid.recipes.estimate import describe_demo
-from realuid.recipes.run import recipe_of_run
+from realuid.recipes.run import RECIPE, recipe_of_run
 
 #: Figures of models that restore pairs, in place of the KID: column and format.
 RESTORATION = {
@@ -26,6 +27,8 @@ RESTORATION = {
 #: What a demo that goes on may do otherwise: how finished models are measured at the end, but not the features, in
 #: which quick FDs chose among models on the way.
 MEASURING = tuple(f"evaluate.{name}" for name in ("samples", "seeds", "steps", "sampler", "guidance"))
+#: Where earlier versions put the demo of every recipe.
+OLD_OUT = Path("runs/demo")
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,12 @@ class Options:
     evaluate: EvaluateConfig
     #: In place of a recipe: flow, vp, edm, bridge or interpolant, each with its recipe for digits.
     family: str | None = None
-    #: Folder for everything; an earlier demo there is replaced.
-    out: Path = Path("runs/demo")
+    #: Folder for everything. None: runs/ and the name of the recipe.
+    out: Path | None = None
     #: Go on with the demo in --out, with the settings it was started with.
     resume: bool = False
+    #: Make the demo in --out anew.
+    overwrite: bool = False
     #: Print the resolved configuration, parameter count and estimates, and stop.
     dry_run: bool = False
 
@@ -48,7 +53,8 @@ def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     arguments = _of_family(arguments)
     recipe, rest = split_recipe(arguments, "demo")
-    run = resumed_run(rest, Options.out)
+    out = default_out(recipe)
+    run = resumed_run(rest, out if out.exists() or not _is_of(OLD_OUT, recipe) else OLD_OUT)
     recipe = recipe_of_run(run / "teacher") if run else recipe
     options = parse(Options, "demo", rest, Options(recipe.data, recipe.evaluate), "RECIPE")
     if run:
@@ -59,10 +65,21 @@ def run(arguments: Sequence[str]) -> None:
     if options.dry_run:
         console.print(describe_demo(recipe), highlight=False, markup=False)
         return
-    results = run_demo(recipe, options.out, say=console.print, resume=options.resume)
+    out = run or options.out or default_out(recipe)
+    results = run_demo(recipe, out, say=console.print, resume=options.resume, overwrite=options.overwrite)
     console.print(results_table(results), soft_wrap=False)
     console.print(f"{results['seconds']:.0f} s in all")
-    console.print(f"figures: {options.out / 'results.json'}\nreport:  {options.out / 'report.html'}", highlight=False)
+    for what, name in (("figures", RESULTS), ("report", REPORT)):
+        console.print(f"{what}: {out / name}", highlight=False, markup=False)
+
+
+def default_out(recipe: Recipe) -> Path:
+    """Where the demo of a recipe goes by itself."""
+    return Path("runs") / (re.sub(r"[^\w.-]+", "-", recipe.name).strip(".-") or "demo")
+
+
+def _is_of(folder: Path, recipe: Recipe) -> bool:
+    return (folder / "teacher" / RECIPE).is_file() and recipe_of_run(folder / "teacher").name == recipe.name
 
 
 def _of_family(arguments: Sequence[str]) -> list[str]:

@@ -28,14 +28,14 @@ from realuid.recipes.estimate import describe_student_run
 from realuid.recipes.run import (
     recipe_data,
     recipe_of_run,
-    refuse_existing,
     run_named_student,
     run_student,
     teacher_of_run,
 )
 from realuid.training import DistillConfig, fine_tuning, load_start
-from realuid.training.config import to_dict
 from realuid.training.distill import check_degradation, check_distillation, check_fits
+from realuid.training.folder import refuse_existing
+from realuid.training.settings import to_dict
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import tyro
 
 from realuid.cli.options import ModelOptions, console, parse
 from realuid.data import load_dataset
-from realuid.exports import Student, is_exported, load_any
+from realuid.exports import ExportedStudent, is_exported, load_any
 from realuid.files import sha256
 from realuid.loaders import FORMATS, is_model, local_path, model_folder, recognise
 from realuid.models import Generator, MatchingModel, count_parameters
@@ -61,7 +61,7 @@ def _data(source: str) -> None:
 def _student(what: str) -> None:
     """What an exported student takes and gives, and what it says of how it was made."""
     student = load_any(what)
-    assert isinstance(student, Student)
+    assert isinstance(student, ExportedStudent)
     contract = student.contract
     console.print(
         f"{what}: takes {', '.join(contract.inputs)} of shape {contract.shape}, gives images of shape "
@@ -76,7 +76,7 @@ def _model(what: str, loading: ModelOptions) -> None:
     path = local_path(what)
     name = recognise(path)
     model = load_any(path, kind=loading.kind, key=loading.key)
-    assert not isinstance(model, Student)
+    assert not isinstance(model, ExportedStudent)
     where = model_folder(path) if name == "realuid" else path
     console.print(f"{where}: {count_parameters(model):,} parameters", highlight=False)
     console.print(f"format: {FORMATS[name]}", highlight=False, markup=False)

@@ -19,13 +19,13 @@ from realuid.devices import choose_device
 from realuid.errors import ConfigError
 from realuid.exports import load_any
 from realuid.exports.onnx import OnnxStudent
-from realuid.exports.student import Student
+from realuid.exports.student import ExportedStudent
 from realuid.loaders import local_path, model_folder, recognise
 from realuid.models import Generator, MatchingModel
 from realuid.models.saving.folder import read_config
 from realuid.processes import is_first
 from realuid.recipes import DataConfig, Recipe, load_recipe, recipe_names
-from realuid.training.config import FREE
+from realuid.training.settings import FREE, renamed_options
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class ModelOptions:
     kind: Literal["teacher", "generator"] | None = None
 
 
-def load_sampled(path: str, loading: ModelOptions, device: str) -> MatchingModel | Generator | Student:
+def load_sampled(path: str, loading: ModelOptions, device: str) -> MatchingModel | Generator | ExportedStudent:
     """A model to draw samples from, on a device; ONNX files stay on the CPU, unless told otherwise in vain."""
     chosen, model = choose_device(device), load_any(path, kind=loading.kind, key=loading.key)
     return model if device == "auto" and isinstance(model, OnnxStudent) else model.to(chosen)
@@ -112,7 +112,7 @@ def parse(
                 options,
                 prog=f"realuid {command} {positional}".strip(),
                 description=(options.__doc__ or "") + (f"\n\n{recipes}" if recipes else ""),
-                args=list(arguments),
+                args=renamed_options(arguments),
                 default=tyro.MISSING_NONPROP if default is None else default,
             )
     except SystemExit as end:

@@ -75,12 +75,11 @@ def run(arguments: Sequence[str]) -> None:
         name, value = next((k, v) for k, v in said.items() if v != getattr(NO_DATA, k))
         raise ConfigError(f"data.{name} = {value}: the model starts from noise and reads no data. Leave it out.")
     else:
-        given = Condition(classes)
+        given = Condition(label=classes)
     batches = generate(
         model,
         options.count,
-        labels=given.labels,
-        sources=given.x_T,
+        condition=given,
         steps=options.steps,
         sampler=options.sampler,
         guidance=options.guidance,
@@ -94,7 +93,7 @@ def run(arguments: Sequence[str]) -> None:
     elif model.coupled and options.out.suffix == ".png":
         save_image(sample_image(model, data, torch.cat(list(batches))), options.out)
     else:
-        write_samples(batches, options.out, given.labels)
+        write_samples(batches, options.out, given.get("label"))
     by = f", by {part.world} processes" if part.world > 1 else ""
     console.print(f"{options.count} images{by}: {options.out}", highlight=False)
 

@@ -16,8 +16,9 @@ from realuid.errors import ConfigError
 from realuid.models import NetworkConfig
 from realuid.recipes import DataConfig, PathConfig, Recipe
 from realuid.recipes.estimate import describe_teacher_run
-from realuid.recipes.run import recipe_of_run, refuse_existing, run_teacher
+from realuid.recipes.run import recipe_of_run, run_teacher
 from realuid.training import TeacherConfig
+from realuid.training.folder import refuse_existing
 
 
 @dataclass(frozen=True)

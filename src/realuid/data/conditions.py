@@ -1,4 +1,4 @@
-"""What a model is asked for when it is compared with data: classes in balance, or the sources of real pairs."""
+"""Conditions used for evaluation samples: classes in balance, or those of real samples."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from realuid.data.dataset import Dataset, to_float
 from realuid.data.grid import grid_image
 from realuid.errors import DataError
 from realuid.models import Condition, MatchingModel
+from realuid.models.networks.condition import LABEL
 from realuid.paths import Path
 from realuid.processes import WHOLE, Part
 from realuid.sampling import OneStep, balanced_labels, generate
@@ -39,18 +40,19 @@ def pair_index(data: Dataset, count: int) -> Tensor:
 def conditions(model: MatchingModel | OneStep, data: Dataset, count: int) -> Condition:
     """What `count` samples of a model are conditioned on.
 
-    On a coupled path: x_T (and, where the model is conditional, the classes) of the pairs `pair_index`. Elsewhere
-    balanced classes where the model is conditional, and nothing where it is not.
+    Balanced classes where a model reads nothing but a class. Otherwise what the samples `pair_index` of the data hold
+    under the names that the model declares (on a coupled path their sources among them), so that all conditions of a
+    sample belong together.
 
     Raises:
-        DataError: for a coupled path without pairs.
+        DataError: where the data has no column of such a name.
     """
     check_pairs(model, data)
-    if not model.coupled:
-        return Condition(balanced_labels(count, model.num_classes) if model.num_classes else None)
+    names = [spec.name for spec in model.conditions]
+    if names == [LABEL]:
+        return Condition(label=balanced_labels(count, model.num_classes))
     index = pair_index(data, count).to(data.values.device)
-    labels = data.labels[index] if model.num_classes and data.labels is not None else None
-    return Condition(labels, to_float(data.sources[index]))  # type: ignore[index]
+    return Condition({name: to_float(data.column(name)[index]) for name in names})
 
 
 def samples(
@@ -69,8 +71,7 @@ def samples(
     return generate(
         model,
         count,
-        labels=given.labels,
-        sources=given.x_T,
+        condition=given,
         steps=steps,
         sampler=sampler,
         guidance=guidance,

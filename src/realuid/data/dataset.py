@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ class Dataset:
         sources: what each sample comes in a pair with (for instance its degraded image), like `values`, or None.
         degradation: how `sources` were made from `values`, a name in `realuid.data.DEGRADATIONS`; '' if unknown.
         degradation_seed: with which seed, where it draws at random.
+        columns: further conditions by name, each with one row per sample, for networks that declare them.
 
     Raises:
         DataError: if `sources` are not like `values`.
@@ -38,6 +40,7 @@ class Dataset:
     sources: Tensor | None = None
     degradation: str = ""
     degradation_seed: int = 0
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         x, y = self.values, self.sources
@@ -46,6 +49,10 @@ class Dataset:
                 f"pairs of '{self.name}' do not match: {tuple(x.shape)} {x.dtype} values, {tuple(y.shape)} {y.dtype} "
                 "sources. Bring both to one shape."
             )
+
+        for name, column in self.columns.items():
+            if len(column) != len(x):
+                raise DataError(f"column '{name}' of '{self.name}' has {len(column)} rows for {len(x)} samples.")
 
     def __len__(self) -> int:
         return self.values.shape[0]
@@ -65,13 +72,24 @@ class Dataset:
         """Number of classes, 0 without labels."""
         return len(self.classes)
 
+    def column(self, name: str) -> Tensor:
+        """What every sample holds as a condition: 'label', 'source' (images as they are stored) or a further one.
+
+        Raises:
+            DataError: where there is no such column.
+        """
+        column = {"label": self.labels, "source": self.sources, **self.columns}.get(name)
+        if column is None:
+            raise DataError(f"'{self.name}' has no column '{name}', which the model reads. Pass other data.")
+        return column
+
     def to(self, device: torch.device | str) -> Dataset:
         """The same data on a device."""
         return self._each(lambda tensor: tensor.to(device))
 
     def near(self, device: torch.device) -> Dataset:
         """The same data on a device, or where it is if it would take more than half of the memory free there."""
-        size = sum(t.nbytes for t in (self.values, self.labels, self.sources) if t is not None)
+        size = sum(t.nbytes for t in (self.values, self.labels, self.sources, *self.columns.values()) if t is not None)
         if device.type == "cuda" and size > torch.cuda.mem_get_info(device)[0] // 2:
             return self
         return self.to(device)
@@ -83,7 +101,9 @@ class Dataset:
     def _each(self, change: Callable[[Tensor], Tensor]) -> Dataset:
         """The same data with its tensors changed, all in the same way."""
         tensors = {"values": self.values, "labels": self.labels, "sources": self.sources}
-        return dataclasses.replace(self, **{k: None if v is None else change(v) for k, v in tensors.items()})  # type: ignore[arg-type]
+        changed: dict[str, Any] = {k: None if v is None else change(v) for k, v in tensors.items()}
+        changed["columns"] = {name: change(column) for name, column in self.columns.items()}
+        return dataclasses.replace(self, **changed)
 
     def without_labels(self) -> Dataset:
         """The same samples, unconditional."""
@@ -97,6 +117,8 @@ class Dataset:
             digest.update(self.labels.cpu().contiguous().numpy().tobytes())
         if pairs and self.sources is not None:
             digest.update(self.sources.cpu().contiguous().numpy().tobytes())
+        for name in sorted(self.columns) if pairs else ():
+            digest.update(name.encode() + self.columns[name].cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 
 from realuid.data.dataset import Dataset, to_float
@@ -21,4 +23,4 @@ def encode_dataset(data: Dataset, codec: Codec, device: torch.device | str = "cp
     """
     noise = stream(0, "latents", device=device)
     parts = [codec.encode(to_float(part.to(device)), noise).cpu() for part in data.values.split(_BATCH)]
-    return Dataset(torch.cat(parts), data.labels, data.name, data.classes)
+    return dataclasses.replace(data, values=torch.cat(parts), sources=None, degradation="", degradation_seed=0)

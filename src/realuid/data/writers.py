@@ -17,7 +17,7 @@ from realuid.data.dataset import to_uint8
 from realuid.data.grid import save_grid
 from realuid.data.png import encode_all
 from realuid.errors import ConfigError
-from realuid.files import atomic_file, atomic_folder
+from realuid.files import atomic_file, atomic_folder, outside
 
 
 def write_samples(batches: Iterable[Tensor], out: Path, labels: Tensor | None = None) -> None:
@@ -57,12 +57,19 @@ def write_named(batches: Iterable[Tensor], names: Sequence[str], out: Path) -> N
         out: a .zip or a new folder.
 
     Raises:
-        ConfigError: for another ending, a folder that has something in it, or two images of one name.
+        ConfigError: for another ending, a folder that has something in it, two images of one name, or a name that leads
+            out of the folder.
     """
+    for name in names:
+        if reason := outside(name):
+            raise ConfigError(f"no image can be written under the name {name!r}: {reason}. Rename it.")
     targets = [str(PurePosixPath(name).with_suffix(".png")) for name in names]
     double = next((name for name, count in Counter(targets).items() if count > 1), None)
     if double is not None:
         raise ConfigError(f"two images would be written to '{double}': give them different names.")
+    folders = {str(parent) for target in targets for parent in PurePosixPath(target).parents}
+    if between := folders.intersection(targets):
+        raise ConfigError(f"'{between.pop()}' would be an image, and a folder of others: give them different names.")
     if out.suffix == ".zip":
         with atomic_file(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, content in zip(targets, _pngs(batches), strict=True):
@@ -75,7 +82,8 @@ def write_named(batches: Iterable[Tensor], names: Sequence[str], out: Path) -> N
         with atomic_folder(out) as folder:
             for name, content in zip(targets, _pngs(batches), strict=True):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(content)
+                with (folder / name).open("xb") as file:  # of two names that are one here, none is lost
+                    file.write(content)
 
 
 def _pngs(batches: Iterable[Tensor]) -> Iterator[bytes]:

@@ -6,15 +6,15 @@ from realuid.exports.contract import Contract
 from realuid.exports.export import FORMATS, Export, ExportOptions, FormatName, export_student
 from realuid.exports.hub import push_to_hub
 from realuid.exports.read import is_exported, load_any, load_student
-from realuid.exports.student import Student
+from realuid.exports.student import ExportedStudent
 
 __all__ = [
     "FORMATS",
     "Contract",
     "Export",
+    "ExportedStudent",
     "ExportOptions",
     "FormatName",
-    "Student",
     "export_student",
     "is_exported",
     "load_any",

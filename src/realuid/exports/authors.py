@@ -9,7 +9,7 @@ from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.folding import refit
 from realuid.exports.form import form_of
 from realuid.loaders import ADMOptions, load_torchcfm_student, save_torchcfm_student
-from realuid.models import Generator, MatchingModel, Reversed, UNet
+from realuid.models import MatchingModel, Reversed, Student, UNet
 from realuid.models.saving.torch_file import read_torch_file
 from realuid.paths import LinearPath
 
@@ -17,7 +17,7 @@ from realuid.paths import LinearPath
 _ROUNDING = 1e-6
 
 
-def write_authors(generator: Generator, out: Path, contract: Contract, ema_key: str = "0.999") -> None:
+def write_authors(generator: Student, out: Path, contract: Contract, ema_key: str = "0.999") -> None:
     """Write a distilled checkpoint that their scripts sample, evaluate and fine-tune.
 
     A network that is called differently (other times, other signs) is refitted; one that is called as theirs is written
@@ -40,7 +40,7 @@ def is_noted(path: Path) -> bool:
     return isinstance(read_torch_file(path).get(ABOUT), str)
 
 
-def read_authors(path: Path, key: str | None = None) -> Generator:
+def read_authors(path: Path, key: str | None = None) -> Student:
     """The generator of a checkpoint that `write_authors` wrote; `key` as in `load_torchcfm_student`.
 
     Raises:
@@ -55,7 +55,7 @@ def read_authors(path: Path, key: str | None = None) -> Generator:
     return load_torchcfm_student(path, key, options=options)
 
 
-def _as_theirs(generator: Generator) -> Generator:
+def _as_theirs(generator: Student) -> Student:
     """The same function as z + net(0, z)."""
     model = generator.model
     called_alike = isinstance(model.path, LinearPath) and model.prediction == "velocity" and generator.t_init == 1
@@ -72,4 +72,4 @@ def _as_theirs(generator: Generator) -> Generator:
     network = UNet(**model.network.settings)
     network.unet.load_state_dict(unet.state_dict())
     network.unused = model.network.unused
-    return Generator(MatchingModel(network, LinearPath(), "velocity", Reversed()), t_init=1.0).eval()
+    return Student(MatchingModel(network, LinearPath(), "velocity", Reversed()), t_init=1.0).eval()

@@ -3,69 +3,105 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor
 
-from realuid.errors import CheckpointError
-from realuid.models import Generator
+from realuid.errors import CheckpointError, ConfigError
+from realuid.models import Condition, ConditionSpec, Student, example
+from realuid.models.networks.condition import OLD_NAMES, SOURCE
+from realuid.models.networks.specs import Kind, label_spec, source_spec
 from realuid.models.saving.folder import describe
 
 #: Name of the contract's JSON inside an exported file or folder.
 ABOUT = "realuid.json"
+
+#: What exported inputs are called where they do not have the name of their condition.
+_INPUTS = {name: called for called, name in OLD_NAMES.items()}
 
 
 @dataclass(frozen=True)
 class Contract:
     """Inputs and output of an exported generator.
 
-    `noise`: standard normal, float32, shape (b, *shape). `labels`: int64, shape (b,), where there are classes. `x_T`:
-    source images in data units, float32, shape (b, *shape), on coupled paths. `images`: shape (b, *image_shape),
-    float32 in data units ([-1, 1] for images, not clamped), or uint8.
+    `noise`: standard normal, float32, shape (b, *shape). Then the model's conditions: `labels`, int64, shape (b,),
+    where there are classes; `x_T`, source images in data units, float32, shape (b, *shape), on coupled paths; others
+    under their own names, float32. `images`: shape (b, *image_shape), float32 in data units ([-1, 1] for images, not
+    clamped), or uint8.
 
     Attributes:
         shape: of one sample's noise.
         image_shape: of one image; another one where the network makes latents, which the file decodes itself.
-        num_classes: 0 where unconditional.
-        coupled: whether it takes x_T.
+        conditions: what it takes besides noise, in order.
         uint8: whether images leave as uint8.
         about: the model's description and whatever else is known of it, JSON-ready.
     """
 
     shape: tuple[int, ...]
     image_shape: tuple[int, ...]
-    num_classes: int = 0
-    coupled: bool = False
+    conditions: tuple[ConditionSpec, ...] = ()
     uint8: bool = False
     about: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, generator: Generator, uint8: bool = False, /, **about: Any) -> Contract:
+    def of(cls, generator: Student, uint8: bool = False, /, **about: Any) -> Contract:
         """The contract of a generator; `about` adds to its description."""
         model = generator.model
         described = {**about, **describe(generator)}
-        return cls(model.shape, model.image_shape, model.num_classes, model.path.coupled, uint8, described)
+        return cls(model.shape, model.image_shape, model.conditions, uint8, described)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, 0 where it takes no label."""
+        return next((spec.classes for spec in self.conditions if spec.kind == "label"), 0)
+
+    @property
+    def coupled(self) -> bool:
+        """Whether it takes source images x_T."""
+        return any(spec.name == SOURCE for spec in self.conditions)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the entries of a `Condition` that it takes, in order."""
+        return tuple(name for spec in self.conditions for name in spec.names)
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs, in order."""
-        return ("noise", *(["labels"] if self.num_classes else []), *(["x_T"] if self.coupled else []))
+        return ("noise", *(_INPUTS.get(name, name) for name in self.names))
+
+    def condition(self, inputs: Sequence[Tensor]) -> Condition:
+        """What the inputs but the noise say, as a condition."""
+        return Condition(dict(zip(self.names, inputs, strict=True)))
+
+    def arguments(self, noise: Tensor, condition: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """All inputs in order.
+
+        Raises:
+            ConfigError: where one is missing.
+        """
+        for name, called in zip(self.names, self.inputs[1:], strict=True):
+            if name not in condition:
+                raise ConfigError(f"the exported generator takes {', '.join(self.inputs)}: pass {called}.")
+        return (noise, *(condition[name] for name in self.names))
 
     def example(self, batch: int, seed: int = 0) -> tuple[Tensor, ...]:
         """Random inputs, in order."""
         random = torch.Generator().manual_seed(seed)
-        values = {
-            "noise": torch.randn(batch, *self.shape, generator=random),
-            "labels": torch.randint(max(self.num_classes, 1), (batch,), generator=random),
-            "x_T": torch.randn(batch, *self.shape, generator=random).clamp(-1, 1),
-        }
-        return tuple(values[name] for name in self.inputs)
+        noise = torch.randn(batch, *self.shape, generator=random)
+        return self.arguments(noise, example(self.conditions, batch, random))
 
     def to_json(self) -> str:
         """As text; `from_json` reads it back."""
-        return json.dumps(asdict(self))
+        conditions = [
+            {"name": spec.name, "kind": spec.kind, "shape": spec.shape, "classes": spec.classes, "mask": spec.mask}
+            for spec in self.conditions
+        ]
+        shapes = {"shape": self.shape, "image_shape": self.image_shape}
+        return json.dumps({**shapes, "conditions": conditions, "uint8": self.uint8, "about": self.about})
 
     @classmethod
     def from_json(cls, text: str | None, where: str) -> Contract:
@@ -79,6 +115,23 @@ class Contract:
         try:
             values = json.loads(text)
             shapes = {name: tuple(int(n) for n in values[name]) for name in ("shape", "image_shape")}
-            return cls(**{**values, **shapes})
+            conditions = _conditions(values, shapes["shape"])
+            return cls(**{**values, **shapes, "conditions": conditions})
         except (ValueError, TypeError, KeyError) as error:
             raise CheckpointError(f"'{where}' is damaged: what it says of itself cannot be read ({error}).") from error
+
+
+def _conditions(values: dict[str, Any], shape: tuple[int, ...]) -> tuple[ConditionSpec, ...]:
+    """The conditions of a contract; older ones know a number of classes and whether there is an x_T."""
+    if "conditions" not in values:
+        classes, coupled = int(values.pop("num_classes", 0)), bool(values.pop("coupled", False))
+        return (*([label_spec(classes)] if classes else []), *([source_spec(shape)] if coupled else []))
+    specs = []
+    for entry in values["conditions"]:
+        name, kind, mask = (str(entry[key]) for key in ("name", "kind", "mask"))
+        if kind not in get_args(Kind):
+            raise ValueError(f"unknown kind of condition {kind!r}")
+        sizes = tuple(None if n is None else int(n) for n in entry["shape"])
+        dtype = torch.int64 if kind == "label" else torch.float32
+        specs.append(ConditionSpec(name, cast(Kind, kind), sizes, dtype, int(entry["classes"]), mask))
+    return tuple(specs)

@@ -25,16 +25,17 @@ from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.folding import foldable, refit
 from realuid.exports.form import Form, form_of
 from realuid.exports.program import ProgramStudent, write_program
-from realuid.exports.student import Student
+from realuid.exports.student import ExportedStudent
 from realuid.loaders.diffusers_folder import INDEX, SCHEDULER
-from realuid.models import Generator
+from realuid.models import Student
+from realuid.models.networks.specs import label_spec
 from realuid.models.saving.diffusers_weights import load_diffusers_model, read_diffusers_config
 
 #: Where a folder with its own pipeline keeps the program.
 _PROGRAM = Path("student") / "student.pt2"
 
 
-def needs_own_code(generator: Generator) -> str | None:
+def needs_own_code(generator: Student) -> str | None:
     """Why diffusers' own classes cannot compute a generator, or None where they can."""
     if (reason := foldable(generator)) is not None:
         return reason
@@ -45,7 +46,7 @@ def needs_own_code(generator: Generator) -> str | None:
     return None
 
 
-def write_diffusers(generator: Generator, out: Path, contract: Contract) -> None:
+def write_diffusers(generator: Student, out: Path, contract: Contract) -> None:
     """Fill an existing, empty folder with a pipeline.
 
     Raises:
@@ -107,7 +108,7 @@ class _Line(NamedTuple):
         )
 
 
-def _write_own_pipeline(generator: Generator, out: Path, contract: Contract) -> None:
+def _write_own_pipeline(generator: Student, out: Path, contract: Contract) -> None:
     """The program, and the code that dresses it as a pipeline."""
     (out / _PROGRAM).parent.mkdir()
     write_program(generator, out / _PROGRAM, contract)
@@ -120,13 +121,13 @@ def _write_own_pipeline(generator: Generator, out: Path, contract: Contract) -> 
         "_diffusers_version": diffusers.__version__,
         "student": ["one_step", "OneStepStudent"],
     }
-    config = {"shape": contract.shape, "num_classes": contract.num_classes, "coupled": contract.coupled}
+    config = {"shape": contract.shape, "num_classes": contract.num_classes, "inputs": contract.inputs}
     (out / INDEX).write_text(json.dumps(index, indent=2) + "\n")
     about = {"_class_name": "OneStepStudent", "_realuid_version": __version__, **config}
     ((out / _PROGRAM).parent / "config.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
-class PipelineStudent(Student):
+class PipelineStudent(ExportedStudent):
     """A student as a consistency model of diffusers, ours or anybody's: its own network and scheduler take one step.
 
     Args:
@@ -146,7 +147,8 @@ class PipelineStudent(Student):
             raise CheckpointError(f"the scheduler of '{folder}' cannot be used ({reason}).") from error
         config = self.unet.config
         shape = (config.out_channels, config.sample_size, config.sample_size)
-        super().__init__(Contract(shape, shape, config.num_class_embeds or 0))
+        classes = config.num_class_embeds or 0
+        super().__init__(Contract(shape, shape, (label_spec(classes),) if classes else ()))
 
     def run(self, inputs: tuple[Tensor, ...]) -> Tensor:
         noise, labels = (*inputs, None)[:2]
@@ -172,7 +174,7 @@ def is_one_step(folder: Path) -> bool:
     return isinstance(index, dict) and index.get("_class_name") == ConsistencyModelPipeline.__name__
 
 
-def read_diffusers(folder: Path) -> Student:
+def read_diffusers(folder: Path) -> ExportedStudent:
     """The student of a folder that `is_one_step`. None of the code in the folder runs.
 
     Raises:

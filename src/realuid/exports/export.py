@@ -16,16 +16,16 @@ from realuid.data import Dataset
 from realuid.errors import ConfigError, ExportError, unknown_name
 from realuid.exports.authors import read_authors, write_authors
 from realuid.exports.card import Card, model_card
-from realuid.exports.contract import Contract
+from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.diffusers import INDEX, needs_own_code, read_diffusers, write_diffusers
 from realuid.exports.hub import push_to_hub as upload
 from realuid.exports.onnx import OnnxStudent, Precision, write_onnx
 from realuid.exports.program import ProgramStudent, write_program
 from realuid.exports.read import load_student
-from realuid.exports.student import Student
-from realuid.files import atomic_file, atomic_folder
+from realuid.exports.student import ExportedStudent
+from realuid.files import CHECKSUMS, atomic_file, atomic_folder, damage, is_empty, write_checksums
 from realuid.metrics import Evaluator
-from realuid.models import Condition, Generator, load_single_file, save_single_file
+from realuid.models import Student, load_single_file, save_single_file
 from realuid.recipes import EvaluateConfig
 from realuid.recipes.measure import make_evaluator, measure
 from realuid.sampling import OneStep
@@ -85,7 +85,7 @@ class Export:
 class _Format:
     """How a format is written to a path that is there for it (folder) or free (file), and read."""
 
-    write: Callable[[Generator, Path, Contract, ExportOptions], object]
+    write: Callable[[Student, Path, Contract, ExportOptions], object]
     read: Callable[[Path], Any]
     folder: bool = False
 
@@ -97,12 +97,14 @@ FORMATS: dict[str, _Format] = {
     "safetensors": _Format(lambda g, out, contract, _: save_single_file(g, out, **contract.about), load_single_file),
     "authors": _Format(lambda g, out, contract, o: write_authors(g, out, contract, o.ema_key), read_authors),
 }
+#: Formats of weights, which have room for any number of calls.
+_ANY_CALLS = ("safetensors",)
 #: Ending of a file in each format, by which `load_any` knows it.
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors", "authors": ".pt"}
 
 
 def export_student(
-    generator: Generator | str | Path,
+    generator: Student | str | Path,
     out: str | Path,
     to: FormatName,
     options: ExportOptions | None = None,
@@ -131,7 +133,12 @@ def export_student(
     """
     options, out = options or ExportOptions(), Path(out)
     _check_request(to, options, out, push_to_hub)
-    generator = _on_cpu(generator) if isinstance(generator, Generator) else load_student(generator)
+    generator = _on_cpu(generator) if isinstance(generator, Student) else load_student(generator)
+    if generator.calls > 1 and to not in _ANY_CALLS:
+        raise ExportError(
+            f"the student makes {generator.calls} calls, and a file of format {to} makes one. Use safetensors, or "
+            "convert it to a folder."
+        )
     about = dict(generator.about)
     evaluate = evaluate or EvaluateConfig()
     evaluator = None if data is None else _evaluator(generator, data, evaluate)
@@ -140,7 +147,7 @@ def export_student(
     contract = Contract.of(generator, options.uint8, **about)
     own_code = needs_own_code(generator) if to == "diffusers" else None
     form, reduced = FORMATS[to], None
-    with (atomic_folder if form.folder else atomic_file)(out) as temporary:
+    with atomic_folder(out, ours=_is_export) if form.folder else atomic_file(out) as temporary:
         form.write(generator, temporary, contract, options)
         student = form.read(temporary)
         difference = compare(generator, student, contract)
@@ -148,13 +155,14 @@ def export_student(
         if form.folder:
             card = Card(out.name, push_to_hub or str(out), options.licence)
             (temporary / "README.md").write_text(model_card(contract, card, own_code))
+            write_checksums(temporary)
         if evaluator is not None and options.precision != "fp32":
             reduced = _measure(student, evaluator, evaluate)
     address = upload(out, push_to_hub, private) if push_to_hub else None
     return Export(out, difference, about.get("measurement"), reduced, own_code, address)
 
 
-def _on_cpu(generator: Generator) -> Generator:
+def _on_cpu(generator: Student) -> Student:
     """A copy: the user's own is left where it is."""
     return copy.deepcopy(generator).cpu().eval()
 
@@ -171,21 +179,29 @@ def _check_request(to: str, options: ExportOptions, out: Path, push_to_hub: str)
     if FORMATS[to].folder and out.exists():
         if not out.is_dir():
             raise ConfigError(f"'{out}' is a file. Pass a new folder.")
-        if any(out.iterdir()) and not (out / INDEX).is_file():
-            raise ConfigError(f"'{out}' is not empty. Pass a new folder.")
+        if not is_empty(out) and not _is_export(out):
+            raise ConfigError(f"'{out}' is not empty, and realuid did not write it. Pass a new folder.")
+        if (out / CHECKSUMS).is_file() and (reason := damage(out)):
+            raise ConfigError(f"'{out}' was changed since it was exported ({reason}). Pass a new folder.")
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether realuid wrote a pipeline to a folder."""
+    return (folder / INDEX).is_file() and (folder / ABOUT).is_file()
 
 
 @torch.no_grad()
-def compare(generator: Generator, student: Generator | Student, contract: Contract) -> float:
+def compare(generator: Student, student: Student | ExportedStudent, contract: Contract) -> float:
     """The largest difference of two generators' images for the same inputs, in data units; infinite where not finite.
 
     uint8 images are compared with clamped ones, and half a level of rounding is taken off.
     """
     worst = 0.0
     for batch in (1, 3):
-        given = dict(zip(contract.inputs, contract.example(batch, seed=batch), strict=True))
-        condition = Condition(labels=given.get("labels"), x_T=given.get("x_T"))
-        ours, theirs = (model(given["noise"], condition) for model in (generator, student))
+        noise, *others = contract.example(batch, seed=batch)
+        condition = contract.condition(others)
+        eps = torch.randn(batch, generator.calls - 1, *generator.shape, generator=torch.Generator().manual_seed(batch))
+        ours, theirs = (model(noise, condition, eps) for model in (generator, student))
         if generator.codec:
             ours = generator.codec.decode(ours)
         worst = max(worst, _difference(ours, theirs, contract.uint8))
@@ -208,7 +224,7 @@ def _check_difference(difference: float, to: str, precision: Precision) -> None:
         )
 
 
-def _evaluator(generator: Generator, data: Dataset, config: EvaluateConfig) -> Evaluator:
+def _evaluator(generator: Student, data: Dataset, config: EvaluateConfig) -> Evaluator:
     """What measures, or an error where generator and data do not fit."""
     if generator.model.path.coupled:
         raise ConfigError("a generator that starts from source images cannot be measured while it is exported.")

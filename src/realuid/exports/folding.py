@@ -16,10 +16,10 @@ from diffusers import UNet2DModel
 
 from realuid.errors import ExportError
 from realuid.exports.form import Form
-from realuid.models import Generator, UNet
+from realuid.models import Student, UNet
 
 
-def foldable(generator: Generator) -> str | None:
+def foldable(generator: Student) -> str | None:
     """Why a generator's network cannot be refitted, or None where it can."""
     network = generator.model.network
     if not isinstance(network, UNet):
@@ -41,7 +41,7 @@ def foldable(generator: Generator) -> str | None:
 
 
 @torch.no_grad()
-def refit(generator: Generator, form: Form, *, into: float, out: float, time: float) -> UNet2DModel:
+def refit(generator: Student, form: Form, *, into: float, out: float, time: float) -> UNet2DModel:
     """A U-Net F' with out F'(into z; time) = B F(C z; tau), B, C and tau those of the generator's form.
 
     Raises:

@@ -1,8 +1,8 @@
-r"""A generator as one line: at a fixed time everything around the network is a number.
+r"""The affine form of one call of a student: at a fixed time everything around the network is a number.
 
 G(z) = A z + D x_T + B F(C z + E x_T; tau): the noise at the start, the preconditioning and the conversion to a data
-prediction are all linear, so five numbers hold path, prediction, preconditioning and t_init. Programs are made from
-this line, and other libraries' parametrisations are matched to it.
+prediction are all linear, so five numbers hold path, prediction, preconditioning and time. Programs are made from this
+form, and other libraries' parametrisations are matched to it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from realuid.models import Condition, Generator, MatchingModel, Network
+from realuid.models import Condition, MatchingModel, Network, Student
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Form:
 
 
 class _StandIn(Network):
-    """Answers what it is told to and remembers what it was asked."""
+    """Stub network that records its input and returns a given output."""
 
     def __init__(self, heads: int, sees_source: bool):
         super().__init__({})
@@ -47,20 +47,21 @@ class _StandIn(Network):
         return x.new_tensor([self.answer])
 
 
-def form_of(generator: Generator) -> Form:
-    """The numbers of a generator, found by asking its own code with a stand-in for the network.
+def form_of(student: Student, call: int = 0) -> Form:
+    """The numbers of one call, found by asking the student's own code with a stub for the network.
 
-    The time is rounded as the generator rounds it: to float32.
+    Of the first call as a function of the noise z; of a later one of its input x_t in the place of z. The time is
+    rounded as the student rounds it: to float32.
     """
-    model = generator.model
+    model = student.model
     network = _StandIn(model.heads, model.network.sees_source)
-    line = Generator(
-        MatchingModel(network, model.path, model.prediction, model.preconditioning), generator.t_init, generator.noise
-    )
+    stub = MatchingModel(network, model.path, model.prediction, model.preconditioning)
+    line = Student(stub, student.times[call], student.noise)
 
     def ask(z: float, x_T: float, answer: list[float], dtype: torch.dtype = torch.float64) -> tuple[float, float]:
         network.answer = answer
-        result = line(torch.tensor([[z]], dtype=dtype), Condition(x_T=torch.tensor([[x_T]], dtype=dtype)))
+        condition, x = Condition(source=torch.tensor([[x_T]], dtype=dtype)), torch.tensor([[z]], dtype=dtype)
+        result = line.predict(0, line.start(x, condition) if call == 0 else x, condition)
         return float(result), network.asked
 
     silent = [0.0] * model.heads

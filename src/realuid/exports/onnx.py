@@ -17,8 +17,8 @@ from torch import Tensor
 from realuid.errors import CheckpointError, ConfigError
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.program import OneStep, trace
-from realuid.exports.student import Student
-from realuid.models import Generator
+from realuid.exports.student import ExportedStudent
+from realuid.models import Student
 
 if TYPE_CHECKING:
     import onnx
@@ -31,7 +31,7 @@ _QUANTISED = ["Conv", "Gemm", "MatMul"]
 _CALIBRATION_BATCHES, _CALIBRATION_BATCH = 8, 16
 
 
-def write_onnx(generator: Generator, out: Path, contract: Contract, precision: Precision = "fp32") -> None:
+def write_onnx(generator: Student, out: Path, contract: Contract, precision: Precision = "fp32") -> None:
     """Write an .onnx file, dynamic in the batch, with the contract in its metadata.
 
     Args:
@@ -98,7 +98,7 @@ def _quantise(model: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
         return onnx.load(quantised)
 
 
-class OnnxStudent(Student):
+class OnnxStudent(ExportedStudent):
     """A student in ONNX Runtime, on the CPU.
 
     Args:

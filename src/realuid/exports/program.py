@@ -18,8 +18,9 @@ from realuid.errors import ExportError
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.form import form_of
 from realuid.exports.program_file import read_program
-from realuid.exports.student import Student
-from realuid.models import Condition, Generator
+from realuid.exports.student import ExportedStudent
+from realuid.models import Student
+from realuid.models.networks.condition import SOURCE
 
 #: What torch notes at every step of a trace: where in the code it was, with the paths of this machine.
 _NOTES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
@@ -36,7 +37,7 @@ class OneStep(nn.Module):
 
     time: Tensor
 
-    def __init__(self, generator: Generator, contract: Contract, half: bool = False):
+    def __init__(self, generator: Student, contract: Contract, half: bool = False):
         super().__init__()
         self.contract, self.form = contract, form_of(generator)
         self.network = _for_any_batch(copy.deepcopy(generator.model.network)).eval().requires_grad_(False)
@@ -50,14 +51,14 @@ class OneStep(nn.Module):
         self.register_buffer("time", torch.tensor([self.form.time], dtype=torch.float32), persistent=False)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        given = dict(zip(self.contract.inputs, inputs, strict=True))
-        noise, x_T = given["noise"], given.get("x_T")
+        noise, *others = inputs
+        given = self.contract.condition(others)
+        x_T = given.get(SOURCE)
         x, image = self.form.into * noise, self.form.skip * noise
         if x_T is not None:
             x, image = x + self.form.into_source * x_T, image + self.form.skip_source * x_T
-        source = x_T.to(self.dtype) if x_T is not None else None
-        condition = Condition(labels=given.get("labels"), x_T=source)
-        raw = self.network(x.to(self.dtype), self.time.expand(noise.shape[0]), condition).to(noise.dtype)
+        time = self.time.expand(noise.shape[0])
+        raw = self.network(x.to(self.dtype), time, given.to(dtype=self.dtype)).to(noise.dtype)
         for part, factor in zip(raw.chunk(len(self.form.out), dim=1), self.form.out, strict=True):
             image = image + factor * part
         if self.autoencoder is not None:
@@ -115,14 +116,14 @@ def trace(step: OneStep) -> torch.export.ExportedProgram:
     return program
 
 
-def write_program(generator: Generator, out: Path, contract: Contract) -> None:
+def write_program(generator: Student, out: Path, contract: Contract) -> None:
     """Write a .pt2 file that `torch.export.load` reads, with the contract beside the program."""
     program = trace(OneStep(generator, contract))
     with out.open("wb") as file:
         torch.export.save(program, file, extra_files={ABOUT: contract.to_json()})
 
 
-class ProgramStudent(Student):
+class ProgramStudent(ExportedStudent):
     """A student as a torch.export program: torch alone runs it.
 
     Args:

@@ -9,15 +9,15 @@ from realuid.exports.authors import is_noted, read_authors
 from realuid.exports.diffusers import is_one_step, read_diffusers
 from realuid.exports.onnx import OnnxStudent
 from realuid.exports.program import ProgramStudent
-from realuid.exports.student import Student
+from realuid.exports.student import ExportedStudent
 from realuid.loaders import load_model
 from realuid.loaders.load import Kind
-from realuid.models import Generator, MatchingModel
+from realuid.models import MatchingModel, Student
 
 
 def load_any(
     path: str | Path, *, kind: Kind | None = None, key: str | None = None
-) -> MatchingModel | Generator | Student:
+) -> MatchingModel | Student | ExportedStudent:
     """A model in any format that can be sampled: what `load_model` takes, or what `realuid export` wrote.
 
     Args:
@@ -42,7 +42,7 @@ def is_exported(path: Path) -> bool:
     return path.suffix in (".onnx", ".pt2") or is_one_step(path)
 
 
-def _exported(local: Path) -> Student:
+def _exported(local: Path) -> ExportedStudent:
     if local.suffix == ".onnx":
         return OnnxStudent(local)
     if local.suffix == ".pt2":
@@ -50,7 +50,7 @@ def _exported(local: Path) -> Student:
     return read_diffusers(local)
 
 
-def load_student(path: str | Path) -> Generator:
+def load_student(path: str | Path) -> Student:
     """A one-step generator with its weights, in any format that keeps them as such.
 
     Raises:
@@ -58,7 +58,7 @@ def load_student(path: str | Path) -> Generator:
         ExportError: for a program, which has weights no longer.
     """
     model = load_any(path, kind="generator")
-    if isinstance(model, Student):
+    if isinstance(model, ExportedStudent):
         raise ExportError(f"'{path}' is exported already. Export again from the generator's own folder or weights.")
-    assert isinstance(model, Generator)
+    assert isinstance(model, Student)
     return model

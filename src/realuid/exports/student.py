@@ -1,4 +1,4 @@
-"""An exported generator, run by whatever its format is for, behind the call of our own: noise and condition in."""
+"""An exported student, run by whatever its format is for, behind the call of our own: noise and condition in."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from realuid.data import to_float
-from realuid.errors import ConfigError
 from realuid.exports.contract import Contract
-from realuid.models import Condition
+from realuid.models import Condition, ConditionSpec
 
 
-class Student(ABC):
-    """A one-step generator that is not ours to compute.
+class ExportedStudent(ABC):
+    """A one-step student that another library computes.
 
     Args:
         contract: what it takes and returns.
@@ -23,6 +22,7 @@ class Student(ABC):
     def __init__(self, contract: Contract):
         self.contract = contract
         self.device = torch.device("cpu")
+        self.calls = 1
         #: Images are images already: where the network makes latents, the exported file decodes them itself.
         self.codec = None
 
@@ -35,6 +35,11 @@ class Student(ABC):
     def image_shape(self) -> tuple[int, ...]:
         """Shape of one sample as people see it."""
         return self.contract.image_shape
+
+    @property
+    def conditions(self) -> tuple[ConditionSpec, ...]:
+        """What it is conditioned on."""
+        return self.contract.conditions
 
     @property
     def coupled(self) -> bool:
@@ -51,23 +56,18 @@ class Student(ABC):
         """Images for inputs in the order of `Contract.inputs`, on `device`."""
 
     @abstractmethod
-    def to(self, device: torch.device | str) -> Student:
+    def to(self, device: torch.device | str) -> ExportedStudent:
         """The same student on a device."""
 
     @torch.no_grad()
-    def __call__(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+    def __call__(self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None) -> Tensor:
         """Standard normal z, shape (b, *shape), to samples in data units, float32, shape (b, *image_shape).
 
+        `eps`, the noise of later calls, is not read: exported files make one call.
+
         Raises:
-            ConfigError: where labels or source images are missing.
+            ConfigError: where a part of the condition is missing.
         """
-        condition = condition or Condition()
-        given = {"noise": z.float(), "labels": condition.labels, "x_T": condition.x_T}
-        inputs = []
-        for name in self.contract.inputs:
-            value = given[name]
-            if value is None:
-                raise ConfigError(f"the exported generator takes {', '.join(self.contract.inputs)}: pass {name}.")
-            inputs.append(value.to(self.device))
-        images = self.run(tuple(inputs))
+        inputs = self.contract.arguments(z.float(), condition or Condition())
+        images = self.run(tuple(value.to(self.device) for value in inputs))
         return to_float(images) if images.dtype == torch.uint8 else images

@@ -24,6 +24,7 @@ from torch import Tensor
 from realuid.data import Dataset, check_pairs, encode_dataset, to_float
 from realuid.errors import CheckpointError, PredictionError
 from realuid.models import EDM, Condition, MatchingModel, Plain, Preconditioning, Reversed, Steps, model_device
+from realuid.models.networks.condition import SOURCE
 from realuid.paths import PREDICTIONS, STACKED, Coefficients, Estimate, check_prediction
 from realuid.seeds import stream
 
@@ -259,8 +260,8 @@ class _Trial:
             sources = to_float(data.sources[order])  # type: ignore[index]
             self.x_T = sources[:images].to(device)
             self.moments = _Moments.of_pairs(x, sources).to(device)
-        labels = data.labels[order[:images]].to(device) if model.num_classes and data.labels is not None else None
-        self.condition = Condition(labels)
+        read = [spec.name for spec in model.network.conditions if spec.name != SOURCE]
+        self.condition = Condition({name: data.column(name)[order[:images]].to(device) for name in read})
 
     @property
     def as_given(self) -> str:
@@ -329,7 +330,7 @@ class _Trial:
         scales = reading.preconditioning.scales(k)
         asked = _with_sign(reading.preconditioning, 1.0)
         if asked not in raw:
-            condition = self.condition._replace(x_T=x_T)
+            condition = self.condition.replace(source=x_T)
             raw[asked] = self.model.network(scales.into * x_t, scales.time.flatten(), condition).to(x_t.dtype)
         skipped = torch.cat([x_t] * self.model.heads, dim=1)
         value = scales.skip * skipped + scales.out * raw[asked]

@@ -1,11 +1,10 @@
-"""Matching models, the one-step generator and the networks inside them."""
+"""Matching models, students (the generators that are distilled from them) and the networks inside them."""
 
 from __future__ import annotations
 
 from realuid.models.codec import Codec
 from realuid.models.discriminator import Discriminator
 from realuid.models.fresh import fresh
-from realuid.models.generator import SIGMA_INIT, Generator
 from realuid.models.guidance import Guided, guided
 from realuid.models.matching import MatchingModel, count_parameters, fingerprint, model_device
 from realuid.models.networks.adm_unet import ADMUNet
@@ -15,6 +14,8 @@ from realuid.models.networks.base import MLP, DiT, Network, UNet
 from realuid.models.networks.condition import Condition
 from realuid.models.networks.own import OwnNetwork
 from realuid.models.networks.song_unet import SongUNet
+from realuid.models.networks.specs import ConditionSpec, dropped, example, required, without
+from realuid.models.networks.vector_unet import VectorUNet
 from realuid.models.preconditioning import (
     EDM,
     IDDPM,
@@ -31,6 +32,7 @@ from realuid.models.preconditioning import (
 )
 from realuid.models.saving.folder import from_pretrained, load_single_file, save_pretrained, save_single_file
 from realuid.models.saving.weights import check_weights, load_strictly
+from realuid.models.student import SIGMA_INIT, Generator, Student
 from realuid.models.teacher import Teacher
 
 __all__ = [
@@ -45,9 +47,11 @@ __all__ = [
     "ADMUNet",
     "Codec",
     "Condition",
+    "ConditionSpec",
     "DiT",
     "Discriminator",
     "Generator",
+    "Student",
     "Guided",
     "MatchingModel",
     "Network",
@@ -60,10 +64,13 @@ __all__ = [
     "Steps",
     "Teacher",
     "UNet",
+    "VectorUNet",
     "build_network",
     "check_preconditioning",
     "check_weights",
     "count_parameters",
+    "dropped",
+    "example",
     "fingerprint",
     "fresh",
     "from_pretrained",
@@ -73,6 +80,8 @@ __all__ = [
     "make_preconditioning",
     "model_device",
     "preconditioning_on",
+    "required",
     "save_pretrained",
     "save_single_file",
+    "without",
 ]

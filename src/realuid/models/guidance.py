@@ -1,4 +1,4 @@
-"""Classifier-free guidance (Ho & Salimans 2022): a conditional model, away from what it says without a label."""
+"""Classifier-free guidance (Ho & Salimans 2022): a conditional model, away from what it says without its condition."""
 
 from __future__ import annotations
 
@@ -10,43 +10,67 @@ from torch import Tensor
 from realuid.errors import ConfigError
 from realuid.models.matching import MatchingModel
 from realuid.models.networks.condition import Condition
+from realuid.models.networks.specs import without
 from realuid.paths import Estimate
 
 
 class Guided(MatchingModel):
-    """f(x_t, t, null) + scale (f(x_t, t, label) - f(x_t, t, null)), in one call of twice the batch.
+    """f(x_t, t, null) + scale (f(x_t, t, c) - f(x_t, t, null)), in one call of twice the batch.
+
+    Every condition that has a null is replaced by it at once; the source x_T has none and stays.
 
     Conversions between predictions are affine at one point, so it is the same in whatever the network predicts. It
     shares its network with the model that it guides, and is saved as that model.
 
     Args:
-        model: conditional, with a null class.
-        scale: 1 is the model itself, more is more of the class.
+        model: conditional, trained with conditions dropped: one of them has a null.
+        scale: 1 is the model itself, more is more of the condition.
 
     Raises:
-        ConfigError: for a model without a null class.
+        ConfigError: for a model none of whose conditions has a null.
     """
 
     def __init__(self, model: MatchingModel, scale: float):
-        if not model.null_class:
+        if all(spec.null is None for spec in model.conditions):
             raise ConfigError(
                 f"guidance = {scale:g}: the model never learned to do without labels. Train the teacher with "
                 "conditional data and label_dropout > 0, or use guidance = 1."
             )
         super().__init__(
-            model.network, model.path, model.prediction, model.preconditioning, model.codec, null_class=True
+            model.network, model.path, model.prediction, model.preconditioning, model.codec, model.null_class
         )
         self.scale = scale
 
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        condition: Condition | None = None,
+        space: str | None = None,
+        with_unguided: bool = False,
+    ) -> Tensor:
+        """As of any model; `with_unguided`: the guided prediction and the one without guidance, shape (2, b, *d)."""
+        space = space or self.prediction
+        if not with_unguided:
+            return self.estimate(x_t, t, condition)[space]
+        guided, unguided = self._both(x_t, t, condition)
+        return torch.stack([guided[space], unguided[space]])
+
     def estimate(self, x_t: Tensor, t: Tensor, condition: Condition | None = None) -> Estimate:
+        return self._both(x_t, t, condition)[0]
+
+    def _both(self, x_t: Tensor, t: Tensor, condition: Condition | None) -> tuple[Estimate, Estimate]:
+        """With guidance and without, from one network call."""
         condition = condition or Condition()
-        labels = self.network.labels(condition)
-        without = condition._replace(labels=torch.full_like(labels, self.num_classes))  # type: ignore[arg-type]
-        both = super().estimate(torch.cat([x_t, x_t]), torch.cat([t, t]), Condition.cat([condition, without]))
-        with_label, without_label = both.value.chunk(2)
+        for spec in self.network.conditions:
+            self.network.read(condition, spec.name)
+        pair = Condition.cat([condition, without(self.conditions, condition)])
+        both = super().estimate(torch.cat([x_t, x_t]), torch.cat([t, t]), pair)
+        conditional, unconditional = both.value.chunk(2)
         k, x_T = self.path.coefficients(t).expand(x_t), None if both.x_T is None else both.x_T.chunk(2)[0]
-        value = without_label + self.scale * (with_label - without_label)
-        return dataclasses.replace(both, value=value, k=k, x_t=x_t, x_T=x_T)
+        value = unconditional + self.scale * (conditional - unconditional)
+        guided = dataclasses.replace(both, value=value, k=k, x_t=x_t, x_T=x_T)
+        return guided, dataclasses.replace(guided, value=conditional)
 
 
 def guided(model: MatchingModel, scale: float) -> MatchingModel:

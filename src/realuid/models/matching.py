@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from realuid.errors import ConfigError
 from realuid.models.codec import Codec
 from realuid.models.networks.base import Network
-from realuid.models.networks.condition import Condition
+from realuid.models.networks.condition import SOURCE, Condition
+from realuid.models.networks.specs import ConditionSpec, label_spec, source_spec
 from realuid.models.preconditioning import Preconditioning, check_preconditioning, own_preconditioning
 from realuid.paths import Estimate, Path, check_prediction, heads
 
@@ -73,6 +74,19 @@ class MatchingModel(nn.Module):
         return self.network.num_classes - self.null_class
 
     @property
+    def conditions(self) -> tuple[ConditionSpec, ...]:
+        """What it is conditioned on: what the network reads, its null class told from the others, and on a coupled path
+        the source x_T, which the path starts from even where the network does not read it.
+        """
+        specs = self.network.conditions
+        if self.null_class:
+            label = label_spec(self.num_classes, null=self.num_classes)
+            specs = tuple(label if spec.name == label.name else spec for spec in specs)
+        if self.coupled and all(spec.name != SOURCE for spec in specs):
+            specs = (*specs, source_spec(self.shape))
+        return specs
+
+    @property
     def coupled(self) -> bool:
         """Whether it starts from source images x_T."""
         return self.path.coupled
@@ -94,7 +108,7 @@ class MatchingModel(nn.Module):
         Args:
             x_t: point on the path, shape (b, *shape).
             t: times, shape (b,).
-            condition: labels and / or x_T, where the network reads them.
+            condition: what `conditions` declares.
             space: a name in `realuid.paths.PREDICTIONS`; by default what the model itself predicts.
 
         Returns:
@@ -112,7 +126,7 @@ class MatchingModel(nn.Module):
         scales = self.preconditioning.scales(k)
         raw = self.network(scales.into * x_t, scales.time.flatten(), condition).to(x_t.dtype)
         skipped = x_t if self.heads == 1 else torch.cat([x_t] * self.heads, dim=1)
-        x_T = condition.x_T if self.network.sees_source else None
+        x_T = condition.get(SOURCE) if self.network.sees_source else None
         return Estimate(scales.skip * skipped + scales.out * raw, self.prediction, self.path, k, x_t, x_T)
 
     def check_space(self, space: str) -> None:

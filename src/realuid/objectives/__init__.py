@@ -5,10 +5,12 @@ from __future__ import annotations
 from realuid.objectives.adversarial import PUBLISHED_RATIO, Adversarial
 from realuid.objectives.base import Objective
 from realuid.objectives.coefficients import UnwiseSettingWarning, advice
+from realuid.objectives.data_forcing import DataForcing
 from realuid.objectives.dmd import DMD
 from realuid.objectives.factory import OBJECTIVES, Delta, ObjectiveName, choose_space, make_objective
 from realuid.objectives.general import GeneralRealUID
 from realuid.objectives.matching import matching_loss
+from realuid.objectives.mixture import MixtureUID
 from realuid.objectives.normalised import NormalisedRealUID
 from realuid.objectives.realuid import RealUID, RealUM
 from realuid.objectives.reduce import inner, squared_norm
@@ -20,8 +22,10 @@ __all__ = [
     "PUBLISHED_RATIO",
     "TIME_WEIGHTS",
     "Adversarial",
+    "DataForcing",
     "Delta",
     "GeneralRealUID",
+    "MixtureUID",
     "NormalisedRealUID",
     "Objective",
     "ObjectiveName",

@@ -38,6 +38,15 @@ class Objective(ABC):
     spaces: ClassVar[tuple[str, ...] | None] = None
     #: Whether real data adds something only where beta / alpha != 1.
     needs_ratio: ClassVar[bool] = True
+    #: Whether the generator's gradient reads the teacher at noised real data: `teacher_signal`.
+    generator_needs_real: ClassVar[bool] = False
+    #: Whether the real target can be guided as the teacher is, which leaves guidance out of what real data corrects.
+    guides_real_target: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def real_spread(self) -> float:
+        """Spread of the gradient of a real sample over that of a generated one, both with their weights."""
 
     @property
     @abstractmethod
@@ -61,6 +70,15 @@ class Objective(ABC):
             target: with the graph through x_0^g.
             x_t: the point itself, with the graph through x_0^g.
         """
+
+    def teacher_signal(self, on_generated: Tensor, y_g: Tensor, on_real: Tensor, y_r: Tensor) -> Tensor:
+        """What the generator's loss reads as the teacher's prediction, where `generator_needs_real`, shape (b, *d).
+
+        Args:
+            on_generated, y_g: f*(x_t^g) and its target.
+            on_real, y_r: the same of real data with the same times, noise and condition.
+        """
+        raise NotImplementedError(f"{type(self).__name__} reads the teacher at generated samples only")
 
     def time_weight(self, path: Path, t: Tensor, space: str) -> Tensor:
         """w(t) of both players' losses, taken in `space`, shape (b,)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from realuid.errors import ConfigError
@@ -18,7 +19,37 @@ def check_alpha_beta(alpha: float, beta: float) -> None:
     """Raise ConfigError unless both lie in (0, 1]."""
     for name, value in (("alpha", alpha), ("beta", beta)):
         if not 0 < value <= 1:
-            raise ConfigError(f"{name} = {value} is outside (0, 1]. Published values lie between 0.85 and 1.")
+            raise ConfigError(
+                f"{name} = {value} is outside (0, 1]. Published values lie between 0.85 and 1; above 1 there is the "
+                "general objective with gamma < 1, and the mixture objective."
+            )
+
+
+def check_positive(alpha: float, beta: float) -> None:
+    """Raise ConfigError unless both are positive, as the general form needs."""
+    for name, value in (("alpha", alpha), ("beta", beta)):
+        if not 0 < value < math.inf:
+            raise ConfigError(f"{name} = {value}: the general objective needs a positive number.")
+
+
+def check_data_weight(data_weight: float) -> None:
+    """Raise ConfigError unless lambda lies in [0, 1]."""
+    if not 0 <= data_weight <= 1:
+        raise ConfigError(f"data_weight = {data_weight} is outside [0, 1]: 0 is the teacher alone, 1 the data alone.")
+
+
+def spread_ratio(alpha: float, beta: float) -> float:
+    """Spread of a real sample's gradient over that of a generated one, as far as (alpha, beta) tell it.
+
+    As f is near f*, a sample's residual f - c y has c times the spread of y plus |1 - c| times f*; with half as much
+    variance in y given x_t as in f*.
+    """
+
+    def spread(weight: float, of_target: float) -> float:
+        scale = of_target / weight if weight else 0.0
+        return math.sqrt(weight**2 * (0.5 * scale**2 + (1 - scale) ** 2)) if weight else abs(of_target)
+
+    return spread(1 - alpha, 1 - beta) / spread(alpha, beta)
 
 
 def check_alpha_sid(alpha_sid: float) -> None:
@@ -41,7 +72,8 @@ def check_ratio(alpha: float, beta: float) -> None:
 def check_gamma(alpha: float, beta: float, gamma: float) -> None:
     """Raise ConfigError unless the general form has a maximum in f: gamma in (0, 1], below 1 with real data."""
     if not 0 < gamma <= 1:
-        raise ConfigError(f"gamma = {gamma} is outside (0, 1].")
+        above = " It is alpha where it is left out; with alpha above 1 pass gamma = 0.5." if alpha > 1 else ""
+        raise ConfigError(f"gamma = {gamma} is outside (0, 1].{above}")
     if gamma == 1 and not alpha == beta == 1:
         raise ConfigError(
             f"gamma = 1 with alpha = {alpha}, beta = {beta}: on real data nothing would hold the fake model back "
@@ -59,6 +91,17 @@ def advice(objective: Objective, fine_tuning: bool = False) -> list[str]:
     alpha, beta = (getattr(objective, name, 1.0) for name in ("alpha", "beta"))
     alpha_sid = getattr(objective, "alpha_sid", 0.5)
     ratio, sentences = beta / alpha, []
+    if alpha == beta > 1:
+        sentences.append(
+            f"alpha = beta = {alpha:g}: the student learns {1 / alpha:.3g} parts of the teacher's distribution and "
+            f"{1 - 1 / alpha:.3g} of the data (law 2 in docs/theory.md). objective = mixture with data_weight = "
+            f"{1 - 1 / alpha:.3g} is the same without division."
+        )
+    elif beta > 1:
+        sentences.append(
+            f"beta = {beta:g}: where the student is near the data, an error of the teacher's is divided by beta (law 1 "
+            "in docs/theory.md)."
+        )
     if alpha == beta < 1 and objective.needs_ratio:
         sentences.append(
             f"alpha = beta = {alpha} uses real data but adds nothing over alpha = beta = 1: only beta / alpha != 1 "
@@ -69,7 +112,7 @@ def advice(objective: Objective, fine_tuning: bool = False) -> list[str]:
             f"alpha_sid = {alpha_sid} together with real data: the paper found it to degrade or destabilise training; "
             "0.5 is the true gradient."
         )
-    if not 0.9 <= ratio <= 1.1:
+    if not 0.9 <= ratio <= 1.1 and max(alpha, beta) <= 1:
         sentences.append(
             f"beta / alpha = {ratio:.3g}: every published setting lies between 0.92 and 1.08. The further from 1, the "
             "more a teacher that is right is pulled away from the data (App. A.1.4)."

@@ -7,21 +7,25 @@ from typing import Any, Literal, get_args
 
 from realuid.errors import ConfigError, unknown_name
 from realuid.objectives.base import Objective
+from realuid.objectives.data_forcing import DataForcing
 from realuid.objectives.dmd import DMD
 from realuid.objectives.general import GeneralRealUID
+from realuid.objectives.mixture import MixtureUID
 from realuid.objectives.normalised import NormalisedRealUID
 from realuid.objectives.realuid import RealUID
 from realuid.objectives.weights import TIME_WEIGHTS, TimeWeight
 from realuid.paths import STACKED, Path, check_prediction
 
-ObjectiveName = Literal["realuid", "general", "normalised", "dmd"]
+ObjectiveName = Literal["realuid", "mixture", "general", "normalised", "dmd", "data_forcing"]
 Delta = Literal["plain", "beta"]
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "realuid": RealUID,
+    "mixture": MixtureUID,
     "general": GeneralRealUID,
     "normalised": NormalisedRealUID,
     "dmd": DMD,
+    "data_forcing": DataForcing,
 }
 
 
@@ -31,6 +35,7 @@ def make_objective(
     alpha: float = 1.0,
     beta: float = 1.0,
     gamma: float | None = None,
+    data_weight: float | None = None,
     alpha_sid: float = 0.5,
     delta: str = "plain",
     weight: TimeWeight = "path",
@@ -41,8 +46,10 @@ def make_objective(
     Args:
         name: in `OBJECTIVES`. UID is 'realuid' with alpha = beta = 1, RealSiD is 'realuid' with its alpha_sid.
         alpha, beta: weights of generated data and of its target.
-        gamma: 'general' only: weight of ||delta||^2; None is alpha.
-        alpha_sid: 'realuid' and 'general' only.
+        gamma: 'general' and 'mixture' only: weight of ||delta||^2; None is alpha, and 0.5 in 'mixture'.
+        data_weight: 'mixture' only: share of the data in what the student learns, None is 1; and 'data_forcing' only:
+            probability of noised real data, None is 0.5.
+        alpha_sid: 'realuid', 'general' and 'mixture' only.
         delta: 'general' only: delta is f* - f ('plain') or beta (f* - f) ('beta').
         weight, normalise: see `Objective`.
 
@@ -55,19 +62,27 @@ def make_objective(
         raise ConfigError(unknown_name("weight", weight, TIME_WEIGHTS))
     if delta not in get_args(Delta):
         raise ConfigError(unknown_name("delta", delta, get_args(Delta)))
-    own = {field.name for field in dataclasses.fields(OBJECTIVES[name])}
-    asked = {"gamma": gamma is not None, "alpha_sid": alpha_sid != 0.5, "delta_scale": delta != "plain"}
-    for setting, is_asked in asked.items():
+    own = {field.name: field.default for field in dataclasses.fields(OBJECTIVES[name])}
+    asked = {
+        "alpha": (alpha != 1, f"alpha = {alpha}"),
+        "beta": (beta != 1, f"beta = {beta}"),
+        "gamma": (gamma is not None, f"gamma = {gamma}"),
+        "data_weight": (data_weight is not None, f"data_weight = {data_weight}"),
+        "alpha_sid": (alpha_sid != 0.5, f"alpha_sid = {alpha_sid}"),
+        "delta_scale": (delta != "plain", f"delta = {delta}"),
+    }
+    for setting, (is_asked, label) in asked.items():
         if is_asked and setting not in own:
             users = [n for n, cls in OBJECTIVES.items() if setting in {f.name for f in dataclasses.fields(cls)}]
-            label = {"gamma": f"gamma = {gamma}", "alpha_sid": f"alpha_sid = {alpha_sid}"}.get(
-                setting, f"delta = {delta}"
+            leave = f" Leave {setting} at 1." if setting in ("alpha", "beta") else ""
+            raise ConfigError(
+                f"{label}: objective '{name}' has no use for it. It belongs to: {', '.join(users)}.{leave}"
             )
-            raise ConfigError(f"{label}: objective '{name}' has no use for it. It belongs to: {', '.join(users)}.")
     values: dict[str, Any] = {
         "alpha": alpha,
         "beta": beta,
-        "gamma": alpha if gamma is None else gamma,
+        "gamma": (alpha if "alpha" in own else own.get("gamma")) if gamma is None else gamma,
+        "data_weight": own.get("data_weight") if data_weight is None else data_weight,
         "alpha_sid": alpha_sid,
         "delta_scale": beta if delta == "beta" else 1.0,
         "weight": weight,
@@ -89,6 +104,11 @@ def choose_space(objective: Objective, path: Path, asked: str | None = None, usu
         ConfigError: for a space in which the objective or its weight is not defined.
         PredictionError: for a prediction that does not exist on the path.
     """
+    if objective.generator_needs_real and (path.coupled or path.has_eps):
+        raise ConfigError(
+            f"{type(objective).__name__} is defined for paths from data to noise, such as linear or vp, and not for "
+            f"{type(path).__name__}. Use objective = mixture, which is defined on every path."
+        )
     allowed, usual = objective.spaces, usual or path.default_prediction
     space = asked or (usual if allowed is None or usual in allowed else allowed[0])
     if allowed is not None and space not in allowed:

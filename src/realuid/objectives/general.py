@@ -3,7 +3,8 @@ r"""General RealUID: the weight of ||delta||^2 is a coefficient of its own (Def.
     E_g [-gamma ||delta||^2 + 2 alpha <delta, f*> - 2 beta <delta, y^g>]
   + E_r [-(1 - gamma) ||delta||^2 + 2 (1 - alpha) <delta, f*> - 2 (1 - beta) <delta, y^r>],        delta = f* - f
 
-gamma = alpha is RealUID; alpha = 1 with beta != 1 is legal as long as gamma < 1.
+gamma = alpha is RealUID. With gamma < 1, alpha = 1 with beta != 1 is legal, and so are alpha and beta above 1, which
+the paper leaves out: alpha = beta = 1 / (1 - lambda) teaches the mixture (1 - lambda) teacher + lambda data.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from realuid.objectives.base import Objective
-from realuid.objectives.coefficients import check_alpha_beta, check_alpha_sid, check_gamma
+from realuid.objectives.coefficients import check_alpha_sid, check_gamma, check_positive, spread_ratio
 from realuid.objectives.reduce import inner
 
 
@@ -22,7 +23,7 @@ class GeneralRealUID(Objective):
     """General RealUID for one (alpha, beta, gamma).
 
     Args:
-        alpha, beta: weights of <delta, f*> and <delta, y> on generated data, in (0, 1].
+        alpha, beta: weights of <delta, f*> and <delta, y> on generated data, positive.
         gamma: weight of ||delta||^2 on generated data, in (0, 1]; below 1 unless alpha = beta = 1.
         delta_scale: delta = delta_scale (f* - f): 1, or beta for the paper's alternative parametrisation.
         alpha_sid: multiplies 2 gamma ||delta||^2 on the generator's turn; 0.5 is the true gradient.
@@ -40,13 +41,17 @@ class GeneralRealUID(Objective):
     fake_needs_teacher = True
 
     def __post_init__(self) -> None:
-        check_alpha_beta(self.alpha, self.beta)
+        check_positive(self.alpha, self.beta)
         check_gamma(self.alpha, self.beta, self.gamma)
         check_alpha_sid(self.alpha_sid)
 
     @property
     def uses_real_data(self) -> bool:
         return not self.alpha == self.beta == self.gamma == 1
+
+    @property
+    def real_spread(self) -> float:
+        return spread_ratio(self.alpha, self.beta)
 
     def fake_on_generated(self, fake: Tensor, target: Tensor, teacher: Tensor | None = None) -> Tensor:
         """gamma ||delta||^2 - 2 alpha <delta, f*> + 2 beta <delta, y>."""

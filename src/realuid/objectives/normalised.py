@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from realuid.objectives.base import Objective
-from realuid.objectives.coefficients import check_alpha_beta
+from realuid.objectives.coefficients import check_alpha_beta, spread_ratio
 from realuid.objectives.reduce import inner, squared_norm
 
 #: Below this norm delta has no direction worth following.
@@ -36,6 +36,10 @@ class NormalisedRealUID(Objective):
     @property
     def uses_real_data(self) -> bool:
         return not self.alpha == self.beta == 1
+
+    @property
+    def real_spread(self) -> float:
+        return spread_ratio(self.alpha, self.beta)
 
     @staticmethod
     def _along(teacher: Tensor, fake: Tensor, vector: Tensor) -> Tensor:

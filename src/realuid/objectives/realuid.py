@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from realuid.objectives.base import Objective
-from realuid.objectives.coefficients import check_alpha_beta, check_alpha_sid, check_ratio
+from realuid.objectives.coefficients import check_alpha_beta, check_alpha_sid, check_ratio, spread_ratio
 from realuid.objectives.reduce import inner, squared_norm
 
 
@@ -38,6 +38,10 @@ class RealUM(Objective):
     @property
     def uses_real_data(self) -> bool:
         return self.alpha < 1
+
+    @property
+    def real_spread(self) -> float:
+        return spread_ratio(self.alpha, self.beta)
 
     def fake_on_generated(self, fake: Tensor, target: Tensor, teacher: Tensor | None = None) -> Tensor:
         """alpha ||f - (beta / alpha) y||^2, the generated term of RealUM."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple
 
-import dacite
 import tyro
 import yaml
 
@@ -19,9 +19,10 @@ from realuid.models import NetworkConfig, Preconditioning, check_preconditioning
 from realuid.paths import Path as MatchingPath
 from realuid.paths import check_prediction, make_path, path_class
 from realuid.sampling import find_sampler
-from realuid.settings import as_number, check_range, check_types
+from realuid.settings import check_range, check_types, from_plain
 from realuid.training import DistillConfig, TeacherConfig
-from realuid.training.config import fine_tuning, to_dict
+from realuid.training.config import fine_tuning
+from realuid.training.settings import decided, renamed, to_dict
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,6 @@ class EvaluateConfig:
         check_range(self, "[1, inf)", "seeds", "steps")
 
 
-T = TypeVar("T")
-
-
 @dataclass(frozen=True)
 class SweepConfig:
     """Which settings a sweep tries."""
@@ -206,13 +204,13 @@ class Recipe:
         """The distillation settings of one of the students."""
         if name not in self.students:
             raise ConfigError(unknown_name(f"student of recipe '{self.name}'", name, self.students))
-        changes = {k: v for k, v in self.students[name].items() if k not in _START}
+        changes = decided(renamed({k: v for k, v in self.students[name].items() if k not in _START}))
         allowed = {f.name for f in dataclasses.fields(DistillConfig)}
         for key in changes:
             if key not in allowed:
                 raise ConfigError(f"students.{name}: {unknown_name('setting', key, allowed | set(_START))}")
         base = fine_tuning(self.distill) if self.origin(name) else self.distill
-        return _typed(DistillConfig, {**to_dict(base), **changes}, f"students.{name}")
+        return from_plain(DistillConfig, {**to_dict(base), **changes}, f"students.{name}")
 
     def origin(self, name: str) -> Origin | None:
         """What a student starts from, or None where it is distilled from scratch."""
@@ -237,15 +235,6 @@ class Recipe:
         """The students that have to be made before this one, first one first."""
         origin = self.origin(name)
         return [*self.ancestors(origin.student), origin.student] if origin else []
-
-
-def _typed(cls: type[T], values: dict[str, Any], where: str) -> T:
-    """A dataclass from plain values, or an error that names where they stand."""
-    try:
-        hooks = {float: lambda value: as_number(value, float)}
-        return dacite.from_dict(cls, values, dacite.Config(type_hooks=hooks, cast=[tuple]))
-    except dacite.DaciteError as error:
-        raise ConfigError(f"'{where}': {error}.") from error
 
 
 def recipe_names() -> list[str]:
@@ -280,9 +269,8 @@ def parse_recipe(text: str, where: str) -> Recipe:
     With `base: NAME` it is what differs from another recipe: mappings are joined, null removes what the base says, and
     anything else replaces it.
     """
-    values = _values(text, where)
-    _check_keys(values, Recipe, where)
-    return _typed(Recipe, values, where)
+    values = {name: _in_section(name, section, decided) for name, section in _values(text, where).items()}
+    return from_plain(Recipe, values, where)
 
 
 def _values(text: str, where: str) -> dict[str, Any]:
@@ -294,6 +282,7 @@ def _values(text: str, where: str) -> dict[str, Any]:
         raise ConfigError(f"'{where}' is empty. Write `base: demo` into it, or any recipe's name, and what differs.")
     if not isinstance(values, dict):
         raise ConfigError(f"'{where}' must hold sections ({', '.join(f.name for f in dataclasses.fields(Recipe))}).")
+    values = {name: _in_section(name, section, renamed) for name, section in values.items()}
     if (base := values.pop("base", None)) is None:
         return values
     if base == where:
@@ -301,20 +290,18 @@ def _values(text: str, where: str) -> dict[str, Any]:
     return _join(_values(_read(str(base)), str(base)), values)
 
 
+def _in_section(name: str, section: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """A section of a recipe, changed where it holds settings of training."""
+    if not isinstance(section, dict):
+        return section
+    if name == "students":
+        return {student: change(each) if isinstance(each, dict) else each for student, each in section.items()}
+    return change(section) if name in ("teacher", "distill") else section
+
+
 def _join(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     both = {k: _join(base[k], v) for k, v in changes.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
     return {k: v for k, v in {**base, **changes, **both}.items() if v is not None}
-
-
-def _check_keys(values: dict, cls: type, where: str, prefix: str = "") -> None:
-    """Refuse keys that no dataclass has, naming the nearest one that exists."""
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    for key, value in values.items():
-        if key not in fields:
-            raise ConfigError(f"'{where}': {unknown_name('key', f'{prefix}{key}', [prefix + f for f in fields])}")
-        default = fields[key].default_factory
-        if dataclasses.is_dataclass(default) and isinstance(value, dict):
-            _check_keys(value, default, where, f"{prefix}{key}.")  # type: ignore[arg-type]
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,19 +22,23 @@ from realuid.models import Generator, MatchingModel, model_device
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.measure import fd_between_halves, images_per_second, make_evaluator, measure
 from realuid.recipes.plan import check_demo
-from realuid.recipes.run import (
+from realuid.recipes.run import new_teacher, recipe_data, run_named_student, run_teacher
+from realuid.reports import write_report
+from realuid.training.folder import (
+    forget,
     has_checkpoint,
     is_finished,
-    new_teacher,
-    recipe_data,
+    is_marked,
+    is_run,
+    mark,
     refuse_file,
-    run_named_student,
-    run_teacher,
+    refuse_foreign,
 )
-from realuid.reports import write_report
 
 #: The file of a demo's folder that says how long each stage took.
 SECONDS = "seconds.json"
+#: What it ends with.
+RESULTS, REPORT = "results.json", "report.html"
 
 
 class Stopwatch:
@@ -61,7 +64,35 @@ class Stopwatch:
             write_json(self.file, self.seconds)
 
 
-def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print, resume: bool = False) -> dict[str, Any]:
+def is_demo(folder: Path) -> bool:
+    """Whether a folder is a demo's; earlier versions did not mark theirs."""
+    noted = (folder / SECONDS).is_file() or (folder / RESULTS).is_file()
+    return is_marked(folder, "demo") or (noted and is_run(folder / "teacher"))
+
+
+def refuse_taken(folder: Path, resume: bool, overwrite: bool) -> None:
+    """A demo never replaces another one unless told to, nor anything else.
+
+    Raises:
+        ConfigError: for a folder that holds a demo, or something that is none.
+    """
+    refuse_file(folder)
+    if resume and overwrite:
+        raise ConfigError("--resume and --overwrite: a demo goes on, or is made anew. Pass one of them.")
+    if resume:
+        return
+    if not is_demo(folder):
+        refuse_foreign(folder, ours=False)
+    elif not overwrite and any(has_checkpoint(run) or is_finished(run) for run in folder.iterdir()):
+        raise ConfigError(
+            f"'{folder}' already holds a demo. Pass --resume to continue it, --overwrite to make it anew, or another "
+            "--out."
+        )
+
+
+def run_demo(
+    recipe: Recipe, folder: Path, say: Callable[[str], None] = print, resume: bool = False, overwrite: bool = False
+) -> dict[str, Any]:
     """Train a teacher, distil every student of the recipe, measure all of them.
 
     Args:
@@ -69,22 +100,29 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print, r
         folder: gets teacher/, one folder a student, results.json and report.html.
         say: told what happens.
         resume: go on with the demo in `folder`: finished models are read, an unfinished one is resumed.
+        overwrite: replace the demo in `folder`.
 
     Returns:
         what results.json holds.
+
+    Raises:
+        ConfigError: for a folder that holds a demo, or something that is none.
     """
     if not recipe.students:
         raise ConfigError(
             f"recipe '{recipe.name}' has no students: add at least one, for instance {{uid: {{alpha: 1}}}}."
         )
-    refuse_file(folder)
+    refuse_taken(folder, resume, overwrite)
     data = recipe_data(recipe)
     check_demo(recipe, new_teacher(recipe, data), data)
     say(f"data: {data.name}, {len(data)} images of shape {data.shape}")
     start = time.perf_counter()
     if not resume:
+        mark(folder, "demo")
+        for name in (RESULTS, REPORT, SECONDS):
+            (folder / name).unlink(missing_ok=True)
         for name in ("teacher", *recipe.students):
-            _forget(folder / name)
+            forget(folder / name)
     watch, device = Stopwatch(folder, resume), choose_device(recipe.distill.device)
     evaluator = make_evaluator(data, recipe.evaluate, device)
 
@@ -104,16 +142,10 @@ def run_demo(recipe: Recipe, folder: Path, say: Callable[[str], None] = print, r
         "torch": torch.__version__,
         "realuid": __version__,
     }
-    write_json(folder / "results.json", results)
+    write_json(folder / RESULTS, results)
     how = recipe.evaluate
     write_report(folder, results, models, data, dump_recipe(recipe), how.steps, how.sampler, how.guidance)
     return results
-
-
-def _forget(run: Path) -> None:
-    """Remove what would make a folder's run look finished, or begun."""
-    for name in ("model", "checkpoints"):
-        shutil.rmtree(run / name, ignore_errors=True)
 
 
 def _make_models(

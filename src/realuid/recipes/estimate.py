@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from realuid.devices import choose_device
-from realuid.models import Condition, MatchingModel, count_parameters
+from realuid.models import MatchingModel, count_parameters, example
 from realuid.processes import started_together
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.measure import calls_of
@@ -22,8 +22,9 @@ from realuid.recipes.plan import check_demo, check_teacher_run
 from realuid.recipes.run import new_teacher, recipe_data
 from realuid.training import DistillConfig
 from realuid.training.config import LoopConfig
+from realuid.training.costs import FORWARD, LEARN, update_cost
 from realuid.training.distill import check_distillation, generator_parts
-from realuid.training.levers import Levers, choose_levers
+from realuid.training.execution import Execution, choose_execution
 
 #: Images of a first measurement, and seconds below which more of them are measured.
 _FEW, _QUICK = 16, 0.2
@@ -37,16 +38,16 @@ class _Probe(NamedTuple):
 
 
 def _probe(model: MatchingModel, config: LoopConfig) -> _Probe:
-    """Measure a copy on the device of the run, with its levers: a small batch or, where that is quick, a step's images.
+    """Measure a copy on the device of the run, as that run executes it: a small batch or, if quick, a step's.
 
     Kernels are not compiled, which would take minutes; of recomputed activations, those of the block whose turn it is
     are not counted.
     """
     device, at_once = choose_device(config.device), _at_once(config)
     model = copy.deepcopy(model).to(device).train()
-    levers = dataclasses.replace(choose_levers(config, device, model), compile=False)
-    levers.apply(model)
-    autocast = partial(levers.autocast, device)
+    execution = dataclasses.replace(choose_execution(config, device, model), compile=False)
+    execution.apply(model)
+    autocast = partial(execution.autocast, device)
     few = min(_FEW, at_once)
     seconds = _seconds(model, few, autocast)
     if seconds * _FEW <= _QUICK:
@@ -59,8 +60,7 @@ def _loss(model: MatchingModel, batch: int, autocast: Callable[[], torch.autocas
     device = model.device
     x = torch.randn(batch, *model.shape, device=device)
     t = torch.full((batch,), (model.path.t_min + model.path.t_max) / 2, device=device)
-    labels = torch.zeros(batch, dtype=torch.long, device=device) if model.num_classes else None
-    condition = Condition(labels, torch.randn_like(x) if model.network.sees_source else None)
+    condition = example(model.network.conditions, batch, torch.Generator().manual_seed(0)).to(device)
     with autocast():
         return model(x, t, condition).square().mean()
 
@@ -126,32 +126,27 @@ def _at_once(config: LoopConfig) -> int:
 
 
 def _student(name: str, c: DistillConfig, shape: tuple[int, ...]) -> _Stage:
-    """In units of a forward and backward pass (3 forwards): a fake step is 1 for generated images and 1 for real ones,
-    and their making 1/3 for all steps together; a generator step is 1 for the generator and 2/3 each for teacher and
-    fake model, whose weights need no gradients. It keeps activations of all three, the fake step of one.
-    """
-    judged = c.gan_batch / c.batch  # a judgement stops at the bottleneck: half a network
-    fake_step = 1 + c.real_batch / c.batch + judged
-    passes = c.fake_updates * fake_step + (1 + judged) / 3 + 1 + 4 / 3 + judged * 4 / 3
-    parts = 1 if c.micro_batch else generator_parts(choose_device(c.device), _mine(c) * math.prod(shape))
-    kept = max(fake_step, (3 + judged * 3 / 2) / parts)
-    return _Stage(name, c, learners=2, passes=passes, kept=kept)
+    """In units of a forward and backward pass, by the cost model."""
+    cost = update_cost(c)
+    steps = 1 if c.micro_batch else generator_parts(choose_device(c.device), _mine(c) * math.prod(shape))
+    kept = max(cost.fake_kept, cost.generator_kept / steps)
+    return _Stage(name, c, learners=2, passes=cost.passes / LEARN, kept=kept)
 
 
 def _describe(recipe: Recipe, model: MatchingModel, stages: Sequence[_Stage], images: float = 0) -> str:
     """The resolved recipe and what its stages cost; `images`: network calls of samples that are measured at the end."""
     device, parameters = choose_device(stages[0].config.device), count_parameters(model)
-    probes: dict[Levers, _Probe] = {}
+    probes: dict[Execution, _Probe] = {}
     lines, hours = [f"parameters: {parameters:,} a network"], 0.0
     each = f" on each of {started_together()} processes" if started_together() > 1 else ""
     for stage in stages:
-        levers = choose_levers(stage.config, device, model)
-        probe = probes[levers] = probes.get(levers) or _probe(model, stage.config)
+        execution = choose_execution(stage.config, device, model)
+        probe = probes[execution] = probes.get(execution) or _probe(model, stage.config)
         hours += stage.hours(probe)
         taken = f"about {_duration(stage.hours(probe))} and {stage.gibibytes(probe, parameters):.2f} GiB{each}"
         lines.append(f"{stage.name}: {taken} for {stage.config.updates} updates of {stage.config.batch} images")
     if images:
-        measuring = images * probe.seconds / 3 / 3600 / started_together()
+        measuring = images * probe.seconds * FORWARD / LEARN / 3600 / started_together()
         lines.append(f"samples for measuring: about {_duration(measuring)}")
         hours += measuring
     where = "this GPU" if device.type == "cuda" else "this CPU"

@@ -23,6 +23,7 @@ from realuid.metrics import (
     make_extractor,
 )
 from realuid.models import Generator, MatchingModel, model_device
+from realuid.models.networks.condition import LABEL
 from realuid.processes import WHOLE, Part
 from realuid.recipes.config import EvaluateConfig
 from realuid.sampling import OneStep, find_sampler
@@ -69,7 +70,7 @@ class Measurement:
 def calls_of(model: MatchingModel | OneStep, config: EvaluateConfig) -> int:
     """Network calls a sample."""
     if not isinstance(model, MatchingModel):
-        return 1
+        return model.calls
     calls = find_sampler(config.sampler or model.default_sampler).calls(config.steps)
     return calls if config.guidance == 1 else 2 * calls
 
@@ -137,7 +138,7 @@ def _class_agreement(
 ) -> ClassAgreement | None:
     """What watches whether samples show their class; None for unconditional models, or data without labels."""
     data = evaluator.data
-    labels = conditions(model, data, config.samples).labels if data.is_image and data.labels is not None else None
+    labels = conditions(model, data, config.samples).get(LABEL) if data.is_image and data.labels is not None else None
     if labels is None:
         return None
     # seed 1: the evaluator's own features come from the classifier of seed 0

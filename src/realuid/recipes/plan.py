@@ -10,7 +10,7 @@ from torch import Tensor
 
 from realuid.data import Dataset
 from realuid.errors import PredictionError, RealUIDError
-from realuid.models import Condition, MatchingModel, Network
+from realuid.models import Condition, ConditionSpec, MatchingModel, Network, example
 from realuid.objectives import UnwiseSettingWarning
 from realuid.recipes.config import EvaluateConfig, Recipe
 from realuid.sampling import generate
@@ -25,6 +25,11 @@ class _Silent(Network):
         super().__init__({})
         self.shape, self.num_classes = like.shape, like.num_classes
         self.sees_source, self.heads = like.sees_source, like.heads
+        self._conditions = like.conditions
+
+    @property
+    def conditions(self) -> tuple[ConditionSpec, ...]:
+        return self._conditions
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         return torch.cat([torch.zeros_like(x)] * self.heads, dim=1)
@@ -39,9 +44,8 @@ def check_sampling(model: MatchingModel, how: EvaluateConfig) -> None:
     silent = MatchingModel(
         _Silent(model.network), model.path, model.prediction, model.preconditioning, null_class=model.null_class
     )
-    labels, sources = torch.zeros(1, dtype=torch.long), torch.zeros(1, *model.shape)
     settings: dict[str, Any] = {"steps": how.steps, "sampler": how.sampler, "guidance": how.guidance}
-    for _ in generate(silent, 1, labels=labels, sources=sources, **settings):
+    for _ in generate(silent, 1, condition=example(silent.conditions, 1), **settings):
         pass
 
 

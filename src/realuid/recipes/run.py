@@ -11,7 +11,6 @@ from realuid.errors import CheckpointError, ConfigError
 from realuid.loaders import load_generator
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, build_network
-from realuid.models.saving.folder import CONFIG
 from realuid.paths import heads
 from realuid.recipes.config import Recipe, dump_recipe, load_recipe
 from realuid.recipes.measure import make_evaluator
@@ -19,10 +18,11 @@ from realuid.recipes.plan import check_teacher_run
 from realuid.seeds import mix, seeded
 from realuid.training import DistillConfig, distill_teacher, load_start, train_teacher
 from realuid.training.accelerate import make_accelerator
-from realuid.training.checkpoints import Checkpoints
-from realuid.training.config import LoopConfig, to_dict
+from realuid.training.config import LoopConfig
 from realuid.training.distill import check_fits
+from realuid.training.folder import has_checkpoint, is_finished
 from realuid.training.loop import Hopeless
+from realuid.training.settings import to_dict
 from realuid.training.teacher import check_batch
 
 #: The file of a run's folder that holds its resolved recipe.
@@ -142,7 +142,7 @@ def run_student(
     data = data or recipe_data(recipe, teacher)
     config = config or recipe.distill
     if isinstance(start, Generator):  # so that the saved settings are enough to resume
-        config = config.of_generator(start.t_init, start.noise)
+        config = config.of_student(start)
     check_fits(teacher, data)
     evaluator = evaluator if evaluator and config.evaluate_every else _evaluator_if_due(data, recipe, config)
     return distill_teacher(
@@ -220,16 +220,6 @@ def run_named_student(
     )
 
 
-def is_finished(run: Path) -> bool:
-    """Whether a run's folder holds its result."""
-    return (run / "model" / CONFIG).is_file()
-
-
-def has_checkpoint(run: Path) -> bool:
-    """Whether a run's folder holds something to resume from."""
-    return bool(Checkpoints(run / "checkpoints").steps())
-
-
 def recipe_of_run(folder: Path, file: str = RECIPE) -> Recipe:
     """The recipe a run was started with, from a file in its folder.
 
@@ -239,21 +229,6 @@ def recipe_of_run(folder: Path, file: str = RECIPE) -> Recipe:
     if not (folder / file).is_file():
         raise CheckpointError(f"nothing to resume: no run was started in '{folder}' ({file} is missing).")
     return load_recipe(str(folder / file))
-
-
-def refuse_existing(folder: Path, resume: bool) -> None:
-    """A run never overwrites another one unless told to go on with it, nor a file."""
-    refuse_file(folder)
-    if not resume and has_checkpoint(folder):
-        raise ConfigError(
-            f"'{folder}' already holds a run. Pass --resume (resume = True) to continue it, or another out."
-        )
-
-
-def refuse_file(folder: Path) -> None:
-    """A run needs a folder, which need not exist."""
-    if folder.is_file():
-        raise ConfigError(f"'{folder}' is a file, but a run needs a folder. Pass another out.")
 
 
 def teacher_record(name: str, key: str | None = None) -> str:

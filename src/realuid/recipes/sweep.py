@@ -31,15 +31,18 @@ from realuid.loaders import load_teacher
 from realuid.models import MatchingModel
 from realuid.recipes.config import Recipe, SweepConfig, dump_recipe
 from realuid.recipes.measure import make_evaluator, measure
-from realuid.recipes.run import TEACHER, has_checkpoint, recipe_data, run_student, teacher_record
+from realuid.recipes.run import TEACHER, recipe_data, run_student, teacher_record
 from realuid.reports.sweep import write_sweep_report
 from realuid.seeds import stream
 from realuid.training import DistillConfig
 from realuid.training.accelerate import make_accelerator
 from realuid.training.distill import check_fits
+from realuid.training.folder import has_checkpoint, is_marked, mark, refuse_foreign
 
 #: The file of a sweep's folder that holds its recipe, and that of a trial's folder that says it is finished.
 SWEEP, RESULT = "sweep.yaml", "result.json"
+#: What its folder is marked as.
+SWEEP_KIND = "sweep"
 #: Evaluations of a trial, each with "update" and "fd".
 History = list[dict[str, Any]]
 #: A trial is only compared with at least so many others.
@@ -124,6 +127,11 @@ def is_hopeless(
     return min(h["fd"] for h in history) > sweep.hopeless * statistics.median(known)
 
 
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder is a sweep's; earlier versions did not mark theirs."""
+    return is_marked(folder, SWEEP_KIND) or ((folder / SWEEP).is_file() and (folder / "trials").is_dir())
+
+
 @contextmanager
 def claimed(path: Path) -> Iterator[bool]:
     """Whether a trial's folder is ours for the length of a `with` block; the claim dies with the process."""
@@ -153,11 +161,18 @@ def run_sweep(
 
     Returns:
         what results.json holds.
+
+    Raises:
+        ConfigError: for a folder that holds something else.
     """
     trials, refused = make_trials(recipe.sweep, recipe.distill)
     for reason in refused:
         say(f"left out: {reason}")
+    refuse_foreign(
+        folder, is_marked(folder, SWEEP_KIND) or ((folder / SWEEP).is_file() and (folder / "trials").is_dir())
+    )
     data, model = _load(recipe, teacher)
+    mark(folder, SWEEP_KIND)
     (folder / "trials").mkdir(parents=True, exist_ok=True)
     for name, text in ((SWEEP, dump_recipe(recipe)), (TEACHER, teacher_record(str(teacher)))):
         with atomic_file(folder / name) as temporary:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterator
-from typing import Protocol, cast
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
-from realuid.models import Codec, Condition, MatchingModel, guided
+from realuid.models import Codec, Condition, ConditionSpec, MatchingModel, guided, required
+from realuid.models.networks.condition import LABEL, SOURCE
 from realuid.processes import WHOLE, Part
 from realuid.sampling.base import Noise, Sampler, as_batch
 from realuid.sampling.dpm_solver import dpm_solver
@@ -67,7 +68,7 @@ def sample_teacher(
         model: the teacher.
         x_T: standard normal noise (or, on a coupled path, the source images), shape (b, *shape).
         steps: number of steps, at least 1.
-        condition: labels, where the teacher reads them.
+        condition: what the teacher reads; on a coupled path x_T need not be repeated in it.
         sampler: a name for `find_sampler`, or a function like them; by default the model's own.
         noise: where fresh standard normal numbers come from, for samplers of SDEs and paths that start from images.
 
@@ -89,7 +90,7 @@ def sample_teacher(
     t = as_batch(times[0], x_T)
     if path.coupled:
         _check_start(model)
-        condition = condition._replace(x_T=x_T)
+        condition = condition.replace(source=x_T)
         x = path.start(t, noise(x_T), x_T)
     else:
         x = path.start(t, x_T)
@@ -108,7 +109,7 @@ def _check_start(model: MatchingModel) -> None:
 
 
 class OneStep(Protocol):
-    """A one-step generator, ours or one that another library computes."""
+    """A student, ours or one that another library computes."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -120,6 +121,9 @@ class OneStep(Protocol):
     def num_classes(self) -> int: ...
 
     @property
+    def conditions(self) -> tuple[ConditionSpec, ...]: ...
+
+    @property
     def coupled(self) -> bool: ...
 
     @property
@@ -128,7 +132,10 @@ class OneStep(Protocol):
     @property
     def device(self) -> torch.device: ...
 
-    def __call__(self, z: Tensor, condition: Condition | None = None, /) -> Tensor: ...
+    @property
+    def calls(self) -> int: ...
+
+    def __call__(self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None, /) -> Tensor: ...
 
 
 @torch.no_grad()
@@ -136,8 +143,9 @@ def generate(
     model: MatchingModel | OneStep,
     count: int,
     *,
-    labels: Tensor | None = None,
-    sources: Tensor | None = None,
+    condition: Mapping[str, Any] | None = None,
+    labels: Any = None,
+    sources: Any = None,
     steps: int = 50,
     sampler: str | None = None,
     guidance: float = 1.0,
@@ -145,13 +153,14 @@ def generate(
     batch: int = 500,
     part: Part = WHOLE,
 ) -> Iterator[Tensor]:
-    """Batches of unconditional or class-conditional samples, the same for any batch size and number of processes.
+    """Batches of samples, the same for any batch size and number of processes.
 
     Args:
-        model: a generator (one call) or a teacher (`steps` steps of `sampler`).
+        model: a student (its own number of calls) or a teacher (`steps` steps of `sampler`).
         count: how many samples in all.
-        labels: class of every sample, shape (count,), for a conditional model.
-        sources: x_T of every sample in data units, shape (count, *shape), for a coupled path.
+        condition: a `Condition`, or a mapping from names in `model.conditions` to tensors, arrays or lists with one row
+            per sample; for a label also one number for all samples.
+        labels, sources: the entries "label" (classes) and "source" (x_T in data units, shape (count, *shape)) of it.
         steps, sampler, guidance: how a teacher is sampled, by default in its own way and without classifier-free
             guidance; not read for a generator.
         seed: of the noise. A sample's noise on the way is a stream of its own.
@@ -160,12 +169,12 @@ def generate(
 
     Yields:
         samples in data units, shape (<= batch, *image_shape), on the model's device; latents are decoded.
+
+    Raises:
+        ConfigError: for a condition that is missing, wrong or superfluous, before anything is computed.
     """
     model = guided(model, guidance) if isinstance(model, MatchingModel) else model
-    if model.num_classes and labels is None:
-        raise ConfigError(f"the model is conditional on {model.num_classes} classes: pass labels, one per sample.")
-    if model.coupled and sources is None:
-        raise ConfigError("the model starts from source images: pass sources, one per sample.")
+    given = _asked(model, count, condition, labels, sources)
     if not 0 <= seed < 2**64:
         raise ConfigError(f"seed = {seed}: allowed are 0 to 2^64 - 1.")
     device = model.device
@@ -174,14 +183,26 @@ def generate(
         deque(itertools.islice(noise, mine.start - drawn), maxlen=0)  # those of other processes
         drawn = mine.stop
         z = torch.stack(list(itertools.islice(noise, mine.stop - mine.start))).to(device)
-        label = labels[mine].to(device) if model.num_classes and labels is not None else None
-        x_T = sources[mine].to(device) if model.coupled and sources is not None else None
+        here = given.select(mine).to(device)
+        on_the_way = _noise_of(seed, range(mine.start, mine.stop))
         if isinstance(model, MatchingModel):
-            on_the_way = _noise_of(seed, range(mine.start, mine.stop))
-            x = sample_teacher(model, z if x_T is None else x_T, steps, Condition(label), sampler, on_the_way)
+            x = sample_teacher(model, here[SOURCE] if model.coupled else z, steps, here, sampler, on_the_way)
         else:
-            x = model(z, Condition(label, x_T))
+            eps = [on_the_way(z) for _ in range(model.calls - 1)]
+            x = model(z, here, torch.stack(eps, dim=1) if eps else None)
         yield model.codec.decode(x) if model.codec else x
+
+
+def _asked(
+    model: MatchingModel | OneStep, count: int, condition: Mapping[str, Any] | None, labels: Any, sources: Any
+) -> Condition:
+    """The condition of `generate`, checked."""
+    values = dict(condition or {})
+    for name, value in ((LABEL, labels), (SOURCE, sources)):
+        if value is not None and name in values:
+            raise ConfigError(f"{name}s = ... and condition['{name}'] are the same: pass either.")
+        values |= {} if value is None else {name: value}
+    return required(model.conditions, values, count)
 
 
 def check_use(model: MatchingModel | OneStep, sampler: str | None, guidance: float) -> None:

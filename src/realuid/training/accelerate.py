@@ -36,7 +36,7 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
         raise ConfigError(
             f"accelerate was told to use {accelerator.distributed_type.value}, but realuid runs one process, or "
             "several that it shares the work among itself. Launch it with torchrun, or an accelerate config without "
-            "FSDP, DeepSpeed and the like; for memory, use --shard, --recompute and --micro-batch."
+            "FSDP, DeepSpeed and the like; for memory, use --shard, --activation-checkpointing and --micro-batch."
         )
     config.check_processes(accelerator.num_processes)
     return accelerator

@@ -55,7 +55,6 @@ def deception_loss(
         adversarial, path, batch: as in `discriminator_loss`.
         draw: noise, times near the data, labels.
     """
-    assert draw.z is not None, "a draw for generated samples"
-    x_0 = generator(draw.z, draw.condition)
+    x_0 = generator(*draw.inputs)
     x_t, _ = path.sample(x_0, draw.x_T, draw.t, draw.eps)
     return adversarial.generator(discriminator(x_t, draw.t, draw.condition, judge=True)).sum() / batch

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -17,9 +17,14 @@ import torch
 from torch import Tensor
 
 from realuid.data import Dataset, Order, check_pairs, random_flip, to_float
-from realuid.models import Condition
+from realuid.models import Condition, ConditionSpec, dropped
+from realuid.models.networks.condition import LABEL, SOURCE
+from realuid.models.networks.specs import label_spec, source_spec
 from realuid.paths import Path, sample_times, stratified
-from realuid.seeds import stream
+from realuid.seeds import mix, stream
+
+#: Kinds of conditions that are images of the data's range, mirrored together with the data.
+_IMAGES = ("source", "image")
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,9 @@ class Draw:
         eps: third Gaussian of the path, shape (n, *shape), or None where it has none.
         x_0: real data, shape (n, *shape), or None for generated samples.
         z: input of the generator, shape (n, *shape), or None for real data and images made before.
-        condition: labels and, where coupled, x_T; networks read what they were built to see.
+        condition: what the model declares; on a coupled path also the source, whether or not the network reads it.
+        call: which of the student's calls makes the samples, counted from 0; one for the whole batch.
+        renoising: noise of the student's later calls, shape (n, calls - 1, *shape), or None as z.
     """
 
     t: Tensor
@@ -41,14 +48,23 @@ class Draw:
     x_0: Tensor | None
     z: Tensor | None
     condition: Condition
+    call: int = 0
+    renoising: Tensor | None = None
 
     def __len__(self) -> int:
         return self.t.shape[0]
 
+    @property
+    def inputs(self) -> tuple[Tensor, Condition, Tensor | None, int]:
+        """What the student is called with: `student(*draw.inputs)`."""
+        assert self.z is not None, "a draw for generated samples"
+        return self.z, self.condition, self.renoising, self.call
+
     def select(self, part: slice) -> Draw:
         """The draw of some of the samples."""
-        eps, x_0, z = (None if f is None else f[part] for f in (self.eps, self.x_0, self.z))
-        return Draw(self.t[part], self.x_T[part], eps, x_0, z, self.condition.select(part))
+        fields = (self.eps, self.x_0, self.z, self.renoising)
+        eps, x_0, z, renoising = (None if f is None else f[part] for f in fields)
+        return Draw(self.t[part], self.x_T[part], eps, x_0, z, self.condition.select(part), self.call, renoising)
 
     def showing(self, x_0: Tensor) -> Draw:
         """The draw with images in it."""
@@ -65,7 +81,10 @@ class Batches:
         flip: mirror real images at random.
         rank, world: this process and the number of them.
         window: share of the path's times that is drawn, those nearest to the data.
-        label_dropout, null_label: share of labels replaced, and by which.
+        conditions: what the model declares (`MatchingModel.conditions`); by default the data's classes and, on a
+            coupled path, its sources.
+        label_dropout: share of samples whose conditions are replaced by their nulls.
+        calls: of the student that makes generated samples.
         device: of the draws. None: the data's.
 
     Raises:
@@ -82,16 +101,19 @@ class Batches:
         world: int = 1,
         *,
         window: float = 1.0,
+        conditions: Sequence[ConditionSpec] | None = None,
         label_dropout: float = 0.0,
-        null_label: int = 0,
+        calls: int = 1,
         device: torch.device | None = None,
     ):
         check_pairs(path, data)
         self.data, self.path, self.seed, self.flip = data, path, seed, flip
         self.rank, self.world, self.window = rank, world, window
-        self.label_dropout, self.null_label = label_dropout, null_label
+        self.conditions = _conditions_of(data, path) if conditions is None else tuple(conditions)
+        self.label_dropout, self.calls = label_dropout, calls
         self.device = device or data.values.device
-        self._by_class = None if data.labels is None else data.labels.argsort(stable=True).cpu()
+        labelled = any(spec.name == LABEL for spec in self.conditions)
+        self._by_class = data.column(LABEL).argsort(stable=True).cpu() if labelled else None
         self._orders: dict[str, Order] = {}
 
     def real(self, role: str, step: int, count: int) -> Draw:
@@ -103,33 +125,44 @@ class Batches:
         x_0 = self._pick(self.data.values, index, mirror)
         return self._draw(random, count, index, mirror, x_0=x_0, z=None)
 
-    def generated(self, role: str, step: int, count: int, times: str = "path") -> Draw:
+    def generated(self, role: str, step: int, count: int, times: str = "path", with_real: bool = False) -> Draw:
         """Draws for generated samples; class and, where coupled, x_T are those of a random real sample.
 
         Every class is as often in a batch as in the data, give or take one. `times` names the distribution of times in
-        `realuid.paths.TIMES`.
+        `realuid.paths.TIMES`. `with_real` puts that real sample into the draw as x_0.
         """
-        return next(self.turn(role, step, count, times))
+        return next(self.turn(role, step, count, times, with_real))
 
-    def turn(self, role: str, step: int, count: int, times: str = "path") -> Iterator[Draw]:
+    def turn(self, role: str, step: int, count: int, times: str = "path", with_real: bool = False) -> Iterator[Draw]:
         """Draws without end for the same generated samples, each at times and with noise of its own.
 
         The first one is `generated`; the others are for those who have its images, and come without z.
         """
         random = stream(self.seed, role, step, device=self.device)
         index = mirror = None
-        if self.data.labels is not None or self.path.coupled:
+        if self.conditions or with_real:
             # drawn on the host, where the data may have stayed: an index from the device would have to be waited for
             which = random if self.device.type == "cpu" else stream(self.seed, role, step)
             place = self._mine((stratified(count, which) * len(self.data)).long())
             index = place if self._by_class is None else self._by_class[place]
-        if self.path.coupled:
+        if with_real or any(spec.kind in _IMAGES for spec in self.conditions):
             mirror = self._mirror(random, count)
+        x_0 = self._pick(self.data.values, index, mirror) if with_real else None  # type: ignore[arg-type]
         z = self._normal(random, count)
-        yield self._draw(random, count, index, mirror, x_0=None, z=z, times=times)
+        draw = self._draw(random, count, index, mirror, x_0=x_0, z=z, times=times)
+        yield dataclasses.replace(draw, call=self._call(role, step), renoising=self._renoising(role, step, count))
         for again in itertools.count(1):
             random = stream(self.seed, role, step, again, device=self.device)
             yield self._draw(random, count, index, mirror, x_0=None, z=None, times=times)
+
+    def _call(self, role: str, step: int) -> int:
+        """The student's call that a batch trains or shows: uniform, the same on every process."""
+        return mix(self.seed, role, step, "call") % self.calls
+
+    def _renoising(self, role: str, step: int, count: int) -> Tensor:
+        random = stream(self.seed, role, step, "renoising", device=self.device)
+        size = (count, self.calls - 1, *self.data.shape)
+        return self._mine(torch.randn(size, generator=random, device=self.device))
 
     def seed_of(self, role: str) -> int:
         """Seed of the order in which a role goes through the data."""
@@ -164,15 +197,29 @@ class Batches:
         z: Tensor | None,
         times: str = "path",
     ) -> Draw:
-        labels = None if self.data.labels is None else self._take(self.data.labels, index)  # type: ignore[arg-type]
+        condition = self._condition(index, mirror)
         t = self._mine(sample_times(times, self.path, self.window * stratified(count, random)))
-        source = self._pick(self.data.sources, index, mirror) if self.path.coupled else None  # type: ignore[arg-type]
-        x_T = self._normal(random, count) if source is None else source
+        x_T = condition[SOURCE] if self.path.coupled else self._normal(random, count)
         eps = self._normal(random, count) if self.path.has_eps else None
-        if labels is not None and self.label_dropout:
-            dropped = torch.rand(count, generator=random, device=self.device) < self.label_dropout
-            labels = labels.masked_fill(self._mine(dropped), self.null_label)
-        return Draw(t=t, x_T=x_T, eps=eps, x_0=x_0, z=z, condition=Condition(labels=labels, x_T=source))
+        if self.label_dropout:
+            rows = torch.rand(count, generator=random, device=self.device) < self.label_dropout
+            condition = dropped(self.conditions, condition, self._mine(rows))
+        return Draw(t=t, x_T=x_T, eps=eps, x_0=x_0, z=z, condition=condition)
+
+    def _condition(self, index: Tensor | None, mirror: Tensor | None) -> Condition:
+        """The columns of the data that the model declares; images in [-1, 1] and mirrored as the data are."""
+        columns: dict[str, Tensor] = {}
+        for spec in self.conditions:
+            assert index is not None, "an index into the data wherever there are conditions"
+            column = self.data.column(spec.name)
+            picked = spec.kind in _IMAGES
+            columns[spec.name] = self._pick(column, index, mirror) if picked else self._take(column, index)
+        return Condition(columns)
+
+
+def _conditions_of(data: Dataset, path: Path) -> tuple[ConditionSpec, ...]:
+    label = [] if data.labels is None else [label_spec(data.num_classes)]
+    return (*label, *([source_spec(data.shape)] if path.coupled else []))
 
 
 def handed_over(tensor: Tensor, device: torch.device) -> Tensor:

@@ -38,7 +38,8 @@ class Checkpoints:
             return []
         return sorted(int(p.name) for p in self.folder.iterdir() if p.is_dir() and p.name.isdigit())
 
-    def _at(self, step: int) -> Path:
+    def at(self, step: int) -> Path:
+        """Where the checkpoint of an update lies."""
         return self.folder / f"{step:07d}"
 
     def save(self, step: int, weights: dict[str, dict[str, Tensor]], optimizers: dict[str, dict], meta: Any) -> Path:
@@ -50,7 +51,7 @@ class Checkpoints:
             optimizers: name -> optimiser state dict, torch format.
             meta: anything JSON can hold.
         """
-        with atomic_folder(self._at(step)) as temporary:
+        with atomic_folder(self.at(step)) as temporary:
             for name, state in weights.items():
                 save_file(apart(state), temporary / f"{name}.safetensors")
             for name, state in optimizers.items():
@@ -58,8 +59,8 @@ class Checkpoints:
             (temporary / "meta.json").write_text(json.dumps(meta) + "\n")
             write_checksums(temporary)
         for old in self.steps()[: -self.keep]:
-            shutil.rmtree(self._at(old))
-        return self._at(step)
+            shutil.rmtree(self.at(old))
+        return self.at(step)
 
     def latest(self) -> tuple[int, Path]:
         """The newest undamaged checkpoint and its update.
@@ -69,7 +70,7 @@ class Checkpoints:
         """
         damaged: list[str] = []
         for step in reversed(self.steps()):
-            reason = damage(self._at(step))
+            reason = damage(self.at(step))
             if reason is None:
                 if damaged:
                     warnings.warn(
@@ -77,8 +78,8 @@ class Checkpoints:
                         DamagedCheckpointWarning,
                         stacklevel=2,
                     )
-                return step, self._at(step)
-            damaged.append(f"'{self._at(step)}' ({reason})")
+                return step, self.at(step)
+            damaged.append(f"'{self.at(step)}' ({reason})")
         if damaged:
             raise CheckpointError(f"every checkpoint is damaged: {'; '.join(damaged)}. Start the run again.")
         raise CheckpointError(f"nothing to resume: there is no checkpoint in '{self.folder}'.")

@@ -29,7 +29,7 @@ from realuid.training.adversarial import deception_loss, discriminator_loss
 from realuid.training.batches import Batches, Draw, micro_batches
 from realuid.training.config import DistillConfig
 from realuid.training.ema import EMA
-from realuid.training.levers import choose_levers
+from realuid.training.execution import choose_execution
 from realuid.training.loop import Hopeless, Run, Task
 from realuid.training.player import Losses, Player, able_to_learn
 from realuid.training.sharding import place
@@ -70,23 +70,33 @@ class DistillTask(Task):
         frozen = guided(copy.deepcopy(teacher), config.guidance)
         self.generator = able_to_learn(self._generator_start(teacher, start, config).eval())
         self.fake = able_to_learn(self._fake_start(teacher, config, fake).eval())
-        self.levers = choose_levers(config, accelerator.device, teacher)
-        self.levers.apply(frozen, self.generator.model, self.fake)
-        self.teacher = place(frozen.eval().requires_grad_(False), accelerator.device, self.levers.shard)
+        self.execution = choose_execution(config, accelerator.device, teacher)
+        self.execution.apply(frozen, self.generator.model, self.fake)
+        self.teacher = place(frozen.eval().requires_grad_(False), accelerator.device, self.execution.shard)
         mine = math.ceil(config.batch / accelerator.num_processes)
         parts = generator_parts(accelerator.device, mine * math.prod(teacher.shape))
         self.learner = Player(
-            "generator", self.generator, config.generator_lr, config.betas, config, accelerator, parts
+            "generator", self.generator, config.generator_lr, config.adam_betas, config, accelerator, parts
         )
         against: nn.Module = self.fake
         if self.adversarial:
             against = new_discriminator(self.fake, mix(config.seed, "head start"))
-        self.opponent = Player("fake", against, config.fake_lr, config.betas, config, accelerator)
+        self.opponent = Player("fake", against, config.fake_lr, config.adam_betas, config, accelerator)
         self.players = (self.learner, self.opponent)
         self.ema = EMA(self.generator, config.ema, self.learner.shell)
         data = (data if teacher.num_classes else data.without_labels()).near(accelerator.device)
         process = (accelerator.process_index, accelerator.num_processes)
-        draws = partial(Batches, data, self.path, config.seed, config.flip, *process, device=accelerator.device)
+        draws = partial(
+            Batches,
+            data,
+            self.path,
+            config.seed,
+            config.flip,
+            *process,
+            conditions=teacher.conditions,
+            calls=self.generator.calls,
+            device=accelerator.device,
+        )
         self.batches, self.near = draws(), draws(window=config.gan_window)
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
@@ -97,12 +107,10 @@ class DistillTask(Task):
         teacher: MatchingModel, start: Generator | MatchingModel | None, config: DistillConfig
     ) -> Generator:
         if not isinstance(start, Generator):
-            return Generator(copy.deepcopy(start or teacher), config.t_init, config.noise is not False)
+            return config.make_student(copy.deepcopy(start or teacher))
         if start.model.path != teacher.path:
             raise ConfigError(f"start is on path {start.model.path}, the teacher on {teacher.path}.")
-        for name, own in (("t_init", start.t_init), ("noise", start.noise)):
-            if (asked := getattr(config, name)) not in (None, own):
-                raise ConfigError(f"{name} = {asked}, but the generator to start from has {own}. Leave {name} out.")
+        config.of_student(start)
         return copy.deepcopy(start)
 
     @staticmethod
@@ -113,6 +121,7 @@ class DistillTask(Task):
 
     def update(self, number: int) -> dict[str, Tensor]:
         """K steps of the fake model, then one of the generator."""
+        self.objective = self.config.objective_at(number)
         return self._fake_turn(number) | self._generator_turn(number)
 
     def _fake_turn(self, number: int) -> dict[str, Tensor]:
@@ -136,10 +145,12 @@ class DistillTask(Task):
         """A step, counted through the run: on images that are there already, and real ones of its own."""
         c = self.config
         real = self.batches.real("fake real", step, c.real_batch) if c.real_batch else None
+        guide = c.guide_real and self.objective.guides_real_target
         judged_real = None if judged is None else self.near.real("judged real", step, c.gan_batch)
 
         def loss_of(fake: Any, g: Draw, r: Draw | None, judged: Draw | None, judged_real: Draw | None) -> Tensor:
-            loss = fake_loss(fake, self.objective, self.path, self.space, g, r, c.batch, c.real_batch, self.teacher)
+            game = (fake, self.objective, self.path, self.space)
+            loss = fake_loss(*game, g, r, c.batch, c.real_batch, self.teacher, guide)
             if self.adversarial is None or judged is None or judged_real is None:
                 return loss
             return loss + discriminator_loss(fake, self.adversarial, self.path, judged, judged_real, c.gan_batch)
@@ -152,7 +163,8 @@ class DistillTask(Task):
 
     def _generator_turn(self, number: int) -> dict[str, Tensor]:
         c = self.config
-        draw = self.batches.generated("generator", number, c.batch, c.generator_times)
+        with_real = self.objective.generator_needs_real
+        draw = self.batches.generated("generator", number, c.batch, c.generator_times, with_real)
         judged = self.near.generated("judged by generator", number, c.gan_batch) if self.adversarial else None
         opponent: Any = self.opponent.module
         gaps: list[tuple[Tensor, Tensor]] = []
@@ -222,6 +234,9 @@ def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: Match
                 f"{name} is for samples of shape {model.shape} and {model.num_classes} classes, the teacher for "
                 f"{teacher.shape} and {teacher.num_classes}."
             )
+        if model is not None and set(model.conditions) != set(teacher.conditions):
+            reads, needed = (" and ".join(s.what for s in m.conditions) or "nothing" for m in (model, teacher))
+            raise ConfigError(f"{name} is conditional on {reads}, the teacher on {needed}: they have to read the same.")
     if fake is not None and fake.path != teacher.path:
         raise ConfigError(f"fake is on path {fake.path}, the teacher on {teacher.path}: they have to be the same.")
 
@@ -238,7 +253,7 @@ def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:
     space = choose_space(config.make_objective(), teacher.path, config.space, usual)
     teacher.check_space(space)
     guided(teacher, config.guidance)
-    Generator(teacher, config.t_init, config.noise is not False)
+    config.make_student(teacher)
     return space
 
 
@@ -257,6 +272,10 @@ def check_fits(model: MatchingModel | OneStep, data: Dataset) -> None:
         raise ConfigError(f"the model is conditional on {model.num_classes} classes, but the data has no labels.")
     if model.num_classes and data.num_classes > model.num_classes:
         raise ConfigError(f"the data has {data.num_classes} classes, the model only {model.num_classes}.")
+    for spec in model.conditions:
+        column = data.column(spec.name)
+        if spec.kind in ("text", "vector"):
+            spec.check(column, len(data))
 
 
 def check_degradation(teacher: MatchingModel, data: Dataset) -> None:

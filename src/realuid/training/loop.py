@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,19 +15,22 @@ from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor, nn
 
+from realuid._version import __version__
 from realuid.data import sample_image, save_image
 from realuid.errors import CheckpointError, NonFiniteError
-from realuid.files import atomic_file, repair, write_json
+from realuid.files import atomic_file, write_json
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, OwnNetwork, from_pretrained, load_strictly, save_pretrained
 from realuid.processes import WHOLE, Part
 from realuid.training.batches import Batches
 from realuid.training.checkpoints import Checkpoints
-from realuid.training.config import FREE, LoopConfig, to_dict
+from realuid.training.config import LoopConfig
 from realuid.training.ema import EMA
-from realuid.training.levers import Levers
+from realuid.training.execution import Execution
+from realuid.training.folder import begin, mend
 from realuid.training.log import Means, RunLog, Throughput, check_wandb
 from realuid.training.player import Player
+from realuid.training.settings import FREE, decided, renamed, to_dict
 from realuid.training.sharding import gathered, share
 
 #: Seed of the samples in grids and quick FDs: the same noise every time, so that progress can be seen.
@@ -48,7 +50,7 @@ class Task(ABC):
     #: The player whose averaged weights are the result.
     learner: Player
     ema: EMA
-    levers: Levers
+    execution: Execution
     batches: Batches
     #: Images that pass through learning networks in one update.
     images_per_update: int
@@ -126,17 +128,19 @@ class Run:
         Raises:
             NonFiniteError: when a loss or a gradient is infinite or NaN.
             CheckpointError: when there is nothing to resume, or nothing to resume it with.
+            ConfigError: where a new run would take a folder that holds something.
         """
         if resume:
             if self.accelerator.is_main_process:
-                repair(self.folder)
+                mend(self.folder)
             self.accelerator.wait_for_everyone()
             longer = self._load(*self.checkpoints.latest())
             if longer and self.accelerator.is_main_process:
                 self._write_files()
         else:
             if self.accelerator.is_main_process:
-                self._clear()
+                begin(self.folder)
+                self._write_files()
             self._save()
         self._describe_machine()
         log = RunLog(
@@ -163,8 +167,8 @@ class Run:
                 "processes": self.accelerator.num_processes,
                 "threads": torch.get_num_threads(),
                 "torch": torch.__version__,
-                "levers": self.task.levers.to_dict(),
-                "parts": {player.name: player.parts for player in self.task.players},
+                "execution": self.task.execution.to_dict(),
+                "gradient_accumulation_steps": {p.name: p.accumulation_steps for p in self.task.players},
             }
             write_json(self.folder / "machine.json", machine)
 
@@ -269,15 +273,6 @@ class Run:
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
-    def _clear(self) -> None:
-        """Remove what an earlier run left in the folder; only what runs write."""
-        for name in ("checkpoints", "samples", "best", "model", "tensorboard"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-        for name in ("metrics.jsonl", "history.json"):
-            (self.folder / name).unlink(missing_ok=True)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._write_files()
-
     def _write_files(self) -> None:
         for name, text in self.files.items():
             with atomic_file(self.folder / name) as temporary:
@@ -290,6 +285,7 @@ class Run:
         optimizers = {f"{p.name}-optimizer": gathered(p.optimizer_state()) for p in self.task.players}
         if self.accelerator.is_main_process:
             meta = {**vars(self.progress), "means": means, "settings": self._settings(), "about": self.about}
+            meta["version"] = __version__
             self.checkpoints.save(self.progress.update, weights, optimizers, meta)
 
     def _settings(self) -> dict[str, Any]:
@@ -298,14 +294,17 @@ class Run:
     def _load(self, step: int, folder: Path) -> bool:
         """Continue from a checkpoint; whether for longer than its run was to last."""
         weights, optimizers, meta = self.checkpoints.read(folder)
-        settings, means = meta.pop("settings"), meta.pop("means")
+        settings, means = decided(renamed(meta.pop("settings"))), meta.pop("means")
+        settings = to_dict(type(self.config)()) | settings  # an older version did not write those that came later
+        writer = meta.pop("version", None)
         self.about |= meta.pop("about", {})  # what the run was started with
         longer = self.config.updates > settings["updates"]
         free = FREE | {"updates"} if longer else FREE
         changed = [k for k, v in self._settings().items() if settings.get(k) != v and k not in free]
         if changed:
+            by = "" if writer == __version__ else f" (by realuid {writer or '0.1.0 or earlier'}; this is {__version__})"
             raise CheckpointError(
-                f"'{folder}' was made with another {', '.join(changed)}. Resume with the same, or start anew."
+                f"'{folder}' was made with another {', '.join(changed)}{by}. Resume with the same, or start anew."
             )
         for player in self.task.players:
             own = player.module.state_dict()

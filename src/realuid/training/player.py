@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from realuid.errors import OutOfMemoryError
 from realuid.training.accelerate import copied
 from realuid.training.config import LoopConfig
-from realuid.training.levers import choose_levers
+from realuid.training.execution import choose_execution
 from realuid.training.sharding import full, hollow, place, share
 
 M = TypeVar("M", bound=nn.Module)
@@ -29,7 +29,7 @@ Losses = Sequence[Callable[[nn.Module], Tensor]]
 def learning_rate_factor(update: int, config: LoopConfig) -> float:
     """What multiplies the learning rate at an update: a steady rise, then constant or half a cosine to zero."""
     rise = min(1.0, (update + 1) / config.warmup) if config.warmup else 1.0
-    if config.decay == "constant":
+    if config.lr_decay == "constant":
         return rise
     return rise * 0.5 * (1 + math.cos(math.pi * update / config.updates))
 
@@ -81,17 +81,17 @@ class Player:
         parts: int = 1,
     ):
         self.name, self.lr, self.config, self.accelerator = name, lr, config, accelerator
-        self.levers = choose_levers(config, accelerator.device)
-        self.shell = hollow(module) if self.levers.shard else None
-        self.module = place(module, accelerator.device, self.levers.shard)
+        self.execution = choose_execution(config, accelerator.device)
+        self.shell = hollow(module) if self.execution.shard else None
+        self.module = place(module, accelerator.device, self.execution.shard)
         self.mine = -(-config.batch // accelerator.num_processes)
         self.most = config.batch // accelerator.num_processes
-        self.parts = min(self.most, max(parts, parts_of(self.mine, config.micro_batch)))
-        self.call = self.module if self.levers.shard else copied(self.module, accelerator)
+        self.accumulation_steps = min(self.most, max(parts, parts_of(self.mine, config.micro_batch)))
+        self.call = self.module if self.execution.shard else copied(self.module, accelerator)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         one, two = (float(b) for b in betas)
-        self.optimizer = torch.optim.Adam(self.parameters, lr=lr, betas=(one, two), fused=self.levers.fused)
-        self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=self.levers.precision == "fp16")
+        self.optimizer = torch.optim.Adam(self.parameters, lr=lr, betas=(one, two), fused=self.execution.fused)
+        self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=self.execution.precision == "fp16")
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -107,7 +107,7 @@ class Player:
 
     def autocast(self) -> torch.autocast:
         """The precision of the networks, as a context."""
-        return self.levers.autocast(self.accelerator.device)
+        return self.execution.autocast(self.accelerator.device)
 
     def step(self, update: int, losses_in: Callable[[int], Losses]) -> dict[str, Tensor]:
         """One optimiser step on the sum of losses, each a micro-batch's share of the mean over the whole batch.
@@ -140,7 +140,7 @@ class Player:
         """
         while True:
             try:
-                return compute(self.parts)
+                return compute(self.accumulation_steps)
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
@@ -168,22 +168,22 @@ class Player:
         Raises:
             OutOfMemoryError: where that is not possible: of one image, or while other processes wait for the gradients.
         """
-        parts = min(2 * self.parts, self.most)
-        now, micro_batch = (-(-self.mine // n) for n in (self.parts, parts))
-        if parts == self.parts:
+        parts = min(2 * self.accumulation_steps, self.most)
+        now, micro_batch = (-(-self.mine // n) for n in (self.accumulation_steps, parts))
+        if parts == self.accumulation_steps:
             raise OutOfMemoryError(
-                f"the networks of {self.name} do not fit into memory with a single image ({error}). Try --recompute "
-                "True, --precision bf16 or a smaller network."
+                f"the networks of {self.name} do not fit into memory with a single image ({error}). Try "
+                "--activation-checkpointing, --precision bf16 or a smaller network."
             ) from error
         if self.accelerator.num_processes > 1:
             raise OutOfMemoryError(
                 f"a batch of {now} images does not fit into memory ({error}). Start again with "
                 f"--resume --micro-batch {micro_batch}: results stay those of the whole batch."
             ) from error
-        self.parts = parts
+        self.accumulation_steps = parts
         warnings.warn(
-            f"{self.name}: out of memory, so batches go through the networks in {self.parts} parts from now on. "
-            f"Results stay the same; --micro-batch {micro_batch} does so from the start.",
+            f"{self.name}: out of memory, so gradients are accumulated over {parts} micro-batches from now on. Results "
+            f"stay the same; --micro-batch {micro_batch} does so from the start.",
             OutOfMemoryWarning,
             stacklevel=3,
         )

@@ -20,7 +20,7 @@ from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches, micro_batches
 from realuid.training.config import TeacherConfig
 from realuid.training.ema import EMA
-from realuid.training.levers import choose_levers
+from realuid.training.execution import choose_execution
 from realuid.training.loop import Run, Task
 from realuid.training.player import Losses, Player
 from realuid.training.updates import teacher_loss
@@ -42,14 +42,14 @@ class TeacherTask(Task):
         self.model, self.config = model, config
         data = data if model.num_classes else data.without_labels()
         check_batch(config.batch, data)
-        if config.label_dropout and not model.null_class:
+        if config.label_dropout and all(spec.null is None for spec in model.conditions):
             raise ConfigError(
                 f"label_dropout = {config.label_dropout}: the model has no class that stands for no label. Train a "
                 "conditional one (data.conditional), or set label_dropout = 0."
             )
-        self.levers = choose_levers(config, accelerator.device, model)
-        self.levers.apply(model)
-        self.learner = Player("teacher", model.train(), config.lr, config.betas, config, accelerator)
+        self.execution = choose_execution(config, accelerator.device, model)
+        self.execution.apply(model)
+        self.learner = Player("teacher", model.train(), config.lr, config.adam_betas, config, accelerator)
         self.players = (self.learner,)
         self.ema = EMA(model, config.ema, self.learner.shell)
         self.batches = Batches(
@@ -59,8 +59,8 @@ class TeacherTask(Task):
             config.flip,
             accelerator.process_index,
             accelerator.num_processes,
+            conditions=model.conditions,
             label_dropout=config.label_dropout,
-            null_label=model.num_classes,
             device=accelerator.device,
         )
         self.images_per_update = config.batch

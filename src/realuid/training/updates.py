@@ -13,13 +13,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from realuid.models import Condition, MatchingModel
+from realuid.models import Condition, Guided, MatchingModel
 from realuid.objectives import Objective, matching_loss, squared_norm
 from realuid.paths import Path, target
 from realuid.training.batches import Draw, micro_batches
 
-#: A generator, or its distributed wrapper: (z, condition) -> x_0.
-GeneratorCall = Callable[[Tensor, Condition], Tensor]
+#: A student, or its distributed wrapper: what `Draw.inputs` holds -> x_0.
+GeneratorCall = Callable[..., Tensor]
 
 
 class GeneratorLoss(NamedTuple):
@@ -57,7 +57,7 @@ def generated_images(generator: GeneratorCall, draw: Draw, parts: int = 1) -> Te
         draw: of generated samples.
         parts: in how many parts they go through it.
     """
-    return torch.cat([generator(d.z, d.condition) for d in micro_batches(draw, parts)])  # type: ignore[arg-type]
+    return torch.cat([generator(*d.inputs) for d in micro_batches(draw, parts)])
 
 
 def fake_loss(
@@ -70,6 +70,7 @@ def fake_loss(
     batch: int,
     real_batch: int,
     teacher: MatchingModel | None = None,
+    guide_real: bool = False,
 ) -> Tensor:
     """The fake model's turn: RealUM(f) on generated and real samples (Def. 2); real data enters here and only here.
 
@@ -83,6 +84,7 @@ def fake_loss(
         generated, real: draws with images; `real` is None where real data has no weight.
         batch, real_batch: sizes of the whole strata.
         teacher: only read by objectives whose fake side needs it.
+        guide_real: add to real targets what guidance adds to a guided teacher's prediction there.
     """
     assert generated.x_0 is not None, "a draw with generated images"
     x_0, x_T, t, eps, condition = generated.x_0, generated.x_T, generated.t, generated.eps, generated.condition
@@ -95,12 +97,15 @@ def fake_loss(
     x_t, k = path.sample(x_0, x_T, t, eps)
     y = target(space, path, k, x_0, x_T, eps)
     f = fake(x_t, t, condition, space)
-    f_star = None
+    w, n, f_star = objective.time_weight(path, t, space), len(generated), None
     if objective.fake_needs_teacher:
         assert teacher is not None, "the objective's fake side reads the teacher"
         with torch.no_grad():
-            f_star = teacher(x_t, t, condition, space)
-    w, n = objective.time_weight(path, t, space), len(generated)
+            if guide_real and isinstance(teacher, Guided):
+                f_star, unguided = teacher(x_t, t, condition, space, with_unguided=True)
+                y = torch.cat([y[:n], (y + f_star - unguided)[n:]])
+            else:
+                f_star = teacher(x_t, t, condition, space)
 
     def stratum(part: slice) -> tuple[Tensor, Tensor, Tensor | None]:
         return f[part], y[part], None if f_star is None else f_star[part]
@@ -127,16 +132,22 @@ def generator_loss(
         generator: the model that learns (or its distributed wrapper).
         teacher, fake: frozen; their parameters must not require gradients.
         objective, path, space, batch: as in `fake_loss`.
-        draw: noise, times and labels.
+        draw: noise, times and labels; with real data of the same labels where the objective reads the teacher there.
     """
-    assert draw.z is not None, "a draw for generated samples"
-    x_0 = generator(draw.z, draw.condition)
+    x_0 = generator(*draw.inputs)
     x_t, k = path.sample(x_0, draw.x_T, draw.t, draw.eps)
     y = target(space, path, k, x_0, draw.x_T, draw.eps)
     with nullcontext() if objective.through_networks else torch.no_grad():
         f_star = teacher(x_t, draw.t, draw.condition, space)
         f = fake(x_t, draw.t, draw.condition, space)
+    signal = f_star
+    if objective.generator_needs_real:
+        assert draw.x_0 is not None, "the objective reads the teacher at real data"
+        with torch.no_grad():
+            x_r, k = path.sample(draw.x_0, draw.x_T, draw.t, draw.eps)
+            on_real = teacher(x_r, draw.t, draw.condition, space)
+            signal = objective.teacher_signal(f_star, y, on_real, target(space, path, k, draw.x_0, draw.x_T, draw.eps))
     w = objective.time_weight(path, draw.t, space) * objective.sample_weight(f_star, y)
-    loss = (w * objective.generator(f_star, f, y, x_t)).sum() / batch
+    loss = (w * objective.generator(signal, f, y, x_t)).sum() / batch
     gap = squared_norm((f_star - f).detach()) / x_0[0].numel()
     return GeneratorLoss(loss, gap, draw.t)

@@ -10,12 +10,12 @@ from torch.export.passes import move_to_device_pass
 
 
 class OneStepStudent(ModelMixin, ConfigMixin):
-    """student.pt2: noise (and labels, and source images) in, images in [-1, 1] out."""
+    """student.pt2: noise and whatever else `inputs` names in, images in [-1, 1] out."""
 
     config_name = "config.json"
 
     @register_to_config
-    def __init__(self, shape, num_classes=0, coupled=False):
+    def __init__(self, shape, num_classes=0, inputs=("noise",)):
         super().__init__()
 
     @classmethod

@@ -5,7 +5,7 @@ from diffusers import DiffusionPipeline, ImagePipelineOutput
 
 
 class OneStepPipeline(DiffusionPipeline):
-    """Standard normal noise, and a class or a source image where the student takes one, to images in one call."""
+    """Standard normal noise, and the conditions that the student takes, to images in one call."""
 
     def __init__(self, student):
         super().__init__()
@@ -17,23 +17,27 @@ class OneStepPipeline(DiffusionPipeline):
         batch_size=1,
         class_labels=None,
         source=None,
+        conditions=None,
         generator=None,
         latents=None,
         output_type="pil",
         return_dict=True,
     ):
-        """Args: class_labels, a list; source, images in [-1, 1]; output_type, 'pil', 'np' or 'pt' (in [0, 1])."""
-        shape, device = self.student.config.shape, self._execution_device
-        noise = torch.randn(batch_size, *shape, generator=generator) if latents is None else latents
-        inputs = [noise.to(device)]
-        if self.student.config.num_classes:
-            if class_labels is None:
-                raise ValueError(f"pass class_labels: {batch_size} of 0 to {self.student.config.num_classes - 1}")
-            inputs.append(torch.as_tensor(class_labels, device=device))
-        if self.student.config.coupled:
-            if source is None:
-                raise ValueError(f"pass source: {batch_size} images in [-1, 1]")
-            inputs.append(source.to(device))
+        """Args: class_labels, a list; source, images in [-1, 1]; conditions, further inputs by name, tensors with one
+        row per image; output_type, 'pil', 'np' or 'pt' (in [0, 1]).
+        """
+        config, device = self.student.config, self._execution_device
+        noise = torch.randn(batch_size, *config.shape, generator=generator) if latents is None else latents
+        given = {"noise": noise, "labels": class_labels, "x_T": source, **(conditions or {})}
+        wanted = {
+            "labels": f"class_labels: {batch_size} of 0 to {config.num_classes - 1}",
+            "x_T": f"source: {batch_size} images in [-1, 1]",
+        }
+        inputs = []
+        for name in config.inputs:
+            if given.get(name) is None:
+                raise ValueError("pass " + wanted.get(name, f"conditions = {{'{name}': ...}}: {batch_size} rows"))
+            inputs.append(torch.as_tensor(given[name], device=device))
         images = (self.student(*inputs) / 2 + 0.5).clamp(0, 1)
         if output_type != "pt":
             images = images.cpu().permute(0, 2, 3, 1).numpy()

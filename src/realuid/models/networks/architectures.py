@@ -9,6 +9,7 @@ from realuid.models.networks.adm_unet import ADMUNet
 from realuid.models.networks.base import MLP, DiT, Network, UNet
 from realuid.models.networks.own import Function, OwnNetwork, own_network
 from realuid.models.networks.song_unet import SongUNet
+from realuid.models.networks.vector_unet import VectorUNet
 
 NETWORKS: dict[str, type[Network]] = {
     "unet": UNet,
@@ -16,6 +17,7 @@ NETWORKS: dict[str, type[Network]] = {
     "song_unet": SongUNet,
     "adm_unet": ADMUNet,
     "dit": DiT,
+    "vector_unet": VectorUNet,
 }
 
 

@@ -10,14 +10,16 @@ from diffusers import DiTTransformer2DModel, UNet2DModel
 from torch import Tensor, nn
 
 from realuid.errors import CheckpointError, ConfigError
-from realuid.models.networks.condition import Condition
+from realuid.models.networks.condition import LABEL, SOURCE, Condition
 from realuid.models.networks.cpu_blocks import lay_out
+from realuid.models.networks.specs import ConditionSpec, example, label_spec, source_spec
 
 
 class Network(nn.Module):
     """A network with the settings it was built from, so that it can be saved as JSON and weights.
 
-    Subclasses take their settings as keyword arguments and pass them on to `__init__` here.
+    Subclasses take their settings as keyword arguments and pass them on to `__init__` here. Those that read other
+    conditions than a class and x_T declare them by overriding `conditions`.
     """
 
     #: Shape of one sample (c, h, w) or (d,), number of classes (0: unconditional), whether it reads x_T, and how many
@@ -33,6 +35,14 @@ class Network(nn.Module):
         #: Tensors that came with imported weights and that the network has no use for, such as a discriminator's head:
         #: saved and exported with it, otherwise ignored.
         self.unused: dict[str, Tensor] = {}
+
+    @property
+    def conditions(self) -> tuple[ConditionSpec, ...]:
+        """What it reads besides x and time: its class label and the source x_T, where there are such."""
+        return (
+            *([label_spec(self.num_classes)] if self.num_classes else []),
+            *([source_spec(self.shape)] if self.sees_source else []),
+        )
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """Args: x, shape (b, *shape), already scaled; time, shape (b,), already scaled. Returns: `heads` like x."""
@@ -55,8 +65,8 @@ class Network(nn.Module):
             ConfigError: where the network does not know its blocks.
         """
         raise ConfigError(
-            f"a {type(self).__name__} cannot recompute its activations. Leave recompute out, and use a smaller "
-            "micro_batch."
+            f"a {type(self).__name__} cannot recompute its activations. Leave activation_checkpointing out, and "
+            "use a smaller micro_batch."
         )
 
     def units(self) -> list[nn.Module]:
@@ -65,11 +75,20 @@ class Network(nn.Module):
         """
         return []
 
+    def read(self, condition: Condition, name: str) -> Tensor:
+        """An entry of a condition that this network declares.
+
+        Raises:
+            ConfigError: where it is missing.
+        """
+        if name not in condition:
+            spec = next(spec for spec in self.conditions if name in spec.names)
+            raise ConfigError(f"the model is conditional on {spec.what}, but no {spec.argument} were passed.")
+        return condition[name]
+
     def labels(self, condition: Condition) -> Tensor | None:
-        """The labels this network needs, or an error naming what is missing."""
-        if self.num_classes and condition.labels is None:
-            raise ConfigError(f"the model is conditional on {self.num_classes} classes, but no labels were passed.")
-        return condition.labels if self.num_classes else None
+        """The class labels, None for an unconditional network, or an error where they are missing."""
+        return self.read(condition, LABEL) if self.num_classes else None
 
 
 class UNet(Network):
@@ -101,9 +120,7 @@ class UNet(Network):
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         if self.sees_source:
-            if condition.x_T is None:
-                raise ConfigError("the model is conditional on the source image x_T, but none was passed.")
-            x = torch.cat([x, condition.x_T.to(x.dtype)], dim=1)
+            x = torch.cat([x, self.read(condition, SOURCE).to(x.dtype)], dim=1)
         output = self.unet(x, time, class_labels=self.labels(condition), return_dict=False)[0]
         return output[:, : self.heads * self.shape[0]]
 
@@ -160,9 +177,9 @@ def check_runs(network: UNet | DiT) -> None:
         CheckpointError: where it fails on samples of its own shape, or answers with others.
     """
     with torch.device("meta"):
-        x, labels = torch.empty(1, *network.shape), torch.zeros(1, dtype=torch.int64)
+        x = torch.empty(1, *network.shape)
         try:
-            answer = network(x, torch.zeros(1), Condition(labels, x)).shape
+            answer = network(x, torch.zeros(1), example(network.conditions, 1)).shape
         except Exception as error:  # whatever its parts make of such settings
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(
@@ -221,9 +238,7 @@ class MLP(Network):
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         if self.sees_source:
-            if condition.x_T is None:
-                raise ConfigError("the model is conditional on the source x_T, but none was passed.")
-            x = torch.cat([x, condition.x_T.to(x.dtype)], dim=1)
+            x = torch.cat([x, self.read(condition, SOURCE).to(x.dtype)], dim=1)
         angles = time[:, None].to(self.frequencies) * self.frequencies / 1000
         embedding = self.time(torch.cat([angles.sin(), angles.cos()], dim=1).to(x.dtype))
         if self.classes is not None:

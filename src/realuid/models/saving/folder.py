@@ -18,7 +18,6 @@ from realuid._version import __version__
 from realuid.errors import CheckpointError, unknown_name
 from realuid.files import CHECKSUMS, atomic_file, atomic_folder, damage, to_json, write_checksums
 from realuid.models.codec import load_codec
-from realuid.models.generator import Generator
 from realuid.models.matching import MatchingModel
 from realuid.models.networks.architectures import OWN, make_network, network_config
 from realuid.models.networks.base import DiT, Network, UNet, check_runs
@@ -27,6 +26,7 @@ from realuid.models.preconditioning import make_preconditioning, preconditioning
 from realuid.models.saving.checks import check_times
 from realuid.models.saving.diffusers_weights import read_diffusers_config
 from realuid.models.saving.weights import apart, check_size, check_weights, load_strictly, on_paper, read_weights
+from realuid.models.student import Student
 from realuid.paths import path_from_config
 from realuid.reading import check_regular, is_finite, parse_json, read_json
 from realuid.seeds import seeded
@@ -35,17 +35,17 @@ CONFIG, WEIGHTS, UNUSED, FORMAT = "config.json", "model.safetensors", "unused.sa
 AUTOENCODER = "autoencoder"
 
 
-def _matching(model: MatchingModel | Generator) -> MatchingModel:
-    return model.model if isinstance(model, Generator) else model
+def _matching(model: MatchingModel | Student) -> MatchingModel:
+    return model.model if isinstance(model, Student) else model
 
 
-def describe(model: MatchingModel | Generator) -> dict[str, Any]:
+def describe(model: MatchingModel | Student) -> dict[str, Any]:
     """JSON-ready description of a model, enough to rebuild it without its weights."""
     matching = _matching(model)
     description: dict[str, Any] = {
         "format": FORMAT,
         "version": __version__,
-        "kind": "generator" if isinstance(model, Generator) else "matching_model",
+        "kind": "generator" if isinstance(model, Student) else "matching_model",
         "path": matching.path.to_config(),
         "prediction": matching.prediction,
         "preconditioning": preconditioning_config(matching.preconditioning),
@@ -54,12 +54,12 @@ def describe(model: MatchingModel | Generator) -> dict[str, Any]:
     }
     if matching.degradation:
         description["degradation"] = matching.degradation
-    if isinstance(model, Generator):
-        description |= {"t_init": model.t_init, "noise": model.noise}
+    if isinstance(model, Student):
+        description |= {"times": list(model.times), "renoise": model.renoise, "noise": model.noise}
     return description
 
 
-def build(description: dict[str, Any], function: Function | None = None) -> MatchingModel | Generator:
+def build(description: dict[str, Any], function: Function | None = None) -> MatchingModel | Student:
     """The model a description stands for, with fresh random weights; or around a function of the user's own."""
     if description["kind"] not in (kinds := ("matching_model", "generator")):
         raise CheckpointError(unknown_name("kind of model", str(description["kind"]), kinds))
@@ -72,20 +72,24 @@ def build(description: dict[str, Any], function: Function | None = None) -> Matc
     )
     matching.degradation = str(description.get("degradation", ""))
     if description["kind"] == "generator":
-        return Generator(matching, description["t_init"], description.get("noise", True))
+        times = description.get("times", description.get("t_init"))  # before several times: t_init
+        return Student(matching, times, description.get("noise", True), description.get("renoise", "fresh"))
     return matching
 
 
-def save_pretrained(model: MatchingModel | Generator, folder: str | FilePath, **extra: Any) -> FilePath:
+def save_pretrained(model: MatchingModel | Student, folder: str | FilePath, **extra: Any) -> FilePath:
     """Write a model to a folder, all of it or nothing.
 
     Args:
         model: teacher, fake model or generator. Of a network of the user's own, only the weights are written.
-        folder: created, or replaced if it is there.
+        folder: created, or replaced where it holds a model that realuid wrote.
         **extra: further sections of config.json, for instance how the model was trained.
+
+    Raises:
+        ConfigError: for a folder that holds something else.
     """
     folder = FilePath(folder)
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, ours=is_model_folder) as temporary:
         (temporary / CONFIG).write_text(to_json({**describe(model), **extra}, indent=2) + "\n")
         save_file(apart(model.state_dict()), temporary / WEIGHTS)
         if unused := _matching(model).network.unused:
@@ -111,7 +115,15 @@ def read_config(folder: str | FilePath) -> dict[str, Any]:
     return config
 
 
-def from_pretrained(folder: str | FilePath, network: Function | None = None) -> MatchingModel | Generator:
+def is_model_folder(folder: FilePath) -> bool:
+    """Whether realuid wrote a model to a folder."""
+    try:
+        return bool(read_config(folder))
+    except (CheckpointError, OSError):
+        return False
+
+
+def from_pretrained(folder: str | FilePath, network: Function | None = None) -> MatchingModel | Student:
     """Read a model from a folder that `save_pretrained` wrote, in evaluation mode on the CPU.
 
     Args:
@@ -135,7 +147,7 @@ def from_pretrained(folder: str | FilePath, network: Function | None = None) -> 
     return model
 
 
-#: Entries of a description and what they are; all but the first four may be missing.
+#: Entries of a description and what they are; those of students and older versions' may be missing.
 _ENTRIES: dict[str, type | tuple[type, ...]] = {
     "kind": str,
     "path": dict,
@@ -144,7 +156,9 @@ _ENTRIES: dict[str, type | tuple[type, ...]] = {
     "prediction": str,
     "null_class": bool,
     "degradation": str,
-    "t_init": (int, float),
+    "times": (int, float, list, type(None)),
+    "t_init": (int, float, type(None)),
+    "renoise": str,
     "noise": bool,
 }
 
@@ -153,7 +167,7 @@ def _check_description(config: dict[str, Any]) -> None:
     """Raise CheckpointError for entries of a wrong type, and numbers that are infinite or NaN."""
     for name, kind in _ENTRIES.items():
         value = config.get(name)
-        if name in config and (not isinstance(value, kind) or (name == "t_init" and isinstance(value, bool))):
+        if name in config and (not isinstance(value, kind) or (kind is not bool and isinstance(value, bool))):
             needed = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
             raise CheckpointError(f"it does not describe a model: {name} is a {type(value).__name__}, not {needed}.")
         if not is_finite(value):
@@ -167,7 +181,7 @@ def _check_description(config: dict[str, Any]) -> None:
 
 def _rebuild(
     config: dict[str, Any], weights: dict[str, Tensor], where: str, network: Function | None = None
-) -> MatchingModel | Generator:
+) -> MatchingModel | Student:
     """The model of a description and its weights, in evaluation mode."""
     try:
         _check_description(config)
@@ -192,13 +206,13 @@ def _rebuild(
         reason = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)[:500]
         raise CheckpointError(f"'{where}' does not describe a model ({reason}).") from error
     load_strictly(model, weights, where)
-    if isinstance(model, Generator):
+    if isinstance(model, Student):
         own = describe(model)
         model.about = {name: value for name, value in config.items() if name not in own}
     return model.eval()
 
 
-def save_single_file(model: MatchingModel | Generator, path: str | FilePath, /, **extra: Any) -> FilePath:
+def save_single_file(model: MatchingModel | Student, path: str | FilePath, /, **extra: Any) -> FilePath:
     """Write a model as one safetensors file, all of it or nothing; its description is in the header.
 
     Arguments as in `save_pretrained`. Tensors that no network uses are left out.
@@ -215,7 +229,7 @@ def save_single_file(model: MatchingModel | Generator, path: str | FilePath, /, 
     return path
 
 
-def load_single_file(path: str | FilePath, network: Function | None = None) -> MatchingModel | Generator:
+def load_single_file(path: str | FilePath, network: Function | None = None) -> MatchingModel | Student:
     """Read a model from a file that `save_single_file` wrote; arguments and errors as for `from_pretrained`."""
     weights = read_weights(FilePath(path))
     return _rebuild(read_header(path), weights, str(path), network)

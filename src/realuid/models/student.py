@@ -1,0 +1,216 @@
+"""A student: a procedure of one or a few calls around a matching model."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from realuid.errors import ConfigError, unknown_name
+from realuid.models.codec import Codec
+from realuid.models.matching import MatchingModel
+from realuid.models.networks.condition import SOURCE, Condition
+from realuid.models.networks.specs import ConditionSpec
+
+#: Noise-to-signal ratio at which a student starts unless told otherwise: SiD's sigma_init.
+SIGMA_INIT = 2.5
+
+#: What noise the later calls are given: new noise, or that which a call's input and its sample imply.
+Renoise = Literal["fresh", "deterministic"]
+
+
+class Student(nn.Module):
+    """Times tau_1 > ... > tau_K and a model G(x, tau, c) that predicts data, called once at each time.
+
+        x^(1) = start(tau_1, z),    x_k = G(x^(k), tau_k, c),    x^(k+1) = a x_k + b x_T + n e,
+
+    a, b and the noise level n those of the path at tau_(k+1); the x_T term is there on coupled paths, where x_T comes
+    with the condition. The start is the same without its data part, with e = z. `fresh`: e is new noise.
+    `deterministic`: e = (x^(k) - a x_k - b x_T) / n at tau_k. x_K is the sample. With one time it is G(z) = the model's
+    data prediction at b(tau_1) z (sec. 3 and App. B).
+
+    Args:
+        model: the matching model that becomes the student; distillation starts from the teacher's weights.
+        times: one time or several falling ones, in (0, t_max]. t_max is the paper's form (for flow G(z) = z - f(z, 1)).
+            Below it is SiD's sigma_init = b / a, by default 2.5: t = 0.714 on the linear path. On coupled paths the
+            default is the first time at which the noise c is as strong as the data a.
+        noise: whether z enters. Without it samples are a function of x_T, which only coupled paths have.
+        renoise: where the noise of later calls comes from.
+        t_init: another name for `times` where there is one.
+
+    Raises:
+        ConfigError: for times outside the path's or not falling, or no noise where there is no x_T.
+        PredictionError: if a data prediction does not follow from the model's own.
+
+    Attributes:
+        about: how it was made (teacher, data, settings), JSON-ready, where its files or the run say so.
+    """
+
+    def __init__(
+        self,
+        model: MatchingModel,
+        times: float | Sequence[float] | None = None,
+        noise: bool = True,
+        renoise: Renoise = "fresh",
+        *,
+        t_init: float | None = None,
+    ):
+        super().__init__()
+        self.model, self.noise, self.renoise = model, noise, renoise
+        self.about: dict[str, Any] = {}
+        if t_init is not None and times is not None:
+            raise ConfigError(f"t_init = {t_init} and times = {times}: they mean the same, pass one of them.")
+        self.times = _times(model, times if t_init is None else t_init)
+        if renoise not in get_args(Renoise):
+            raise ConfigError(unknown_name("way of renoising", str(renoise), get_args(Renoise)))
+        if not noise and not model.path.coupled:
+            raise ConfigError(
+                f"noise = False, but only coupled paths start from a source image; '{model.path.name}' is none."
+            )
+        model.check_space("data_prediction")
+
+    @property
+    def calls(self) -> int:
+        """Number of network calls for a sample."""
+        return len(self.times)
+
+    @property
+    def t_init(self) -> float:
+        """The first time, where it starts."""
+        return self.times[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return self.model.shape
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of one sample as people see it: decoded, where the model lives on latents."""
+        return self.model.image_shape
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, 0 where unconditional."""
+        return self.model.num_classes
+
+    @property
+    def conditions(self) -> tuple[ConditionSpec, ...]:
+        """What it is conditioned on."""
+        return self.model.conditions
+
+    @property
+    def coupled(self) -> bool:
+        """Whether it starts from source images x_T."""
+        return self.model.coupled
+
+    @property
+    def codec(self) -> Codec | None:
+        """Where samples are latents: what turns them into images."""
+        return self.model.codec
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the parameters."""
+        return self.model.device
+
+    def forward(
+        self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None, call: int | None = None
+    ) -> Tensor:
+        """The prediction x_k of one call at the end of a rollout; gradients pass through this call only.
+
+        Training differentiates it at a random call, sampling takes the last one.
+
+        Args:
+            z: standard normal, shape (b, *shape); without `noise` only its shape counts.
+            condition: what `conditions` declares.
+            eps: standard normal noise of the later calls, shape (b, calls - 1, *shape); read where there are such and
+                `renoise` is fresh.
+            call: which one, counted from 0; by default the last.
+
+        Returns:
+            samples in data units, shape (b, *shape).
+
+        Raises:
+            ConfigError: where noise is missing.
+        """
+        last = self.calls - 1 if call is None else call
+        x_t = self.start(z, condition)
+        for k in range(last):
+            with torch.no_grad():
+                x_0 = self.predict(k, x_t, condition)
+                x_t = self.next_input(k, x_t, x_0, condition, None if eps is None else eps[:, k])
+        return self.predict(last, x_t, condition)
+
+    @torch.no_grad()
+    def sample(self, z: Tensor, condition: Condition | None = None, random: torch.Generator | None = None) -> Tensor:
+        """Samples after all calls, without a graph; `random`: where fresh noise of later calls is drawn."""
+        size = (z.shape[0], self.calls - 1, *z.shape[1:])
+        eps = torch.randn(size, generator=random, device=z.device if random is None else random.device, dtype=z.dtype)
+        return self(z, condition, eps.to(z.device))
+
+    def start(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        """x^(1): noise and, on a coupled path, the source; nothing of x_0."""
+        t, x_T = self._time(0, z), condition.get(SOURCE) if condition else None
+        return self.model.path.start(t, z if self.noise else torch.zeros_like(z), x_T).to(z.dtype)
+
+    def predict(self, k: int, x_t: Tensor, condition: Condition | None = None) -> Tensor:
+        """x_k = G(x^(k), tau_k, c), k counted from 0: one network call."""
+        return self.model(x_t, self._time(k, x_t), condition, space="data_prediction")
+
+    def next_input(
+        self, k: int, x_t: Tensor, x_0: Tensor, condition: Condition | None = None, eps: Tensor | None = None
+    ) -> Tensor:
+        """x^(k+1), the input of the call after call k.
+
+        Args:
+            k: the call that was made, counted from 0.
+            x_t, x_0: its input and its prediction, shape (b, *shape).
+            condition: with x_T where the path is coupled.
+            eps: fresh noise, shape (b, *shape).
+        """
+        path, t = self.model.path, self._time(k + 1, x_t)
+        x_T = condition.get(SOURCE) if condition else None
+        if not self.noise:
+            e = torch.zeros_like(x_t)
+        elif self.renoise == "deterministic":
+            here = path.coefficients(self._time(k, x_t)).expand(x_t)
+            known = here.a * x_0 if x_T is None or not path.coupled else here.a * x_0 + here.b * x_T
+            e = (x_t - known) / path.noise_std(here)
+        elif eps is None:
+            raise ConfigError(f"a student of {self.calls} calls needs eps, the noise of its later calls.")
+        else:
+            e = eps
+        a = path.coefficients(t).expand(x_0).a
+        return (a * x_0 + path.start(t, e, x_T)).to(x_t.dtype)
+
+    def _time(self, k: int, x: Tensor) -> Tensor:
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        return torch.full((x.shape[0],), self.times[k], device=x.device, dtype=dtype)
+
+
+def _times(model: MatchingModel, times: float | Sequence[float] | None) -> tuple[float, ...]:
+    """Checked times of a student; by default one, where noise has SiD's ratio to data."""
+    path = model.path
+    if times is None:
+        times = path.start_time(SIGMA_INIT)
+    try:
+        falling = tuple(float(t) for t in times) if isinstance(times, Sequence) else (float(times),)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"times = {times!r}: needed are a number or several.") from error
+    name = "t_init" if len(falling) == 1 else "times"
+    shown = falling[0] if len(falling) == 1 else falling
+    if not falling or not all(path.t_min < t <= path.t_max for t in falling):
+        raise ConfigError(
+            f"{name} = {shown} is outside ({path.t_min:g}, {path.t_max:g}], the times of path '{path.name}'."
+        )
+    if any(later >= earlier for earlier, later in itertools.pairwise(falling)):
+        raise ConfigError(f"times = {falling}: they have to fall, from noise to data.")
+    return falling
+
+
+#: What a student was called when it had one time only.
+Generator = Student

@@ -1,0 +1,82 @@
+"""What an update costs, counted in forward passes of one image through one network.
+
+The only such count: settings, dry runs, benchmarks and tests read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from realuid.training.config import DistillConfig
+
+#: A forward pass alone.
+FORWARD = 1.0
+#: A forward pass, and a backward pass to weights and activations: a network that learns.
+LEARN = 3.0
+#: A forward pass, and a backward pass to the input alone: a frozen network that gradients go through.
+THROUGH = 2.0
+#: What the discriminator runs of the fake model: it leaves at the bottleneck.
+JUDGED_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class UpdateCost:
+    """Of one update of a distillation, per image of its batch.
+
+    Attributes:
+        images: forward passes that make the images of the fake model's turn.
+        fake_step: passes of one of the steps of that turn, real and judged images included.
+        fake_steps: how many there are.
+        generator: passes of the generator's turn.
+        fake_kept, generator_kept: forward passes whose activations are stored for the backward pass, in a fake step and
+            on the generator's turn.
+    """
+
+    images: float
+    fake_step: float
+    fake_steps: int
+    generator: float
+    fake_kept: float
+    generator_kept: float
+
+    @property
+    def passes(self) -> float:
+        """All forward passes of the update."""
+        return self.images + self.fake_steps * self.fake_step + self.generator
+
+
+def generated_cost(fake_updates: int, with_teacher: bool = False) -> float:
+    """Cost of a generated image in a fake step, relative to a real one: its making is shared by all steps of a turn.
+
+    Args:
+        fake_updates: steps of a turn.
+        with_teacher: whether the fake model's loss calls the teacher, too.
+    """
+    in_a_step = LEARN + (FORWARD if with_teacher else 0)
+    return 1 + FORWARD / (in_a_step * fake_updates)
+
+
+def update_cost(config: DistillConfig) -> UpdateCost:
+    """Of an update with these settings."""
+    objective = config.make_objective()
+    real, judged = config.real_batch / config.batch, config.gan_batch / config.batch
+    teacher_calls = 1 if config.guidance == 1 else 2  # with a condition, and without
+    fake_step = LEARN * (1 + real + 2 * JUDGED_SHARE * judged)
+    if objective.fake_needs_teacher:
+        fake_step += FORWARD * teacher_calls * (1 + real)
+    frozen = THROUGH if objective.through_networks else FORWARD
+    rollout = (len(config.times or (0,)) - 1) / 2  # calls before the one that is trained, each of them as often
+    generator = (LEARN + FORWARD * rollout) * (1 + judged)
+    generator += frozen * (1 + teacher_calls) + THROUGH * JUDGED_SHARE * judged
+    if objective.generator_needs_real:
+        generator += FORWARD * teacher_calls
+    return UpdateCost(
+        images=FORWARD * (1 + rollout) * (1 + judged),
+        fake_step=fake_step,
+        fake_steps=config.fake_updates,
+        generator=generator,
+        fake_kept=1 + real + 2 * JUDGED_SHARE * judged,
+        generator_kept=1 + judged * (1 + JUDGED_SHARE) + (1 + teacher_calls if objective.through_networks else 0),
+    )
