@@ -41,10 +41,7 @@ def read_diffusers_config(path: Path, *, finite: bool = True) -> dict[str, Any]:
     Raises:
         CheckpointError: where it is missing or damaged.
     """
-    try:
-        return read_json(path, finite=finite)
-    except CheckpointError as error:
-        raise CheckpointError(f"'{path}' cannot be read as JSON ({error})") from error
+    return read_json(path, finite=finite)
 
 
 def load_diffusers_model(kind: type[M], folder: Path) -> M:
