@@ -32,9 +32,11 @@ from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, UNet
 from realuid.recipes import Recipe, load_recipe
 from realuid.recipes.advise import probe
-from realuid.recipes.measure import make_evaluator, measure
-from realuid.recipes.run import has_checkpoint, is_finished, recipe_data, run_student, run_teacher
+from realuid.recipes.evaluate import evaluate_model, make_evaluator
+from realuid.recipes.run import recipe_data
+from realuid.recipes.spec import NamedTeacher, student_spec, teacher_spec
 from realuid.training import fine_tuning, load_start
+from realuid.training.folder import has_checkpoint, is_finished
 
 #: A student: what differs from the recipe's `distill`. Its name is that of its folder.
 Settings = dict[str, float]
@@ -70,7 +72,8 @@ class Bench:
         if is_finished(run):
             return load_teacher(run)
         config = dataclasses.replace(self.recipe.teacher, updates=updates or self.recipe.teacher.updates)
-        return run_teacher(dataclasses.replace(self.recipe, teacher=config), run, resume=has_checkpoint(run))
+        recipe = dataclasses.replace(self.recipe, teacher=config)
+        return teacher_spec(recipe, run, self.data).run(resume=has_checkpoint(run))
 
     def student(self, kind: str, teacher: MatchingModel, settings: Settings, seed: int, start: str = "") -> dict:
         """One student: FD of its best model by quick FD and of the last update's average, quick FDs on the way, and
@@ -94,7 +97,7 @@ class Bench:
             student = load_generator(run)
         else:
             student = self._distil(teacher, run, settings, seed, folder(start) if start else None)
-        measured = measure(student, self.evaluator, self.recipe.evaluate)
+        measured = evaluate_model(student, self.evaluator, self.recipe.evaluate)
         scores = measured.classes
         result = {
             "fd": statistics.mean(measured.fd),
@@ -111,16 +114,10 @@ class Bench:
         config = dataclasses.replace(self.recipe.distill, seed=seed)
         config = fine_tuning(config, **settings) if start else dataclasses.replace(config, **settings)  # type: ignore
         config = dataclasses.replace(config, save_every=config.save_every or max(1, config.updates // 4))
-        return run_student(
-            self.recipe,
-            teacher,
-            run,
-            config=config,
-            start=load_start(start) if start else None,
-            resume=has_checkpoint(run),
-            data=self.data,
-            evaluator=self.evaluator,
-        )
+        recipe = dataclasses.replace(self.recipe, distill=config, students={})
+        begin = load_start(start) if start else None
+        spec = student_spec(recipe, NamedTeacher(teacher), run, data=self.data, start=begin, evaluator=self.evaluator)
+        return spec.run(resume=has_checkpoint(run))
 
     def students(self, kind: str, teacher: MatchingModel, settings: Settings, start: str = "") -> list[dict]:
         """The same student for every seed."""
@@ -128,7 +125,7 @@ class Bench:
 
     def fd(self, model: MatchingModel | Generator) -> float:
         """FD of a teacher, at the recipe's steps, or of a student."""
-        return statistics.mean(measure(model, self.evaluator, self.recipe.evaluate, full=False).fd)
+        return statistics.mean(evaluate_model(model, self.evaluator, self.recipe.evaluate, full=False).fd)
 
 
 def row(name: str, values: list[float], **more: Any) -> dict[str, Any]:

@@ -76,6 +76,11 @@ class Mixture:
     blur: float = 0.6
 
     @property
+    def log_weights(self) -> Tensor:
+        """Logarithms of the components' weights up to a constant, shape (k,)."""
+        return torch.zeros(len(self.means), dtype=torch.float64)
+
+    @property
     def centres(self) -> Tensor:
         """Means of (x_0, x_T, eps), shape (k, 3, 2)."""
         return torch.stack([self.means, (self.link or 0) * self.means, 0 * self.means], dim=1)
@@ -124,7 +129,8 @@ class ExactMixture(Network):
         centres, cov = self.world.centres.to(x.device), self.world.covariance.to(x.device)
         off = value[:, None] - torch.einsum("bms,ksd->bkmd", seen, centres)  # from the centre of every component
         inverse = torch.linalg.inv(seen @ cov @ seen.mT)
-        weight = torch.softmax(-0.5 * torch.einsum("bkmd,bmn,bknd->bk", off, inverse, off), dim=1)
+        squares = torch.einsum("bkmd,bmn,bknd->bk", off, inverse, off)
+        weight = torch.softmax(self.world.log_weights.to(x.device) - 0.5 * squares, dim=1)
         gain = wanted @ cov @ seen.mT @ inverse
         each = torch.einsum("bhs,ksd->bkhd", wanted, centres) + torch.einsum("bhm,bkmd->bkhd", gain, off)
         return torch.einsum("bk,bkhd->bhd", weight, each).flatten(1).to(x.dtype)

@@ -56,7 +56,7 @@ def strata(task: DistillTask, count: int) -> tuple[float, float]:
         fake = task.batches.generated("spread", i, 2).select(one if generated else none)
         real = task.batches.real("spread real", i, 2).select(none if generated else one)
         made = fake.showing(generated_images(task.generator, fake))
-        loss = fake_loss(task.fake, task.objective, task.path, task.space, made, real, 1, 1, task.teacher)
+        loss = fake_loss(task.fake, task.game, made, real, 1, 1)
         return gradient_of(loss, task.fake)
 
     return spread(lambda i: gradient(True, i), count), spread(lambda i: gradient(False, i), count)
@@ -82,8 +82,7 @@ def of_batches(task: DistillTask, count: int) -> dict[str, float]:
         return of_draws(generated.showing(generated_images(task.generator, generated)), real, real_batch)
 
     def of_draws(made: Draw, real: Draw, real_batch: int) -> Tensor:
-        game = (task.fake, task.objective, task.path, task.space)
-        return gradient_of(fake_loss(*game, made, real, c.batch, real_batch, task.teacher), task.fake)
+        return gradient_of(fake_loss(task.fake, task.game, made, real, c.batch, real_batch), task.fake)
 
     def turn(i: int, shared: bool) -> Tensor:
         """Mean gradient of K steps."""
@@ -97,8 +96,7 @@ def of_batches(task: DistillTask, count: int) -> dict[str, float]:
     def generator(i: int, stratified: bool) -> Tensor:
         draw = task.batches.generated("batch", i, c.batch)
         draw = draw if stratified else independent(draw)
-        game = (task.generator, task.teacher, task.fake, task.objective, task.path, task.space)
-        return gradient_of(generator_loss(*game, draw, c.batch).loss, task.generator)
+        return gradient_of(generator_loss(task.generator, task.fake, task.game, draw, c.batch).loss, task.generator)
 
     ways = ((c.batch, False), (c.real_batch, False), (c.real_batch, True))
     equal, unequal, stratified = (spread(lambda i, way=way: fake(i, *way), count) for way in ways)

@@ -18,7 +18,7 @@ from realuid.data import Dataset, load_dataset, to_uint8
 from realuid.loaders import load_model
 from realuid.metrics import Evaluator, make_extractor
 from realuid.metrics.features import Classifier, train_classifier
-from realuid.recipes.measure import fd_between_halves
+from realuid.recipes.evaluate import fd_between_halves
 from realuid.sampling import balanced_labels, generate
 
 #: Confidence above which an image counts as recognised.

@@ -32,7 +32,8 @@ from realuid.loaders import load_teacher
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel
 from realuid.recipes import load_recipe
-from realuid.recipes.run import make_evaluator, recipe_data
+from realuid.recipes.evaluate import make_evaluator
+from realuid.recipes.run import recipe_data
 from realuid.training import DistillConfig, DistillTask
 from realuid.training.accelerate import make_accelerator
 from realuid.training.costs import update_cost

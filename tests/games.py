@@ -4,21 +4,43 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from oracles import FAMILIES, Side, lemma_2, world
+from oracles import FAMILIES, Side, Weights, general_weights, lemma_2, mixture_weights, world
 
-from realuid.objectives import Objective
+from realuid.objectives import MixtureUID, Objective
 from realuid.paths import STACKED, make_path, target
 
 REAL, GENERATED = {"shift": 0.0, "stretch": 1.0}, {"shift": 0.25, "stretch": 0.8}
+#: A teacher that is wrong: it learnt other data.
+WRONG = {"shift": 0.4, "stretch": 1.1}
+
+
+def weights_of(objective: Objective) -> Weights:
+    """The coefficients that an objective's definition gives its terms."""
+    if isinstance(objective, MixtureUID):
+        return mixture_weights(objective.data_weight, objective.gamma)
+    alpha, beta = objective.alpha, objective.beta
+    return general_weights(alpha, beta, getattr(objective, "gamma", alpha))
 
 
 class Game:
-    """One time of a path, real data, and a generator x_0 = m + shift + stretch mix z (+ link x_T), in d dimensions."""
+    """One time of a path, real data, and a generator x_0 = m + shift + stretch mix z (+ link x_T), in d dimensions.
 
-    def __init__(self, name: str, space: str, sees_source: bool, t: float, objective: Objective, d: int = 1):
+    The teacher is the perfect network of the data, or of `taught` in its place.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        space: str,
+        sees_source: bool,
+        t: float,
+        objective: Objective,
+        d: int = 1,
+        taught: dict[str, float] = REAL,
+    ):
+        self.taught = taught
         self.family, self.space, self.t, self.objective, self.d = FAMILIES[name], space, t, objective, d
-        self.alpha, self.beta = objective.alpha, objective.beta
-        self.gamma, self.scale = getattr(objective, "gamma", self.alpha), getattr(objective, "delta_scale", 1.0)
+        self.weights, self.scale = weights_of(objective), getattr(objective, "delta_scale", 1.0)
         self.path = make_path(self.family.path, **self.family.settings)
         self.parts = STACKED.get(space, (space,))
         values = ((-1.1, 0.3), (0.4, -0.8), (0.9, 0.5))  # that x_T takes; or it is integrated over
@@ -30,10 +52,9 @@ class Game:
 
     def distance(self, shift: float, stretch: float) -> float:
         """Lemma 2, in expectation over x_T where it is seen (Def. 5)."""
-        sides = [(self.side(x_T, **REAL), self.side(x_T, shift, stretch)) for x_T in self.sources]
-        return sum(lemma_2(real, generated, self.alpha, self.beta, self.gamma) for real, generated in sides) / len(
-            sides
-        )
+        knobs = ((*REAL.values(),), (shift, stretch), (*self.taught.values(),))
+        sides = [[self.side(x_T, *each) for each in knobs] for x_T in self.sources]
+        return sum(lemma_2(*each, self.weights) for each in sides) / len(sides)
 
     def points(self, x_T: tuple[float, ...] | None, shift, stretch):
         """A quadrature of the draws of x_t: (x_t, target, weights), through the library's own path and targets.
@@ -71,7 +92,7 @@ class Game:
         return x_t, target(self.space, self.path, k, x_0, source, eps), weights / weights.sum()
 
     def networks(self, x_T: tuple[float, ...] | None, shift: float, stretch: float):
-        """Teacher f* and optimal fake model f, as functions of x_t that gradients flow through."""
+        """Teacher f~ and optimal fake model f, as functions of x_t that gradients flow through."""
         real, generated = self.side(x_T, **REAL), self.side(x_T, shift, stretch)
 
         def line(side):
@@ -82,18 +103,19 @@ class Game:
             away, precision = x - torch.from_numpy(side.mean), torch.from_numpy(np.linalg.inv(side.cov))
             return -((away @ precision) * away).sum(1, keepdim=True) / 2 - np.linalg.slogdet(side.cov)[1] / 2
 
-        f_star, f_g = line(real), line(generated)
+        f_star, f_g, f_teacher = line(real), line(generated), line(self.side(x_T, **self.taught))
+        (a, b), (a_real, b_real), gamma = self.weights.on_generated, self.weights.on_real, self.weights.gamma
 
         def fake(x):
             odds = log_density(real, x) - log_density(generated, x)
             p, q = torch.sigmoid(odds), torch.sigmoid(-odds)
-            pull = self.beta * (p * f_star(x) - q * f_g(x)) + self.alpha * (q - p) * f_star(x)
-            return f_star(x) - pull / ((1 - self.gamma) * p + self.gamma * q) / self.scale
+            pull = q * (a * f_teacher(x) - b * f_g(x)) + p * (a_real * f_teacher(x) - b_real * f_star(x))
+            return f_teacher(x) - pull / ((1 - gamma) * p + gamma * q) / self.scale
 
-        return f_star, fake
+        return f_teacher, fake
 
     def value(self, shift: float, stretch: float) -> float:
-        """The loss at f = f* minus the loss at the optimal fake model: for RealUID, RealUM(f*) - RealUM(f)."""
+        """The loss at f = f~ minus the loss at the optimal fake model: for RealUID, RealUM(f~) - RealUM(f)."""
         total = 0.0
         for x_T in self.sources:
             f_star, fake = self.networks(x_T, shift, stretch)

@@ -294,10 +294,35 @@ class Side:
         return x @ self.gain.T + self.offset
 
 
-def pull(x: np.ndarray, real: Side, generated: Side, alpha: float, beta: float) -> np.ndarray:
-    """beta (p* f* - p^g f^g) + alpha (p^g - p*) f*: what the game pulls along, shape (n, outputs)."""
-    p, q, f, g = real.density(x)[:, None], generated.density(x)[:, None], real.f(x), generated.f(x)
-    return beta * (p * f - q * g) + alpha * (q - p) * f
+@dataclass(frozen=True)
+class Weights:
+    """Coefficients: E_g[-gamma d^2 + 2 a d f~ - 2 b d y] + E_r[-(1 - gamma) d^2 + 2 a' d f~ - 2 b' d y].
+
+    Attributes:
+        on_generated, on_real: (a, b) and (a', b').
+        gamma: of the squares.
+    """
+
+    on_generated: tuple[float, float]
+    on_real: tuple[float, float]
+    gamma: float
+
+
+def general_weights(alpha: float, beta: float, gamma: float) -> Weights:
+    """Def. 3."""
+    return Weights((alpha, beta), (1 - alpha, 1 - beta), gamma)
+
+
+def mixture_weights(data_weight: float, gamma: float) -> Weights:
+    """Of mixture UID."""
+    return Weights((1.0, 1.0), (-data_weight, -data_weight), gamma)
+
+
+def pull(x: np.ndarray, real: Side, generated: Side, teacher: Side, weights: Weights) -> np.ndarray:
+    """p^g (a f~ - b f^g) + p* (a' f~ - b' f*): what the game pulls along, shape (n, outputs)."""
+    (a, b), (a_real, b_real) = weights.on_generated, weights.on_real
+    p, q, f_teacher = real.density(x)[:, None], generated.density(x)[:, None], teacher.f(x)
+    return q * (a * f_teacher - b * generated.f(x)) + p * (a_real * f_teacher - b_real * real.f(x))
 
 
 def mixture(x: np.ndarray, real: Side, generated: Side, gamma: float) -> np.ndarray:
@@ -306,10 +331,11 @@ def mixture(x: np.ndarray, real: Side, generated: Side, gamma: float) -> np.ndar
 
 
 def optimal_fake(
-    x: np.ndarray, real: Side, generated: Side, alpha: float, beta: float, gamma: float, scale: float = 1.0
+    x: np.ndarray, real: Side, generated: Side, teacher: Side, weights: Weights, scale: float = 1.0
 ) -> np.ndarray:
-    """The f with scale (f* - f) = pull / mixture, shape (n, outputs); with gamma = alpha it is eq. 22."""
-    return real.f(x) - pull(x, real, generated, alpha, beta) / mixture(x, real, generated, gamma) / scale
+    """The f with scale (f~ - f) = pull / mixture, shape (n, outputs); RealUID's with f~ = f* is eq. 22."""
+    both = mixture(x, real, generated, weights.gamma)
+    return teacher.f(x) - pull(x, real, generated, teacher, weights) / both / scale
 
 
 def grid(*sides: Side) -> tuple[np.ndarray, float]:
@@ -322,9 +348,8 @@ def grid(*sides: Side) -> tuple[np.ndarray, float]:
     return points, math.prod(axis[1] - axis[0] for axis in axes)
 
 
-def lemma_2(real: Side, generated: Side, alpha: float, beta: float, gamma: float) -> float:
-    """Lemma 2: int ||beta (p* f* - p^g f^g) + alpha (p^g - p*) f*||^2 / ((1 - gamma) p* + gamma p^g) dx; there gamma =
-    alpha."""
+def lemma_2(real: Side, generated: Side, teacher: Side, weights: Weights) -> float:
+    """Lemma 2: int ||pull||^2 / ((1 - gamma) p* + gamma p^g) dx; there f~ = f* and gamma = alpha."""
     x, volume = grid(real, generated)
-    values = pull(x, real, generated, alpha, beta) ** 2 / mixture(x, real, generated, gamma)
+    values = pull(x, real, generated, teacher, weights) ** 2 / mixture(x, real, generated, weights.gamma)
     return float(values.sum() * volume)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from unittest.mock import patch
+
 import torch
 from conftest import small_teacher
 
@@ -28,3 +31,19 @@ def attentive() -> MatchingModel:
     torch.manual_seed(0)
     config = NetworkConfig(channels=(16, 32), blocks=1, attention_at=(4,), head_channels=16)
     return MatchingModel(build_network(config, (3, 8, 8)), make_path("linear"))
+
+
+class TurnOverError(Exception):
+    """Ends an update after the fake model's turn."""
+
+
+def fake_turn(task: DistillTask, number: int) -> None:
+    """The fake model's turn of an update alone."""
+    with patch.object(task, "generator_draws", side_effect=TurnOverError), contextlib.suppress(TurnOverError):
+        task.update(number)
+
+
+def generator_turn(task: DistillTask, number: int) -> dict[str, torch.Tensor]:
+    """The generator's turn of an update alone."""
+    with patch.object(task, "fake_draws", return_value=[]):
+        return task.update(number)

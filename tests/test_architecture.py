@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,55 @@ def test_other_words_are_no_family() -> None:
 def test_files_stay_readable() -> None:
     long = {p.name: n for p in SOURCE.rglob("*.py") if (n := len(p.read_text().splitlines())) > 400}
     assert long == {}
+
+
+#: Functions of more than eight parameters: public calls, whose keywords are what users set, and some as yet.
+MANY_PARAMETERS = {
+    "api.distill",
+    "api.sample",
+    "api.train",
+    "models.networks.adm_unet.__init__",  # EDM's own names, as its files have them
+    "models.networks.edm_blocks.__init__",
+    "models.networks.song_unet.__init__",
+    "objectives.factory.make_objective",
+    "sampling.sample.generate",
+    "training.batches.__init__",
+}
+
+
+def functions(folder: str = ".") -> Iterator[tuple[str, ast.FunctionDef]]:
+    """All functions below a folder of the library, with their modules and names."""
+    for path in sorted((SOURCE / folder).rglob("*.py")):
+        module = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                yield f"{module}.{node.name}", node
+
+
+def parameters(function: ast.FunctionDef) -> list[ast.arg]:
+    arguments = function.args
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    return [a for a in every if a is not None and a.arg not in ("self", "cls")]
+
+
+def test_functions_have_at_most_eight_parameters() -> None:
+    found = {name for name, function in functions() if len(parameters(function)) > 8}
+    assert found <= MANY_PARAMETERS
+
+
+def test_signatures_of_training_are_typed() -> None:
+    for name, function in functions("training"):
+        for annotation in (*(a.annotation for a in parameters(function)), function.returns):
+            assert annotation is None or "Any" not in ast.unparse(annotation), name
+
+
+def test_the_update_of_a_distillation_is_one_function() -> None:
+    ((_, update),) = (pair for pair in functions("training") if pair[0] == "training.distill.update")
+    assert update.end_lineno - update.lineno < 60
+    nested = (ast.FunctionDef, ast.Lambda)
+    assert not any(isinstance(node, nested) for node in ast.walk(update) if node is not update)
+
+
+def test_files_fit_on_a_few_screens() -> None:
+    found = {p.name for p in SOURCE.rglob("*.py") if len(p.read_text().splitlines()) > 300}
+    assert found <= {"check.py", "pickles.py"}  # of loaders, as yet

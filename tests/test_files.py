@@ -11,16 +11,15 @@ from pathlib import Path
 import pytest
 
 from realuid.files import (
-    _temporary,
     atomic_file,
     atomic_folder,
     damage,
-    repair,
     sha256,
     to_json,
     write_checksums,
     write_json,
 )
+from realuid.leftovers import repair, temporary_name
 
 
 def fill(folder: Path, name: str) -> None:
@@ -69,7 +68,7 @@ def left_by_a_killed_process(target: Path, kind: str) -> Path:
     """The name that a process of this host, which is gone, gave its temporary."""
     process = subprocess.Popen(["true"])
     process.wait()
-    name = re.sub(r"\d+-(\w{8})\w{8}", rf"{process.pid}-\g<1>00000000", _temporary(target, kind).name)
+    name = re.sub(r"\d+-(\w{8})\w{8}", rf"{process.pid}-\g<1>00000000", temporary_name(target, kind).name)
     return target.with_name(name)
 
 
@@ -95,8 +94,8 @@ def test_repair_removes_what_was_replaced(tmp_path: Path) -> None:
 
 def test_repair_leaves_what_others_write(tmp_path: Path) -> None:
     """A user's own file of such a name, the temporary of a process that still runs, and one of another host."""
-    living = [_temporary(tmp_path / "a", "tmp"), tmp_path / _temporary(tmp_path / "b", "tmp").name]
-    elsewhere = re.sub(r"-\w{8}", "-00000000", _temporary(tmp_path / "c", "tmp").name)
+    living = [temporary_name(tmp_path / "a", "tmp"), tmp_path / temporary_name(tmp_path / "b", "tmp").name]
+    elsewhere = re.sub(r"-\w{8}", "-00000000", temporary_name(tmp_path / "c", "tmp").name)
     for path in (tmp_path / ".x.123.tmp", *living, tmp_path / elsewhere):
         path.write_text("precious")
     before = names(tmp_path)

@@ -16,11 +16,11 @@ from realuid.loaders import load_generator, load_model, load_teacher
 from realuid.loaders.check import check_teacher, require_sound
 from realuid.models import Generator, MatchingModel, NetworkConfig
 from realuid.recipes import EvaluateConfig, PathConfig, Recipe, load_recipe
-from realuid.recipes.measure import Measurement, make_evaluator, measure
-from realuid.recipes.run import recipe_of_run, run_student, run_teacher
+from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
+from realuid.recipes.run import recipe_of_run
+from realuid.recipes.spec import NamedTeacher, student_spec, teacher_spec
 from realuid.sampling import OneStep, check_use, generate
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
-from realuid.training.distill import check_degradation, check_fits
 from realuid.training.folder import refuse_existing
 
 
@@ -70,7 +70,7 @@ def train(
         teacher=config or base.teacher,
         evaluate=evaluate or base.evaluate,
     )
-    return run_teacher(chosen, out, resume=resume, data=data)
+    return teacher_spec(chosen, out, data).run(resume)
 
 
 def distill(
@@ -121,15 +121,11 @@ def distill(
         config = fine_tuning(base.distill) if isinstance(begin, Generator) and not resume else base.distill
     alpha, beta = config.alpha if alpha is None else alpha, config.beta if beta is None else beta
     config = dataclasses.replace(config, alpha=alpha, beta=beta)
-    check_fits(model, data)
-    check_degradation(model, data)
+    base = dataclasses.replace(base, distill=config, evaluate=evaluate or base.evaluate, students={})
+    run = student_spec(base, NamedTeacher(model, _name(teacher)), out, data=data, start=begin, fake=fake)
     if not (trust_teacher or resume):
         require_sound(model, data)
-    base = dataclasses.replace(base, evaluate=evaluate or base.evaluate)
-    name = _name(teacher)
-    return run_student(
-        base, model, out, config=config, start=begin, fake=fake, resume=resume, teacher_name=name, data=data
-    )
+    return run.run(resume)
 
 
 def _name(teacher: MatchingModel | str | Path) -> str:
@@ -182,7 +178,7 @@ def sample(
 
 def evaluate(
     model: MatchingModel | Generator | str | Path, data: Dataset | str, config: EvaluateConfig | None = None
-) -> Measurement:
+) -> Evaluation:
     """FD, KID, precision and recall of a model against data, one number a seed.
 
     Args:
@@ -192,7 +188,7 @@ def evaluate(
     """
     loaded = load_model(model) if isinstance(model, str | Path) else model
     config = config or EvaluateConfig()
-    return measure(loaded, make_evaluator(_data(data), config), config)
+    return evaluate_model(loaded, make_evaluator(_data(data), config), config)
 
 
 def export(

@@ -18,6 +18,10 @@ class DataError(RealUIDError):
     """Data that is missing, damaged or of the wrong kind."""
 
 
+class DataWarning(UserWarning):
+    """What was left out of data, or changed in it, with numbers; or a choice among several readings of it."""
+
+
 class PredictionError(RealUIDError):
     """A prediction type that does not exist on a path, or cannot be computed from another one."""
 
@@ -36,6 +40,10 @@ class NonFiniteError(RealUIDError):
 
 class OutOfMemoryError(RealUIDError):
     """A batch that does not fit into the device's memory and cannot be cut further."""
+
+
+class StorageError(RealUIDError):
+    """A disk that is full, or a quota that is used up; nothing half-written was left."""
 
 
 def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> str:

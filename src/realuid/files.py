@@ -5,29 +5,25 @@ Nothing here replaces a folder that realuid did not write, and what a user put i
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
-import re
-import secrets
 import shutil
-import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from realuid.errors import ConfigError
+from realuid.errors import ConfigError, StorageError
+from realuid.leftovers import TEMPORARY, remove_leftovers, temporary_name
 
 CHECKSUMS = "checksums.json"
-#: Names of temporary files and folders: target, process, host and process again (process ids are used more than once).
-_TEMPORARY = re.compile(r"\.(?P<target>.+)\.(?P<pid>\d+)-(?P<token>[0-9a-f]{16})\.realuid\.(?P<kind>tmp|old)")
-_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-_TOKEN = _HOST + secrets.token_hex(4)
-#: Temporaries of another host are taken for left behind after so many seconds.
-_STALE = 24 * 3600.0
+#: Numbers of errors where no more can be written: the disk is full, the quota used up, the file too large.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: The file by which a process holds a folder, see `realuid.locks`; it means nothing when no process does.
+LOCK = ".realuid.lock"
 
 
 def _fsync(path: Path) -> None:
@@ -36,10 +32,6 @@ def _fsync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _temporary(target: Path, kind: str) -> Path:
-    return target.with_name(f".{target.name}.{os.getpid()}-{_TOKEN}.realuid.{kind}")
 
 
 def _mode(folder: Path) -> int:
@@ -53,12 +45,13 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
     Raises:
         ConfigError: where `target` is a folder, or part of a folder that has checksums.
+        StorageError: where the disk is full.
     """
     target = _resolved(target)
     _refuse_parts(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target)
-    temporary = _temporary(target, "tmp")
+    temporary = temporary_name(target, "tmp")
     temporary.mkdir()
     mode = _mode(temporary)
     temporary.rmdir()
@@ -68,6 +61,10 @@ def atomic_file(target: Path) -> Iterator[Path]:
         _fsync(temporary)
         temporary.replace(target)
         _fsync(target.parent)
+    except Exception as error:
+        if is_full(error):
+            raise _no_space(target) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -85,12 +82,13 @@ def atomic_folder(target: Path, ours: Callable[[Path], bool] | None = None) -> I
 
     Raises:
         ConfigError: for any other folder, or a file.
+        StorageError: where the disk is full.
     """
     target = _resolved(target)
     _refuse_foreign(target, ours)
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target)
-    temporary, replaced = _temporary(target, "tmp"), _temporary(target, "old")
+    temporary, replaced = temporary_name(target, "tmp"), temporary_name(target, "old")
     temporary.mkdir()
     mode = _mode(temporary)
     try:
@@ -107,11 +105,29 @@ def atomic_folder(target: Path, ours: Callable[[Path], bool] | None = None) -> I
             target.rename(replaced)
         temporary.rename(target)
         _fsync(target.parent)
+    except Exception as error:
+        if is_full(error):
+            raise _no_space(target) from error
+        raise
     finally:
         if replaced.exists() and not target.exists():  # stopped between the two renames
             replaced.rename(target)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk is full, a quota used up or a file too large: in torch's words, or others'."""
+    if isinstance(error, StorageError):
+        return True
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _FULL
+    words = ("No space left", "inline_container", "PytorchStreamWriter", *(f"os error {number})" for number in _FULL))
+    return any(word in str(error) for word in words)
+
+
+def _no_space(target: Path) -> StorageError:
+    return StorageError(f"cannot write '{target}': no space left on the device. Free some, or write to another one.")
 
 
 def _resolved(target: Path) -> Path:
@@ -138,7 +154,7 @@ def _refuse_foreign(target: Path, ours: Callable[[Path], bool] | None) -> None:
 
 def is_empty(folder: Path) -> bool:
     """Whether a folder is missing, or has nothing in it but what a killed process of realuid left."""
-    return not folder.exists() or all(_TEMPORARY.fullmatch(path.name) for path in folder.iterdir())
+    return not folder.exists() or all(p.name == LOCK or TEMPORARY.fullmatch(p.name) for p in folder.iterdir())
 
 
 def _listed(folder: Path) -> set[str]:
@@ -175,64 +191,6 @@ def remove_written(folder: Path) -> None:
     for path in [*inner, folder]:
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
-
-
-def remove_leftovers(target: Path) -> None:
-    """Remove what processes that are gone left beside `target` while they wrote it.
-
-    A folder that was moved aside and never replaced gets its name back.
-    """
-    if target.parent.is_dir():
-        _finish(path for path in target.parent.iterdir() if path.name.startswith(f".{target.name}."))
-
-
-def repair(folder: Path, older: re.Pattern[str] | None = None) -> None:
-    """Finish what killed processes left in a folder, at any depth; see `remove_leftovers`.
-
-    Args:
-        folder: in which no other process writes what is repaired.
-        older: of temporaries as earlier versions called them, '.NAME.PID.tmp' and '.NAME.PID.old': paths below the
-            folder that are theirs, with groups 'target' and 'kind'. Other files of such names are somebody else's.
-    """
-    hidden = [path for kind in ("old", "tmp") for path in folder.rglob(f".*.{kind}")]
-    _finish(hidden)
-    for path in hidden:
-        if older and (name := older.fullmatch(path.relative_to(folder).as_posix())) and path.exists():
-            _settle(path, path.with_name(name["target"]), name["kind"])
-
-
-def _finish(paths: Iterator[Path] | list[Path]) -> None:
-    found = [(path, name) for path in paths if (name := _TEMPORARY.fullmatch(path.name))]
-    for path, name in sorted(found, key=lambda pair: pair[1]["kind"]):  # 'old' before 'tmp'
-        target = path.with_name(name["target"])
-        if (name["kind"] == "old" and not target.exists()) or not _alive(path, int(name["pid"]), name["token"]):
-            _settle(path, target, name["kind"])
-
-
-def _settle(path: Path, target: Path, kind: str) -> None:
-    if kind == "old" and not target.exists():
-        path.rename(target)
-    elif path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _alive(path: Path, pid: int, token: str) -> bool:
-    """Whether the process that made a temporary may still write it."""
-    if token == _TOKEN:
-        return pid == os.getpid()
-    if not token.startswith(_HOST):
-        return time.time() - path.stat().st_mtime < _STALE
-    if pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # of another user
-        return True
-    return True
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

@@ -24,8 +24,8 @@ def test_an_experiment_in_miniature(name: str, arguments, monkeypatch) -> None:
     if name == "correction":
         teachers = {r["name"]: r for r in rows if r["name"].startswith("teacher")}
         assert all(len(r["speed"]) == 6 for r in teachers.values())
-    monkeypatch.setattr(experiments, "run_student", None)  # nothing is made twice
-    monkeypatch.setattr(experiments, "run_teacher", None)
+    monkeypatch.setattr(experiments, "student_spec", None)  # nothing is made twice
+    monkeypatch.setattr(experiments, "teacher_spec", None)
     assert [r["mean"] for r in experiments.main([name, *arguments])] == [r["mean"] for r in rows]
 
 
@@ -41,7 +41,7 @@ def test_a_measurement_that_was_cut_off_is_made_of_the_student_that_is_there(arg
     first = experiments.main(["classes", *arguments])
     for path in (tmp_path / "out").glob("*/result.json"):
         path.unlink()
-    monkeypatch.setattr(experiments, "run_student", None)
+    monkeypatch.setattr(experiments, "student_spec", None)
     assert [r["mean"] for r in experiments.main(["classes", *arguments])] == [r["mean"] for r in first]
 
 

@@ -199,6 +199,7 @@ def test_options_of_a_resumed_student_are_checked_with_its_own_settings(capsys, 
 
 def test_a_run_is_not_overwritten(capsys, tmp_path) -> None:
     (tmp_path / "run" / "checkpoints" / "0000000").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "0000000" / "meta.json").touch()
     check(capsys, None, "train", "--out", tmp_path / "run", says=("already holds a run", "--resume"))
 
 

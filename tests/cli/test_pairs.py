@@ -24,7 +24,7 @@ from realuid.models import (
 from realuid.paths import BrownianBridge
 from realuid.recipes import DataConfig, parse_recipe
 from realuid.recipes.run import new_teacher
-from realuid.training.distill import check_degradation
+from realuid.training.compatibility import check_degradation
 
 
 def bridge(degradation: str = "", classes: int = 0) -> MatchingModel:

@@ -25,7 +25,7 @@ from realuid.paths import LinearPath, TrigonometricPath
 from realuid.sampling import sample_teacher
 from realuid.training import DistillConfig, distill_teacher
 from realuid.training.batches import Draw
-from realuid.training.updates import fake_loss, generator_loss
+from realuid.training.updates import Game, fake_loss, generator_loss
 
 UNCONDITIONAL, CONDITIONAL = "torchcfm_unet_uncond_teacher.pt", "torchcfm_unet_cond_teacher.pt"
 DISTILLED = "realuid_uncond_distilled.pt"
@@ -91,16 +91,15 @@ def test_losses_and_gradients_match(reference, expected, alpha, beta):
     generated = Draw(t=t, x_T=noise, eps=None, x_0=None, z=expected["z"], condition=Condition())
     real = Draw(t=t, x_T=noise, eps=None, x_0=expected["data"], z=None, condition=Condition())
 
-    loss = fake_loss(
-        fake, objective, path, "velocity", shown(student, generated), real if alpha < 1 else None, batch, batch
-    )
+    game = Game(objective, path, "velocity", teacher)
+    loss = fake_loss(fake, game, shown(student, generated), real if alpha < 1 else None, batch, batch)
     loss.backward()
     assert relative(loss.detach(), expected[prefix + "fake_loss"]) < 1e-4
     assert relative(gradient_norm(fake), expected[prefix + "fake_grad_norm"]) < 1e-4
     assert relative(fake.network.unet.conv_in.weight.grad, expected[prefix + "fake_grad_first_conv"]) < 1e-4
 
     fake.requires_grad_(False)
-    loss = generator_loss(student, teacher, fake, objective, path, "velocity", generated, batch).loss
+    loss = generator_loss(student, fake, game, generated, batch).loss
     loss.backward()
     assert relative(loss.detach(), expected[prefix + "generator_loss"]) < 1e-4
     assert relative(gradient_norm(student), expected[prefix + "generator_grad_norm"]) < 1e-4
@@ -177,7 +176,7 @@ def test_a_student_distilled_here_goes_there(reference, tmp_path):
     path = reference / CONDITIONAL
     random = torch.Generator().manual_seed(0)
     images = torch.randint(256, (8, 3, 32, 32), generator=random, dtype=torch.uint8)
-    data = Dataset(images, torch.arange(8), "noise")
+    data = Dataset(images, torch.arange(8), "noise", tuple("abcdefgh"))
     config = DistillConfig(updates=1, batch=2, fake_updates=1, alpha=0.9, beta=0.95, t_init=1.0, device="cpu")
     student = distill_teacher(load_torchcfm(path), data, config, tmp_path / "run")
     exported = read(save_torchcfm_student(student, tmp_path / "student.pt"))["gen"]

@@ -11,7 +11,7 @@ import torch
 from realuid.data import Dataset
 from realuid.errors import ConfigError, DataError, NonFiniteError
 from realuid.metrics import Classifier, Evaluator, classifier, make_extractor, precision_recall, train_classifier
-from realuid.metrics.features import cache_folder
+from realuid.metrics.cache import cache_folder
 
 
 def frechet(x: np.ndarray, y: np.ndarray) -> float:

@@ -29,6 +29,7 @@ from realuid.sampling.sample import _normals
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches
+from realuid.training.compatibility import check_teacher_run
 from realuid.training.updates import generator_loss
 
 CLASSES = 3
@@ -78,7 +79,7 @@ def test_models_without_a_null_class_cannot_be_guided(data) -> None:
         MatchingModel(build_network(NetworkConfig("mlp", (8,), 1), (2,)), LinearPath(), null_class=True)
     config = TeacherConfig(batch=8, label_dropout=0.1, device="cpu")
     with pytest.raises(ConfigError, match=r"label_dropout = 0.1: the model has no class that stands for no label"):
-        TeacherTask(plain, data, config, make_accelerator(config))
+        check_teacher_run(plain, data, config)
 
 
 def test_label_dropout_replaces_its_share_of_labels_and_nothing_else(data) -> None:
@@ -143,7 +144,7 @@ def test_distillation_follows_the_guided_teacher(data, path, abc, pq) -> None:
         without = teacher(x_t, t, Condition(label=torch.tensor([CLASSES]), source=given))
         errors = [f - 0.8 / 0.9 * y for f in (3 * with_label - 2 * without, task.fake(x_t, t, here))]
         expected += 0.9 * ((errors[0] ** 2).sum() - (errors[1] ** 2).sum()).item() / 8
-    loss = generator_loss(task.generator, task.teacher, task.fake, task.objective, task.path, task.space, draw, 8).loss
+    loss = generator_loss(task.generator, task.fake, task.game, draw, 8).loss
     assert loss.item() == pytest.approx(expected, rel=1e-4)
     assert type(task.generator.model) is MatchingModel and type(task.fake) is MatchingModel
     assert task.generator.model.num_classes == CLASSES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from oracles import FAMILIES, Side, lemma_2, slope, world
+from oracles import FAMILIES, Side, general_weights, lemma_2, slope, world
 
 from realuid.objectives.analysis import (
     Mixture,
@@ -45,7 +45,9 @@ def test_the_loss_integrates_to_lemma_2(alpha: float, beta: float) -> None:
         for knobs in ({}, {"shift": 0.25, "stretch": 0.8})
     ]
     loss = loss_at(REAL, MOVED, alpha, beta, X, 0.35)
-    assert float(loss.sum() * (X[1] - X[0])) == pytest.approx(lemma_2(*sides, alpha, beta, alpha), rel=1e-5)
+    assert float(loss.sum() * (X[1] - X[0])) == pytest.approx(
+        lemma_2(*sides, sides[0], general_weights(alpha, beta, alpha)), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("wrong", ["scaled", "shifted"])

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from games import GENERATED, REAL, Game
+from games import GENERATED, REAL, Game, weights_of
 from oracles import grid, slope
 
-from realuid.objectives import DMD, GeneralRealUID, NormalisedRealUID, RealUID
-from realuid.paths import convert
+from realuid.objectives import DMD, DataForcing, GeneralRealUID, MixtureUID, NormalisedRealUID, RealUID
+from realuid.paths import convert, target
 
 OBJECTIVES = {
     "UID": RealUID(),
@@ -23,6 +23,9 @@ OBJECTIVES = {
     "General": GeneralRealUID(0.92, 0.94, 0.8),
     "General, alpha 1": GeneralRealUID(1.0, 0.94, 0.9),
     "General, beta delta": GeneralRealUID(0.92, 0.94, 0.8, delta_scale=0.94, alpha_sid=0.8),
+    "General, beyond the paper": GeneralRealUID(2.0, 1.25, 0.6),
+    "Mixture": MixtureUID(0.75, 0.4),
+    "Mixture, the data alone": MixtureUID(1.0, 0.5, alpha_sid=0.8),
     "Normalised": NormalisedRealUID(0.92, 0.94),
     "Normalised without data": NormalisedRealUID(),
     "DMD": DMD(0.9, 0.9),
@@ -55,8 +58,8 @@ def generator_definition(o, f, f_star, y):
     delta = getattr(o, "delta_scale", 1.0) * (f_star - f)
     if isinstance(o, NormalisedRealUID):
         return dot(delta, o.alpha * f_star - o.beta * y) / np.sqrt(dot(delta, delta))
-    gamma = getattr(o, "gamma", o.alpha)
-    return -2 * o.alpha_sid * gamma * dot(delta, delta) + 2 * o.alpha * dot(delta, f_star) - 2 * o.beta * dot(delta, y)
+    (a, b), gamma = weights_of(o).on_generated, weights_of(o).gamma
+    return -2 * o.alpha_sid * gamma * dot(delta, delta) + 2 * a * dot(delta, f_star) - 2 * b * dot(delta, y)
 
 
 class Match:
@@ -77,10 +80,10 @@ class Match:
         return float((side.density(x) * values).sum() * volume)
 
     def fake(self, gain, offset) -> float:
-        o, knobs = self.o, (gain, offset)
-        gamma = getattr(o, "gamma", o.alpha)
-        on_g = self.expected(knobs, GENERATED, lambda *a: fake_definition(o, *a, o.alpha, o.beta, gamma))
-        on_r = self.expected(knobs, REAL, lambda *a: fake_definition(o, *a, 1 - o.alpha, 1 - o.beta, 1 - gamma))
+        o, knobs, weights = self.o, (gain, offset), weights_of(self.o)
+        gamma = weights.gamma
+        on_g = self.expected(knobs, GENERATED, lambda *a: fake_definition(o, *a, *weights.on_generated, gamma))
+        on_r = self.expected(knobs, REAL, lambda *a: fake_definition(o, *a, *weights.on_real, 1 - gamma))
         return on_g + on_r
 
     def library_fake(self, gain, offset) -> torch.Tensor:
@@ -213,6 +216,65 @@ def test_general_with_gamma_alpha_is_realuid(alpha, beta, s) -> None:
         np.testing.assert_allclose(
             fake_gradient(general, on, f, y, f_star), fake_gradient(plain, on, f, y, f_star), rtol=1e-11, atol=1e-11
         )
+
+
+@pytest.mark.parametrize("s", [0.5, 1.0])
+def test_mixture_without_data_is_uid(s) -> None:
+    f_star, f, y, x_t = draw()
+    mixture, uid = MixtureUID(0.0, gamma=1.0, alpha_sid=s), RealUID(alpha_sid=s)
+    assert not mixture.uses_real_data and MixtureUID(0.0, gamma=0.5).uses_real_data
+    np.testing.assert_allclose(
+        mixture.generator(f_star, f, y, x_t), uid.generator(f_star, f, y, x_t), rtol=1e-12, atol=1e-12
+    )
+    for on in ("fake_on_generated", "fake_on_real"):
+        np.testing.assert_allclose(
+            fake_gradient(mixture, on, f, y, f_star), fake_gradient(uid, on, f, y, f_star), rtol=1e-12, atol=1e-12
+        )
+
+
+@pytest.mark.parametrize("data_weight", [0.0, 0.25, 0.5, 0.75, 0.9])
+@pytest.mark.parametrize("s", [0.5, 1.0])
+def test_mixture_is_general_with_alpha_beta_above_one_over_beta_squared(data_weight, s) -> None:
+    """alpha = beta = 1 / (1 - lambda), delta = beta (f~ - f)."""
+    f_star, f, y, x_t = draw()
+    beta = 1 / (1 - data_weight)
+    mixture = MixtureUID(data_weight, gamma=0.7, alpha_sid=s)
+    general = GeneralRealUID(beta, beta, 0.7, delta_scale=beta, alpha_sid=s)
+    np.testing.assert_allclose(
+        mixture.generator(f_star, f, y, x_t), general.generator(f_star, f, y, x_t) / beta**2, rtol=1e-12, atol=1e-12
+    )
+    for on in ("fake_on_generated", "fake_on_real"):
+        ours, theirs = getattr(mixture, on)(f, y, f_star), getattr(general, on)(f, y, f_star)
+        np.testing.assert_allclose(ours, theirs / beta**2, rtol=1e-12, atol=1e-11)
+
+
+def test_data_forcing_without_data_is_dmd() -> None:
+    f_star, f, y, x_t = draw()
+    forcing, dmd = DataForcing(0.0), DMD(1.0, 1.0)
+    signal = forcing.teacher_signal(f_star, y, draw(1)[0], draw(1)[2])
+    torch.testing.assert_close(forcing.generator(signal, f, y, x_t), dmd.generator(f_star, f, y, x_t))
+    assert float((forcing.fake_on_generated(f, y) - dmd.fake_on_generated(f, y)).abs().max()) < 1e-12
+    assert not forcing.uses_real_data and float(forcing.fake_on_real(f, y).abs().max()) == 0
+
+
+@pytest.mark.parametrize("space", ["data_prediction", "score"])
+def test_data_forcing_follows_scores_at_noised_real_data(space: str) -> None:
+    """s_fake(x_t^g) - (1 - w) s*(x_t^g) - w s*(x_t^r) with one noise: as scores, and times b^2 / a as data."""
+    game, w = Game("linear", "score", False, 0.3504, DMD(1.0, 1.0)), 0.3
+    x_g, x_r, noise, seen = (v.flatten(1) for v in draw(3))
+    t = torch.full((5,), game.t, dtype=torch.float64)
+    (x_t, k), (x_t_r, _) = (game.path.sample(x, noise, t) for x in (x_g, x_r))
+    scores = {"fake": torch.sin(x_t), "g": seen - x_t, "r": torch.cos(x_t_r)}
+    expected = scores["fake"] - (1 - w) * scores["g"] - w * scores["r"]
+    if space == "data_prediction":
+        expected = expected * k.b**2 / k.a
+    at = {"fake": x_t, "g": x_t, "r": x_t_r}
+    values = {name: convert(v, "score", space, game.path, k, at[name]) for name, v in scores.items()}
+    y_g, y_r = (target(space, game.path, k, x, noise, None) for x in (x_g, x_r))
+    x_t = x_t.clone().requires_grad_()
+    forcing = DataForcing(w)
+    loss = forcing.generator(forcing.teacher_signal(values["g"], y_g, values["r"], y_r), values["fake"], y_g, x_t)
+    np.testing.assert_allclose(torch.autograd.grad(loss.sum(), x_t)[0], expected, rtol=1e-6, atol=1e-9)
 
 
 def test_general_depends_on_gamma() -> None:

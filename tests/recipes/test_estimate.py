@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ from realuid.models import fingerprint
 from realuid.recipes import parse_recipe
 from realuid.recipes.estimate import _Probe, _saved, _Stage, describe_student_run, describe_teacher_run
 from realuid.recipes.run import new_teacher, recipe_data
+from realuid.recipes.spec import NamedTeacher, student_spec, teacher_spec
 from realuid.training import TeacherConfig
 
 RECIPE = parse_recipe(
@@ -31,7 +33,7 @@ distill: {updates: 1, batch: 512, fake_updates: 1, device: cpu, precision: fp32,
 def gibibytes(**settings) -> float:
     """Printed for a teacher."""
     recipe = dataclasses.replace(RECIPE, teacher=dataclasses.replace(RECIPE.teacher, **settings))
-    return float(re.search(r"([\d.]+) GiB", describe_teacher_run(recipe)).group(1))
+    return float(re.search(r"([\d.]+) GiB", describe_teacher_run(teacher_spec(recipe, Path()))).group(1))
 
 
 def test_recomputation_and_half_precision_take_less_memory() -> None:
@@ -71,7 +73,7 @@ def test_processes_share_the_batch_and_with_shard_the_weights(monkeypatch, proce
 def test_the_teacher_is_left_as_it_was() -> None:
     teacher = new_teacher(RECIPE, recipe_data(RECIPE)).eval()
     before, strides = fingerprint(teacher), [p.stride() for p in teacher.parameters()]
-    describe_student_run(RECIPE, teacher)
+    describe_student_run(student_spec(RECIPE, NamedTeacher(teacher), Path()))
     assert fingerprint(teacher) == before and [p.stride() for p in teacher.parameters()] == strides
     assert not teacher.training and not teacher.network.unet.is_gradient_checkpointing
     assert all(p.grad is None for p in teacher.parameters())

@@ -13,9 +13,11 @@ from realuid.data import Dataset, load_dataset
 from realuid.errors import RealUIDError
 from realuid.models import save_pretrained
 from realuid.objectives import UnwiseSettingWarning
-from realuid.recipes import EvaluateConfig, Recipe, dump_recipe, load_recipe, parse_recipe
-from realuid.recipes.plan import check_demo, check_sampling, check_teacher_run
+from realuid.recipes import Recipe, dump_recipe, load_recipe, parse_recipe
 from realuid.recipes.run import new_teacher
+from realuid.recipes.spec import check_demo
+from realuid.training import TeacherConfig
+from realuid.training.compatibility import check_sampling, check_teacher_run
 
 SMALL = """
 network: {channels: [8, 16], blocks: 1, attention_at: []}
@@ -24,6 +26,7 @@ distill: {updates: 1, batch: 8, fake_updates: 1, device: cpu}
 students: {uid: {}}
 evaluate: {samples: 5, seeds: 1, steps: 3}
 """
+SHORT = TeacherConfig(batch=8, steps=5)
 BRIDGE = "data: {pairs: sr-box-2}\npath: {name: brownian_bridge}" + SMALL
 
 
@@ -71,23 +74,23 @@ def test_only_coupled_students_do_without_noise(digits) -> None:
 def test_an_interpolant_that_gives_its_data_away_is_refused(pairs) -> None:
     asked = recipe(coupled(gamma="sin2") + "}")
     with pytest.raises(RealUIDError, match="noise fades faster than data"):
-        check_teacher_run(new_teacher(asked, pairs), 5)
+        check_teacher_run(new_teacher(asked, pairs), pairs, SHORT)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_teacher_run(new_teacher(recipe(coupled(gamma="sqrt") + "}"), pairs), 5)
+        check_teacher_run(new_teacher(recipe(coupled(gamma="sqrt") + "}"), pairs), pairs, SHORT)
 
 
 def test_a_teacher_that_can_be_sampled_but_not_distilled(pairs) -> None:
     asked = recipe(coupled() + ", sees_source: false}")
     model = new_teacher(asked, pairs)
     with pytest.warns(UnwiseSettingWarning, match="can be sampled, but not distilled: cannot turn velocity into data"):
-        check_teacher_run(model, 5)
+        check_teacher_run(model, pairs, SHORT)
     with pytest.raises(RealUIDError, match=r"students\.uid: cannot turn velocity into data_prediction"):
         check_demo(asked, model, pairs)
     both = recipe(coupled() + ", sees_source: false, prediction: velocity_and_noise}")
     check_demo(both, new_teacher(both, pairs), pairs)
     with pytest.raises(RealUIDError, match="cannot turn velocity into data_prediction"):
-        check_sampling(model, EvaluateConfig(sampler="ddim", steps=2))
+        check_sampling(model, 2, "ddim")
 
 
 @pytest.mark.parametrize("name", ["demo", "digits-vp", "digits-edm", "digits-bridge", "digits-interpolant"])
@@ -96,7 +99,7 @@ def test_recipes_of_every_family_are_possible(name: str, pairs) -> None:
     model = new_teacher(stock, pairs)
     check_demo(stock, model, pairs)
     for sampler in ("euler", "heun", "ddim", "ancestral", "sde", "sde:0.5"):
-        check_sampling(model, EvaluateConfig(sampler=sampler, steps=2))
+        check_sampling(model, 2, sampler)
 
 
 def test_a_model_is_not_measured_in_a_way_it_cannot_be_sampled(tmp_path: Path, capsys, pairs, monkeypatch) -> None:

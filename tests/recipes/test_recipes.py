@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from realuid.models import build_network, count_parameters
 from realuid.recipes import Recipe, dump_recipe, estimate, load_recipe, parse_recipe, recipe_names
 from realuid.recipes.estimate import describe_student_run, describe_teacher_run
 from realuid.recipes.run import new_teacher, recipe_data
+from realuid.recipes.spec import NamedTeacher, student_spec, teacher_spec
 
 TINY = """
 network: {channels: [8, 16], blocks: 1, attention_at: []}
@@ -75,9 +77,10 @@ def test_estimates_count_parameters_and_memory() -> None:
     recipe = parse_recipe(TINY, "here")
     data = recipe_data(recipe)
     parameters = count_parameters(build_network(recipe.network, data.shape))
-    said = describe_teacher_run(recipe)
+    said = describe_teacher_run(teacher_spec(recipe, Path()))
     assert f"parameters: {parameters:,} a network" in said and "100 updates of 16 images" in said
-    assert f"parameters: {parameters:,} a network" in describe_student_run(recipe, new_teacher(recipe, data))
+    run = student_spec(recipe, NamedTeacher(new_teacher(recipe, data)), Path(), data=data)
+    assert f"parameters: {parameters:,} a network" in describe_student_run(run)
 
 
 def test_the_estimates_of_a_demo_add_up(monkeypatch) -> None:
@@ -87,7 +90,7 @@ def test_the_estimates_of_a_demo_add_up(monkeypatch) -> None:
     said = estimate.describe_demo(parse_recipe(text, "here"))
     # five fake updates of 1, their images 1/3, one generator update of 7/3: 23/3 passes for every image of a batch
     assert "teacher: about 26.7 min" in said and "uid: about 1.7 h" in said
-    assert "samples for measuring: about 3.3 min" in said and "time: about 2.2 h in all on this CPU" in said
+    assert "samples for evaluation: about 3.3 min" in said and "time: about 2.2 h in all on this CPU" in said
 
 
 def test_a_teacher_starts_from_the_recipes_seed() -> None:

@@ -13,10 +13,11 @@ from realuid.cli.main import main
 from realuid.errors import CheckpointError, ConfigError
 from realuid.models import from_pretrained
 from realuid.recipes import Origin, Recipe, load_recipe, parse_recipe
-from realuid.recipes.run import run_named_student, run_teacher
+from realuid.recipes.spec import NamedTeacher, make_student, teacher_spec
 from realuid.training import DistillConfig, DistillTask, load_start
 from realuid.training.accelerate import make_accelerator
 from realuid.training.checkpoints import Checkpoints
+from realuid.training.compatibility import check_student_run
 
 TINY = {
     "name": "tiny",
@@ -48,7 +49,7 @@ def tiny(**sections) -> Recipe:
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
-    return run_teacher(tiny(), tmp_path_factory.mktemp("stages") / "teacher")
+    return teacher_spec(tiny(), tmp_path_factory.mktemp("stages") / "teacher").run()
 
 
 def test_a_fine_tuned_student_inherits_slower_settings() -> None:
@@ -90,9 +91,9 @@ def test_a_recipe_may_be_what_differs_from_another(tmp_path: Path) -> None:
         load_recipe(str(tmp_path / "loop.yaml"))
 
 
-def test_a_chain_is_made_in_order_and_goes_on_where_it_stopped(teacher, tmp_path: Path) -> None:
+def test_a_chain_is_made_in_order_and_goes_on_where_it_stopped(teacher, digits, tmp_path: Path) -> None:
     recipe = tiny()
-    last = run_named_student(recipe, "third", teacher, tmp_path, teacher_name="t", chain=True)
+    last = make_student(recipe, "third", NamedTeacher(teacher, "t"), tmp_path, digits)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["first", "second", "third"]
     about = {n: json.loads((tmp_path / n / "model" / "config.json").read_text()) for n in recipe.students}
     assert about["second"]["start"] == {"student": str(tmp_path / "first"), "ema": 0.9}
@@ -100,13 +101,13 @@ def test_a_chain_is_made_in_order_and_goes_on_where_it_stopped(teacher, tmp_path
     written = {n: (tmp_path / n / "model" / "config.json").stat().st_mtime_ns for n in recipe.students}
     for folder in ("third/model", "second/model"):
         (tmp_path / folder).rename(tmp_path / f"{folder}.gone")
-    again = run_named_student(recipe, "third", teacher, tmp_path, teacher_name="t", chain=True)
+    again = make_student(recipe, "third", NamedTeacher(teacher, "t"), tmp_path, digits)
     assert (tmp_path / "first" / "model" / "config.json").stat().st_mtime_ns == written["first"]
     assert all(torch.equal(v, again.state_dict()[k]) for k, v in last.state_dict().items())
 
 
 def test_fine_tuning_starts_from_the_chosen_average_with_the_teacher_as_fake(teacher, digits, tmp_path: Path) -> None:
-    run_named_student(tiny(), "first", teacher, tmp_path)
+    make_student(tiny(), "first", NamedTeacher(teacher), tmp_path, digits)
     run = tmp_path / "first"
     _, folder = Checkpoints(run / "checkpoints").latest()
     averages = Checkpoints.read(folder)[0]["ema"]
@@ -123,18 +124,18 @@ def test_fine_tuning_starts_from_the_chosen_average_with_the_teacher_as_fake(tea
 
 
 def test_starting_points_that_do_not_fit_are_refused(teacher, digits, tmp_path: Path) -> None:
-    run_named_student(tiny(), "first", teacher, tmp_path)
+    make_student(tiny(), "first", NamedTeacher(teacher), tmp_path, digits)
     start = load_start(tmp_path / "first")
     with pytest.raises(CheckpointError, match=r"no average of decay 0.7. Its averages: 0.5, 0.9"):
         load_start(tmp_path / "first", 0.7)
     config = DistillConfig(t_init=0.5, batch=16, device="cpu")
     with pytest.raises(ConfigError, match=r"t_init = 0.5, but the generator to start from has 0.9"):
-        DistillTask(teacher, digits, config, make_accelerator(config), start=start)
+        check_student_run(teacher, digits, config, start)
     from conftest import small_teacher
 
     config = DistillConfig(batch=16, device="cpu")
     with pytest.raises(ConfigError, match="start is for samples of shape"):
-        DistillTask(small_teacher(num_classes=10), digits, config, make_accelerator(config), start=start)
+        check_student_run(small_teacher(num_classes=10), digits, config, start)
 
 
 def test_the_command_fine_tunes_with_start_and_makes_chains(teacher, tmp_path: Path, capsys) -> None:

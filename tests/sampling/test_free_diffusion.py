@@ -14,7 +14,7 @@ from realuid.models import Generator, MatchingModel
 from realuid.models.networks.own import OwnNetwork
 from realuid.paths import LinearPath
 from realuid.recipes import EvaluateConfig
-from realuid.recipes.measure import calls_of
+from realuid.recipes.evaluate import calls_of
 from realuid.sampling import SAMPLERS, find_sampler, generate, sample_teacher
 
 

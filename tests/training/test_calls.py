@@ -13,10 +13,11 @@ from realuid.errors import ConfigError
 from realuid.models import MLP, ConditionSpec, MatchingModel, NetworkConfig, Student, build_network, from_pretrained
 from realuid.paths import LinearPath
 from realuid.recipes import Recipe
-from realuid.recipes.run import run_student
+from realuid.recipes.spec import NamedTeacher, student_spec
 from realuid.training import DistillConfig, DistillTask, distill_teacher
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches, micro_batches
+from realuid.training.compatibility import check_student_run
 from realuid.training.updates import generator_loss
 
 TIMES = (0.9, 0.4)
@@ -64,7 +65,7 @@ def test_the_loss_is_differentiated_through_the_drawn_call_only(data, call) -> N
     run = task(data)
     steps = (run.batches.generated("generator", step, 8) for step in range(50))
     draw = next(draw for draw in steps if draw.call == call)
-    arguments = (run.teacher, run.fake, run.objective, run.path, run.space, draw, 8)
+    arguments = (run.fake, run.game, draw, 8)
     generator_loss(run.generator, *arguments).loss.backward()
     found = [p.grad.clone() for p in run.generator.parameters()]
     run.generator.zero_grad()
@@ -98,7 +99,8 @@ def test_a_student_of_two_times_trains_saves_and_resumes(data, tmp_path) -> None
 def test_fine_tuning_goes_on_with_the_times_of_its_start(data, tmp_path) -> None:
     start = Student(teacher(), TIMES, renoise="deterministic")
     config = dataclasses.replace(TWO, times=None, updates=1)
-    student = run_student(Recipe(), teacher(), tmp_path / "run", config=config, start=start, data=data)
+    named = NamedTeacher(teacher())
+    student = student_spec(Recipe(distill=config), named, tmp_path / "run", data=data, start=start).run()
     assert student.times == TIMES and student.renoise == "deterministic"
     assert config.of_student(start).times == TIMES and config.of_student(start).renoise == "deterministic"
     with pytest.raises(ConfigError, match=r"times = \(0.8, 0.3\), but the generator to start from has \(0.9, 0.4\)"):
@@ -124,4 +126,4 @@ def test_a_start_that_reads_something_else_is_refused(data) -> None:
     start = MatchingModel(WithVector(2, width=8, depth=1), LinearPath())
     message = "start is conditional on the vector 'vector', the teacher on nothing: they have to read the same"
     with pytest.raises(ConfigError, match=message):
-        DistillTask(teacher(), data, TWO, make_accelerator(TWO), start)
+        check_student_run(teacher(), data, TWO, start)

@@ -17,12 +17,13 @@ from realuid.models.preconditioning import make_preconditioning
 from realuid.objectives import RealUID
 from realuid.paths import BrownianBridge, InterpolantPath, heads, make_path
 from realuid.recipes import EvaluateConfig, PathConfig, Recipe
-from realuid.recipes.measure import make_evaluator, measure
+from realuid.recipes.evaluate import evaluate_model, make_evaluator
 from realuid.recipes.run import new_teacher
 from realuid.sampling import generate
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, distill_teacher, train_teacher
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches
+from realuid.training.compatibility import check_student_run
 from realuid.training.updates import fake_loss, generator_loss, teacher_loss
 
 BRIDGE = BrownianBridge(noise=0.5)
@@ -96,11 +97,11 @@ def test_losses_are_those_of_definition_5_by_brute_force(pairs, sees_source: boo
         f = network(task.fake, real, i, point(real, i, x_0))
         fake_total += (1 - a) * ((f - (1 - b) / (1 - a) * x_0) ** 2).sum().item() / 3
 
-    space = task.space
-    assert space == "data_prediction"
-    loss = fake_loss(task.fake, task.objective, task.path, space, shown(task.generator, generated), real, 8, 3)
+    game = task.game
+    assert game.space == "data_prediction"
+    loss = fake_loss(task.fake, game, shown(task.generator, generated), real, 8, 3)
     assert loss.item() == pytest.approx(fake_total, rel=1e-4)
-    loss = generator_loss(task.generator, task.teacher, task.fake, task.objective, task.path, space, generated, 8)
+    loss = generator_loss(task.generator, task.fake, game, generated, 8)
     assert loss.loss.item() == pytest.approx(generator_total, rel=1e-3)
 
 
@@ -151,7 +152,7 @@ def test_a_teacher_of_two_heads_is_distilled_in_both(pairs) -> None:
     config = DistillConfig(batch=8, device="cpu")
     teacher = bridge_model(sees_source=False, path=InterpolantPath(coupled=True), prediction="velocity_and_noise")
     task = DistillTask(teacher, pairs, config, make_accelerator(config))
-    assert task.space == "velocity_and_noise" and task.objective == RealUID()
+    assert task.game.space == "velocity_and_noise" and task.game.objective == RealUID()
 
 
 def test_fine_tuning_keeps_a_generator_without_noise(pairs) -> None:
@@ -161,7 +162,7 @@ def test_fine_tuning_keeps_a_generator_without_noise(pairs) -> None:
     assert task.generator.noise is False and task.generator.t_init == 0.9
     assert config.of_student(quiet) == DistillConfig(batch=8, device="cpu", t_init=0.9, noise=False)
     with pytest.raises(ConfigError, match="noise = True, but the generator to start from has False"):
-        DistillTask(teacher, pairs, dataclasses.replace(config, noise=True), make_accelerator(config), start=quiet)
+        check_student_run(teacher, pairs, dataclasses.replace(config, noise=True), quiet)
 
 
 def test_coupled_paths_need_pairs(digits, tmp_path: Path) -> None:
@@ -244,5 +245,5 @@ def test_models_of_coupled_points_are_measured() -> None:
     network = build_network(NetworkConfig("mlp", (8,), 1), (2,), sees_source=True)
     model = MatchingModel(network, BRIDGE, preconditioning=make_preconditioning("plain"))
     config = EvaluateConfig(samples=300, seeds=1, steps=2)
-    measured = measure(model, make_evaluator(data, config), config)
+    measured = evaluate_model(model, make_evaluator(data, config), config)
     assert measured.calls == 2 and math.isfinite(measured.fd[0])

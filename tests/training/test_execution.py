@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import small_teacher
 from safetensors.torch import load_file
-from tasks import attentive, noise
+from tasks import attentive, fake_turn, generator_turn, noise
 
 from realuid.errors import ConfigError
 from realuid.models import MatchingModel, NetworkConfig, OwnNetwork, SongUNet, build_network
@@ -32,9 +32,9 @@ def after_two_updates(teacher: MatchingModel, **changes) -> tuple[torch.Tensor, 
     config = DistillConfig(**settings)
     task = DistillTask(teacher, noise(teacher.shape), config, make_accelerator(config))
     learning = [p for player in task.players for p in player.parameters]
-    task._fake_turn(0)
+    fake_turn(task, 0)
     gradients = [p.grad.flatten() for p in task.opponent.parameters]
-    task._generator_turn(0)
+    generator_turn(task, 0)
     gradients = torch.cat([p.grad.flatten() for p in task.learner.parameters] + gradients)
     task.update(1)
     return gradients, torch.cat([p.detach().flatten() for p in learning])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import small_teacher
 from diffusers.models.upsampling import Upsample2D
+from tasks import fake_turn, generator_turn
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -75,31 +76,31 @@ def flops(step) -> int:
 
 def test_the_fake_step_calls_the_generator_forwards_only_and_the_teacher_never() -> None:
     of = Layers()
-    assert flops(lambda: task(alpha=0.92, beta=0.94)._fake_turn(0)) == BATCH * of.forward + (BATCH + REAL) * of.learn
+    assert flops(lambda: fake_turn(task(alpha=0.92, beta=0.94), 0)) == BATCH * of.forward + (BATCH + REAL) * of.learn
 
 
 def test_images_are_made_once_for_all_steps_of_a_turn() -> None:
-    of, turn = Layers(), task(alpha=0.92, beta=0.94, fake_updates=3)._fake_turn
-    assert flops(lambda: turn(0)) == BATCH * of.forward + 3 * (BATCH + REAL) * of.learn
+    of, run = Layers(), task(alpha=0.92, beta=0.94, fake_updates=3)
+    assert flops(lambda: fake_turn(run, 0)) == BATCH * of.forward + 3 * (BATCH + REAL) * of.learn
 
 
 def test_real_data_costs_nothing_where_it_has_no_weight() -> None:
     of = Layers()
-    assert flops(lambda: task()._fake_turn(0)) == BATCH * (of.forward + of.learn)
+    assert flops(lambda: fake_turn(task(), 0)) == BATCH * (of.forward + of.learn)
 
 
 @pytest.mark.parametrize("objective", ["general", "normalised"])
 def test_objectives_whose_fake_side_reads_the_teacher_call_it_forwards(objective: str) -> None:
     of, both = Layers(), BATCH + REAL
-    step = task(objective=objective, alpha=0.92, beta=0.94)._fake_turn
-    assert flops(lambda: step(0)) == BATCH * of.forward + both * (of.learn + of.forward)
+    run = task(objective=objective, alpha=0.92, beta=0.94)
+    assert flops(lambda: fake_turn(run, 0)) == BATCH * of.forward + both * (of.learn + of.forward)
 
 
 @pytest.mark.parametrize("objective", ["realuid", "general", "normalised"])
 def test_the_generator_turn_goes_through_frozen_networks_without_their_weights_gradients(objective: str) -> None:
     of = Layers()
-    step = task(objective=objective, alpha=0.92, beta=0.94)._generator_turn
-    assert flops(lambda: step(0)) == BATCH * (of.learn + 2 * of.through)
+    run = task(objective=objective, alpha=0.92, beta=0.94)
+    assert flops(lambda: generator_turn(run, 0)) == BATCH * (of.learn + 2 * of.through)
 
 
 def test_dmd_does_not_go_back_through_the_networks_and_keeps_nothing_for_it() -> None:
@@ -112,15 +113,15 @@ def test_dmd_does_not_go_back_through_the_networks_and_keeps_nothing_for_it() ->
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        assert flops(lambda: dmd._generator_turn(0)) == BATCH * (of.learn + 2 * of.forward)
+        assert flops(lambda: generator_turn(dmd, 0)) == BATCH * (of.learn + 2 * of.forward)
     full, kept = kept, 0
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        task()._generator_turn(0)
+        generator_turn(task(), 0)
     assert full < 0.6 * kept  # one network's activations against three networks'
 
 
 def test_the_adversarial_loss_stops_at_the_bottleneck() -> None:
-    plain, judged = (flops(lambda c=c: task(**c)._generator_turn(0)) for c in ({}, {"lambda_g": 1.0}))
+    plain, judged = (flops(lambda c=c: generator_turn(task(**c), 0)) for c in ({}, {"lambda_g": 1.0}))
     of = Layers()
     assert plain < judged < plain + BATCH * (of.learn + of.through)  # its own generated batch goes all the way through
 

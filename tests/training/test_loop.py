@@ -41,10 +41,10 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, update: int) -> None:
     """Make the run die in the middle of an update, as a crash would."""
     real = Player.step
 
-    def step(self, number, losses):
+    def step(self, number):
         if number == update:
             raise StopError
-        return real(self, number, losses)
+        return real(self, number)
 
     monkeypatch.setattr(Player, "step", step)
 
@@ -202,8 +202,8 @@ def test_half_a_checkpoint_is_never_seen(tmp_path: Path) -> None:
 def test_a_nan_stops_the_run_and_leaves_the_last_checkpoint(digits, tmp_path: Path, monkeypatch) -> None:
     real = Player.step
 
-    def step(self, number, losses):
-        values = real(self, number, losses)
+    def step(self, number):
+        values = real(self, number)
         return values | {"teacher/loss": torch.tensor(float("nan"))} if number == 6 else values
 
     monkeypatch.setattr(Player, "step", step)

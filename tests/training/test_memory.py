@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+import weakref
 from contextlib import nullcontext
 
 import pytest
 import torch
 from accelerate import Accelerator
 from conftest import small_teacher
-from tasks import attentive, distill_task, noise
+from tasks import attentive, distill_task, fake_turn, generator_turn, noise
 
 from realuid.errors import ConfigError, OutOfMemoryError
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import micro_batches
-from realuid.training.distill import generator_parts
-from realuid.training.player import OutOfMemoryWarning
+from realuid.training.distill import generator_accumulation_steps
+from realuid.training.player import OutOfMemoryWarning, Player
 
 
 @pytest.mark.parametrize("lambda_g", [0.0, 1.0])
@@ -26,7 +27,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(data, turn: str, lam
     gradients = []
     for micro_batch in (0, 5):
         task = distill_task(data, alpha=0.92, beta=0.94, micro_batch=micro_batch, lambda_g=lambda_g, fake_updates=1)
-        task._fake_turn(0) if turn == "fake" else task._generator_turn(0)
+        fake_turn(task, 0) if turn == "fake" else generator_turn(task, 0)
         mover = task.opponent if turn == "fake" else task.learner
         gradients.append(torch.cat([p.grad.flatten() for p in mover.parameters]))
     assert gradients[0].abs().max() > 1e-3
@@ -36,8 +37,8 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(data, turn: str, lam
 def test_large_batches_go_through_the_generators_turn_in_two_parts_on_cpus() -> None:
     """A batch of 16 CIFAR-10 images does, one of 64 digits does not."""
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert [generator_parts(cpu, n) for n in (64 * 64, 2**15, 2**15 + 1, 16 * 3 * 32 * 32)] == [1, 1, 2, 2]
-    assert generator_parts(cuda, 256 * 3 * 64 * 64) == 1
+    assert [generator_accumulation_steps(cpu, n) for n in (64 * 64, 2**15, 2**15 + 1, 16 * 3 * 32 * 32)] == [1, 1, 2, 2]
+    assert generator_accumulation_steps(cuda, 256 * 3 * 64 * 64) == 1
 
 
 def test_parts_without_judged_images_add_nothing() -> None:
@@ -48,9 +49,9 @@ def test_parts_without_judged_images_add_nothing() -> None:
         config, teacher = DistillConfig(**settings, device="cpu", seed=1), attentive()
         task = DistillTask(teacher, noise(teacher.shape), config, make_accelerator(config))
         assert {player.accumulation_steps for player in task.players} == {16 // micro_batch}
-        task._fake_turn(0)
+        fake_turn(task, 0)
         found = [p.grad.flatten() for p in task.opponent.parameters]
-        task._generator_turn(0)
+        generator_turn(task, 0)
         gradients.append([torch.cat(found), torch.cat([p.grad.flatten() for p in task.learner.parameters])])
     whole, parts = (g[0] for g in gradients)  # the generator's turn sees a fake model after a step of Adam
     assert whole.abs().max() > 1e-3 and (whole - parts).abs().max() < 1e-5 * whole.abs().max()
@@ -106,11 +107,11 @@ def test_where_memory_runs_out_batches_are_cut_until_they_fit(data) -> None:
                 values = task.update(0)
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                task._fake_turn(1)
+                fake_turn(task, 1)
             assert (task.opponent.accumulation_steps, task.learner.accumulation_steps) == (8, 4)
             assert values["gap/count"].sum() == 16
         else:
-            task.update(0), task._fake_turn(1)
+            task.update(0), fake_turn(task, 1)
         ends.append([torch.cat([p.grad.flatten() for p in player.parameters]) for player in task.players])
     for whole, cut in zip(*ends, strict=True):  # Adam's first steps blow up the rounding of the smallest gradients
         assert (whole - cut).norm() < 1e-2 * whole.norm()
@@ -123,7 +124,7 @@ def test_images_that_the_generator_makes_for_the_fake_model_are_cut_as_well(data
         task = distill_task(data, fake_updates=1)
         memory_for(most, task.generator.model.network, graph=False)
         with pytest.warns(OutOfMemoryWarning, match=r"fake: .* over 4 micro-batches") if most == 4 else nullcontext():
-            task._fake_turn(0)
+            fake_turn(task, 0)
         assert task.opponent.accumulation_steps == 16 // min(most, 16)
         ends.append(torch.cat([p.grad.flatten() for p in task.opponent.parameters]))
     assert ends[0].abs().max() > 1e-3 and (ends[0] - ends[1]).abs().max() < 1e-5 * ends[0].abs().max()
@@ -134,20 +135,21 @@ def test_a_single_image_is_tried_before_giving_up(data, batch: int, parts: list[
     """Also where it is not half of two: of most batches."""
     player, tried = distill_task(data, batch=batch).learner, []
 
-    def run_out(parts: int) -> None:
-        tried.append(parts)
-        if parts < batch:
-            fail(parts)
-
     with pytest.warns(OutOfMemoryWarning):
-        player.in_parts(run_out)
+        for attempt in player.attempts():
+            with attempt as accumulation_steps:
+                tried.append(accumulation_steps)
+                if accumulation_steps < batch:
+                    raise RuntimeError("CUDA out of memory.")
     assert tried == parts
     with pytest.raises(OutOfMemoryError, match="with a single image"):
-        player.in_parts(fail)
+        run_out(player)
 
 
-def fail(parts: int) -> None:
-    raise RuntimeError(f"CUDA out of memory. In {parts} parts.")
+def run_out(player: Player) -> None:
+    for attempt in player.attempts():
+        with attempt:
+            raise RuntimeError("CUDA out of memory.")
 
 
 def test_several_processes_are_told_how_to_go_on(data, monkeypatch) -> None:
@@ -156,7 +158,7 @@ def test_several_processes_are_told_how_to_go_on(data, monkeypatch) -> None:
     task = distill_task(data, batch=27, micro_batch=4)
     message = r"a batch of 4 images does not fit .*--resume --micro-batch 2: results stay"
     with pytest.raises(OutOfMemoryError, match=message):
-        task.opponent.in_parts(fail)
+        run_out(task.opponent)
 
 
 def test_a_single_image_that_does_not_fit_is_an_error(data) -> None:
@@ -178,3 +180,30 @@ def test_other_errors_of_the_device_are_not_taken_for_that(data) -> None:
     with pytest.raises(RuntimeError, match="device-side assert"):
         task.update(0)
     assert task.learner.accumulation_steps == 1
+
+
+@pytest.mark.parametrize("turn", [fake_turn, generator_turn])
+def test_nothing_of_an_attempt_that_ran_out_of_memory_is_kept(data, turn) -> None:
+    """Its graph is gone when the next one begins, even where memory ran out on the way back."""
+    task = distill_task(data, fake_updates=1)
+    outputs, alive = [], []
+
+    def run_out_of_memory(_: torch.Tensor) -> None:
+        raise RuntimeError("CUDA out of memory.")
+
+    def watch(_: torch.nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        if torch.is_grad_enabled() and not outputs:
+            outputs.append(weakref.ref(output))
+        elif torch.is_grad_enabled() and not alive:
+            alive.append(outputs[0]() is not None)
+
+    def fail_on_the_way_back(_: torch.nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        if torch.is_grad_enabled() and not alive:
+            output.register_hook(run_out_of_memory)
+
+    model = task.fake if turn is fake_turn else task.generator.model
+    model.network.unet.conv_in.register_forward_hook(watch)
+    model.network.unet.conv_out.register_forward_hook(fail_on_the_way_back)
+    with pytest.warns(OutOfMemoryWarning, match="over 2 micro-batches"):
+        turn(task, 0)
+    assert alive == [False]

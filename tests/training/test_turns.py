@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import small_teacher
-from tasks import distill_task
+from tasks import distill_task, fake_turn, generator_turn
 
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
 from realuid.training.accelerate import make_accelerator
@@ -36,7 +36,7 @@ GAMES = {
 def test_on_each_turn_only_that_player_moves(data, game: str, classes: int) -> None:
     task = distill_task(data, classes, **GAMES[game])
     against, generator = task.opponent.module, task.generator
-    for turn, mover in ((lambda: task._fake_turn(0), against), (lambda: task._generator_turn(0), generator)):
+    for turn, mover in ((lambda: fake_turn(task, 0), against), (lambda: generator_turn(task, 0), generator)):
         before = {m: weights(m) for m in (task.teacher, against, task.generator)}
         turn()
         assert [m for m in before if changed(m, before[m])] == [mover]
@@ -48,7 +48,7 @@ def test_on_each_turn_only_that_player_moves(data, game: str, classes: int) -> N
 
 def test_frozen_networks_get_no_parameter_gradients(data) -> None:
     task = distill_task(data, alpha=0.92, beta=0.94)
-    task._generator_turn(0)
+    generator_turn(task, 0)
     assert all(p.grad is None for p in task.fake.parameters())
     assert all(p.requires_grad for p in task.fake.parameters())
     assert not any(p.requires_grad for p in task.teacher.parameters())
@@ -79,7 +79,7 @@ def test_the_discriminator_adds_a_head_to_the_fake_model(data) -> None:
 def test_the_discriminator_learns_to_tell_samples_from_data(digits) -> None:
     task = distill_task(digits, lambda_g=1.0, lambda_d=100.0, fake_lr=2e-3, batch=32, fake_updates=1)
     for i in range(40):
-        task._fake_turn(i)
+        fake_turn(task, i)
     with torch.no_grad():
         generated, real = task.near.generated("test", 0, 200), task.near.real("test real", 0, 200)
         x_g, _ = task.path.sample(task.generator(generated.z), generated.x_T, generated.t)

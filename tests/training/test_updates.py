@@ -16,7 +16,7 @@ from realuid.paths import VEPath
 from realuid.training import DistillTask
 from realuid.training.adversarial import deception_loss, discriminator_loss
 from realuid.training.batches import Batches, Draw
-from realuid.training.updates import fake_loss, generator_loss, teacher_loss
+from realuid.training.updates import Game, fake_loss, generator_loss, teacher_loss
 
 
 def test_adversarial_losses_by_brute_force(data) -> None:
@@ -44,7 +44,7 @@ def test_adversarial_losses_by_brute_force(data) -> None:
 
 def brute_force_realum(task: DistillTask, generated, real) -> torch.Tensor:
     """Def. 2, sample by sample, with the divisions written out."""
-    a, b = task.objective.alpha, task.objective.beta
+    a, b = task.game.objective.alpha, task.game.objective.beta
     total = torch.zeros(())
     for i in range(len(generated)):
         x_0 = task.generator(generated.z[i : i + 1])
@@ -61,7 +61,7 @@ def brute_force_realum(task: DistillTask, generated, real) -> torch.Tensor:
 def test_stratified_fake_loss_is_realum_by_brute_force(data) -> None:
     task = distill_task(data, alpha=0.92, beta=0.86)
     generated, real = task.batches.generated("g", 0, 8), task.batches.real("r", 0, 3)
-    loss = fake_loss(task.fake, task.objective, task.path, "velocity", shown(task.generator, generated), real, 8, 3)
+    loss = fake_loss(task.fake, task.game, shown(task.generator, generated), real, 8, 3)
     assert loss.item() == pytest.approx(brute_force_realum(task, generated, real).item(), rel=1e-5)
 
 
@@ -74,7 +74,7 @@ def test_generator_loss_is_theorem_2_by_brute_force(data) -> None:
         x_t, y = (1 - t) * x_0 + t * noise, noise - x_0
         star, f = task.teacher(x_t, draw.t[i : i + 1]), task.fake(x_t, draw.t[i : i + 1])
         total += a * (((star - b / a * y) ** 2).sum() - ((f - b / a * y) ** 2).sum()).item() / 8
-    loss = generator_loss(task.generator, task.teacher, task.fake, task.objective, task.path, "velocity", draw, 8)
+    loss = generator_loss(task.generator, task.fake, task.game, draw, 8)
     assert loss.loss.item() == pytest.approx(total, rel=1e-4)
 
 
@@ -90,10 +90,10 @@ def test_teacher_loss_is_the_mean_squared_velocity_error(data) -> None:
 
 def test_objective_without_real_data_equals_uid(data) -> None:
     task = distill_task(data)
-    assert task.objective == RealUID(1.0, 1.0, 0.5)
+    assert task.game.objective == RealUID(1.0, 1.0, 0.5)
     fake = copy.deepcopy(task.fake)
     draw = task.batches.generated("g", 0, 8)
-    loss = fake_loss(fake, task.objective, task.path, "velocity", shown(task.generator, draw), None, 8, 0)
+    loss = fake_loss(fake, task.game, shown(task.generator, draw), None, 8, 0)
     x_0 = task.generator(draw.z)
     t = draw.t.view(-1, 1, 1, 1)
     expected = ((fake((1 - t) * x_0 + t * draw.x_T, draw.t) - (draw.x_T - x_0)) ** 2).sum() / 8
@@ -112,10 +112,11 @@ def test_edms_losses_are_the_same_whatever_is_predicted(data) -> None:
     generated, real = (in_double(draw(role, 0, 8)) for draw, role in ((batches.generated, "g"), (batches.real, "r")))
     values = []
     for space in ("data_prediction", "noise_prediction", "score"):
+        game = Game(RealUID(), model.path, space, model)
         taught = teacher_loss(model, model.path, space, real, 8)
         made = shown(Generator(model), generated)
-        fake = fake_loss(other, RealUID(), model.path, space, made, real, 8, 8)
-        student = generator_loss(Generator(model), model, other, RealUID(), model.path, space, generated, 8)
+        fake = fake_loss(other, game, made, real, 8, 8)
+        student = generator_loss(Generator(model), other, game, generated, 8)
         values.append([taught.item(), fake.item(), student.loss.item()])
     assert values[1] == pytest.approx(values[0], rel=1e-6) and values[2] == pytest.approx(values[0], rel=1e-6)
     assert min(map(abs, values[0])) > 1e-3

@@ -22,8 +22,8 @@ from realuid.paths import make_path
 from realuid.processes import leave
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
 from realuid.training.accelerate import make_accelerator
-from realuid.training.loop import Task
 from realuid.training.sharding import gathered
+from realuid.training.task import Task
 
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)

@@ -16,7 +16,7 @@ from realuid.errors import CheckpointError
 from realuid.loaders import load_teacher
 from realuid.loaders.check import Check, check_teacher
 from realuid.recipes import DataConfig
-from realuid.training.distill import check_fits
+from realuid.training.compatibility import check_fits
 
 _SHOWN = 6
 

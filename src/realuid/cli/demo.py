@@ -26,7 +26,7 @@ RESTORATION = {
 }
 #: What a demo that goes on may do otherwise: how finished models are measured at the end, but not the features, in
 #: which quick FDs chose among models on the way.
-MEASURING = tuple(f"evaluate.{name}" for name in ("samples", "seeds", "steps", "sampler", "guidance"))
+EVALUATION = tuple(f"evaluate.{name}" for name in ("samples", "seeds", "steps", "sampler", "guidance"))
 #: Where earlier versions put the demo of every recipe.
 OLD_OUT = Path("runs/demo")
 
@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> None:
     recipe = recipe_of_run(run / "teacher") if run else recipe
     options = parse(Options, "demo", rest, Options(recipe.data, recipe.evaluate), "RECIPE")
     if run:
-        refuse_changes(arguments, options, recipe, "data", "evaluate", free=MEASURING)
+        refuse_changes(arguments, options, recipe, "data", "evaluate", free=EVALUATION)
         recipe = replace(recipe, evaluate=options.evaluate)
     else:
         recipe = replace(recipe, data=options.data, evaluate=options.evaluate)

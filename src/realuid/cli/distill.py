@@ -19,21 +19,16 @@ from realuid.cli.options import (
     split_recipe,
     split_student,
 )
+from realuid.data import Dataset
 from realuid.errors import ConfigError
 from realuid.loaders import load_teacher
 from realuid.loaders.check import require_sound
-from realuid.models import MatchingModel
 from realuid.recipes import DataConfig, Recipe
 from realuid.recipes.estimate import describe_student_run
-from realuid.recipes.run import (
-    recipe_data,
-    recipe_of_run,
-    run_named_student,
-    run_student,
-    teacher_of_run,
-)
+from realuid.recipes.run import recipe_data, recipe_of_run, teacher_of_run
+from realuid.recipes.spec import NamedTeacher, make_student, student_spec
 from realuid.training import DistillConfig, fine_tuning, load_start
-from realuid.training.distill import check_degradation, check_distillation, check_fits
+from realuid.training.compatibility import check_student_run
 from realuid.training.folder import refuse_existing
 from realuid.training.settings import to_dict
 
@@ -79,29 +74,17 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError("--start-ema without --start: say which distilled generator to start from.")
     if run:
         refuse_changes(arguments, options, asked, "data", "distill")
-        asked = replace(asked, distill=options.distill)
+        asked = replace(asked, distill=options.distill, students={})
     else:
-        asked = replace(asked, data=options.data, distill=options.distill)
+        asked = replace(asked, data=options.data, distill=options.distill, students={})
     name, place, key = options.teacher, options.teacher, options.key
     if options.resume and not _passed("--teacher", rest):
         name, place, key = teacher_of_run(options.out / stages[0] if stages else options.out)
-    teacher = load_teacher(place, key=key)
-    for config in [*map(recipe.student, stages[:-1]), asked.distill]:
-        check_distillation(teacher, config)
-    if options.dry_run:
-        console.print(describe_student_run(asked, teacher), highlight=False, markup=False)
-        return
-    for folder in [options.out / stage for stage in stages] or [options.out]:
-        refuse_existing(folder, options.resume)
-    if not (options.trust_teacher or options.resume):
-        data = recipe_data(asked, teacher)
-        check_fits(teacher, data)
-        check_degradation(teacher, data)
-        require_sound(teacher, data)
+    teacher = NamedTeacher(load_teacher(place, key=key), name, key)
     if stages:
-        _run_chain(recipe, student, options, teacher, name, key)
+        _run_chain(recipe, stages, options, teacher)
     else:
-        _run_one(asked, student or "distill", options, teacher, name, key)
+        _run_one(asked, student or "distill", options, teacher)
 
 
 def _passed(option: str, words: Sequence[str]) -> bool:
@@ -115,32 +98,44 @@ def _settings(recipe: Recipe, student: str, started: bool) -> DistillConfig:
     return fine_tuning(recipe.distill) if started else recipe.distill
 
 
-def _run_one(recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str, key: str | None) -> None:
+def _run_one(recipe: Recipe, name: str, options: Options, teacher: NamedTeacher) -> None:
     about: dict[str, Any] = {}
     start = None
+    if not options.dry_run:
+        refuse_existing(options.out, options.resume)
     if options.start is not None:
         start = load_start(options.start, options.start_ema)
         about["start"] = {"student": options.start, "ema": options.start_ema or "best"}
     if name in recipe.published:
         about["published_fid"] = recipe.published[name]
-    run_student(
-        recipe,
-        teacher,
-        options.out,
-        start=start,
-        resume=options.resume,
-        teacher_name=source,
-        teacher_key=key,
-        about=about,
-    )
+    run = student_spec(recipe, teacher, options.out, start=start, about=about)
+    if options.dry_run:
+        console.print(describe_student_run(run), highlight=False, markup=False)
+        return
+    _require_sound(run.teacher, run.data, options)
+    run.run(options.resume)
     say_result("student", options.out)
 
 
-def _run_chain(
-    recipe: Recipe, name: str, options: Options, teacher: MatchingModel, source: str, key: str | None
-) -> None:
-    """The student and all those it starts from, in folders of their names; only the last one listens to options."""
+def _run_chain(recipe: Recipe, stages: Sequence[str], options: Options, teacher: NamedTeacher) -> None:
+    """A student and all those it starts from, in folders of their names; only the last one listens to options."""
+    name = stages[-1]
     students = {**recipe.students, name: {**recipe.students[name], **to_dict(options.distill)}}
     recipe = replace(recipe, data=options.data, students=students)
-    run_named_student(recipe, name, teacher, options.out, teacher_name=source, teacher_key=key, chain=True)
+    data = recipe_data(recipe, teacher.model)
+    for stage in stages:
+        check_student_run(teacher.model, data, recipe.student(stage))
+    if options.dry_run:
+        run = student_spec(replace(recipe, distill=options.distill, students={}), teacher, options.out, data=data)
+        console.print(describe_student_run(run), highlight=False, markup=False)
+        return
+    for stage in stages:
+        refuse_existing(options.out / stage, options.resume)
+    _require_sound(teacher, data, options)
+    make_student(recipe, name, teacher, options.out, data)
     say_result("student", options.out / name)
+
+
+def _require_sound(teacher: NamedTeacher, data: Dataset, options: Options) -> None:
+    if not (options.trust_teacher or options.resume):
+        require_sound(teacher.model, data)

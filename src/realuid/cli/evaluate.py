@@ -19,10 +19,9 @@ from realuid.models import MatchingModel
 from realuid.models.saving.folder import read_config
 from realuid.processes import join
 from realuid.recipes import DataConfig, EvaluateConfig
-from realuid.recipes.measure import images_per_second, make_evaluator, measure
-from realuid.recipes.plan import check_sampling
+from realuid.recipes.evaluate import evaluate_model, images_per_second, make_evaluator
 from realuid.sampling import check_use
-from realuid.training.distill import check_fits
+from realuid.training.compatibility import check_fits, check_sampling
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,14 @@ def run(arguments: Sequence[str]) -> None:
     check_fits(model, data)
     check_use(model, options.evaluate.sampler, options.evaluate.guidance)
     if isinstance(model, MatchingModel):
-        check_sampling(model, options.evaluate)
+        check_sampling(model, options.evaluate.steps, options.evaluate.sampler, options.evaluate.guidance)
     evaluator = make_evaluator(data, options.evaluate, device)
     rate = images_per_second({"model": model}, data, options.evaluate)["model"]
     figures = {
         "model": options.model,
         "data": chosen.source,
         "extractor": evaluator.extractor.key,
-        **measure(model, evaluator, options.evaluate, part=part).to_dict(),
+        **evaluate_model(model, evaluator, options.evaluate, part=part).to_dict(),
         "images_per_second": part.total(torch.tensor(rate)).item(),
         "processes": part.world,
         "settings": dataclasses.asdict(options.evaluate),

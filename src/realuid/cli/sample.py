@@ -21,7 +21,7 @@ from realuid.models import Condition
 from realuid.processes import join
 from realuid.recipes import DataConfig
 from realuid.sampling import balanced_labels, check_use, generate
-from realuid.training.distill import check_fits
+from realuid.training.compatibility import check_fits
 
 #: Where nothing is said about data.
 NO_DATA = DataConfig(source="")

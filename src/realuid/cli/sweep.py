@@ -11,13 +11,11 @@ import tyro
 
 from realuid.cli.options import console, parse, refuse_changes, replace, resumed_run, split_recipe, split_student
 from realuid.errors import ConfigError
-from realuid.loaders import load_teacher
-from realuid.loaders.check import require_sound
 from realuid.recipes import DataConfig, EvaluateConfig, SweepConfig
-from realuid.recipes.run import recipe_data, recipe_of_run, teacher_of_run
-from realuid.recipes.sweep import SWEEP, make_trials, run_sweep
+from realuid.recipes.run import recipe_of_run, teacher_of_run
+from realuid.recipes.sweep import SWEEP, run_sweep
+from realuid.recipes.trials import make_trials
 from realuid.training import DistillConfig
-from realuid.training.distill import check_degradation, check_distillation, check_fits
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def run(arguments: Sequence[str]) -> None:
     if run:
         recipe = recipe_of_run(run, SWEEP)
     elif student:
-        recipe = replace(recipe, distill=recipe.student(student))
+        recipe = replace(recipe, distill=recipe.student(student), students={})
     default = Options(recipe.data, recipe.sweep, recipe.distill, recipe.evaluate)
     options = parse(Options, "sweep", rest, default, "RECIPE[:STUDENT]")
     if options.processes < 1:
@@ -61,7 +59,12 @@ def run(arguments: Sequence[str]) -> None:
         _, teacher, _ = teacher_of_run(run)
     else:
         recipe = replace(
-            recipe, data=options.data, sweep=options.sweep, distill=options.distill, evaluate=options.evaluate
+            recipe,
+            data=options.data,
+            sweep=options.sweep,
+            distill=options.distill,
+            evaluate=options.evaluate,
+            students={},
         )
     if options.dry_run:
         trials, refused = make_trials(recipe.sweep, recipe.distill)
@@ -70,14 +73,8 @@ def run(arguments: Sequence[str]) -> None:
         return
     if not options.resume and (options.out / SWEEP).exists():
         raise ConfigError(f"'{options.out}' already holds a sweep. Pass --resume to continue it, or another --out.")
-    if not (options.trust_teacher or options.resume):
-        model = load_teacher(teacher)
-        data = recipe_data(recipe, model)
-        check_fits(model, data)
-        check_degradation(model, data)
-        check_distillation(model, recipe.distill)
-        require_sound(model, data)
-    results = run_sweep(recipe, teacher, options.out, options.processes, console.print)
+    trust = options.trust_teacher or options.resume
+    results = run_sweep(recipe, teacher, options.out, options.processes, console.print, trust_teacher=trust)
     for row in results["settings"]:
         fd = "stopped" if row["fd_mean"] is None else f"{row['fd_mean']:.3f}"
         setting = ", ".join(f"{k} = {v:g}" for k, v in row["settings"].items())

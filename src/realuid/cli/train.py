@@ -16,7 +16,8 @@ from realuid.errors import ConfigError
 from realuid.models import NetworkConfig
 from realuid.recipes import DataConfig, PathConfig, Recipe
 from realuid.recipes.estimate import describe_teacher_run
-from realuid.recipes.run import recipe_of_run, run_teacher
+from realuid.recipes.run import recipe_of_run
+from realuid.recipes.spec import teacher_spec
 from realuid.training import TeacherConfig
 from realuid.training.folder import refuse_existing
 
@@ -49,11 +50,13 @@ def run(arguments: Sequence[str]) -> None:
         recipe = replace(recipe, teacher=options.teacher)
     else:
         recipe = replace(recipe, data=options.data, network=options.network, path=options.path, teacher=options.teacher)
+    if not options.dry_run:
+        refuse_existing(options.out, options.resume)
+    spec = teacher_spec(recipe, options.out)
     if options.dry_run:
-        console.print(describe_teacher_run(recipe), highlight=False, markup=False)
+        console.print(describe_teacher_run(spec), highlight=False, markup=False)
         return
-    refuse_existing(options.out, options.resume)
-    run_teacher(recipe, options.out, resume=options.resume)
+    spec.run(options.resume)
     say_result("teacher", options.out)
 
 

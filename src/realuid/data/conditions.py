@@ -1,4 +1,4 @@
-"""Conditions used for evaluation samples: classes in balance, or those of real samples."""
+"""Conditions used for evaluation samples: classes as often as in the data, or those of real samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from realuid.models import Condition, MatchingModel
 from realuid.models.networks.condition import LABEL
 from realuid.paths import Path
 from realuid.processes import WHOLE, Part
-from realuid.sampling import OneStep, balanced_labels, generate
+from realuid.sampling import OneStep, generate
 
 #: Columns of a picture of samples; one of pairs holds this many triples a row.
 _COLUMNS, _TRIPLES = 8, 4
@@ -40,9 +40,9 @@ def pair_index(data: Dataset, count: int) -> Tensor:
 def conditions(model: MatchingModel | OneStep, data: Dataset, count: int) -> Condition:
     """What `count` samples of a model are conditioned on.
 
-    Balanced classes where a model reads nothing but a class. Otherwise what the samples `pair_index` of the data hold
-    under the names that the model declares (on a coupled path their sources among them), so that all conditions of a
-    sample belong together.
+    Classes as often as the data has them (`frequent_labels`) where a model reads nothing but a class. Otherwise what
+    the samples `pair_index` of the data hold under the names that the model declares (on a coupled path their sources
+    among them), so that all conditions of a sample belong together.
 
     Raises:
         DataError: where the data has no column of such a name.
@@ -50,9 +50,24 @@ def conditions(model: MatchingModel | OneStep, data: Dataset, count: int) -> Con
     check_pairs(model, data)
     names = [spec.name for spec in model.conditions]
     if names == [LABEL]:
-        return Condition(label=balanced_labels(count, model.num_classes))
+        return Condition(label=frequent_labels(data, count))
     index = pair_index(data, count).to(data.values.device)
     return Condition({name: to_float(data.column(name)[index]) for name in names})
+
+
+def frequent_labels(data: Dataset, count: int) -> Tensor:
+    """Labels as often as the data has them, up to one, and spread evenly: shape (count,).
+
+    The largest remainders get what rounding leaves. Where all classes are equally frequent: 0, 1, ..., 0, 1, ...
+    """
+    frequency = torch.bincount(data.column(LABEL).cpu(), minlength=data.num_classes).double() / len(data)
+    exact = frequency * count
+    times = exact.floor().long()
+    most = (exact - times).argsort(descending=True, stable=True)
+    times[most[: count - int(times.sum())]] += 1
+    labels = torch.repeat_interleave(torch.arange(len(times)), times)
+    place = torch.cat([(torch.arange(int(n)) + 0.5) / n for n in times])
+    return labels[place.argsort(stable=True)]
 
 
 def samples(

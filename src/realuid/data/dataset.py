@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,17 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from realuid.errors import DataError, NonFiniteError
+from realuid.errors import DataError, DataWarning, NonFiniteError
 from realuid.seeds import stream
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A data set in memory: uint8 images, or float32 points for toy distributions.
 
     Args:
         values: uint8, shape (n, c, h, w), or float32, shape (n, d).
-        labels: int64 classes, shape (n,), or None.
+        labels: int64 classes, shape (n,), or None; other whole numbers become int64.
         name: for messages and reports.
         classes: class names; their number is the number of classes.
         sources: what each sample comes in a pair with (for instance its degraded image), like `values`, or None.
@@ -30,7 +31,8 @@ class Dataset:
         columns: further conditions by name, each with one row per sample, for networks that declare them.
 
     Raises:
-        DataError: if `sources` are not like `values`.
+        DataError: for values, labels, classes and sources that do not fit together, other dtypes than those, values
+            that are not finite, and float images on the scale 0 to 255.
     """
 
     values: Tensor
@@ -43,16 +45,30 @@ class Dataset:
     columns: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _check_values(self.values, f"'{self.name}'")
+        object.__setattr__(self, "classes", tuple(map(str, self.classes)))
+        if self.labels is not None:
+            object.__setattr__(self, "labels", _checked_labels(self))
+        elif self.classes:
+            raise DataError(f"'{self.name}' has {len(self.classes)} classes, but no labels. Pass both, or neither.")
         x, y = self.values, self.sources
         if y is not None and (y.shape != x.shape or y.dtype != x.dtype):
             raise DataError(
                 f"pairs of '{self.name}' do not match: {tuple(x.shape)} {x.dtype} values, {tuple(y.shape)} {y.dtype} "
                 "sources. Bring both to one shape."
             )
+        if y is not None:
+            _check_values(y, f"the sources of '{self.name}'")
 
         for name, column in self.columns.items():
             if len(column) != len(x):
                 raise DataError(f"column '{name}' of '{self.name}' has {len(column)} rows for {len(x)} samples.")
+
+    def __repr__(self) -> str:
+        kind = "images" if self.is_image else "samples"
+        classes = f", {self.num_classes} classes" if self.labels is not None else ""
+        pairs = ", in pairs" if self.sources is not None else ""
+        return f"Dataset '{self.name}': {len(self)} {kind} of shape {self.shape}{classes}{pairs}"
 
     def __len__(self) -> int:
         return self.values.shape[0]
@@ -103,14 +119,21 @@ class Dataset:
         tensors = {"values": self.values, "labels": self.labels, "sources": self.sources}
         changed: dict[str, Any] = {k: None if v is None else change(v) for k, v in tensors.items()}
         changed["columns"] = {name: change(column) for name, column in self.columns.items()}
-        return dataclasses.replace(self, **changed)
+        return self._with(**changed)
+
+    def _with(self, **changes: object) -> Dataset:
+        """The same data with some fields changed in a way that needs no check."""
+        new = copy.copy(self)
+        for key, value in changes.items():
+            object.__setattr__(new, key, value)
+        return new
 
     def without_labels(self) -> Dataset:
         """The same samples, unconditional."""
-        return dataclasses.replace(self, labels=None, classes=())
+        return self._with(labels=None, classes=())
 
     def fingerprint(self, pairs: bool = False) -> str:
-        """SHA-256 over values and labels: the key of what is cached about them. With `pairs` over sources, too."""
+        """SHA-256 over values and labels: the key of what is cached. With `pairs` over other columns, too."""
         digest = hashlib.sha256(str((self.shape, self.num_classes)).encode())
         digest.update(self.values.cpu().contiguous().numpy().tobytes())
         if self.labels is not None:
@@ -120,6 +143,66 @@ class Dataset:
         for name in sorted(self.columns) if pairs else ():
             digest.update(name.encode() + self.columns[name].cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+#: Largest number that a float sample in data units has; levels of 0 to 255 go beyond.
+_LARGEST = 64.0
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def _check_values(x: Tensor, what: str) -> None:
+    if not isinstance(x, Tensor):
+        raise DataError(f"{what}: values are a {type(x).__name__}. Pass a tensor (torch.as_tensor makes one).")
+    if x.dtype == torch.uint8:
+        if x.dim() != 4:
+            raise DataError(f"{what}: uint8 images of shape {tuple(x.shape)}. Needed is (n, c, h, w).")
+        return
+    if x.dtype != torch.float32:
+        raise DataError(
+            f"{what}: values are {x.dtype}. Allowed are uint8 images (levels of 0 to 255) and float32 in data units."
+        )
+    if x.dim() not in (2, 4):
+        raise DataError(
+            f"{what}: values of shape {tuple(x.shape)}. Needed are points, (n, d), or latents, (n, c, h, w)."
+        )
+    if broken := int((~torch.isfinite(x)).flatten(1).any(1).sum()):
+        raise DataError(f"{what}: {broken} of {len(x)} samples hold NaN or infinite numbers. Leave them out.")
+    if x.dim() == 4 and len(x) and x.min() >= 0 and x.max() > _LARGEST:
+        raise DataError(
+            f"{what}: float images from {float(x.min()):g} to {float(x.max()):g}, which look like levels of 0 to 255. "
+            "Pass them as uint8: x.round().to(torch.uint8)."
+        )
+    if x.dim() == 4 and len(x) and x.min() >= 0 and 0 < x.max() <= 1:
+        warnings.warn(
+            f"{what}: all float values are between 0 and 1, but data units are from -1 to 1. Pass 2 * x - 1, or uint8.",
+            DataWarning,
+            stacklevel=4,
+        )
+
+
+def _checked_labels(data: Dataset) -> Tensor:
+    """The labels as int64, or a DataError where they are no classes of the data."""
+    labels, name = data.labels, data.name
+    if (
+        not isinstance(labels, Tensor)
+        or labels.is_floating_point()
+        or labels.is_complex()
+        or labels.dtype == torch.bool
+    ):
+        kind = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
+        raise DataError(f"labels of '{name}' are {kind}. Pass a tensor of whole numbers (int64).")
+    if labels.shape != (len(data),):
+        raise DataError(f"labels of '{name}' have shape {tuple(labels.shape)}, but there are {len(data)} samples.")
+    if not data.classes:
+        raise DataError(
+            f"'{name}' has labels, but no classes. Pass their names as well, for instance classes=('cat', 'dog')."
+        )
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(data.classes):
+        raise DataError(
+            f"labels of '{name}' are {int(labels.min())} to {int(labels.max())}, but there are {len(data.classes)} "
+            f"classes: allowed are 0 to {len(data.classes) - 1}."
+        )
+    return labels.long()
 
 
 def to_float(values: Tensor) -> Tensor:

@@ -1,197 +1,204 @@
-"""Read images from a folder or a zip into one uint8 tensor."""
+"""Images of files as one uint8 tensor: decoded in threads, straight to their place in it."""
 
 from __future__ import annotations
 
-import io
-import json
-import lzma
-import operator
+import dataclasses
 import os
-import zipfile
-import zlib
-from collections.abc import Callable, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
+import psutil
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from realuid.data.dataset import Dataset
-from realuid.errors import DataError
-
-LABELS = "dataset.json"
-_MODES = {1: "L", 3: "RGB"}
-#: What damaged and encrypted zips, and those of an unknown compression, raise.
-_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, OSError, EOFError)
-#: More classes than any data set has: a larger label is a mistake, and would cost its size in memory.
-_CLASSES = 1_000_000
+from realuid.data.decode import CHANGES, LARGE, Decoded, OtherFormatError, UnreadableError, alone_if, decode
+from realuid.data.files import Files, few, quoted, shortened
+from realuid.data.labels import labels_of
+from realuid.errors import DataError, DataWarning
 
 
-def decode(content: bytes, name: str, channels: int | None, resolution: int | None) -> np.ndarray:
-    """One encoded image to uint8, shape (h, w, c), turned as its EXIF data say; 16-bit grey keeps its upper byte.
+@dataclass(frozen=True)
+class Reading:
+    """How images are read.
 
     Args:
-        content: PNG, JPEG, ... as bytes.
-        name: for messages.
-        channels: 1 or 3 to convert; None keeps grey grey and everything else RGB.
-        resolution: side length to crop to the centre square and resize to; None keeps the size.
+        channels: 1 or 3 to convert images; None keeps them as they are.
+        resolution: side length to crop and resize images to; None keeps their size.
+        skip_damaged: leave images out that cannot be read, instead of an error.
     """
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I;16"):  # which Pillow would clip at 255
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            image = image.convert(_MODES[channels or (1 if image.mode in ("L", "1", "LA") else 3)])
-    except Exception as error:  # decoders of damaged files raise nearly every type
-        raise DataError(f"'{name}' is not an image that can be read. Remove it or repair it.") from error
-    if resolution and image.size != (resolution, resolution):
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        image = image.crop((left, top, left + side, top + side)).resize((resolution,) * 2, Image.Resampling.LANCZOS)
-    pixels = np.asarray(image)
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+    channels: int | None = None
+    resolution: int | None = None
+    skip_damaged: bool = False
+
+    def __post_init__(self) -> None:
+        if self.channels not in (None, 1, 3):
+            raise DataError(f"channels = {self.channels}: allowed are 1 (grey) and 3 (RGB).")
+        if self.resolution is not None and not 1 <= self.resolution <= 2**15:
+            raise DataError(f"resolution = {self.resolution}: allowed are positive side lengths up to {2**15}.")
 
 
-def decode_all(
-    names: Sequence[str], read: Callable[[str], bytes], channels: int | None, resolution: int | None
-) -> Tensor:
-    """Decode many images in threads; all must end in one shape. Returns uint8, shape (n, c, h, w)."""
+class Pixels(NamedTuple):
+    """Images, uint8, shape (n, c, h, w), and the names that they have."""
+
+    values: Tensor
+    names: list[str]
+
+
+def read_images(files: Files, how: Reading) -> Dataset:
+    """Images of files as a data set, with their classes; what is left out or changed is said.
+
+    Raises:
+        DataError: for images that cannot be read, or are not all of one shape.
+    """
+    return read_named(files, how)[0]
+
+
+def read_named(files: Files, how: Reading) -> tuple[Dataset, list[str]]:
+    """`read_images`, and the names of its images."""
+    found = labels_of(files)
+    if found is not None:
+        files = dataclasses.replace(files, entries={name: files.entries[name] for name in found.names})
+    values, names = decode_all(files, how)
+    data = Dataset(values, name=Path(files.source).stem or files.source)
+    if found is None:
+        return data, names
+    label_of = dict(zip(found.names, found.labels.tolist(), strict=True))
+    labels = torch.tensor([label_of[name] for name in names])
+    return dataclasses.replace(data, labels=labels, classes=found.classes), names
+
+
+class _Read(NamedTuple):
+    """What is known of an image once it has been read: its shape and changes, or why it cannot be read."""
+
+    shape: tuple[int, ...] = ()
+    changes: frozenset[str] = frozenset()
+    problem: UnreadableError | None = None
+
+
+def decode_all(files: Files, how: Reading) -> Pixels:
+    """Decode images, which must all end in one shape.
+
+    Raises:
+        DataError: for images that cannot be read (all of them are named), unless `how.skip_damaged`; images of several
+            shapes; and more than fit into memory.
+    """
+    names = files.names
+    first = next((one for one in (_one(files, name, how) for name in names) if isinstance(one, Decoded)), None)
+    shape = (0, 0, 0) if first is None else first.pixels.shape
+    _check_memory(files, (len(names), *shape))
+    pixels = np.empty((len(names), shape[2], *shape[:2]), np.uint8)
+
+    def put(index: int) -> _Read:
+        one = _one(files, names[index], how)
+        if isinstance(one, UnreadableError):
+            return _Read(problem=one)
+        if one.pixels.shape == shape:
+            pixels[index] = one.pixels.transpose(2, 0, 1)
+        return _Read(one.pixels.shape, one.changes)
+
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        arrays = list(pool.map(lambda name: decode(read(name), name, channels, resolution), names, chunksize=256))
-    for name, array in zip(names, arrays, strict=True):
-        if array.shape != arrays[0].shape:
-            raise DataError(
-                f"'{name}' is {_describe(array)} while '{names[0]}' is {_describe(arrays[0])}. Pass a resolution "
-                "and / or a number of channels (1 or 3) to make all alike."
-            )
-    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
+        results = list(pool.map(put, range(len(names))))
+    good = _check_all_read(files, results, how)
+    read = {names[i]: results[i] for i in good}
+    _check_shapes(read, files.source)
+    _say_changes(files, read)
+    values = torch.from_numpy(pixels)
+    return Pixels(values if len(good) == len(names) else values[good], list(read))
 
 
-def _describe(array: np.ndarray) -> str:
-    height, width, channels = array.shape
+def decode_each(files: Files, how: Reading) -> Iterator[tuple[str, np.ndarray]]:
+    """Images that may differ in shape, one after the other, each uint8, shape (h, w, c); errors as of `decode_all`."""
+    results, read = [], {}
+    for name in files.names:
+        one = _one(files, name, how)
+        results.append(_Read(problem=one) if isinstance(one, UnreadableError) else _Read(one.pixels.shape, one.changes))
+        if isinstance(one, Decoded):
+            read[name] = results[-1]
+            yield name, one.pixels
+    _check_all_read(files, results, how)
+    _say_changes(files, read)
+
+
+def _one(files: Files, name: str, how: Reading) -> Decoded | UnreadableError:
+    """An image, or why it cannot be read."""
+    try:
+        with alone_if(files.entries[name].size > LARGE):
+            return decode(files.read(name), how.channels, how.resolution)
+    except UnreadableError as error:
+        return error
+    except DataError as error:
+        return UnreadableError(str(error))
+
+
+def _check_memory(files: Files, shape: tuple[int, int, int, int]) -> None:
+    needed, free = int(np.prod(shape)), psutil.virtual_memory().available
+    if needed > free:
+        count, channels, height, width = shape
+        raise DataError(
+            f"the {count} images of '{files.source}', {width}x{height} with {channels} channel(s), take "
+            f"{needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB of memory are free. Pass a smaller resolution "
+            "(--data.resolution)."
+        )
+
+
+def _check_all_read(files: Files, results: Sequence[_Read], how: Reading) -> list[int]:
+    """The numbers of images that were read.
+
+    What is left out is said: files of other formats that have no ending, and, with `how.skip_damaged`, damaged ones.
+
+    Raises:
+        DataError: for images that cannot be read.
+    """
+    problems = {n: r.problem for n, r in zip(files.names, results, strict=True) if r.problem is not None}
+    other = [n for n, e in problems.items() if isinstance(e, OtherFormatError) and not PurePosixPath(n).suffix]
+    total = len(files.entries)
+    damaged = [f"{quoted(name)} ({e})" for name, e in problems.items() if name not in set(other)]
+    good = [i for i, result in enumerate(results) if result.problem is None]
+    if damaged and not (how.skip_damaged and good):
+        raise DataError(
+            f"{len(damaged)} of {total} images of '{files.source}' cannot be read: {shortened(damaged, 20)}. "
+            "Remove or repair them, or leave them out with skip_damaged (--data.skip-damaged)."
+        )
+    if not good:
+        raise DataError(f"'{files.source}' holds no images, but {few(other)}.")
+    if left_out := [*files.left_out, *other]:
+        _warn(files, f"{len(left_out)} files are left out, since they are no images: {few(left_out)}")
+    if damaged:
+        _warn(files, f"{len(damaged)} of {total} images are left out, as unreadable: {shortened(damaged, 3)}")
+    return good
+
+
+def _check_shapes(read: Mapping[str, _Read], source: str) -> None:
+    counts = Counter(result.shape for result in read.values())
+    if len(counts) == 1:
+        return
+    first = {result.shape: name for name, result in reversed(list(read.items()))}
+    told = [
+        f"{count} {'is' if count == 1 else 'are'} {_describe(s)} ('{first[s]}')" for s, count in counts.most_common(4)
+    ]
+    more = f" and {len(counts) - 4} more shapes" if len(counts) > 4 else ""
+    options = ["resolution (--data.resolution)"] if len({s[:2] for s in counts}) > 1 else []
+    options += ["channels, 1 or 3 (--data.channels)"] if len({s[2] for s in counts}) > 1 else []
+    raise DataError(f"images of '{source}' differ: {', '.join(told)}{more}. Pass {' and '.join(options)}.")
+
+
+def _describe(shape: tuple[int, ...]) -> str:
+    height, width, channels = shape
     return f"{width}x{height} with {channels} channel{'s' if channels > 1 else ''}"
 
 
-class Files(NamedTuple):
-    """Encoded images under their names, from a folder or a zip."""
-
-    #: For messages, and to name the data after.
-    source: str
-    names: list[str]
-    read: Callable[[str], bytes]
-    #: dataset.json, if there is one.
-    listing: bytes | None = None
+def _say_changes(files: Files, read: Mapping[str, _Read]) -> None:
+    for change, count in sorted(Counter(change for result in read.values() for change in result.changes).items()):
+        _warn(files, f"{count} of {len(read)} images {CHANGES[change]}")
 
 
-def open_zip(path: Path) -> Files:
-    """The files of a zip.
-
-    Raises:
-        DataError: for a missing or truncated zip.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [n for n in archive.namelist() if not n.endswith("/") and _is_image(n)]
-            listing = archive.read(LABELS) if LABELS in archive.namelist() else None
-            contents = {name: archive.read(name) for name in names}
-    except _BROKEN_ZIP as error:
-        raise DataError(f"'{path}' is not a whole zip file ({error}). Download or write it again.") from error
-    return Files(str(path), sorted(names), contents.__getitem__, listing)
-
-
-def open_folder(path: Path) -> Files:
-    """The files of a folder, searched through all levels."""
-    files = sorted(f.relative_to(path) for f in path.rglob("*") if f.is_file())
-    names = [f.as_posix() for f in files if _is_image(f)]
-    listing = (path / LABELS).read_bytes() if (path / LABELS).is_file() else None
-    return Files(str(path), names, lambda name: (path / name).read_bytes(), listing)
-
-
-def open_files(path: str | Path) -> Files:
-    """The files of a folder or a zip.
-
-    Raises:
-        DataError: where neither is there, or the zip is damaged.
-    """
-    path = Path(path)
-    if path.is_dir():
-        return open_folder(path)
-    if path.is_file() and Image.registered_extensions().get(path.suffix.lower()):
-        raise DataError(f"'{path}' is a single image. Put images into a folder or a zip, and pass that.")
-    if path.is_file():
-        return open_zip(path)
-    raise DataError(f"there is no folder or zip at '{path}'.")
-
-
-def read_zip(path: Path, channels: int | None = None, resolution: int | None = None) -> Dataset:
-    """A zip in the EDM / StyleGAN layout: images in folders, labels in `dataset.json` if there are any.
-
-    Raises:
-        DataError: for a missing, truncated or empty zip, or a file in it that is not an image.
-    """
-    return read_images(open_zip(path), channels, resolution)
-
-
-def read_folder(path: Path, channels: int | None = None, resolution: int | None = None) -> Dataset:
-    """A folder of images, searched through all levels.
-
-    Labels come from `dataset.json` if it is there; else, if every image lies in a sub-folder, from the folder names.
-    """
-    return read_images(labelled_by_folders(open_folder(path)), channels, resolution)
-
-
-def labelled_by_folders(files: Files) -> Files:
-    """The same files, labelled by sub-folder if every one lies in one and dataset.json does not label them."""
-    if files.listing is not None or not files.names or not all("/" in name for name in files.names):
-        return files
-    return files._replace(listing=json.dumps({"labels": _labels_from_folders(files.names)}).encode())
-
-
-def _is_image(name: str | Path) -> bool:
-    """Whether a file counts: all but the labels and what operating systems leave behind, hidden or not."""
-    parts = Path(name).parts
-    return parts[-1] not in (LABELS, "Thumbs.db", "desktop.ini") and not any(
-        part.startswith(".") or part == "__MACOSX" for part in parts
-    )
-
-
-def _labels_from_folders(names: Sequence[str]) -> list[list]:
-    folders = [Path(name).parts[0] for name in names]
-    order = {folder: i for i, folder in enumerate(sorted(set(folders)))}
-    return [[name, order[folder]] for name, folder in zip(names, folders, strict=True)]
-
-
-def read_images(files: Files, channels: int | None = None, resolution: int | None = None) -> Dataset:
-    """Decode files into a data set, with the labels of their listing."""
-    if not files.names:
-        raise DataError(f"'{files.source}' holds no images.")
-    labels = _read_labels(files.source, files.names, files.listing)
-    values = decode_all(files.names, files.read, channels, resolution)
-    classes = () if labels is None else tuple(str(i) for i in range(int(labels.max()) + 1))
-    return Dataset(values, labels, Path(files.source).stem, classes)
-
-
-def _read_labels(source: str, names: Sequence[str], listing: bytes | None) -> Tensor | None:
-    if listing is None:
-        return None
-    try:
-        pairs = json.loads(listing)["labels"]
-        table = {} if pairs is None else {name: operator.index(label) for name, label in pairs}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(
-            f"{LABELS} of '{source}' is not {{\"labels\": [[name, class], ...]}} ({type(error).__name__})."
-        ) from error
-    if not table:
-        return None
-    missing = next((name for name in names if name not in table), None)
-    if missing is not None:
-        raise DataError(f"{LABELS} of '{source}' has no label for '{missing}'.")
-    labels = torch.tensor([table[name] for name in names])
-    if not 0 <= labels.min() <= labels.max() < _CLASSES:
-        raise DataError(
-            f"{LABELS} of '{source}' has labels from {labels.min()} to {labels.max()}. Allowed are 0 to {_CLASSES - 1}."
-        )
-    return labels
+def _warn(files: Files, text: str) -> None:
+    warnings.warn(f"'{files.source}': {text}.", DataWarning, stacklevel=3)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import posixpath
+import warnings
 from pathlib import Path, PurePosixPath
 
 import torch
@@ -11,8 +13,9 @@ from torch.nn import functional as F
 
 from realuid.data.dataset import Dataset
 from realuid.data.degradations import DEGRADATIONS, degrade
-from realuid.data.images import Files, decode, decode_all, open_files, read_images
-from realuid.errors import DataError, unknown_name
+from realuid.data.files import Files, common_folder, few, open_files
+from realuid.data.images import Reading, decode_all, decode_each, read_named
+from realuid.errors import DataError, DataWarning, unknown_name
 
 INPUT, TARGET = "input", "target"
 
@@ -42,60 +45,74 @@ def with_degradation(data: Dataset, name: str, seed: int = 0) -> Dataset:
 
 
 def holds_pairs(files: Files) -> bool:
-    """Whether all files lie in input/ and target/, and some in each."""
-    return {PurePosixPath(name).parts[0] for name in files.names} == {INPUT, TARGET}
+    """Whether all files lie in input/ and target/ (perhaps of one folder), and some in each."""
+    above = PurePosixPath(common_folder(files.names))
+    return {PurePosixPath(name).relative_to(above).parts[0] for name in files.names} == {INPUT, TARGET}
 
 
 def split_pairs(files: Files) -> tuple[Files, Files]:
     """The files of input/ and of target/, under their names inside."""
-    return _inside(files, INPUT), _inside(files, TARGET)
+    above = common_folder(files.names)
+    inputs, targets = (files.inside(posixpath.join(above, folder)) for folder in (INPUT, TARGET))
+    return dataclasses.replace(inputs, left_out=()), targets
 
 
-def _inside(files: Files, folder: str) -> Files:
-    names = [name.removeprefix(f"{folder}/") for name in files.names if name.startswith(f"{folder}/")]
-    return Files(files.source, names, lambda name: files.read(f"{folder}/{name}"), files.listing)
-
-
-def read_pairs(inputs: Files, targets: Files, channels: int | None = None, resolution: int | None = None) -> Dataset:
+def read_pairs(inputs: Files, targets: Files, how: Reading) -> Dataset:
     """Pairs of images with equal names; their endings may differ. Inputs are enlarged to the size of the targets.
 
     Args:
         inputs, targets: the source images and the data.
-        channels, resolution: of the targets, as in `load_dataset`; inputs get the same channels.
+        how: channels and resolution of the targets; inputs get the same channels. With `skip_damaged`, a pair is left
+            out where either image cannot be read.
 
     Raises:
-        DataError: for an image without its partner, or inputs that do not fit the targets.
+        DataError: for an image without its partner, two inputs of one name, or inputs that do not fit the targets.
     """
-    partners = {_stem(name): name for name in inputs.names}
-    missing = next((name for name in targets.names if _stem(name) not in partners), None)
-    if missing is not None:
-        raise DataError(f"'{missing}' of '{targets.source}' has no partner of that name in '{inputs.source}'.")
-    data = read_images(targets, channels, resolution)
-    names = [partners[_stem(name)] for name in targets.names]
-    sources = enlarge(decode_all(names, inputs.read, data.shape[0], None), data.shape, inputs.source)
+    partners, wanted = _by_stem(inputs), _by_stem(targets)
+    missing = [name for stem, name in wanted.items() if stem not in partners]
+    if missing:
+        raise DataError(f"{few(missing)} of '{targets.source}' has no partner of that name in '{inputs.source}'.")
+    if alone := len(partners) - len(wanted):
+        warnings.warn(f"'{inputs.source}': {alone} inputs without a target are left out.", DataWarning, stacklevel=2)
+    data, names = read_named(targets, how)
+    partner_of = {partners[_stem(name)]: i for i, name in enumerate(names)}
+    chosen = dataclasses.replace(inputs, entries={name: inputs.entries[name] for name in partner_of})
+    channels, skip = data.shape[0], how.skip_damaged
+    sources, kept = decode_all(chosen, Reading(channels, skip_damaged=skip))
+    if len(kept) < len(data):
+        data = data.subset(torch.tensor([partner_of[name] for name in kept]))
+    sources = enlarge(sources, data.shape, inputs.source)
     return dataclasses.replace(data, name=Path(targets.source).stem, sources=sources)
 
 
-def read_inputs(path: Path, shape: tuple[int, ...]) -> tuple[list[str], Tensor]:
+def _by_stem(files: Files) -> dict[str, str]:
+    """Names without their endings -> names."""
+    names: dict[str, str] = {}
+    for name in files.names:
+        if names.setdefault(_stem(name), name) != name:
+            raise DataError(f"'{files.source}' holds '{names[_stem(name)]}' and '{name}': pairs need one of each name.")
+    return names
+
+
+def read_inputs(path: Path, shape: tuple[int, ...], skip_damaged: bool = False) -> tuple[list[str], Tensor]:
     """Source images alone, for a model to restore: their names, and uint8 images of the model's shape.
 
     Args:
-        path: a folder or a zip; sizes may differ from image to image.
+        path: a folder, a zip or a tar; sizes may differ from image to image.
         shape: (c, h, w) of the model.
+        skip_damaged: leave images out that cannot be read, instead of an error.
 
     Raises:
         DataError: where there are no images, or one does not fit the model.
     """
     files = open_files(path)
-    if not files.names:
-        raise DataError(f"'{path}' holds no images.")
     if len(shape) != 3:
         raise DataError(f"the model makes points of shape {shape}, not images.")
-    images = []
-    for name in files.names:
-        pixels = torch.from_numpy(decode(files.read(name), name, shape[0], None).copy())
-        images.append(enlarge(pixels.permute(2, 0, 1)[None], shape, name))
-    return files.names, torch.cat(images)
+    images, names = [], []
+    for name, pixels in decode_each(files, Reading(shape[0], skip_damaged=skip_damaged)):
+        images.append(enlarge(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None], shape, name))
+        names.append(name)
+    return names, torch.cat(images)
 
 
 def _stem(name: str) -> str:

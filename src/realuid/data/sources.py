@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -9,12 +10,18 @@ from sklearn.datasets import load_digits as sklearn_digits
 
 from realuid.data.dataset import Dataset
 from realuid.data.degradations import DEGRADATIONS, DRAWING
-from realuid.data.images import decode_all, labelled_by_folders, open_files, read_images
+from realuid.data.files import open_files, quoted
+from realuid.data.hugging_face import load_hugging_face
+from realuid.data.images import Reading, read_images
 from realuid.data.pairs import holds_pairs, read_pairs, split_pairs, with_degradation
 from realuid.data.toy import load_toy
-from realuid.errors import DataError
+from realuid.errors import DataError, DataWarning
 
-SOURCES = "'digits', 'toy:NAME', 'hf:NAME', a folder of images or a .zip in the EDM layout"
+SOURCES = "'digits', 'toy:NAME', 'hf:NAME', a folder of images, a .zip in the EDM layout or a .tar"
+#: scikit-learn's digits, also where a folder of that name is in the way.
+DIGITS = ("digits", "sklearn:digits")
+#: What a folder holds that is a run or a model of realuid and not data.
+_NO_DATA = ("recipe.yaml", "config.json", "checkpoints", "report.html")
 
 
 def load_dataset(
@@ -23,41 +30,43 @@ def load_dataset(
     resolution: int | None = None,
     pairs: str | None = None,
     pairs_seed: int = 0,
+    skip_damaged: bool = False,
 ) -> Dataset:
-    """Read a data set into memory.
+    """Read a data set into memory. What is left out of it or changed in it is said by a `DataWarning`.
 
     Args:
-        source: 'digits' (scikit-learn's 1797 images of 8 x 8), 'toy:NAME' (2-D points), 'hf:NAME' or 'hf:NAME:SPLIT'
-            (Hugging Face, or a folder its `save_to_disk` wrote; needs the extra `realuid[data]`), a folder, or a zip.
-            A folder or zip with all of its images in input/ and target/ holds pairs of equal names.
+        source: 'digits' (scikit-learn's 1797 images of 8 x 8; 'sklearn:digits' where a folder has that name),
+            'toy:NAME' (2-D points), 'hf:NAME' or 'hf:NAME:SPLIT' (Hugging Face, or a folder its `save_to_disk` wrote;
+            needs the extra `realuid[data]`; '?image=COLUMN&label=COLUMN' behind it chooses columns), a folder, a zip or
+            a tar. A folder or archive with all of its images in input/ and target/ holds pairs of equal names.
         channels: 1 or 3 to convert images; None keeps them as they are.
         resolution: side length to crop and resize images to; None keeps their size.
         pairs: make pairs by a degradation (a name in `realuid.data.DEGRADATIONS`), or with the images of another folder
-            or zip that have the same names.
+            or archive that have the same names.
         pairs_seed: of degradations that draw at random (`realuid.data.DRAWING`).
+        skip_damaged: leave images out that cannot be read, instead of an error.
 
     Raises:
         DataError: for a source that does not exist or cannot be read.
     """
-    if channels not in (None, 1, 3):
-        raise DataError(f"channels = {channels}: allowed are 1 (grey) and 3 (RGB).")
-    if resolution is not None and resolution < 1:
-        raise DataError(f"resolution = {resolution}: allowed are positive side lengths.")
+    how = Reading(channels, resolution, skip_damaged)
     if pairs_seed and pairs not in DRAWING:
         raise DataError(
             f"pairs_seed = {pairs_seed}: pairs = {pairs} draws nothing at random, only {', '.join(DRAWING)} does. "
             "Leave it out."
         )
-    if source == "digits":
+    if "\0" in source:
+        raise DataError(f"{quoted(source)}: a name of a file holds no NUL character.")
+    if source in DIGITS and not _holds_data(source):
         data = load_digits()
     elif source.startswith("toy:"):
         data = load_toy(source.removeprefix("toy:"))
     elif source.startswith("hf:"):
-        data = load_hugging_face(source.removeprefix("hf:"), channels, resolution)
+        data = load_hugging_face(source.removeprefix("hf:"), how)
     elif Path(source).exists():
-        data = _load_files(source, channels, resolution, pairs)
+        data = _load_files(source, how, pairs)
     else:
-        raise DataError(f"no data at '{source}'. Allowed: {SOURCES}.")
+        raise DataError(f"no data at {quoted(source)}. Allowed: {SOURCES}.")
     if pairs and data.sources is None:
         data = with_degradation(data, pairs, pairs_seed)
     if channels and data.is_image and data.shape[0] != channels:
@@ -67,22 +76,37 @@ def load_dataset(
     return data
 
 
+def _holds_data(source: str) -> bool:
+    """Whether there is a folder of that name with data in it, which then is said to be meant."""
+    path = Path(source)
+    if not path.is_dir() or any((path / name).exists() for name in _NO_DATA) or not any(path.iterdir()):
+        return False
+    warnings.warn(
+        f"'{source}' is read from the folder ./{source}. For the digits that come with scikit-learn pass "
+        f"'{DIGITS[1]}', or rename the folder.",
+        DataWarning,
+        stacklevel=3,
+    )
+    return True
+
+
 def absolute_source(source: str) -> str:
     """The same data, named so that it is found from any working folder."""
     kind, path = ("hf:", source[3:]) if source.startswith("hf:") else ("", source)
-    return kind + str(Path(path).resolve()) if source != "digits" and Path(path).exists() else source
+    if source in DIGITS and not (Path(path).is_dir() and not any((Path(path) / name).exists() for name in _NO_DATA)):
+        return source
+    return kind + str(Path(path).resolve()) if Path(path).exists() else source
 
 
-def _load_files(source: str, channels: int | None, resolution: int | None, pairs: str | None) -> Dataset:
+def _load_files(source: str, how: Reading, pairs: str | None) -> Dataset:
     files = open_files(source)
     if holds_pairs(files):
         if pairs:
             raise DataError(f"'{source}' holds pairs already (input/ and target/): leave data.pairs = {pairs} out.")
-        return read_pairs(*split_pairs(files), channels, resolution)
-    files = labelled_by_folders(files) if Path(source).is_dir() else files
+        return read_pairs(*split_pairs(files), how)
     if pairs and pairs not in DEGRADATIONS and Path(pairs).exists():
-        return read_pairs(open_files(pairs), files, channels, resolution)
-    return read_images(files, channels, resolution)
+        return read_pairs(open_files(pairs), files, how)
+    return read_images(files, how)
 
 
 def load_digits() -> Dataset:
@@ -92,34 +116,3 @@ def load_digits() -> Dataset:
     labels = torch.from_numpy(bunch.target).long()
     order = torch.randperm(len(values), generator=torch.Generator().manual_seed(0))
     return Dataset(values[order], labels[order], "digits", tuple("0123456789"))
-
-
-def load_hugging_face(name: str, channels: int | None = None, resolution: int | None = None) -> Dataset:
-    """A Hugging Face image data set: its first image column and, if there is one, its first class column."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise DataError(f"'hf:{name}' needs the extra: pip install 'realuid[data]'.") from error
-    name, _, split = name.partition(":")
-    try:
-        if Path(name).is_dir():
-            table = datasets.load_from_disk(name)
-            table = table[split or "train"] if isinstance(table, datasets.DatasetDict) else table
-        else:
-            table = datasets.load_dataset(name, split=split or "train")
-    except Exception as error:  # the library raises many kinds, all about what was asked for
-        raise DataError(
-            f"'hf:{name}' cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]})."
-        ) from error
-    image = next((k for k, v in table.features.items() if isinstance(v, datasets.Image)), None)
-    label = next((k for k, v in table.features.items() if isinstance(v, datasets.ClassLabel)), None)
-    if image is None:
-        raise DataError(f"'hf:{name}' has no image column (columns: {', '.join(table.features)}).")
-    table = table.cast_column(image, datasets.Image(decode=False))
-    rows = [row["bytes"] or Path(row["path"]).read_bytes() for row in table[image]]
-    values = decode_all([str(i) for i in range(len(rows))], lambda i: rows[int(i)], channels, resolution)
-    labels = None if label is None else torch.tensor(table[label])
-    if labels is not None and labels.min() < 0:
-        raise DataError(f"'hf:{name}' has samples without a label. Take another split, as hf:NAME:SPLIT.")
-    classes = () if label is None else tuple(table.features[label].names)
-    return Dataset(values, labels, Path(name).name, classes)

@@ -27,9 +27,9 @@ from realuid.files import CHECKSUMS, atomic_file, atomic_folder, damage, is_empt
 from realuid.metrics import Evaluator
 from realuid.models import Student, load_single_file, save_single_file
 from realuid.recipes import EvaluateConfig
-from realuid.recipes.measure import make_evaluator, measure
+from realuid.recipes.evaluate import evaluate_model, make_evaluator
 from realuid.sampling import OneStep
-from realuid.training.distill import check_fits
+from realuid.training.compatibility import check_fits
 
 FormatName = Literal["diffusers", "onnx", "torch", "safetensors", "authors"]
 
@@ -235,4 +235,4 @@ def _evaluator(generator: Student, data: Dataset, config: EvaluateConfig) -> Eva
 def _measure(model: OneStep, evaluator: Evaluator, config: EvaluateConfig) -> dict[str, Any]:
     """FD and its company, as `realuid evaluate` writes them."""
     about = {"data": evaluator.data.name, "extractor": evaluator.extractor.key}
-    return {**about, **measure(model, evaluator, config).to_dict()}
+    return {**about, **evaluate_model(model, evaluator, config).to_dict()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,9 @@ def trace(step: OneStep) -> torch.export.ExportedProgram:
 def write_program(generator: Student, out: Path, contract: Contract) -> None:
     """Write a .pt2 file that `torch.export.load` reads, with the contract beside the program."""
     program = trace(OneStep(generator, contract))
-    with out.open("wb") as file:
-        torch.export.save(program, file, extra_files={ABOUT: contract.to_json()})
+    content = io.BytesIO()  # where it writes to a disk that is full, it ends the process
+    torch.export.save(program, content, extra_files={ABOUT: contract.to_json()})
+    out.write_bytes(content.getbuffer())
 
 
 class ProgramStudent(ExportedStudent):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from realuid.metrics.cache import cache_folder
 from realuid.metrics.classes import ClassAgreement, ClassScores
 from realuid.metrics.evaluate import Evaluator, Scores
 from realuid.metrics.features import (
     Classifier,
     FeatureExtractor,
     Inception,
-    cache_folder,
     classifier,
     make_extractor,
+    tells_classes,
     train_classifier,
 )
 from realuid.metrics.manifold import precision_recall
@@ -29,5 +30,6 @@ __all__ = [
     "classifier",
     "make_extractor",
     "precision_recall",
+    "tells_classes",
     "train_classifier",
 ]

@@ -18,17 +18,17 @@ from realuid.processes import WHOLE, Part
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Scores of class-conditional samples; the lists hold one number a class.
+    """Scores of class-conditional samples; the lists hold one number a class, None where it has too few images.
 
     Attributes:
         agreement: share of samples in which the classifier sees the class that was asked for.
-        agreement_by_class: the same, class by class.
-        fd_by_class: Frechet distance of a class's samples to its real images.
+        agreement_by_class: the same, class by class; None for classes without samples.
+        fd_by_class: Frechet distance of a class's samples to its real images; None with fewer than two of either.
     """
 
     agreement: float
-    agreement_by_class: list[float]
-    fd_by_class: list[float]
+    agreement_by_class: list[float | None]
+    fd_by_class: list[float | None]
 
     def to_dict(self) -> dict:
         """Plain numbers for JSON."""
@@ -39,7 +39,7 @@ class ClassAgreement:
     """Follows batches of class-conditional samples in passing.
 
     Args:
-        labels: the class that was asked for, sample by sample, shape (n,); at least two samples of every class.
+        labels: the class that was asked for, sample by sample, shape (n,).
         evaluator: whose features and data the distances are measured with; the data must be labelled.
         classifier: of the data's classes, and not the one whose features the evaluator uses.
         part: of several processes, each of which watches its own samples (and has all labels); scores are those of all.
@@ -72,9 +72,11 @@ class ClassAgreement:
         by_class = [(data.values[data.labels == c], self.labels == c) for c in range(data.num_classes)]
         return ClassScores(
             agreement=right.float().mean().item(),
-            agreement_by_class=[right[mine].float().mean().item() for _, mine in by_class],
-            fd_by_class=[
-                self.evaluator.distance_of_features(self.evaluator.features_of(real), found[mine])
-                for real, mine in by_class
-            ],
+            agreement_by_class=[right[mine].float().mean().item() if mine.any() else None for _, mine in by_class],
+            fd_by_class=[self._fd(real, found[mine]) for real, mine in by_class],
         )
+
+    def _fd(self, real: Tensor, found: Tensor) -> float | None:
+        if min(len(real), len(found)) < 2:  # a covariance needs two
+            return None
+        return self.evaluator.distance_of_features(self.evaluator.features_of(real), found)

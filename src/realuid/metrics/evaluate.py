@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
@@ -18,8 +15,8 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from realuid.data import Dataset, to_uint8
 from realuid.data.dataset import require_finite
 from realuid.errors import DataError
-from realuid.files import atomic_file
-from realuid.metrics.features import FeatureExtractor, cache_folder
+from realuid.metrics.cache import read_cached, write_cached
+from realuid.metrics.features import FeatureExtractor
 from realuid.metrics.manifold import precision_recall
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, seeded, stream
@@ -89,13 +86,9 @@ class Evaluator:
         return self.extractor(x.to(self.device)).float().cpu()
 
     def _reference(self) -> dict[str, Tensor]:
-        path = (
-            cache_folder()
-            / f"statistics{_STATISTICS_VERSION}-{self.data.fingerprint()}-{self.extractor.key}.safetensors"
-        )
-        if path.is_file():
-            with contextlib.suppress(SafetensorError):  # a damaged one is computed anew
-                return load_file(path)
+        key = f"statistics{_STATISTICS_VERSION}-{self.data.fingerprint()}-{self.extractor.key}"
+        if (known := read_cached(key)) is not None:
+            return known
         fid = self._fid()
         kept = []
         for start in range(0, len(self.data), 500):
@@ -109,8 +102,7 @@ class Evaluator:
             "count": fid.real_features_num_samples,
             "features": torch.cat(kept)[chosen],
         }
-        with atomic_file(path) as temporary:
-            save_file(reference, temporary)
+        write_cached(key, reference)
         return reference
 
     def _fid(self) -> FrechetInceptionDistance:

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from realuid.data import Dataset, to_float
 from realuid.errors import ConfigError
-from realuid.files import atomic_file
+from realuid.metrics.cache import read_cached, write_cached
 from realuid.models import fingerprint
 from realuid.seeds import mix, seeded, stream
 
 #: Part of the cache's keys; to be raised when the classifier or its training changes.
 _CLASSIFIER_VERSION = 2
-
-
-def cache_folder() -> Path:
-    """Where trained extractors and reference statistics are kept: $REALUID_CACHE, or ~/.cache/realuid."""
-    return Path(os.environ.get("REALUID_CACHE", Path.home() / ".cache" / "realuid"))
 
 
 class FeatureExtractor(nn.Module):
@@ -89,15 +82,28 @@ class Classifier(FeatureExtractor):
         return self.head(self.body(to_float(x)))
 
 
+def tells_classes(data: Dataset) -> bool:
+    """Whether a classifier can learn the data's labels: there are at least two classes with images."""
+    return data.labels is not None and len(data.labels.unique()) > 1
+
+
 def _four_rotations(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Every image turned by some quarter, to be told apart: a task without labels (Gidaris et al. 2018)."""
-    quarter = torch.arange(len(values)) % 4
-    turned = torch.stack([torch.rot90(x, int(k), (-2, -1)) for x, k in zip(values, quarter, strict=True)])
+    """Every image turned by some quarter, to be told apart: a task without labels (Gidaris et al. 2018).
+
+    Of images that are no squares, the largest square in the middle is turned.
+    """
+    quarter, (height, width) = torch.arange(len(values)) % 4, values.shape[-2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    turned = values.clone()
+    for k in range(4):
+        square = values[k::4, :, top : top + side, left : left + side]
+        turned[k::4, :, top : top + side, left : left + side] = torch.rot90(square, k, (-2, -1))
     return turned, quarter
 
 
 def train_classifier(data: Dataset, seed: int = 0, updates: int = 1500, batch: int = 128) -> tuple[Classifier, float]:
-    """Train a classifier on labelled images, or on telling rotations apart where there are no labels.
+    """Train a classifier on labelled images, or on telling rotations apart where there are not two classes.
 
     Args:
         data: uint8 images.
@@ -108,10 +114,11 @@ def train_classifier(data: Dataset, seed: int = 0, updates: int = 1500, batch: i
     Returns:
         the classifier in evaluation mode, and its accuracy on the tenth of the data that it did not see.
     """
-    if data.labels is None:
-        values, labels = _four_rotations(data.values)
-    else:
+    if tells_classes(data):
         values, labels = data.values, data.labels
+        assert labels is not None
+    else:
+        values, labels = _four_rotations(data.values)
     held_out = max(1, len(values) // 10)
     order = torch.randperm(len(values), generator=stream(seed, "classifier split"))
     test, train = order[:held_out], order[held_out:]
@@ -129,7 +136,8 @@ def train_classifier(data: Dataset, seed: int = 0, updates: int = 1500, batch: i
             schedule.step()
     model.eval().requires_grad_(False)
     features = torch.cat([model(part) for part in values[train[:10_000]].split(1000)])
-    model.scale.copy_(features.var(dim=0).mean().sqrt())
+    spread = features.var(dim=0).mean().sqrt()
+    model.scale.copy_(spread if spread > 0 else torch.ones(()))  # 0 where all images are the same
     hits = torch.cat([model.logits(values[i]).argmax(1) == labels[i] for i in test.split(1000)])
     return model, hits.float().mean().item()
 
@@ -137,16 +145,14 @@ def train_classifier(data: Dataset, seed: int = 0, updates: int = 1500, batch: i
 def classifier(data: Dataset, seed: int = 0) -> Classifier:
     """The classifier for a data set: read from the cache, or trained now (about ten seconds for digits) and cached."""
     key = f"classifier{_CLASSIFIER_VERSION}-{data.fingerprint()}-{seed}"
-    path = cache_folder() / f"{key}.safetensors"
-    if path.is_file():
-        weights = load_file(path)
+    weights = read_cached(key)
+    if weights is not None:
         model = Classifier(data.shape, weights["head.bias"].numel())
         model.load_state_dict(weights)
         model.eval().requires_grad_(False)
     else:
         model, accuracy = train_classifier(data, seed)
-        with atomic_file(path) as temporary:
-            save_file(model.state_dict(), temporary, metadata={"accuracy": f"{accuracy:.4f}"})
+        write_cached(key, model.state_dict(), accuracy=f"{accuracy:.4f}")
     model.key = key
     return model
 

@@ -106,7 +106,7 @@ def choose_space(objective: Objective, path: Path, asked: str | None = None, usu
     """
     if objective.generator_needs_real and (path.coupled or path.has_eps):
         raise ConfigError(
-            f"{type(objective).__name__} is defined for paths from data to noise, such as linear or vp, and not for "
+            f"{type(objective).__name__} is defined for paths from data to noise without further noise, not for "
             f"{type(path).__name__}. Use objective = mixture, which is defined on every path."
         )
     allowed, usual = objective.spaces, usual or path.default_prediction

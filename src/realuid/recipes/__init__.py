@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from realuid.recipes.config import (
-    DataConfig,
-    EvaluateConfig,
-    Origin,
-    PathConfig,
-    Recipe,
-    SweepConfig,
-    dump_recipe,
-    load_recipe,
-    parse_recipe,
-    recipe_names,
-)
+from realuid.recipes.config import Origin, Recipe, dump_recipe, load_recipe, parse_recipe, recipe_names
+from realuid.recipes.sections import DataConfig, EvaluateConfig, PathConfig, SweepConfig
 
 #: Families of matching models -> the recipe that shows them on digits.
 FAMILIES = {

@@ -12,7 +12,7 @@ from realuid.models import MatchingModel
 from realuid.objectives.reduce import inner, squared_norm
 from realuid.paths import target
 from realuid.training.batches import Batches
-from realuid.training.distill import check_fits
+from realuid.training.compatibility import check_fits
 
 #: The best published pairs, by whether the teacher is conditional and whether a distilled generator is fine-tuned.
 PUBLISHED = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +18,12 @@ from realuid.devices import choose_device
 from realuid.errors import ConfigError
 from realuid.files import write_json
 from realuid.loaders import load_teacher
+from realuid.locks import held
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, model_device
 from realuid.recipes.config import Recipe, dump_recipe
-from realuid.recipes.measure import fd_between_halves, images_per_second, make_evaluator, measure
-from realuid.recipes.plan import check_demo
-from realuid.recipes.run import new_teacher, recipe_data, run_named_student, run_teacher
+from realuid.recipes.evaluate import evaluate_model, fd_between_halves, images_per_second, make_evaluator
+from realuid.recipes.spec import NamedTeacher, TeacherSpec, check_demo, make_student, teacher_spec
 from realuid.reports import write_report
 from realuid.training.folder import (
     forget,
@@ -41,6 +42,10 @@ SECONDS = "seconds.json"
 RESULTS, REPORT = "results.json", "report.html"
 
 
+class DamagedTimesWarning(UserWarning):
+    """How long stages of a demo took cannot be read."""
+
+
 class Stopwatch:
     """How long each stage of a demo took, in a file of its folder; a stage that goes on after a break adds to it.
 
@@ -51,7 +56,17 @@ class Stopwatch:
 
     def __init__(self, folder: Path, resume: bool):
         self.file = folder / SECONDS
-        self.seconds: dict[str, float] = json.loads(self.file.read_text()) if resume and self.file.is_file() else {}
+        self.seconds = self._read() if resume and self.file.is_file() else {}
+
+    def _read(self) -> dict[str, float]:
+        """What the file says; where it is damaged, all begins at 0, which a warning tells."""
+        try:
+            return {str(name): float(seconds) for name, seconds in dict(json.loads(self.file.read_text())).items()}
+        except (ValueError, TypeError, RecursionError):
+            warnings.warn(
+                f"'{self.file}' is damaged: stages are timed from here on.", DamagedTimesWarning, stacklevel=2
+            )
+            return {}
 
     @contextmanager
     def stage(self, run: Path) -> Iterator[None]:
@@ -113,8 +128,14 @@ def run_demo(
             f"recipe '{recipe.name}' has no students: add at least one, for instance {{uid: {{alpha: 1}}}}."
         )
     refuse_taken(folder, resume, overwrite)
-    data = recipe_data(recipe)
-    check_demo(recipe, new_teacher(recipe, data), data)
+    run = teacher_spec(recipe, folder / "teacher")
+    check_demo(recipe, run.model, run.data)
+    with held(folder, wait=resume):
+        return _run_demo(recipe, run, say, resume)
+
+
+def _run_demo(recipe: Recipe, run: TeacherSpec, say: Callable[[str], None], resume: bool) -> dict[str, Any]:
+    data, folder = run.data, run.folder.parent
     say(f"data: {data.name}, {len(data)} images of shape {data.shape}")
     start = time.perf_counter()
     if not resume:
@@ -126,9 +147,9 @@ def run_demo(
     watch, device = Stopwatch(folder, resume), choose_device(recipe.distill.device)
     evaluator = make_evaluator(data, recipe.evaluate, device)
 
-    models = _make_models(recipe, folder, data, watch, device)
-    say("measuring")
-    entries = _measure_models(recipe, models, data, evaluator, watch.seconds)
+    models = _make_models(recipe, run, watch, device)
+    say("evaluating")
+    entries = _evaluate_models(recipe, models, data, evaluator, watch.seconds)
     results = {
         "recipe": recipe.name,
         "data": data.name,
@@ -149,26 +170,26 @@ def run_demo(
 
 
 def _make_models(
-    recipe: Recipe, folder: Path, data: Dataset, watch: Stopwatch, device: torch.device
+    recipe: Recipe, run: TeacherSpec, watch: Stopwatch, device: torch.device
 ) -> dict[str, MatchingModel | Generator]:
     """The teacher and every student, by name: read where their runs are finished, else resumed or trained."""
-    run = folder / "teacher"
-    with watch.stage(run):
-        teacher = _teacher(recipe, run, data).to(device)
+    folder = run.folder.parent
+    with watch.stage(run.folder):
+        teacher = _teacher(run).to(device)
     models: dict[str, MatchingModel | Generator] = {"teacher": teacher}
     for name in recipe.students:
         with watch.stage(folder / name):
-            student = run_named_student(recipe, name, teacher, folder, teacher_name=str(run), chain=True, data=data)
-            models[name] = student.to(device)
+            named = NamedTeacher(teacher, str(run.folder))
+            models[name] = make_student(recipe, name, named, folder, run.data).to(device)
     return models
 
 
-def _teacher(recipe: Recipe, run: Path, data: Dataset) -> MatchingModel:
+def _teacher(run: TeacherSpec) -> MatchingModel:
     """The teacher of a run: read, resumed or trained."""
-    return load_teacher(run) if is_finished(run) else run_teacher(recipe, run, resume=has_checkpoint(run), data=data)
+    return load_teacher(run.folder) if is_finished(run.folder) else run.run(resume=has_checkpoint(run.folder))
 
 
-def _measure_models(
+def _evaluate_models(
     recipe: Recipe,
     models: dict[str, MatchingModel | Generator],
     data: Dataset,
@@ -180,9 +201,9 @@ def _measure_models(
     return {
         name: {
             "name": name,
-            **measure(model, evaluator, recipe.evaluate).to_dict(),
+            **evaluate_model(model, evaluator, recipe.evaluate).to_dict(),
             "images_per_second": rates[name],
-            "train_seconds": seconds[name],
+            "train_seconds": seconds.get(name, 0.0),
             **_about(recipe, name),
         }
         for name, model in models.items()

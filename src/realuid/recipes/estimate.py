@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -17,13 +18,12 @@ from realuid.devices import choose_device
 from realuid.models import MatchingModel, count_parameters, example
 from realuid.processes import started_together
 from realuid.recipes.config import Recipe, dump_recipe
-from realuid.recipes.measure import calls_of
-from realuid.recipes.plan import check_demo, check_teacher_run
-from realuid.recipes.run import new_teacher, recipe_data
+from realuid.recipes.evaluate import calls_of
+from realuid.recipes.spec import StudentSpec, TeacherSpec, check_demo, teacher_spec
 from realuid.training import DistillConfig
 from realuid.training.config import LoopConfig
 from realuid.training.costs import FORWARD, LEARN, update_cost
-from realuid.training.distill import check_distillation, generator_parts
+from realuid.training.distill import generator_accumulation_steps
 from realuid.training.execution import Execution, choose_execution
 
 #: Images of a first measurement, and seconds below which more of them are measured.
@@ -128,7 +128,7 @@ def _at_once(config: LoopConfig) -> int:
 def _student(name: str, c: DistillConfig, shape: tuple[int, ...]) -> _Stage:
     """In units of a forward and backward pass, by the cost model."""
     cost = update_cost(c)
-    steps = 1 if c.micro_batch else generator_parts(choose_device(c.device), _mine(c) * math.prod(shape))
+    steps = 1 if c.micro_batch else generator_accumulation_steps(choose_device(c.device), _mine(c) * math.prod(shape))
     kept = max(cost.fake_kept, cost.generator_kept / steps)
     return _Stage(name, c, learners=2, passes=cost.passes / LEARN, kept=kept)
 
@@ -146,9 +146,9 @@ def _describe(recipe: Recipe, model: MatchingModel, stages: Sequence[_Stage], im
         taken = f"about {_duration(stage.hours(probe))} and {stage.gibibytes(probe, parameters):.2f} GiB{each}"
         lines.append(f"{stage.name}: {taken} for {stage.config.updates} updates of {stage.config.batch} images")
     if images:
-        measuring = images * probe.seconds * FORWARD / LEARN / 3600 / started_together()
-        lines.append(f"samples for measuring: about {_duration(measuring)}")
-        hours += measuring
+        evaluating = images * probe.seconds * FORWARD / LEARN / 3600 / started_together()
+        lines.append(f"samples for evaluation: about {_duration(evaluating)}")
+        hours += evaluating
     where = "this GPU" if device.type == "cuda" else "this CPU"
     lines.append(f"time: about {_duration(hours)} in all on {where}")
     return "\n".join([dump_recipe(recipe), *lines])
@@ -162,24 +162,22 @@ def _teacher(recipe: Recipe) -> _Stage:
     return _Stage("teacher", recipe.teacher, learners=1, passes=1.0, kept=1.0)
 
 
-def describe_teacher_run(recipe: Recipe) -> str:
-    """The resolved recipe, parameter count and estimates for training its teacher."""
-    model = new_teacher(recipe, recipe_data(recipe))
-    check_teacher_run(model, recipe.teacher.steps)
-    return _describe(recipe, model, [_teacher(recipe)])
+def describe_teacher_run(run: TeacherSpec) -> str:
+    """The resolved recipe, parameter count and estimates for training a teacher."""
+    return _describe(run.recipe, run.model, [_teacher(run.recipe)])
 
 
-def describe_student_run(recipe: Recipe, teacher: MatchingModel) -> str:
+def describe_student_run(run: StudentSpec) -> str:
     """The resolved recipe, parameter count and estimates for a distillation."""
-    check_distillation(teacher, recipe.distill)
-    return _describe(recipe, teacher, [_student("student", recipe.distill, teacher.shape)])
+    teacher = run.teacher.model
+    return _describe(run.recipe, teacher, [_student("student", run.recipe.distill, teacher.shape)])
 
 
 def describe_demo(recipe: Recipe) -> str:
     """The resolved recipe, parameter count and estimates for its teacher, every student and their measurement."""
-    data = recipe_data(recipe)
-    model = new_teacher(recipe, data)
-    check_demo(recipe, model, data)
+    run = teacher_spec(recipe, Path())
+    model = run.model
+    check_demo(recipe, model, run.data)
     stages = [_teacher(recipe), *(_student(name, recipe.student(name), model.shape) for name in recipe.students)]
     calls = calls_of(model, recipe.evaluate) + len(recipe.students)
     return _describe(recipe, model, stages, recipe.evaluate.samples * recipe.evaluate.seeds * calls)

@@ -1,29 +1,15 @@
-"""Carry out a recipe: data, teacher, students, measurements."""
+"""What a recipe stands for (data, a new teacher), and what a run's folder says of how it was started."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import Any
 
 from realuid.data import Dataset, check_pairs
 from realuid.errors import CheckpointError, ConfigError
-from realuid.loaders import load_generator
-from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel, build_network
+from realuid.models import MatchingModel, build_network
 from realuid.paths import heads
-from realuid.recipes.config import Recipe, dump_recipe, load_recipe
-from realuid.recipes.measure import make_evaluator
-from realuid.recipes.plan import check_teacher_run
+from realuid.recipes.config import Recipe, load_recipe
 from realuid.seeds import mix, seeded
-from realuid.training import DistillConfig, distill_teacher, load_start, train_teacher
-from realuid.training.accelerate import make_accelerator
-from realuid.training.config import LoopConfig
-from realuid.training.distill import check_fits
-from realuid.training.folder import has_checkpoint, is_finished
-from realuid.training.loop import Hopeless
-from realuid.training.settings import to_dict
-from realuid.training.teacher import check_batch
 
 #: The file of a run's folder that holds its resolved recipe.
 RECIPE = "recipe.yaml"
@@ -79,145 +65,9 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     return model
 
 
-def _evaluator_if_due(data: Dataset, recipe: Recipe, config: LoopConfig) -> Evaluator | None:
-    if not config.evaluate_every:
-        return None
-    return make_evaluator(data, recipe.evaluate, make_accelerator(config).device)
-
-
-def run_teacher(recipe: Recipe, folder: Path, resume: bool = False, data: Dataset | None = None) -> MatchingModel:
-    """Train the recipe's teacher; the run is written to `folder`. `data`: the recipe's, where it is at hand."""
-    data = data or recipe_data(recipe)
-    check_batch(recipe.teacher.batch, data)
-    model = new_teacher(recipe, data)
-    check_teacher_run(model, recipe.teacher.steps)
-    evaluator = _evaluator_if_due(data, recipe, recipe.teacher)
-    return train_teacher(
-        model,
-        data,
-        recipe.teacher,
-        folder,
-        evaluator=evaluator,
-        resume=resume,
-        about={
-            "data": to_dict(recipe.data),
-            **({"published_fid": recipe.published["teacher"]} if "teacher" in recipe.published else {}),
-        },
-        files={RECIPE: dump_recipe(recipe.anchored())},
-    )
-
-
-def run_student(
-    recipe: Recipe,
-    teacher: MatchingModel,
-    folder: Path,
-    *,
-    config: DistillConfig | None = None,
-    start: Generator | MatchingModel | None = None,
-    fake: MatchingModel | None = None,
-    resume: bool = False,
-    teacher_name: str = "",
-    teacher_key: str | None = None,
-    about: dict[str, Any] | None = None,
-    data: Dataset | None = None,
-    evaluator: Evaluator | None = None,
-    hopeless: Hopeless | None = None,
-) -> Generator:
-    """Distil a teacher by the recipe (or by `config` in place of its `distill` section).
-
-    Args:
-        recipe: data, distillation and evaluation.
-        teacher: the model to distil.
-        folder: of the run.
-        config: what differs from `recipe.distill`, complete.
-        start: a distilled generator to go on from, or a model to make one of.
-        fake: weights the fake model starts from.
-        resume: continue the run in `folder`.
-        teacher_name, teacher_key: where the teacher lies and which of its weights are meant, for the record and for
-            resuming.
-        about: further sections of the saved model's config.json.
-        data, evaluator: where they are at hand; otherwise they are read and made.
-        hopeless: see `Run`.
-    """
-    data = data or recipe_data(recipe, teacher)
-    config = config or recipe.distill
-    if isinstance(start, Generator):  # so that the saved settings are enough to resume
-        config = config.of_student(start)
-    check_fits(teacher, data)
-    evaluator = evaluator if evaluator and config.evaluate_every else _evaluator_if_due(data, recipe, config)
-    return distill_teacher(
-        teacher,
-        data,
-        config,
-        folder,
-        start=start,
-        fake=fake,
-        evaluator=evaluator,
-        resume=resume,
-        about={
-            "data": to_dict(recipe.data),
-            "teacher": teacher_name,
-            **({} if teacher_key is None else {"teacher_key": teacher_key}),
-            **(about or {}),
-        },
-        files={
-            RECIPE: dump_recipe(dataclasses.replace(recipe.anchored(), distill=config)),
-            TEACHER: teacher_record(teacher_name, teacher_key),
-        },
-        hopeless=hopeless,
-    )
-
-
 def _lasting(name: str) -> str:
     """What finds a teacher from whatever folder the run is resumed in: an absolute path, or the id on a hub it was."""
     return str(Path(name).resolve()) if name and Path(name).exists() else name
-
-
-def run_named_student(
-    recipe: Recipe,
-    name: str,
-    teacher: MatchingModel,
-    folder: Path,
-    *,
-    teacher_name: str = "",
-    teacher_key: str | None = None,
-    chain: bool = False,
-    data: Dataset | None = None,
-) -> Generator:
-    """Make one of the recipe's students, in `folder / name`.
-
-    Args:
-        recipe, name: which student.
-        teacher: what is distilled.
-        folder: of all students of the recipe. A fine-tuned one starts from its origin's run there.
-        teacher_name, teacher_key: as for `run_student`.
-        chain: go on from what an earlier call left: finished runs are read, unfinished ones resumed, and the students
-            that this one starts from are made first.
-        data: the recipe's, where it is at hand.
-    """
-    origin, run = recipe.origin(name), folder / name
-    if chain and is_finished(run):
-        return load_generator(run)
-    if chain and origin:
-        names = {"teacher_name": teacher_name, "teacher_key": teacher_key}
-        run_named_student(recipe, origin.student, teacher, folder, **names, chain=True, data=data)  # type: ignore[arg-type]
-    about: dict[str, Any] = {}
-    if origin:
-        about["start"] = {"student": str(folder / origin.student), "ema": origin.ema or "best"}
-    if name in recipe.published:
-        about["published_fid"] = recipe.published[name]
-    return run_student(
-        recipe,
-        teacher,
-        run,
-        config=recipe.student(name),
-        start=load_start(folder / origin.student, origin.ema) if origin else None,
-        resume=chain and has_checkpoint(run),
-        teacher_name=teacher_name,
-        teacher_key=teacher_key,
-        about=about,
-        data=data,
-    )
 
 
 def recipe_of_run(folder: Path, file: str = RECIPE) -> Recipe:
@@ -244,5 +94,9 @@ def teacher_of_run(folder: Path) -> tuple[str, str, str | None]:
     """
     if not (folder / TEACHER).is_file():
         raise CheckpointError(f"nothing to resume: no distillation was started in '{folder}' ({TEACHER} is missing).")
-    name, place, key, *_ = [*(folder / TEACHER).read_text().splitlines(), "", "", ""]
+    try:
+        lines = (folder / TEACHER).read_text().splitlines()
+    except ValueError as error:
+        raise CheckpointError(f"'{folder / TEACHER}' is damaged ({error}). Pass --teacher.") from error
+    name, place, key, *_ = [*lines, "", "", ""]
     return name, place or name, key or None

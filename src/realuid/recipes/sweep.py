@@ -7,7 +7,6 @@ and a lock that dies with its process says who works on what.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import multiprocessing
 import os
@@ -17,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +23,20 @@ import torch
 from filelock import FileLock, Timeout
 
 from realuid.data import Dataset
-from realuid.errors import ConfigError, NonFiniteError
+from realuid.errors import CheckpointError, ConfigError, NonFiniteError
 from realuid.files import atomic_file, write_json
 from realuid.loaders import load_teacher
-from realuid.models import MatchingModel
-from realuid.recipes.config import Recipe, SweepConfig, dump_recipe
-from realuid.recipes.measure import make_evaluator, measure
-from realuid.recipes.run import TEACHER, recipe_data, run_student, teacher_record
+from realuid.loaders.check import require_sound
+from realuid.metrics import Evaluator
+from realuid.recipes.config import Recipe, dump_recipe
+from realuid.recipes.evaluate import evaluate_model, make_evaluator
+from realuid.recipes.run import TEACHER, recipe_data, teacher_record
+from realuid.recipes.sections import SweepConfig
+from realuid.recipes.spec import NamedTeacher, StudentSpec, student_spec
+from realuid.recipes.trials import Trial, make_trials
 from realuid.reports.sweep import write_sweep_report
-from realuid.seeds import stream
-from realuid.training import DistillConfig
 from realuid.training.accelerate import make_accelerator
-from realuid.training.distill import check_fits
+from realuid.training.compatibility import check_student_run
 from realuid.training.folder import has_checkpoint, is_marked, mark, refuse_foreign
 
 #: The file of a sweep's folder that holds its recipe, and that of a trial's folder that says it is finished.
@@ -49,70 +49,19 @@ History = list[dict[str, Any]]
 _OTHERS = 3
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One setting with one seed."""
-
-    number: int
-    #: alpha, ratio, seed and whatever else is varied.
-    settings: dict[str, float]
-
-    @property
-    def name(self) -> str:
-        """Name of its folder."""
-        return "-".join([f"{self.number:03d}", *(f"{key}={value:g}" for key, value in self.settings.items())])
-
-    def config(self, base: DistillConfig) -> DistillConfig:
-        """The distillation it stands for: evaluated and saved on the way, so that it can be judged and resumed."""
-        changes = {key: _like(value, getattr(base, key)) for key, value in self.settings.items() if key != "ratio"}
-        changes["beta"] = round(self.settings["alpha"] * self.settings["ratio"], 6)
-        every = base.evaluate_every or max(1, base.updates // 10)
-        return dataclasses.replace(base, **changes, evaluate_every=every, save_every=base.save_every or every)
-
-
-def _like(value: float, example: Any) -> Any:
-    return int(value) if isinstance(example, int) else value
-
-
-def make_trials(sweep: SweepConfig, base: DistillConfig) -> tuple[list[Trial], list[str]]:
-    """All trials of a sweep, and why some settings are none. The same for the same arguments, on every machine."""
-    if sweep.search == "grid":
-        names = ("alpha", "ratio", *sweep.others)
-        columns = (sweep.alpha, sweep.ratio, *sweep.others.values())
-        settings = [dict(zip(names, row, strict=True)) for row in itertools.product(*columns)]
-    else:
-        settings = [_random_setting(sweep, base.seed, i) for i in range(sweep.trials)]
-    trials, refused = [], []
-    for setting in settings:
-        try:
-            Trial(0, setting).config(base)
-        except ConfigError as error:
-            refused.append(f"{', '.join(f'{k} = {v:g}' for k, v in setting.items())}: {error}")
-            continue
-        trials += [setting | {"seed": base.seed + i} for i in range(sweep.seeds)]
-    if not trials:
-        raise ConfigError(f"the sweep has no legal setting. {refused[0]}")
-    return [Trial(i, setting) for i, setting in enumerate(trials)], refused
-
-
-def _random_setting(sweep: SweepConfig, seed: int, number: int) -> dict[str, float]:
-    """alpha and beta / alpha uniform between their ends, with beta <= 1; other settings among their values."""
-    random = stream(seed, "sweep", number)
-
-    def between(values: tuple[float, ...]) -> float:
-        u = float(torch.rand((), generator=random, dtype=torch.float64))
-        return round(min(values) + (max(values) - min(values)) * u, 4)
-
-    alpha, ratio = between(sweep.alpha), between(sweep.ratio)
-    setting = {"alpha": alpha, "ratio": min(ratio, round(1 / alpha - 5e-5, 4)) if alpha < 1 else 1.0}
-    for name, values in sweep.others.items():
-        setting[name] = values[int(torch.randint(len(values), (), generator=random))]
-    return setting
-
-
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """What the finished trials of a sweep wrote, in their order."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"trials/*/{RESULT}"))]
+    return [_read_result(path) for path in sorted(folder.glob(f"trials/*/{RESULT}"))]
+
+
+def _read_result(path: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(path.read_text())
+        if isinstance(result, dict) and {"settings", "status", "fd", "history", "beta"} <= result.keys():
+            return result
+    except (ValueError, RecursionError):
+        pass
+    raise CheckpointError(f"'{path}' is damaged. Delete it, and the trial is made again.")
 
 
 def is_hopeless(
@@ -148,7 +97,12 @@ def claimed(path: Path) -> Iterator[bool]:
 
 
 def run_sweep(
-    recipe: Recipe, teacher: str | Path, folder: Path, processes: int = 1, say: Callable = print
+    recipe: Recipe,
+    teacher: str | Path,
+    folder: Path,
+    processes: int = 1,
+    say: Callable = print,
+    trust_teacher: bool = True,
 ) -> dict[str, Any]:
     """Carry out what is left of a sweep.
 
@@ -158,12 +112,14 @@ def run_sweep(
         folder: of the sweep: sweep.yaml, teacher.txt, trials/, results.json and sweep.html.
         processes: how many trials run at a time.
         say: told what happens.
+        trust_teacher: go on even if the teacher denoises the data worse than trivially.
 
     Returns:
         what results.json holds.
 
     Raises:
         ConfigError: for a folder that holds something else.
+        CheckpointError: for such a teacher.
     """
     trials, refused = make_trials(recipe.sweep, recipe.distill)
     for reason in refused:
@@ -171,7 +127,9 @@ def run_sweep(
     refuse_foreign(
         folder, is_marked(folder, SWEEP_KIND) or ((folder / SWEEP).is_file() and (folder / "trials").is_dir())
     )
-    data, model = _load(recipe, teacher)
+    data, named = _load(recipe, teacher)
+    if not trust_teacher:
+        require_sound(named.model, data)
     mark(folder, SWEEP_KIND)
     (folder / "trials").mkdir(parents=True, exist_ok=True)
     for name, text in ((SWEEP, dump_recipe(recipe)), (TEACHER, teacher_record(str(teacher)))):
@@ -183,7 +141,7 @@ def run_sweep(
     helpers = [context.Process(target=_helper, args=(*arguments, i)) for i in range(1, processes)]
     for helper in helpers:
         helper.start()
-    _work(recipe, str(teacher), model, data, folder, say)
+    _work(recipe, named, data, folder, say)
     for helper in helpers:
         helper.join()
     if failed := [helper for helper in helpers if helper.exitcode]:
@@ -196,22 +154,21 @@ def _helper(recipe: Recipe, teacher: str | Path, folder: Path, parent: int, thre
     torch.set_num_threads(threads)
     with (folder / f"process-{number}.log").open("a", buffering=1) as log:
         sys.stdout = sys.stderr = log
-        data, model = _load(recipe, teacher)
-        _work(recipe, str(teacher), model, data, folder, print, lambda: os.getppid() == parent)
+        data, named = _load(recipe, teacher)
+        _work(recipe, named, data, folder, print, lambda: os.getppid() == parent)
 
 
-def _load(recipe: Recipe, teacher: str | Path) -> tuple[Dataset, MatchingModel]:
-    """Data and teacher, which fit each other."""
+def _load(recipe: Recipe, teacher: str | Path) -> tuple[Dataset, NamedTeacher]:
+    """Data and teacher, which fit each other and the settings."""
     model = load_teacher(teacher)
     data = recipe_data(recipe, model)
-    check_fits(model, data)
-    return data, model
+    check_student_run(model, data, recipe.distill)
+    return data, NamedTeacher(model, str(teacher))
 
 
 def _work(
     recipe: Recipe,
-    teacher_name: str,
-    teacher: MatchingModel,
+    teacher: NamedTeacher,
     data: Dataset,
     folder: Path,
     say: Callable,
@@ -223,15 +180,18 @@ def _work(
         with claimed(run) as mine:
             if not mine or (run / RESULT).is_file() or not go_on():
                 continue
-            result = _run_trial(recipe, trial, teacher, teacher_name, run, data, evaluator)
+            spec = student_spec(_of_trial(recipe, trial), teacher, run, data=data, evaluator=evaluator)
+            result = _run_trial(trial, spec, evaluator)
             say(f"{trial.name}: {result['status']}, FD {result['fd']}")
-        write_results(recipe, teacher_name, folder)
+        write_results(recipe, teacher.name, folder)
 
 
-def _run_trial(
-    recipe: Recipe, trial: Trial, teacher: MatchingModel, teacher_name: str, run: Path, data, evaluator
-) -> dict:
-    config, start = trial.config(recipe.distill), time.perf_counter()
+def _of_trial(recipe: Recipe, trial: Trial) -> Recipe:
+    return dataclasses.replace(recipe, distill=trial.config(recipe.distill), students={})
+
+
+def _run_trial(trial: Trial, spec: StudentSpec, evaluator: Evaluator) -> dict[str, Any]:
+    recipe, config, run, start = spec.recipe, spec.recipe.distill, spec.folder, time.perf_counter()
     history: History = []
     verdict = {"status": "finished"}
 
@@ -243,21 +203,11 @@ def _run_trial(
 
     result: dict[str, Any] = {"name": trial.name, "settings": trial.settings, "beta": config.beta}
     try:
-        student = run_student(
-            recipe,
-            teacher,
-            run,
-            config=config,
-            resume=has_checkpoint(run),
-            teacher_name=teacher_name,
-            data=data,
-            evaluator=evaluator,
-            hopeless=hopeless,
-        )
+        student = spec.run(resume=has_checkpoint(run), hopeless=hopeless)
         history = json.loads((run / "history.json").read_text())
         result |= verdict | {"fd": min(h["fd"] for h in history)}
         if verdict["status"] == "finished":
-            fds = measure(student, evaluator, recipe.evaluate, full=False).fd
+            fds = evaluate_model(student, evaluator, recipe.evaluate, full=False).fd
             result |= {"fd": statistics.mean(fds), "measured": fds}
     except NonFiniteError as error:
         result |= {"status": "failed", "fd": None, "reason": str(error)}

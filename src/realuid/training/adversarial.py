@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from realuid.models import Condition, Discriminator
+from realuid.models import Condition
 from realuid.objectives import Adversarial
 from realuid.paths import Path
 from realuid.training.batches import Draw
-from realuid.training.updates import GeneratorCall
+from realuid.training.updates import GeneratorCall, ModelCall
 
 
 def discriminator_loss(
-    discriminator: Discriminator,
+    discriminator: ModelCall,
     adversarial: Adversarial,
     path: Path,
     generated: Draw,
@@ -41,7 +41,7 @@ def discriminator_loss(
 
 def deception_loss(
     generator: GeneratorCall,
-    discriminator: Discriminator,
+    discriminator: ModelCall,
     adversarial: Adversarial,
     path: Path,
     draw: Draw,

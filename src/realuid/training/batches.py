@@ -71,6 +71,27 @@ class Draw:
         return dataclasses.replace(self, x_0=x_0)
 
 
+@dataclass(frozen=True)
+class StepDraws:
+    """All draws of one step of a distillation.
+
+    Attributes:
+        generated: of generated samples.
+        real: of real data in the fake model's loss, or None.
+        judged, judged_real: of samples that the discriminator judges, or None.
+    """
+
+    generated: Draw
+    real: Draw | None = None
+    judged: Draw | None = None
+    judged_real: Draw | None = None
+
+    def micro_batches(self, count: int) -> Iterator[StepDraws]:
+        """So many micro-batches, each with its share of every draw."""
+        draws = (self.generated, self.real, self.judged, self.judged_real)
+        return itertools.starmap(StepDraws, zip(*(micro_batches(draw, count) for draw in draws), strict=True))
+
+
 class Batches:
     """Makes the draws of a run.
 
@@ -230,12 +251,12 @@ def handed_over(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 @overload
-def micro_batches(draw: Draw, parts: int) -> list[Draw]: ...
+def micro_batches(draw: Draw, count: int) -> list[Draw]: ...
 @overload
-def micro_batches(draw: Draw | None, parts: int) -> list[Draw] | list[None]: ...
-def micro_batches(draw: Draw | None, parts: int) -> list[Draw] | list[None]:
-    """Split a draw into nearly equal parts, for gradient accumulation; None stays None."""
+def micro_batches(draw: Draw | None, count: int) -> list[Draw] | list[None]: ...
+def micro_batches(draw: Draw | None, count: int) -> list[Draw] | list[None]:
+    """Split a draw into so many nearly equal micro-batches; None stays None."""
     if draw is None:
-        return [None] * parts
-    bounds = [len(draw) * i // parts for i in range(parts + 1)]
+        return [None] * count
+    bounds = [len(draw) * i // count for i in range(count + 1)]
     return [draw.select(slice(a, b)) for a, b in itertools.pairwise(bounds)]

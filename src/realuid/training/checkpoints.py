@@ -6,7 +6,7 @@ import json
 import shutil
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,10 +15,28 @@ from torch import Tensor
 from realuid.errors import CheckpointError
 from realuid.files import atomic_folder, damage, write_checksums
 from realuid.models.saving.weights import apart
+from realuid.training.log import Sums
 
 
 class DamagedCheckpointWarning(UserWarning):
     """A checkpoint failed its checksums; an earlier one is used."""
+
+
+class Meta(TypedDict):
+    """What a checkpoint holds besides tensors, as JSON."""
+
+    #: Progress of the run, see `realuid.training.task.Progress`.
+    update: int
+    best: dict[str, float] | None
+    history: list[dict[str, float]]
+    #: Values that are averaged until the next line of the log.
+    means: Sums
+    #: Settings by name, with fingerprints of data and teacher.
+    settings: dict[str, Any]
+    #: Further sections of the saved model's config.json.
+    about: NotRequired[dict[str, Any]]
+    #: That wrote it.
+    version: NotRequired[str]
 
 
 class Checkpoints:
@@ -42,14 +60,14 @@ class Checkpoints:
         """Where the checkpoint of an update lies."""
         return self.folder / f"{step:07d}"
 
-    def save(self, step: int, weights: dict[str, dict[str, Tensor]], optimizers: dict[str, dict], meta: Any) -> Path:
+    def save(self, step: int, weights: dict[str, dict[str, Tensor]], optimizers: dict[str, dict], meta: Meta) -> Path:
         """Write one checkpoint, then delete those beyond `keep`.
 
         Args:
             step: update it was made after.
             weights: name -> state dict of tensors, one safetensors file each.
             optimizers: name -> optimiser state dict, torch format.
-            meta: anything JSON can hold.
+            meta: what else the run needs to go on.
         """
         with atomic_folder(self.at(step)) as temporary:
             for name, state in weights.items():
@@ -85,7 +103,7 @@ class Checkpoints:
         raise CheckpointError(f"nothing to resume: there is no checkpoint in '{self.folder}'.")
 
     @staticmethod
-    def read(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict], Any]:
+    def read(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict], Meta]:
         """Weights, optimiser states and meta of one checkpoint folder."""
         weights = {p.stem: load_file(p) for p in sorted(folder.glob("*.safetensors"))}
         optimizers = {p.stem: torch.load(p, map_location="cpu", weights_only=True) for p in sorted(folder.glob("*.pt"))}

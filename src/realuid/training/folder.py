@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from accelerate import Accelerator
+
 from realuid._version import __version__
-from realuid.errors import ConfigError
-from realuid.files import is_empty, remove_written, repair, write_json
+from realuid.errors import CheckpointError, ConfigError
+from realuid.files import is_empty, remove_written, write_json
+from realuid.leftovers import repair
+from realuid.locks import held
 from realuid.models.saving.folder import CONFIG, is_model_folder
 from realuid.training.checkpoints import Checkpoints
 
@@ -88,6 +94,25 @@ def refuse_foreign(folder: Path, ours: bool) -> None:
         raise ConfigError(
             f"'{folder}' is not empty, and is no run of realuid. Nothing was touched. Pass a new folder as out."
         )
+
+
+@contextmanager
+def worked_in(folder: Path, resume: bool, accelerator: Accelerator) -> Iterator[None]:
+    """Hold a run's folder for the length of a `with` block: process 0 does it for all.
+
+    A resumed run of one process waits for another one that works on it.
+
+    Raises:
+        ConfigError: where the folder is not for this run, or another process works on it.
+    """
+    if not accelerator.is_main_process:
+        yield
+        return
+    refuse_existing(folder, resume)
+    if resume and not folder.is_dir():
+        raise CheckpointError(f"nothing to resume: there is no checkpoint in '{folder / CHECKPOINTS}'.")
+    with held(folder, wait=resume and accelerator.num_processes == 1):
+        yield
 
 
 def begin(folder: Path) -> None:

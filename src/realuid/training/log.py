@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 from accelerate import Accelerator
@@ -18,6 +18,16 @@ from torch import Tensor
 
 from realuid.errors import ConfigError
 from realuid.files import atomic_file, to_json
+
+#: What is logged under a name: a number, or a list for a vector, None where nothing is known.
+Value = float | list[float] | list[float | None] | None
+
+
+class Sums(TypedDict):
+    """Sums and counts of logged values, as JSON keeps them."""
+
+    sums: dict[str, float | list[float]]
+    counts: dict[str, int]
 
 
 def check_wandb(project: str | None) -> None:
@@ -40,7 +50,7 @@ class Means:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
 
-    def read(self, accelerator: Accelerator) -> dict[str, Any]:
+    def read(self, accelerator: Accelerator) -> dict[str, float | list[float]]:
         """Means since the last reading, over all processes: floats, or lists for vectors."""
         if not self._sums:
             return {}
@@ -52,12 +62,12 @@ class Means:
         self._sums, self._counts = {}, {}
         return result
 
-    def state(self, accelerator: Accelerator) -> dict[str, Any]:
+    def state(self, accelerator: Accelerator) -> Sums:
         """Sums (their mean over all processes) and counts since the last reading, for JSON."""
         sums = {n: accelerator.reduce(value, reduction="mean").tolist() for n, value in self._sums.items()}
         return {"sums": sums, "counts": self._counts}
 
-    def load_state(self, state: dict[str, Any], device: torch.device) -> None:
+    def load_state(self, state: Sums, device: torch.device) -> None:
         """Read back what `state` wrote."""
         self._sums = {n: torch.tensor(v, dtype=torch.float64, device=device) for n, v in state["sums"].items()}
         self._counts = dict(state["counts"])
@@ -109,11 +119,12 @@ class RunLog:
 
     def _drop_after(self, step: int) -> None:
         if self.path.is_file():
-            lines = [line for line in self.path.read_text().splitlines() if _update_of(line) <= step]
+            text = self.path.read_text(errors="replace")
+            lines = [line for line in text.splitlines() if _update_of(line) <= step]
             with atomic_file(self.path) as temporary:
                 temporary.write_text("".join(line + "\n" for line in lines))
 
-    def write(self, update: int, values: dict[str, Any], note: str = "") -> None:
+    def write(self, update: int, values: Mapping[str, Value], note: str = "") -> None:
         """One line of metrics after an update."""
         if self.main:
             with self.path.open("a") as file:
@@ -138,8 +149,8 @@ class RunLog:
 def _update_of(line: str) -> int:
     try:
         return int(json.loads(line)["update"])
-    except (ValueError, KeyError, TypeError):
-        return 2**62  # a line cut off by a crash
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return 2**62  # a line that a crash cut off, or damage
 
 
 class Throughput:

@@ -4,85 +4,31 @@ from __future__ import annotations
 
 import copy
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
-from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from realuid._version import __version__
-from realuid.data import sample_image, save_image
+from realuid.data import save_image
 from realuid.errors import CheckpointError, NonFiniteError
 from realuid.files import atomic_file, write_json
 from realuid.metrics import Evaluator
 from realuid.models import Generator, MatchingModel, OwnNetwork, from_pretrained, load_strictly, save_pretrained
-from realuid.processes import WHOLE, Part
-from realuid.training.batches import Batches
-from realuid.training.checkpoints import Checkpoints
+from realuid.processes import Part
+from realuid.training.checkpoints import Checkpoints, Meta
 from realuid.training.config import LoopConfig
-from realuid.training.ema import EMA
-from realuid.training.execution import Execution
-from realuid.training.folder import begin, mend
+from realuid.training.finite import ADVICE, check_values, check_weights
+from realuid.training.folder import begin, mend, worked_in
 from realuid.training.log import Means, RunLog, Throughput, check_wandb
-from realuid.training.player import Player
 from realuid.training.settings import FREE, decided, renamed, to_dict
 from realuid.training.sharding import gathered, share
+from realuid.training.task import Hopeless, Progress, QuickFDs, Task
 
 #: Seed of the samples in grids and quick FDs: the same noise every time, so that progress can be seen.
 SAMPLE_SEED = 1234
-
-#: Asked after every evaluation, with all of them so far (each with "update" and "fd"): whether to stop the run.
-Hopeless = Callable[[list[dict[str, Any]]], bool]
-
-
-class Task(ABC):
-    """What a run trains: a teacher, or a student with its fake model."""
-
-    title: str
-    #: Section of a saved model's config.json that its settings are written to.
-    section: str
-    players: tuple[Player, ...]
-    #: The player whose averaged weights are the result.
-    learner: Player
-    ema: EMA
-    execution: Execution
-    batches: Batches
-    #: Images that pass through learning networks in one update.
-    images_per_update: int
-    #: What the result depends on besides the settings: name -> fingerprint; a run resumes with the same ones only.
-    inputs: dict[str, str]
-
-    @abstractmethod
-    def update(self, number: int) -> dict[str, Tensor]:
-        """One update (counted from 0); what it returns is averaged and logged."""
-
-    @abstractmethod
-    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[Tensor]:
-        """Batches of samples from a copy of the learner; of several processes only this one's."""
-
-    def grid(self, model: MatchingModel | Generator, count: int, seed: int) -> Image.Image:
-        """Such samples as one picture."""
-        return sample_image(model, self.batches.data, torch.cat(list(self.sample(model, count, seed))))
-
-    def summary(self, means: dict[str, Any]) -> dict[str, Any]:
-        """Turn averaged values into what is written to the log; by default unchanged."""
-        return means
-
-
-@dataclass
-class Progress:
-    """What a run knows about itself; saved with every checkpoint."""
-
-    update: int = 0
-    #: Lowest quick FD so far, with its update and average: {"fd", "update", "ema"}.
-    best: dict[str, Any] | None = None
-    #: Every evaluation.
-    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Run:
@@ -106,13 +52,13 @@ class Run:
         folder: Path,
         accelerator: Accelerator,
         evaluator: Evaluator | None = None,
-        about: dict[str, Any] | None = None,
+        about: Mapping[str, object] | None = None,
         files: dict[str, str] | None = None,
         hopeless: Hopeless | None = None,
     ):
         check_wandb(config.wandb)
         self.task, self.config, self.folder, self.accelerator = task, config, folder, accelerator
-        self.evaluator, self.about, self.files = evaluator, about or {}, files or {}
+        self.evaluator, self.about, self.files = evaluator, dict(about or {}), files or {}
         self.hopeless, self.stopped = hopeless, False
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
         self.progress = Progress()
@@ -128,8 +74,12 @@ class Run:
         Raises:
             NonFiniteError: when a loss or a gradient is infinite or NaN.
             CheckpointError: when there is nothing to resume, or nothing to resume it with.
-            ConfigError: where a new run would take a folder that holds something.
+            ConfigError: where a new run would take a folder that holds something, or another process works on it.
         """
+        with worked_in(self.folder, resume, self.accelerator):
+            return self._start(resume)
+
+    def _start(self, resume: bool) -> nn.Module:
         if resume:
             if self.accelerator.is_main_process:
                 mend(self.folder)
@@ -187,13 +137,15 @@ class Run:
         if self.accelerator.device.type == "cpu" or any(
             due(every) for every in (1 if last else 0, c.log_every, c.save_every, c.evaluate_every, c.sample_every)
         ):
-            self._check_finite(values)
+            check_values(values, self._where(), half=self.config.precision == "fp16")
         log.advance(done)
         if due(self.config.log_every):
             means = self.task.summary(self.means.read(self.accelerator))
             means |= {"images": done * self.task.images_per_update, "images_per_second": self.throughput.read()}
             log.write(done, means, note=self._note())
         with self.throughput.paused():
+            if last or any(map(due, (c.sample_every, c.evaluate_every, c.save_every))):
+                check_weights(self.task.players, self.task.ema, self.accelerator, self._where())
             if due(self.config.sample_every):
                 self._grid()
             if due(self.config.evaluate_every) and self.evaluator is not None:
@@ -202,42 +154,29 @@ class Run:
             if last or (self.config.save_every and done % self.config.save_every == 0):
                 self._save()
 
+    def _where(self) -> str:
+        """For messages: how far the run is, and what it can go back to."""
+        steps = self.checkpoints.steps()
+        good = f"update {steps[-1]}" if steps else "none was written yet"
+        return f"at update {self.progress.update} of {self.folder}. The last good checkpoint is untouched: {good}"
+
     def _note(self) -> str:
         fd = next((entry["fd"] for entry in reversed(self.progress.history)), None)
         return "" if fd is None else f"FD {fd:.3g}"
 
-    def _check_finite(self, values: dict[str, Tensor]) -> None:
-        half = self.config.precision == "fp16"  # there the loss scaler skips infinite gradients
-        for name, value in values.items():
-            if half and name.endswith("grad_norm"):
-                continue
-            if not torch.isfinite(value).all():
-                raise NonFiniteError(
-                    f"{name} is {value.flatten()[0].item()} at update {self.progress.update} of {self.folder}. "
-                    f"The last good checkpoint is untouched: {self._last_good()}. Try a lower learning rate, more "
-                    "fake updates, precision fp32, or alpha_sid 0.5."
-                )
-
-    def _last_good(self) -> str:
-        steps = self.checkpoints.steps()
-        return f"update {steps[-1]}" if steps else "none was written yet"
-
     # -- evaluation --------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _evaluate(self) -> dict[str, Any]:
+    def _evaluate(self) -> QuickFDs:
         """Quick FD of every average; the best so far is written to best/."""
-        entry: dict[str, Any] = {}
+        entry: QuickFDs = {}
         part = Part(self.accelerator.process_index, self.accelerator.num_processes)
         for decay in self.task.ema.decays:
             with self.task.ema.applied(decay) as model:
                 samples = self.task.sample(model, self.config.quick_samples, SAMPLE_SEED, part)
                 fd = self.evaluator.score(samples, full=False, part=part).fd  # type: ignore[union-attr]
                 if not math.isfinite(fd):
-                    raise NonFiniteError(
-                        f"the FD of samples is {fd} at update {self.progress.update} of {self.folder}. The last good "
-                        f"checkpoint is untouched: {self._last_good()}. Try a lower learning rate or precision fp32."
-                    )
+                    raise NonFiniteError(f"the FD of samples is {fd} {self._where()}. {ADVICE}")
                 entry[f"fd/ema_{decay}"] = fd
                 if self.progress.best is None or fd < self.progress.best["fd"]:
                     self.progress.best = {"fd": fd, "update": self.progress.update, "ema": decay}
@@ -284,20 +223,28 @@ class Run:
         weights["ema"] = gathered(self.task.ema.state_dict())
         optimizers = {f"{p.name}-optimizer": gathered(p.optimizer_state()) for p in self.task.players}
         if self.accelerator.is_main_process:
-            meta = {**vars(self.progress), "means": means, "settings": self._settings(), "about": self.about}
-            meta["version"] = __version__
+            now = self.progress
+            meta = Meta(
+                update=now.update,
+                best=now.best,
+                history=now.history,
+                means=means,
+                settings=self._settings(),
+                about=self.about,
+                version=__version__,
+            )
             self.checkpoints.save(self.progress.update, weights, optimizers, meta)
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, object]:
         return to_dict(self.config) | self.task.inputs
 
     def _load(self, step: int, folder: Path) -> bool:
         """Continue from a checkpoint; whether for longer than its run was to last."""
         weights, optimizers, meta = self.checkpoints.read(folder)
-        settings, means = decided(renamed(meta.pop("settings"))), meta.pop("means")
+        settings, means = decided(renamed(meta["settings"])), meta["means"]
         settings = to_dict(type(self.config)()) | settings  # an older version did not write those that came later
-        writer = meta.pop("version", None)
-        self.about |= meta.pop("about", {})  # what the run was started with
+        writer = meta.get("version")
+        self.about |= meta.get("about", {})  # what the run was started with
         longer = self.config.updates > settings["updates"]
         free = FREE | {"updates"} if longer else FREE
         changed = [k for k, v in self._settings().items() if settings.get(k) != v and k not in free]
@@ -313,5 +260,5 @@ class Run:
             player.load_optimizer_state(optimizers[f"{player.name}-optimizer"])
         self.task.ema.load_state_dict(weights["ema"])
         self.means.load_state(means, self.accelerator.device)
-        self.progress = Progress(**meta)
+        self.progress = Progress(meta["update"], meta["best"], meta["history"])
         return longer

@@ -1,11 +1,22 @@
-"""A network that learns: its module, optimiser, learning-rate schedule and one clipped, accumulated step."""
+"""A network that learns: its module, optimiser and schedule, and the verbs of a step.
+
+A step reads
+
+    for attempt in player.attempts():
+        with attempt as accumulation_steps:
+            for micro_batch in draws.micro_batches(accumulation_steps):
+                with player.accumulating():
+                    player.backward(loss_of(micro_batch))
+    metrics = player.step(update)
+"""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import MappingProxyType, TracebackType
 from typing import TypeVar
 
 import torch
@@ -16,17 +27,14 @@ from torch import Tensor, nn
 from realuid.errors import OutOfMemoryError
 from realuid.training.accelerate import copied
 from realuid.training.config import LoopConfig
-from realuid.training.execution import choose_execution
+from realuid.training.execution import Execution
+from realuid.training.settings import OptimiserSettings
 from realuid.training.sharding import full, hollow, place, share
 
 M = TypeVar("M", bound=nn.Module)
-T = TypeVar("T")
-
-#: Shares of a batch's loss, each a function of the (possibly wrapped) module.
-Losses = Sequence[Callable[[nn.Module], Tensor]]
 
 
-def learning_rate_factor(update: int, config: LoopConfig) -> float:
+def learning_rate_factor(update: int, config: OptimiserSettings) -> float:
     """What multiplies the learning rate at an update: a steady rise, then constant or half a cosine to zero."""
     rise = min(1.0, (update + 1) / config.warmup) if config.warmup else 1.0
     if config.lr_decay == "constant":
@@ -34,17 +42,17 @@ def learning_rate_factor(update: int, config: LoopConfig) -> float:
     return rise * 0.5 * (1 + math.cos(math.pi * update / config.updates))
 
 
-def parts_of(count: int, micro_batch: int) -> int:
-    """In how many parts a batch goes through the network."""
+def accumulation_steps_for(count: int, micro_batch: int) -> int:
+    """Number of gradient accumulation steps of a batch with at most `micro_batch` images each; 0: no limit."""
     return max(1, -(-count // micro_batch)) if micro_batch else 1
 
 
 class OutOfMemoryWarning(UserWarning):
-    """A batch did not fit into memory and goes through the network in parts from now on; results stay the same."""
+    """A batch did not fit into memory, so gradients are accumulated over more micro-batches; results stay the same."""
 
 
 def able_to_learn(module: M) -> M:
-    """The module, with gradients where it was frozen as a whole; parts that it keeps fixed by itself stay fixed."""
+    """The module, with gradients where it was frozen as a whole; weights that it keeps fixed by itself stay fixed."""
     if not any(p.requires_grad for p in module.parameters()):
         module.requires_grad_(True)
     return module
@@ -57,17 +65,18 @@ class Player:
         name: for logs and checkpoints.
         module: what learns.
         lr: learning rate before the schedule.
-        betas: of Adam.
-        config: batch, clipping, schedule, precision.
+        settings: of the run; read are its optimiser settings and `micro_batch`.
         accelerator: device and processes.
-        parts: in how many parts a batch goes through the networks at least.
+        execution: precision, fused Adam, sharding.
+        accumulation_steps: least number of gradient accumulation steps.
 
     Attributes:
-        mine, most: images of a batch that fall to a process, and in how many parts they may go: one image each, where
-            the process with the fewest is the measure, since not every network takes a part without images.
-        parts: in how many they do: enough for `config.micro_batch`, and twice as many whenever the device's memory runs
-            out.
-        shell: where weights are split: a copy without any, for `EMA`.
+        call: the module as it is called in a step: itself, or its distributed wrapper.
+        mine, most: images of a batch that fall to a process, and the largest number of accumulation steps: one image
+            each, where the process with the fewest is the measure, since not every network takes an empty micro-batch.
+        accumulation_steps: their present number: enough for `micro_batch`, and doubled whenever the device's memory
+            runs out.
+        shell: where weights are sharded: a copy without any, for `EMA`.
     """
 
     def __init__(
@@ -75,23 +84,25 @@ class Player:
         name: str,
         module: nn.Module,
         lr: float,
-        betas: tuple[float, float],
-        config: LoopConfig,
+        settings: LoopConfig,
         accelerator: Accelerator,
-        parts: int = 1,
+        execution: Execution,
+        accumulation_steps: int = 1,
     ):
-        self.name, self.lr, self.config, self.accelerator = name, lr, config, accelerator
-        self.execution = choose_execution(config, accelerator.device)
-        self.shell = hollow(module) if self.execution.shard else None
-        self.module = place(module, accelerator.device, self.execution.shard)
-        self.mine = -(-config.batch // accelerator.num_processes)
-        self.most = config.batch // accelerator.num_processes
-        self.accumulation_steps = min(self.most, max(parts, parts_of(self.mine, config.micro_batch)))
-        self.call = self.module if self.execution.shard else copied(self.module, accelerator)
+        self.name, self.lr, self.settings = name, lr, settings
+        self.accelerator, self.execution = accelerator, execution
+        self.shell = hollow(module) if execution.shard else None
+        self.module = place(module, accelerator.device, execution.shard)
+        self.mine = -(-settings.batch // accelerator.num_processes)
+        self.most = settings.batch // accelerator.num_processes
+        needed = accumulation_steps_for(self.mine, settings.micro_batch)
+        self.accumulation_steps = min(self.most, max(accumulation_steps, needed))
+        self.call: Callable[..., Tensor] = self.module if execution.shard else copied(self.module, accelerator)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
-        one, two = (float(b) for b in betas)
-        self.optimizer = torch.optim.Adam(self.parameters, lr=lr, betas=(one, two), fused=self.execution.fused)
-        self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=self.execution.precision == "fp16")
+        one, two = (float(b) for b in settings.adam_betas)
+        self.optimizer = torch.optim.Adam(self.parameters, lr=lr, betas=(one, two), fused=execution.fused)
+        self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=execution.precision == "fp16")
+        self.clear()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -109,68 +120,79 @@ class Player:
         """The precision of the networks, as a context."""
         return self.execution.autocast(self.accelerator.device)
 
-    def step(self, update: int, losses_in: Callable[[int], Losses]) -> dict[str, Tensor]:
-        """One optimiser step on the sum of losses, each a micro-batch's share of the mean over the whole batch.
+    def clear(self) -> None:
+        """Forget gradients and what was accumulated with them."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self._done, self._observed = 0, dict[str, Tensor]()
+        self._loss = torch.zeros((), device=self.accelerator.device)
+
+    def attempts(self) -> Iterator[Attempt]:
+        """Attempts at the gradients of a step: the first one, and more of them as long as memory runs out.
+
+        Each begins without gradients, and says as a context how many gradient accumulation steps it takes.
+
+        Raises:
+            OutOfMemoryError: where a single image does not fit, or while other processes wait for the gradients.
+        """
+        while True:
+            attempt = Attempt(self)
+            yield attempt
+            if attempt.succeeded:
+                return
+            clear_device_cache(garbage_collection=True)  # the error, which held what is to be freed, is gone by now
+
+    def accumulating(self) -> AbstractContextManager:
+        """For the forward and backward pass of a micro-batch: processes average gradients with the last one only.
+
+        Where weights are sharded, gradients are exchanged every time: waiting would keep them whole.
+        """
+        last = self._done == self.accumulation_steps - 1
+        return nullcontext() if last else self.accelerator.no_sync(self.call)
+
+    def backward(self, loss: Tensor, observed: Mapping[str, Tensor] = MappingProxyType({})) -> None:
+        """Add the gradients of a micro-batch's loss, its share of the mean over the whole batch.
+
+        Do not keep the loss in a variable: it would hold its graph where an attempt fails.
+
+        Args:
+            loss: a scalar.
+            observed: further sums for the log, without a graph; added up over the micro-batches.
+        """
+        loss = loss * self.accelerator.num_processes  # which average their gradients; each holds its share of the sum
+        self.scaler.scale(loss).backward()
+        self._loss = self._loss + loss.detach()
+        for name, value in observed.items():
+            self._observed[name] = self._observed[name] + value if name in self._observed else value
+        self._done += 1
+
+    def step(self, update: int) -> dict[str, Tensor]:
+        """Clip the gradients and take one step of Adam with them.
 
         Args:
             update: sets the learning rate.
-            losses_in: parts -> losses: the batch cut into so many micro-batches.
 
         Returns:
-            loss, gradient norm before clipping and whether it was clipped, as tensors on the device.
+            loss, gradient norm before clipping, whether it was clipped, and what was observed; tensors on the device.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * learning_rate_factor(update, self.config)
-        total = self.in_parts(lambda parts: self._gradients(losses_in(parts)))
+            group["lr"] = self.lr * learning_rate_factor(update, self.settings)
         self.scaler.unscale_(self.optimizer)
-        norm = full(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
+        norm = full(torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip))
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        clipped = (norm > self.config.clip).float()
-        return {f"{self.name}/loss": total, f"{self.name}/grad_norm": norm, f"{self.name}/clipped": clipped}
+        clipped = (norm > self.settings.clip).float()
+        metrics = {"loss": self._loss, "grad_norm": norm, "clipped": clipped}
+        return {f"{self.name}/{name}": value for name, value in metrics.items()} | self._observed
 
-    def in_parts(self, compute: Callable[[int], T]) -> T:
-        """What `compute` makes of a batch in `parts` parts; if memory runs out, of as many more as it takes.
-
-        Args:
-            compute: parts -> result, from the start.
-
-        Raises:
-            OutOfMemoryError: where it takes more than there can be.
-        """
-        while True:
-            try:
-                return compute(self.accumulation_steps)
-            except RuntimeError as error:
-                if not should_reduce_batch_size(error):
-                    raise
-                self._halve(error)
-            clear_device_cache(garbage_collection=True)  # once the error, which holds what is to be freed, is gone
-
-    def _gradients(self, losses: Losses) -> Tensor:
-        """Gradients of the sum of losses, and the sum."""
-        self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.accelerator.device)
-        for i, loss_of in enumerate(losses):
-            last = i == len(losses) - 1
-            # where weights are split, gradients are exchanged every time: waiting would keep them whole
-            with nullcontext() if last else self.accelerator.no_sync(self.call):
-                with self.autocast():
-                    # processes average their gradients; each holds its share of the sum
-                    loss = loss_of(self.call) * self.accelerator.num_processes
-                self.scaler.scale(loss).backward()
-            total = total + loss.detach()
-        return total
-
-    def _halve(self, error: RuntimeError) -> None:
-        """Cut batches into twice as many parts, or into single images.
+    def accumulate_more(self, error: RuntimeError) -> None:
+        """Take twice as many accumulation steps from now on, or one for each image.
 
         Raises:
             OutOfMemoryError: where that is not possible: of one image, or while other processes wait for the gradients.
         """
-        parts = min(2 * self.accumulation_steps, self.most)
-        now, micro_batch = (-(-self.mine // n) for n in (self.accumulation_steps, parts))
-        if parts == self.accumulation_steps:
+        more = min(2 * self.accumulation_steps, self.most)
+        now, micro_batch = (-(-self.mine // n) for n in (self.accumulation_steps, more))
+        if more == self.accumulation_steps:
             raise OutOfMemoryError(
                 f"the networks of {self.name} do not fit into memory with a single image ({error}). Try "
                 "--activation-checkpointing, --precision bf16 or a smaller network."
@@ -180,9 +202,9 @@ class Player:
                 f"a batch of {now} images does not fit into memory ({error}). Start again with "
                 f"--resume --micro-batch {micro_batch}: results stay those of the whole batch."
             ) from error
-        self.accumulation_steps = parts
+        self.accumulation_steps = more
         warnings.warn(
-            f"{self.name}: out of memory, so gradients are accumulated over {parts} micro-batches from now on. Results "
+            f"{self.name}: out of memory, so gradients are accumulated over {more} micro-batches from now on. Results "
             f"stay the same; --micro-batch {micro_batch} does so from the start.",
             OutOfMemoryWarning,
             stacklevel=3,
@@ -198,3 +220,23 @@ class Player:
         own = {index: share(values, self.parameters[index]) for index, values in saved["state"].items()}
         self.optimizer.load_state_dict({**saved, "state": own})
         self.scaler.load_state_dict(state["scaler"])
+
+
+class Attempt:
+    """One attempt at the gradients of a step: a context that takes note where the device's memory runs out."""
+
+    def __init__(self, player: Player):
+        self.player, self.succeeded = player, False
+
+    def __enter__(self) -> int:
+        self.player.clear()
+        return self.player.accumulation_steps
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self.succeeded = error is None
+        if not isinstance(error, RuntimeError) or not should_reduce_batch_size(error):
+            return False
+        self.player.accumulate_more(error)
+        return True

@@ -9,11 +9,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self, TypeVar
 
 from realuid.devices import check_device
 from realuid.errors import ConfigError
 from realuid.settings import check_range, check_types
+
+V = TypeVar("V")
 
 #: Settings that a resumed run may change: how a batch goes through the machine, which changes the order of sums only.
 FREE = frozenset({"micro_batch", "shard"})
@@ -23,7 +25,7 @@ RENAMED = {"recompute": "activation_checkpointing", "betas": "adam_betas", "deca
 ONCE_OPEN = frozenset({"fused", "activation_checkpointing", "compile", "shard"})
 
 
-def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+def renamed(values: Mapping[str, V]) -> dict[str, V]:
     """Settings as an older version wrote them, under their present names.
 
     Raises:
@@ -35,7 +37,7 @@ def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
     return {RENAMED.get(name, name): value for name, value in values.items()}
 
 
-def decided(values: Mapping[str, Any]) -> dict[str, Any]:
+def decided(values: Mapping[str, V]) -> dict[str, V]:
     """Settings as an older version wrote them, without the switches that were left open: those take their default."""
     return {name: value for name, value in values.items() if name not in ONCE_OPEN or value is not None}
 
@@ -96,7 +98,7 @@ class OptimiserSettings(Settings):
     adam_betas: tuple[float, float] = (0.9, 0.999)
     #: Maximum gradient norm; larger gradients are scaled down to it.
     clip: float = 1.0
-    #: Updates of linear learning-rate warm-up.
+    #: Updates over which the learning rates rise from 0 to their values.
     warmup: int = 0
     #: Learning-rate schedule after the warm-up: constant, or cosine decay to zero.
     lr_decay: Literal["constant", "cosine"] = "constant"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -22,6 +22,7 @@ from realuid.errors import ConfigError
 from realuid.models import Discriminator, Network
 
 M = TypeVar("M", bound=nn.Module)
+S = TypeVar("S")
 
 
 def place(module: M, device: torch.device, shard: bool) -> M:
@@ -57,29 +58,29 @@ def full(value: Tensor) -> Tensor:
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def gathered(state: Any) -> Any:
+def gathered(state: S) -> S:
     """A state dict, nested or not, with whole tensors instead of shares: on the CPU of process 0, elsewhere None.
 
     Every process has to call it. What is not split stays as it is.
     """
     if isinstance(state, dict):
-        return {name: gathered(value) for name, value in state.items()}
+        return cast(S, {name: gathered(value) for name, value in state.items()})
     if not isinstance(state, DTensor):
         return state
     whole = state.full_tensor()
-    return whole.cpu() if dist.get_rank() == 0 else None
+    return cast(S, whole.cpu() if dist.get_rank() == 0 else None)
 
 
-def share(value: Any, own: Tensor | None) -> Any:
+def share(value: S, own: Tensor | None) -> S:
     """What belongs to `own` of a whole tensor, or of all in a dictionary: this process's share, where `own` is one.
 
     Tensors of another shape (an optimiser's count of steps) are not split, and need not be.
     """
     if isinstance(value, dict):
-        return {name: share(entry, own) for name, entry in value.items()}
-    if not isinstance(own, DTensor) or value.shape != own.shape:
+        return cast(S, {name: share(entry, own) for name, entry in value.items()})
+    if not isinstance(own, DTensor) or not isinstance(value, Tensor) or value.shape != own.shape:
         return value
-    return distribute_tensor(value.to(own.device), own.device_mesh, own.placements, src_data_rank=None)
+    return cast(S, distribute_tensor(value.to(own.device), own.device_mesh, own.placements, src_data_rank=None))
 
 
 def hollow(module: M) -> M:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,27 @@ from realuid.training.batches import Draw, micro_batches
 
 #: A student, or its distributed wrapper: what `Draw.inputs` holds -> x_0.
 GeneratorCall = Callable[..., Tensor]
+#: A `MatchingModel`, or its distributed wrapper: (x_t, t, condition, space) -> prediction.
+ModelCall = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Game:
+    """What the losses of both players are functions of, besides the players and their draws.
+
+    Attributes:
+        objective: the per-sample losses.
+        path: where x_t lives.
+        space: the prediction in which losses are taken.
+        teacher: f*, frozen; its parameters must not require gradients.
+        guide_real: add to real targets what guidance adds to a guided teacher's prediction there.
+    """
+
+    objective: Objective
+    path: Path
+    space: str
+    teacher: MatchingModel
+    guide_real: bool = False
 
 
 class GeneratorLoss(NamedTuple):
@@ -31,7 +53,7 @@ class GeneratorLoss(NamedTuple):
     t: Tensor
 
 
-def teacher_loss(model: MatchingModel, path: Path, space: str, draw: Draw, batch: int) -> Tensor:
+def teacher_loss(model: ModelCall, path: Path, space: str, draw: Draw, batch: int) -> Tensor:
     """E w(t) ||f(x_t) - y||^2 on real data (Def. 1).
 
     Args:
@@ -49,29 +71,18 @@ def teacher_loss(model: MatchingModel, path: Path, space: str, draw: Draw, batch
 
 
 @torch.no_grad()
-def generated_images(generator: GeneratorCall, draw: Draw, parts: int = 1) -> Tensor:
+def generated_images(generator: GeneratorCall, draw: Draw, count: int = 1) -> Tensor:
     """x_0^g = G(z), without a graph: all that the fake model's turn sees of the generator.
 
     Args:
         generator: the model whose samples are wanted.
         draw: of generated samples.
-        parts: in how many parts they go through it.
+        count: number of micro-batches in which they go through it.
     """
-    return torch.cat([generator(*d.inputs) for d in micro_batches(draw, parts)])
+    return torch.cat([generator(*d.inputs) for d in micro_batches(draw, count)])
 
 
-def fake_loss(
-    fake: MatchingModel,
-    objective: Objective,
-    path: Path,
-    space: str,
-    generated: Draw,
-    real: Draw | None,
-    batch: int,
-    real_batch: int,
-    teacher: MatchingModel | None = None,
-    guide_real: bool = False,
-) -> Tensor:
+def fake_loss(fake: ModelCall, game: Game, generated: Draw, real: Draw | None, batch: int, real_batch: int) -> Tensor:
     """The fake model's turn: RealUM(f) on generated and real samples (Def. 2); real data enters here and only here.
 
     One pass of the fake model over generated and real samples together; each stratum is averaged over its own size, so
@@ -79,13 +90,11 @@ def fake_loss(
 
     Args:
         fake: the model that learns (or its distributed wrapper).
-        objective: the per-sample losses.
-        path, space: where x_t lives, and the prediction in which losses are taken.
+        game: objective, path, space; the teacher is called by objectives whose fake side needs it.
         generated, real: draws with images; `real` is None where real data has no weight.
         batch, real_batch: sizes of the whole strata.
-        teacher: only read by objectives whose fake side needs it.
-        guide_real: add to real targets what guidance adds to a guided teacher's prediction there.
     """
+    objective, path, space = game.objective, game.path, game.space
     assert generated.x_0 is not None, "a draw with generated images"
     x_0, x_T, t, eps, condition = generated.x_0, generated.x_T, generated.t, generated.eps, generated.condition
     if real is not None:
@@ -99,41 +108,30 @@ def fake_loss(
     f = fake(x_t, t, condition, space)
     w, n, f_star = objective.time_weight(path, t, space), len(generated), None
     if objective.fake_needs_teacher:
-        assert teacher is not None, "the objective's fake side reads the teacher"
         with torch.no_grad():
-            if guide_real and isinstance(teacher, Guided):
-                f_star, unguided = teacher(x_t, t, condition, space, with_unguided=True)
+            if game.guide_real and isinstance(game.teacher, Guided):
+                f_star, unguided = game.teacher(x_t, t, condition, space, with_unguided=True)
                 y = torch.cat([y[:n], (y + f_star - unguided)[n:]])
             else:
-                f_star = teacher(x_t, t, condition, space)
+                f_star = game.teacher(x_t, t, condition, space)
 
-    def stratum(part: slice) -> tuple[Tensor, Tensor, Tensor | None]:
-        return f[part], y[part], None if f_star is None else f_star[part]
-
-    loss = (w[:n] * objective.fake_on_generated(*stratum(slice(0, n)))).sum() / batch
+    g, r = ((f[part], y[part], None if f_star is None else f_star[part]) for part in (slice(0, n), slice(n, None)))
+    loss = (w[:n] * objective.fake_on_generated(*g)).sum() / batch
     if real is not None:
-        loss = loss + (w[n:] * objective.fake_on_real(*stratum(slice(n, None)))).sum() / real_batch
+        loss = loss + (w[n:] * objective.fake_on_real(*r)).sum() / real_batch
     return loss
 
 
-def generator_loss(
-    generator: GeneratorCall,
-    teacher: MatchingModel,
-    fake: MatchingModel,
-    objective: Objective,
-    path: Path,
-    space: str,
-    draw: Draw,
-    batch: int,
-) -> GeneratorLoss:
+def generator_loss(generator: GeneratorCall, fake: ModelCall, game: Game, draw: Draw, batch: int) -> GeneratorLoss:
     """The generator's turn (Thm. 2): gradients pass through x_t^g into both frozen networks, and through y^g.
 
     Args:
         generator: the model that learns (or its distributed wrapper).
-        teacher, fake: frozen; their parameters must not require gradients.
-        objective, path, space, batch: as in `fake_loss`.
+        fake: frozen; its parameters must not require gradients.
+        game, batch: as in `fake_loss`.
         draw: noise, times and labels; with real data of the same labels where the objective reads the teacher there.
     """
+    objective, path, space, teacher = game.objective, game.path, game.space, game.teacher
     x_0 = generator(*draw.inputs)
     x_t, k = path.sample(x_0, draw.x_T, draw.t, draw.eps)
     y = target(space, path, k, x_0, draw.x_T, draw.eps)

@@ -21,11 +21,12 @@ from realuid.metrics import (
     Restoration,
     classifier,
     make_extractor,
+    tells_classes,
 )
 from realuid.models import Generator, MatchingModel, model_device
 from realuid.models.networks.condition import LABEL
 from realuid.processes import WHOLE, Part
-from realuid.recipes.config import EvaluateConfig
+from realuid.recipes.sections import EvaluateConfig
 from realuid.sampling import OneStep, find_sampler
 from realuid.seeds import mix
 
@@ -36,7 +37,7 @@ def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device |
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Evaluation:
     """What is known about the quality of a model; lists hold one number a seed."""
 
     fd: list[float]
@@ -75,13 +76,13 @@ def calls_of(model: MatchingModel | OneStep, config: EvaluateConfig) -> int:
     return calls if config.guidance == 1 else 2 * calls
 
 
-def measure(
+def evaluate_model(
     model: MatchingModel | OneStep,
     evaluator: Evaluator,
     config: EvaluateConfig,
     full: bool = True,
     part: Part = WHOLE,
-) -> Measurement:
+) -> Evaluation:
     """FD and its company over several seeds, each from one pass through the samples.
 
     Restored pairs are compared with the truth, and the first seed's class-conditional samples with their classes.
@@ -106,7 +107,7 @@ def measure(
         scores.append(evaluator.score(batches, full, part=part))
     columns = {name: [getattr(s, name) for s in scores] for name in ("fd", "kid", "precision", "recall")}
     restored = {} if restoration is None else restoration.figures()
-    return Measurement(
+    return Evaluation(
         **columns,
         samples=config.samples,
         calls=calls_of(model, config),
@@ -116,9 +117,9 @@ def measure(
 
 
 def label_classifier(evaluator: Evaluator) -> Classifier | None:
-    """The evaluator's feature extractor, where it is a classifier of the data's labels."""
+    """The evaluator's feature extractor, where it is a classifier of the data's classes."""
     extractor = evaluator.extractor
-    return extractor if isinstance(extractor, Classifier) and evaluator.data.labels is not None else None
+    return extractor if isinstance(extractor, Classifier) and tells_classes(evaluator.data) else None
 
 
 def _samples(
@@ -138,7 +139,7 @@ def _class_agreement(
 ) -> ClassAgreement | None:
     """What watches whether samples show their class; None for unconditional models, or data without labels."""
     data = evaluator.data
-    labels = conditions(model, data, config.samples).get(LABEL) if data.is_image and data.labels is not None else None
+    labels = conditions(model, data, config.samples).get(LABEL) if data.is_image and tells_classes(data) else None
     if labels is None:
         return None
     # seed 1: the evaluator's own features come from the classifier of seed 0

@@ -1,0 +1,127 @@
+"""One encoded image to uint8 pixels, and what was changed on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+#: The formats that are read; Pillow knows more, and starts Ghostscript for one of them.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+#: Endings of such files. A file without any ending counts as well.
+ENDINGS = frozenset(
+    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif"}
+)
+#: More pixels in one image are refused: 50 megapixels, which take about 200 MB while they are decoded.
+MAX_PIXELS = 48 * 2**20
+#: More bytes in one encoded image are refused.
+MAX_BYTES = 2**28
+#: Encoded bytes, or pixels, from which on only one image is decoded at a time.
+LARGE = 2**22
+#: Pixels from which on a JPEG file is reduced while it is decoded, where a smaller side length was asked for.
+_REDUCED = 2**24
+_MODES = {1: "L", 3: "RGB"}
+_GREY = ("1", "L", "LA", "La")
+_one_at_a_time = threading.RLock()
+
+#: What may be changed in an image -> how a message says so.
+CHANGES = {
+    "transparent": "have transparent pixels, which are read on a white background",
+    "animated": "have several frames or pages, of which the first is read",
+    "deep": "have 16 bits a channel, of which the upper 8 are read",
+}
+
+
+class UnreadableError(Exception):
+    """An image that cannot be read; the text is the reason."""
+
+
+class OtherFormatError(UnreadableError):
+    """A file of none of `FORMATS`."""
+
+
+class Decoded(NamedTuple):
+    """Pixels, uint8, shape (h, w, c), and the keys of `CHANGES` that apply to them."""
+
+    pixels: np.ndarray
+    changes: frozenset[str]
+
+
+def alone_if(large: bool) -> contextlib.AbstractContextManager:
+    """A context in which no other large image is decoded, where this one is large."""
+    return _one_at_a_time if large else contextlib.nullcontext()
+
+
+def decode(content: bytes, channels: int | None, resolution: int | None) -> Decoded:
+    """Pixels of one encoded image, turned as its EXIF data say.
+
+    Args:
+        content: a file of one of `FORMATS`.
+        channels: 1 or 3 to convert; None keeps grey grey and makes everything else RGB.
+        resolution: side length to crop to the centre square and resize to; None keeps the size.
+
+    Raises:
+        UnreadableError: for damaged files, other formats, more than `MAX_PIXELS`, and pixels without a known range.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+            _reduce(opened, resolution)
+            width, height = opened.size
+            if width * height > MAX_PIXELS:
+                raise UnreadableError(_too_large(f"{width * height:,} pixels ({width}x{height})"))
+            with alone_if(width * height > LARGE):
+                return _pixels(opened, channels, resolution)
+    except UnreadableError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise OtherFormatError(f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableError(_too_large("too many pixels")) from error
+    except Exception as error:  # decoders of damaged files raise nearly every type
+        raise UnreadableError(f"damaged: {error or type(error).__name__}") from error
+
+
+def _too_large(what: str) -> str:
+    return f"{what}, at most {MAX_PIXELS:,} pixels are read: make it smaller"
+
+
+def _reduce(opened: Image.Image, resolution: int | None) -> None:
+    if resolution and opened.width * opened.height > _REDUCED:
+        opened.draft(None, (resolution, resolution))  # has an effect on JPEG files alone
+
+
+def _pixels(image: Image.Image, channels: int | None, resolution: int | None) -> Decoded:
+    changes = {"animated"} if image.format != "MPO" and getattr(image, "is_animated", False) else set()
+    if image.mode.startswith("I;16") or ";16" in str([tile[3] for tile in getattr(image, "tile", [])]):
+        changes.add("deep")
+    ImageOps.exif_transpose(image, in_place=True)
+    image = _eight_bits(image)
+    grey = image.mode in _GREY
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if np.asarray(image.getchannel("A")).min() < 255:
+            changes.add("transparent")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    mode = _MODES[channels or (1 if grey else 3)]
+    image = image if image.mode == mode else image.convert(mode)
+    if resolution and image.size != (resolution, resolution):
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image if image.width == image.height else image.crop((left, top, left + side, top + side))
+        image = image.resize((resolution,) * 2, Image.Resampling.LANCZOS)
+    pixels = np.asarray(image)
+    return Decoded(pixels[..., None] if pixels.ndim == 2 else pixels, frozenset(changes))
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The image with 8 bits a channel: the upper ones of 16, where Pillow would clip at 255."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise UnreadableError("pixels of 32 bits, whose range is not known: convert it to 8 or 16 bits")
+    return image

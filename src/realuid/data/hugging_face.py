@@ -1,0 +1,136 @@
+"""Image data sets of Hugging Face, from the hub or from a folder."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import torch
+
+from realuid.data.dataset import Dataset
+from realuid.data.files import Entry, Files, few
+from realuid.data.images import Reading, decode_all
+from realuid.errors import DataError, DataWarning
+
+if TYPE_CHECKING:
+    import datasets
+
+#: More distinct values than this are no classes.
+_CLASSES = 10_000
+#: What `save_to_disk` leaves in a folder.
+_SAVED = ("dataset_info.json", "dataset_dict.json", "state.json")
+
+
+def load_hugging_face(name: str, how: Reading) -> Dataset:
+    """A Hugging Face image data set: its image column and, if there is one, its class column.
+
+    Args:
+        name: 'NAME' or 'NAME:SPLIT' of the hub, or a folder that `save_to_disk` wrote or that the hub's image loader
+            reads. '?image=COLUMN&label=COLUMN' behind it says which columns; a label column may then hold whole numbers
+            or text, too. Without, the first image column and the first one of classes are taken, and it is said where
+            there are others.
+        how: channels, resolution and damaged images.
+
+    Raises:
+        DataError: where it cannot be loaded, or has no such columns.
+    """
+    place, _, query = name.partition("?")
+    asked = {key: values[-1] for key, values in parse_qs(query).items()}
+    if query and (not asked or set(asked) - {"image", "label"}):
+        raise DataError(f"'hf:{name}': behind the question mark stands image=COLUMN, label=COLUMN, or both with &.")
+    table = _load(place, name)
+    image, label = _columns(table.features, asked, name)
+    encoded = table.cast_column(image, _library().Image(decode=False))
+    entries = {str(i): Entry(0, _reader(encoded, image, i)) for i in range(len(table))}
+    if not entries:
+        raise DataError(f"'hf:{name}' holds no images.")
+    values, names = decode_all(Files(f"hf:{name}", entries), how)
+    data = Dataset(values, name=Path(place.partition(":")[0]).name)
+    if label is None:
+        return data
+    return _labelled(data, table[label], table.features[label], [int(i) for i in names], name)
+
+
+def _library() -> Any:
+    import datasets
+
+    return datasets
+
+
+def _load(place: str, name: str) -> datasets.Dataset:
+    try:
+        datasets = _library()
+    except ImportError as error:
+        raise DataError(f"'hf:{name}' needs the extra: pip install 'realuid[data]'.") from error
+    where, _, split = place.partition(":")
+    try:
+        if Path(where).is_dir() and not any((Path(where) / saved).exists() for saved in _SAVED):
+            return datasets.load_dataset("imagefolder", data_dir=where, split=split or "train")
+        if Path(where).is_dir():
+            table = datasets.load_from_disk(where)
+            return table[split or "train"] if isinstance(table, datasets.DatasetDict) else table
+        return datasets.load_dataset(where, split=split or "train")
+    except Exception as error:  # the library raises many kinds, all about what was asked for
+        reason = next(iter(str(error).splitlines()), "")
+        raise DataError(f"'hf:{name}' cannot be loaded ({type(error).__name__}: {reason}).") from error
+
+
+def _reader(table: datasets.Dataset, column: str, index: int) -> Callable[[], bytes]:
+    def read() -> bytes:
+        row = table[index][column]
+        if row is None:
+            raise ValueError("there is no image")
+        return row["bytes"] or Path(row["path"]).read_bytes()
+
+    return read
+
+
+def _columns(features: dict[str, Any], asked: dict[str, str], name: str) -> tuple[str, str | None]:
+    """The image column and the class column."""
+    datasets = _library()
+    images = [key for key, kind in features.items() if isinstance(kind, datasets.Image)]
+    labels = [key for key, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
+    for key, column in asked.items():
+        if column not in features:
+            raise DataError(f"'hf:{name}': no column {key} = {column}. Columns are {few(list(features), 20)}.")
+    if not images or asked.get("image", images[0]) not in images:
+        raise DataError(f"'hf:{name}' has no image column (columns: {', '.join(features)}).")
+    image, label = asked.get("image", images[0]), asked.get("label", next(iter(labels), None))
+    choices = {"image": [k for k in images if k != image], "label": [k for k in labels if k != label]}
+    if label is None:
+        choices["label"] = [k for k, kind in features.items() if k == "label" or "class" in k.lower()]
+    for key, others in choices.items():
+        if others and key not in asked:
+            taken = {"image": image, "label": label}[key]
+            warnings.warn(
+                f"'hf:{name}': {key}s are read from {f'column {taken!r}' if taken else 'no column'}; there is also "
+                f"{few(others)}, which 'hf:NAME?{key}={others[0]}' takes.",
+                DataWarning,
+                stacklevel=4,
+            )
+    return image, label
+
+
+def _labelled(data: Dataset, column: Any, kind: Any, kept: list[int], name: str) -> Dataset:
+    """The data with a column of classes, text or whole numbers for labels."""
+    raw = list(column)
+    values = [raw[i] for i in kept]
+    missing = sum(value is None or value == -1 for value in values)
+    if missing:
+        raise DataError(
+            f"'hf:{name}' has {missing} of {len(values)} samples without a label. Take another split, as hf:NAME:SPLIT."
+        )
+    if isinstance(kind, _library().ClassLabel):
+        names, labels = tuple(kind.names), values
+    else:
+        if not all(isinstance(value, str | int) for value in values):
+            raise DataError(f"'hf:{name}': label = {kind}, allowed are columns of classes, whole numbers or text.")
+        distinct = sorted(set(values))
+        if len(distinct) > _CLASSES:
+            raise DataError(f"'hf:{name}': {len(distinct)} different labels. More than {_CLASSES} are no classes.")
+        number = {value: i for i, value in enumerate(distinct)}
+        names, labels = tuple(map(str, distinct)), [number[value] for value in values]
+    return Dataset(data.values, torch.tensor(labels), data.name, names)

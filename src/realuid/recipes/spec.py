@@ -1,0 +1,266 @@
+"""A run that is resolved: model, data, settings, start and folder, all read and checked once; `run` carries it out.
+
+Commands, Python calls, demos and sweeps make one of these. A recipe says what is wanted; a spec holds it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from realuid.data import Dataset
+from realuid.errors import RealUIDError
+from realuid.loaders import load_generator
+from realuid.metrics import Evaluator
+from realuid.models import Generator, MatchingModel
+from realuid.recipes.config import Recipe, dump_recipe
+from realuid.recipes.evaluate import make_evaluator
+from realuid.recipes.run import RECIPE, TEACHER, new_teacher, recipe_data, teacher_record
+from realuid.training.accelerate import make_accelerator
+from realuid.training.compatibility import (
+    check_batch,
+    check_distillation,
+    check_sampling,
+    check_student_run,
+    check_teacher_run,
+)
+from realuid.training.config import LoopConfig
+from realuid.training.distill import distillation_task
+from realuid.training.folder import has_checkpoint, is_finished
+from realuid.training.loop import Run
+from realuid.training.settings import to_dict
+from realuid.training.start import load_start
+from realuid.training.task import Hopeless
+from realuid.training.teacher import TeacherTask
+
+
+@dataclass(frozen=True)
+class NamedTeacher:
+    """A teacher, and where it is found again.
+
+    Attributes:
+        model: loaded.
+        name: what it was loaded from: a folder, a file, an id on a hub; "" where it was made in Python.
+        key: which of the weights there are meant; None: the only ones.
+    """
+
+    model: MatchingModel
+    name: str = ""
+    key: str | None = None
+
+    @property
+    def about(self) -> dict[str, str]:
+        """For the config.json of its students."""
+        return {"teacher": self.name, **({} if self.key is None else {"teacher_key": self.key})}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec(ABC):
+    """What all runs have in common.
+
+    Attributes:
+        recipe: resolved: with it the run is resumed.
+        data: the recipe's.
+        folder: of the run.
+        evaluator: for quick FDs; None: made of the recipe when the run needs it.
+        about: further sections of the saved model's config.json.
+    """
+
+    recipe: Recipe
+    data: Dataset
+    folder: Path
+    evaluator: Evaluator | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    @abstractmethod
+    def config(self) -> LoopConfig:
+        """The settings of the run."""
+
+    def due_evaluator(self) -> Evaluator | None:
+        """The evaluator, where these settings evaluate on the way."""
+        if not self.config.evaluate_every:
+            return None
+        device = make_accelerator(self.config).device
+        return self.evaluator or make_evaluator(self.data, self.recipe.evaluate, device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherSpec(RunSpec):
+    """The training of a teacher.
+
+    Attributes:
+        model: with the weights to start from.
+
+    Raises:
+        ConfigError, DataError: where model, data and settings do not fit together.
+    """
+
+    model: MatchingModel
+
+    def __post_init__(self) -> None:
+        check_teacher_run(self.model, self.data, self.recipe.teacher)
+
+    @property
+    def config(self) -> LoopConfig:
+        return self.recipe.teacher
+
+    def run(self, resume: bool = False) -> MatchingModel:
+        """Train it, or go on with the run in the folder."""
+        evaluator, config = self.due_evaluator(), self.recipe.teacher
+        accelerator = make_accelerator(config)
+        task = TeacherTask(self.model, self.data, config, accelerator)
+        files = {RECIPE: dump_recipe(self.recipe.anchored())}
+        trained = Run(task, config, self.folder, accelerator, evaluator, self.about, files).start(resume)
+        assert isinstance(trained, MatchingModel)
+        return trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentSpec(RunSpec):
+    """The distillation of a teacher, by the recipe's section `distill`.
+
+    Attributes:
+        teacher: what is distilled.
+        start: a distilled generator to go on from, or a model to make one of; None: the teacher.
+        fake: weights the fake model starts from; None: what the settings say.
+
+    Raises:
+        ConfigError, DataError, PredictionError: where teacher, data, settings and starts do not fit together.
+    """
+
+    teacher: NamedTeacher
+    start: Generator | MatchingModel | None = None
+    fake: MatchingModel | None = None
+
+    def __post_init__(self) -> None:
+        check_student_run(self.teacher.model, self.data, self.recipe.distill, self.start, self.fake)
+
+    @property
+    def config(self) -> LoopConfig:
+        return self.recipe.distill
+
+    def run(self, resume: bool = False, hopeless: Hopeless | None = None) -> Generator:
+        """Distil it, or go on with the run in the folder.
+
+        Args:
+            resume: go on.
+            hopeless: stops the run early when it says so of the evaluations so far.
+        """
+        evaluator, config = self.due_evaluator(), self.recipe.distill
+        task, accelerator = distillation_task(self.teacher.model, self.data, config, self.start, self.fake)
+        files = {
+            RECIPE: dump_recipe(self.recipe.anchored()),
+            TEACHER: teacher_record(self.teacher.name, self.teacher.key),
+        }
+        run = Run(task, config, self.folder, accelerator, evaluator, self.about, files, hopeless)
+        student = run.start(resume)
+        assert isinstance(student, Generator)
+        return student
+
+
+def teacher_spec(recipe: Recipe, folder: Path, data: Dataset | None = None) -> TeacherSpec:
+    """The training of the recipe's teacher.
+
+    Args:
+        recipe: data, network, path, settings.
+        folder: of the run.
+        data: the recipe's, where it is at hand.
+    """
+    data = data or recipe_data(recipe)
+    check_batch(recipe.teacher.batch, data)  # of what is wrong with too little data, the first thing to say
+    about: dict[str, Any] = {"data": to_dict(recipe.data)}
+    if "teacher" in recipe.published:
+        about["published_fid"] = recipe.published["teacher"]
+    return TeacherSpec(recipe=recipe, data=data, folder=folder, about=about, model=new_teacher(recipe, data))
+
+
+def student_spec(
+    recipe: Recipe,
+    teacher: NamedTeacher,
+    folder: Path,
+    *,
+    data: Dataset | None = None,
+    start: Generator | MatchingModel | None = None,
+    fake: MatchingModel | None = None,
+    evaluator: Evaluator | None = None,
+    about: dict[str, Any] | None = None,
+) -> StudentSpec:
+    """The distillation of a teacher by the recipe's section `distill`; its students play no part.
+
+    Args:
+        recipe: data, distillation and evaluation.
+        teacher: what is distilled.
+        folder: of the run.
+        data, evaluator: where they are at hand; otherwise they are read and made.
+        start, fake: see `StudentSpec`.
+        about: further sections of the saved model's config.json.
+    """
+    config = recipe.distill
+    if isinstance(start, Generator):  # so that the saved settings are enough to resume
+        config = config.of_student(start)
+    return StudentSpec(
+        recipe=dataclasses.replace(recipe, distill=config, students={}),
+        data=data or recipe_data(recipe, teacher.model),
+        folder=folder,
+        evaluator=evaluator,
+        about={"data": to_dict(recipe.data), **teacher.about, **(about or {})},
+        teacher=teacher,
+        start=start,
+        fake=fake,
+    )
+
+
+def make_student(recipe: Recipe, name: str, teacher: NamedTeacher, folder: Path, data: Dataset) -> Generator:
+    """One of the recipe's students, in `folder / name`, after those that it starts from.
+
+    Goes on from what an earlier call left: a finished run is read, an unfinished one resumed.
+
+    Args:
+        recipe, name: which student.
+        teacher: what is distilled.
+        folder: of all students of the recipe.
+        data: the recipe's.
+    """
+    origin, run = recipe.origin(name), folder / name
+    if is_finished(run):
+        return load_generator(run)
+    if origin:
+        make_student(recipe, origin.student, teacher, folder, data)
+    return named_student_spec(recipe, name, teacher, folder, data).run(resume=has_checkpoint(run))
+
+
+def named_student_spec(
+    recipe: Recipe, name: str, teacher: NamedTeacher, folder: Path, data: Dataset | None = None
+) -> StudentSpec:
+    """The distillation of one of the recipe's students, in `folder / name`; what it starts from has to be there."""
+    origin, about = recipe.origin(name), dict[str, Any]()
+    if origin:
+        about["start"] = {"student": str(folder / origin.student), "ema": origin.ema or "best"}
+    if name in recipe.published:
+        about["published_fid"] = recipe.published[name]
+    start = load_start(folder / origin.student, origin.ema) if origin else None
+    chosen = dataclasses.replace(recipe, distill=recipe.student(name), students={})
+    return student_spec(chosen, teacher, folder / name, data=data, start=start, about=about)
+
+
+def check_demo(recipe: Recipe, model: MatchingModel, data: Dataset) -> None:
+    """Raise an error where a demo would only find out after its teacher is trained.
+
+    Args:
+        recipe: of the demo.
+        model: its teacher, trained or not.
+        data: what it is about.
+    """
+    how = recipe.evaluate
+    check_sampling(model, how.steps, how.sampler, how.guidance)
+    for name in recipe.students:
+        config = recipe.student(name)
+        try:
+            check_distillation(model, config)
+            check_batch(max(config.real_batch, config.gan_batch), data)
+        except RealUIDError as error:
+            raise type(error)(f"students.{name}: {error}") from error

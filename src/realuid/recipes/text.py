@@ -1,0 +1,59 @@
+"""YAML that anybody may have written: read whole or refused in one line, within limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from realuid.errors import ConfigError
+
+#: Far more than any recipe has: bytes of a file, and values once every alias stands for what it names.
+_BYTES, _VALUES = 1_000_000, 20_000
+
+
+def read_text(path: Path) -> str:
+    """The text of a YAML file.
+
+    Raises:
+        ConfigError: where it is no regular file, too large or not in UTF-8.
+    """
+    if not path.is_file():
+        raise ConfigError(f"'{path}' is not a file.")
+    if (size := path.stat().st_size) > _BYTES:
+        raise ConfigError(f"'{path}' has {size:,} bytes, and a recipe at most {_BYTES:,}.")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"'{path}' is not text in UTF-8 ({error.reason} at byte {error.start}). Save it so."
+        ) from error
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """What YAML text stands for; `where` is for messages.
+
+    Raises:
+        ConfigError: for text that is no YAML, is nested too deeply, or has aliases that expand without end.
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None and _size(node, {}) > _VALUES:
+            raise ConfigError(f"'{where}': its aliases stand for more than {_VALUES:,} values.")
+        return yaml.safe_load(text)
+    except RecursionError as error:
+        raise ConfigError(f"'{where}' is nested too deeply.") from error
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"'{where}' is not valid YAML ({' '.join(str(error).split())[:300]}).") from error
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for; one that holds itself holds more than any number."""
+    if id(node) not in known:
+        known[id(node)] = _VALUES + 1  # met again while it is counted: it holds itself
+        children = [n for pair in node.value for n in pair] if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] = 1 + sum(_size(n, known) for n in children if isinstance(n, yaml.Node))
+    return known[id(node)]

@@ -1,0 +1,167 @@
+"""Does what a run is given fit together? All such checks: models, data and settings against each other."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from realuid.data import Dataset, check_pairs
+from realuid.errors import ConfigError, DataError, PredictionError
+from realuid.models import Condition, ConditionSpec, MatchingModel, Network, Student, example, guided
+from realuid.objectives import UnwiseSettingWarning, advice, choose_space
+from realuid.sampling import OneStep, generate
+from realuid.training.config import DistillConfig, TeacherConfig
+
+
+def check_teacher_run(model: MatchingModel, data: Dataset, config: TeacherConfig) -> None:
+    """All checks of the training of a teacher; warn where it could be sampled, but not distilled.
+
+    Raises:
+        DataError: for a batch larger than the data.
+        ConfigError, PredictionError: for label_dropout without a null class, or a model that cannot be sampled.
+    """
+    check_batch(config.batch, data)
+    if config.label_dropout and all(spec.null is None for spec in model.conditions):
+        raise ConfigError(
+            f"label_dropout = {config.label_dropout}: the model has no class that stands for no label. Train a "
+            "conditional one (data.conditional), or set label_dropout = 0."
+        )
+    check_sampling(model, config.steps)
+    try:
+        model.check_space("data_prediction")
+    except PredictionError as error:
+        warnings.warn(f"this teacher can be sampled, but not distilled: {error}", UnwiseSettingWarning, stacklevel=2)
+
+
+def check_student_run(
+    teacher: MatchingModel,
+    data: Dataset,
+    config: DistillConfig,
+    start: Student | MatchingModel | None = None,
+    fake: MatchingModel | None = None,
+) -> None:
+    """All checks of a distillation; warn of settings that are unwise.
+
+    Raises:
+        ConfigError, DataError, PredictionError: where teacher, data, settings and starts do not fit together.
+    """
+    check_fits(teacher, data)
+    check_degradation(teacher, data)
+    if teacher.codec and config.flip:
+        raise ConfigError(
+            "flip = True: the data is encoded once, and mirrored latents are not those of mirrored images."
+        )
+    check_start(teacher, start.model if isinstance(start, Student) else start, fake)
+    if isinstance(start, Student):
+        if start.model.path != teacher.path:
+            raise ConfigError(f"start is on path {start.model.path}, the teacher on {teacher.path}.")
+        config.of_student(start)
+    check_batch(max(config.real_batch, config.gan_batch), data)
+    check_distillation(teacher, config)
+    for sentence in advice(config.make_objective(), fine_tuning=isinstance(start, Student)):
+        warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
+
+
+def check_batch(batch: int, data: Dataset) -> None:
+    """Raise DataError if a batch of real data is larger than the data."""
+    if batch > len(data):
+        raise DataError(f"a batch of {batch} is larger than the data ({len(data)} samples). Lower the batch size.")
+
+
+def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: MatchingModel | None) -> None:
+    """Raise ConfigError unless generator and fake model have weights to start from, and both fit the teacher."""
+    for name, model in (("start", start), ("fake", fake)):
+        if next((model or teacher).parameters(), None) is None:
+            raise ConfigError(
+                f"the {'teacher' if model is None else name} has no parameters, so nothing could learn: pass {name} = "
+                "a model of the same samples whose network has some."
+            )
+        if model is not None and (model.shape, model.num_classes) != (teacher.shape, teacher.num_classes):
+            raise ConfigError(
+                f"{name} is for samples of shape {model.shape} and {model.num_classes} classes, the teacher for "
+                f"{teacher.shape} and {teacher.num_classes}."
+            )
+        if model is not None and set(model.conditions) != set(teacher.conditions):
+            reads, needed = (" and ".join(s.what for s in m.conditions) or "nothing" for m in (model, teacher))
+            raise ConfigError(f"{name} is conditional on {reads}, the teacher on {needed}: they have to read the same.")
+    if fake is not None and fake.path != teacher.path:
+        raise ConfigError(f"fake is on path {fake.path}, the teacher on {teacher.path}: they have to be the same.")
+
+
+def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:
+    """The prediction in which the losses are taken, or an error where these settings are not for this teacher.
+
+    Raises:
+        ConfigError: for a space that the objective is not defined in, a t_init outside the path's times, no noise where
+            there is no x_T, or guidance of a teacher that has no null class.
+        PredictionError: where that prediction, or the data's, does not follow from the teacher's.
+    """
+    usual = teacher.prediction if teacher.heads > 1 else teacher.path.default_prediction
+    space = choose_space(config.make_objective(), teacher.path, config.space, usual)
+    teacher.check_space(space)
+    guided(teacher, config.guidance)
+    config.make_student(teacher)
+    return space
+
+
+def check_fits(model: MatchingModel | OneStep, data: Dataset) -> None:
+    """Raise ConfigError unless model and data have the same shape and, if conditional, enough classes.
+
+    Raises:
+        DataError: for a coupled path without pairs.
+    """
+    check_pairs(model, data)
+    if model.codec and model.coupled:
+        raise ConfigError("the model starts from source images, and those cannot be latents yet: use one on pixels.")
+    if model.image_shape != data.shape:
+        raise ConfigError(f"the model makes samples of shape {model.image_shape}, but the data has shape {data.shape}.")
+    if model.num_classes and data.labels is None:
+        raise ConfigError(f"the model is conditional on {model.num_classes} classes, but the data has no labels.")
+    if model.num_classes and data.num_classes > model.num_classes:
+        raise ConfigError(f"the data has {data.num_classes} classes, the model only {model.num_classes}.")
+    for spec in model.conditions:
+        column = data.column(spec.name)
+        if spec.kind in ("text", "vector"):
+            spec.check(column, len(data))
+
+
+def check_degradation(teacher: MatchingModel, data: Dataset) -> None:
+    """Raise ConfigError where a teacher learnt to undo another degradation than that of the data; '' is unknown."""
+    if teacher.degradation and data.degradation and teacher.degradation != data.degradation:
+        raise ConfigError(
+            f"data.pairs = {data.degradation}, but the teacher was trained on pairs of {teacher.degradation}. Pass "
+            f"--data.pairs {teacher.degradation}, or another teacher."
+        )
+
+
+class _Silent(Network):
+    """Says 0, in the form in which another network speaks."""
+
+    def __init__(self, like: Network):
+        super().__init__({})
+        self.shape, self.num_classes = like.shape, like.num_classes
+        self.sees_source, self.heads = like.sees_source, like.heads
+        self._conditions = like.conditions
+
+    @property
+    def conditions(self) -> tuple[ConditionSpec, ...]:
+        return self._conditions
+
+    def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        return torch.cat([torch.zeros_like(x)] * self.heads, dim=1)
+
+
+def check_sampling(model: MatchingModel, steps: int, sampler: str | None = None, guidance: float = 1.0) -> None:
+    """Draw one sample as a teacher is to be sampled, with a network that says 0.
+
+    Raises:
+        ConfigError, PredictionError: what `generate` says where the model cannot be sampled so.
+    """
+    silent = MatchingModel(
+        _Silent(model.network), model.path, model.prediction, model.preconditioning, null_class=model.null_class
+    )
+    condition = example(silent.conditions, 1)
+    for _ in generate(silent, 1, condition=condition, steps=steps, sampler=sampler, guidance=guidance):
+        pass
