@@ -7,6 +7,7 @@ weights with the description in their header.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -37,6 +38,11 @@ AUTOENCODER = "autoencoder"
 
 def _matching(model: MatchingModel | Student) -> MatchingModel:
     return model.model if isinstance(model, Student) else model
+
+
+def _standalone(model: MatchingModel | Student) -> MatchingModel | Student:
+    """The model with all of its weights: where it is an adapter on a shared base, a copy with the adapter merged."""
+    return copy.deepcopy(model) if _matching(model).network.shares_base else model
 
 
 def describe(model: MatchingModel | Student) -> dict[str, Any]:
@@ -88,7 +94,7 @@ def save_pretrained(model: MatchingModel | Student, folder: str | FilePath, **ex
     Raises:
         ConfigError: for a folder that holds something else.
     """
-    folder = FilePath(folder)
+    folder, model = FilePath(folder), _standalone(model)
     with atomic_folder(folder, ours=is_model_folder) as temporary:
         (temporary / CONFIG).write_text(to_json({**describe(model), **extra}, indent=2) + "\n")
         save_file(apart(model.state_dict()), temporary / WEIGHTS)
@@ -220,7 +226,7 @@ def save_single_file(model: MatchingModel | Student, path: str | FilePath, /, **
     Raises:
         CheckpointError: for a model on latents, whose autoencoder would have to be left out, too.
     """
-    path = FilePath(path)
+    path, model = FilePath(path), _standalone(model)
     if _matching(model).codec:
         raise CheckpointError("the model lives on latents, and one file has no room for its autoencoder: use a folder.")
     header = {"format": "pt", FORMAT: to_json({**extra, **describe(model)})}
