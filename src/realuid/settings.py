@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -89,3 +90,30 @@ def _in_words(interval: str) -> str:
     low, high = (end.strip() for end in interval[1:-1].split(","))
     words = f"{'at least' if interval[0] == '[' else 'above'} {low}"
     return words if high == "inf" else f"{words} and {'at most' if interval[-1] == ']' else 'below'} {high}"
+
+
+def typed(kind: type, what: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a dataclass from a file or a command line, as the numbers its annotations ask for.
+
+    Args:
+        kind: the dataclass.
+        what: for messages, for instance "path 'linear'".
+        settings: of any names and values.
+
+    Raises:
+        ConfigError: for a setting that it does not have, a value of another type, and one that is not finite.
+    """
+    allowed = [field.name for field in dataclasses.fields(kind)]
+    for key in settings:
+        if key not in allowed:
+            raise ConfigError(f"{what} has no setting '{key}'. Allowed: {', '.join(allowed) or 'none'}.")
+    try:
+        hints = get_type_hints(kind)
+    except NameError:  # of a class of the user's own, defined where its annotations mean nothing to others
+        hints = dict.fromkeys(allowed, Any)
+    settings = {key: as_number(value, hints[key]) for key, value in settings.items()}
+    for key, value in settings.items():
+        check_type(key, value, hints[key])
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{key} = {value} is no finite number.")
+    return settings

@@ -203,7 +203,7 @@ def test_damaged_pipelines_and_those_of_many_steps(tmp_path):
         assert not is_one_step(tmp_path)
     index.write_text('{"_class_name": "ConsistencyModelPipeline"}')
     assert is_one_step(tmp_path)
-    with pytest.raises(CheckpointError, match="no weights in"):
+    with pytest.raises(CheckpointError, match=r"no file .*unet/config\.json. can be read"):
         load_any(tmp_path)
 
 

@@ -187,7 +187,7 @@ def change(path, **values) -> None:
         ("scheduler/scheduler_config.json", {"prediction_type": "flow"}, "unknown prediction_type 'flow'"),
         ("scheduler/scheduler_config.json", {"beta_schedule": "cosine"}, "cannot be used"),
         ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, "is a UNet2DConditionModel. Supported are"),
-        ("unet/config.json", {"block_out_channels": [16, 32]}, "no UNet2DModel can be loaded"),
+        ("unet/config.json", {"block_out_channels": [16, 32]}, "98 of another shape: down_blocks"),
         ("unet/config.json", {"num_class_embeds": 3}, "1 missing: class_embedding.weight"),
         ("unet/config.json", {"sample_size": None}, "sample_size"),
         ("unet/config.json", {"downsample_padding": 3}, "settings contradict each other: on samples of"),
@@ -206,7 +206,7 @@ def test_damaged_weights_are_refused(tmp_path):
     folder = folders.save_ddpm(tmp_path / "ddpm", folders.unet(), DDPMScheduler())
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match="no UNet2DModel can be loaded"):
+    with pytest.raises(CheckpointError, match=r"diffusion_pytorch_model\.safetensors. cannot be read"):
         load_teacher(folder)
     weights.unlink()
     with pytest.raises(CheckpointError, match="no weights in"):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from realuid.errors import CheckpointError
-from realuid.loaders.torch_file import read_torch_file
+from realuid.models.saving.torch_file import read_torch_file
 
 CONTENT = {"net": {"weight": torch.arange(6.0).view(2, 3), "bias": torch.ones(2)}, "step": 3}
 

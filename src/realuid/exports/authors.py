@@ -9,8 +9,8 @@ from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.folding import refit
 from realuid.exports.form import form_of
 from realuid.loaders import ADMOptions, load_torchcfm_student, save_torchcfm_student
-from realuid.loaders.torch_file import read_torch_file
 from realuid.models import MatchingModel, Reversed, Student, UNet
+from realuid.models.saving.torch_file import read_torch_file
 from realuid.paths import LinearPath
 
 #: How far from 1 the share of the noise that passes the network may be, for rounding.

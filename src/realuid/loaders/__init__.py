@@ -7,7 +7,6 @@ from realuid.loaders.diffusers_folder import load_diffusers
 from realuid.loaders.edm import load_edm_pickle, load_edm_student
 from realuid.loaders.formats import FORMATS, is_model, local_path, model_folder, recognise
 from realuid.loaders.load import load_generator, load_model, load_teacher
-from realuid.loaders.torch_file import read_torch_file
 from realuid.loaders.torchcfm import (
     load_torchcfm,
     load_torchcfm_fake,
@@ -15,6 +14,7 @@ from realuid.loaders.torchcfm import (
     save_torchcfm_student,
     save_torchcfm_teacher,
 )
+from realuid.models.saving.torch_file import read_torch_file
 
 __all__ = [
     "FORMATS",

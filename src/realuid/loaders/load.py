@@ -13,9 +13,9 @@ from realuid.loaders.adm import PUBLISHED, ADMOptions, is_adm
 from realuid.loaders.diffusers_folder import load_diffusers
 from realuid.loaders.edm import load_edm_pickle, load_edm_student
 from realuid.loaders.formats import local_path, model_folder, recognise
-from realuid.loaders.torch_file import read_torch_file
 from realuid.models import Generator, MatchingModel, from_pretrained, load_single_file
 from realuid.models.networks.own import Function
+from realuid.models.saving.torch_file import read_torch_file
 
 Kind = Literal["teacher", "generator"]
 

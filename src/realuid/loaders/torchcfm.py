@@ -21,8 +21,8 @@ from realuid.errors import CheckpointError
 from realuid.files import atomic_file
 from realuid.loaders.adm import PUBLISHED, ADMOptions, Weights, check_settings, infer_settings, is_adm
 from realuid.loaders.adm_weights import from_diffusers, to_diffusers
-from realuid.loaders.torch_file import read_torch_file
 from realuid.models import Generator, MatchingModel, Reversed, UNet, check_weights
+from realuid.models.saving.torch_file import read_torch_file
 from realuid.paths import LinearPath
 
 #: A discriminator's head on the authors' networks, which sampling does not use.

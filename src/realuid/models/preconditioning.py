@@ -19,6 +19,7 @@ from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
 from realuid.paths import Coefficients, Path
+from realuid.settings import typed
 
 #: Coefficients are kept above this where they divide or enter a logarithm: only at the very ends of a path.
 _TINY = 1e-6
@@ -255,7 +256,8 @@ def _preconditioning_class(name: str) -> type[Preconditioning]:
 
 def make_preconditioning(name: str, **settings: float) -> Preconditioning:
     """The preconditioning called `name`, with its own settings."""
-    return _preconditioning_class(name)(**settings)
+    kind = _preconditioning_class(name)
+    return kind(**typed(kind, f"preconditioning '{name}'", settings))
 
 
 def preconditioning_on(path: Path, name: str) -> Preconditioning:

@@ -5,9 +5,7 @@ A new matching model is one file here and one line in `PATHS`; or, in a package 
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from typing import Any, get_type_hints
+from typing import Any
 
 from realuid.errors import ConfigError, unknown_name
 from realuid.paths.base import Coefficients, Path, PinnedPath, broadcast
@@ -20,7 +18,7 @@ from realuid.paths.predictions import PREDICTIONS, STACKED, check_prediction, he
 from realuid.paths.times import TIMES, check_times, sample_times, stratified
 from realuid.paths.ve import VEPath
 from realuid.paths.vp import CosinePath, DDPMPath, VPPath
-from realuid.settings import as_number, check_type
+from realuid.settings import typed
 
 _FLOWS = (LinearPath, TrigonometricPath)
 _DIFFUSIONS = (VPPath, CosinePath, DDPMPath, VEPath)
@@ -42,20 +40,7 @@ def path_class(name: str) -> type[Path]:
 def make_path(name: str, **settings: Any) -> Path:
     """The path called `name`, with its own settings (for instance a bridge's noise level)."""
     kind = path_class(name)
-    allowed = [field.name for field in dataclasses.fields(kind)]
-    for key in settings:
-        if key not in allowed:
-            raise ConfigError(f"path '{name}' has no setting '{key}'. Allowed: {', '.join(allowed) or 'none'}.")
-    try:
-        hints = get_type_hints(kind)
-    except NameError:  # of a path of the user's own, defined where its annotations mean nothing to others
-        hints = dict.fromkeys(allowed, Any)
-    settings = {key: as_number(value, hints[key]) for key, value in settings.items()}
-    for key, value in settings.items():
-        check_type(key, value, hints[key])
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{key} = {value} is no finite number.")
-    return kind(**settings)
+    return kind(**typed(kind, f"path '{name}'", settings))
 
 
 def path_from_config(config: dict) -> Path:

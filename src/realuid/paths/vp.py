@@ -15,6 +15,9 @@ from torch import Tensor
 from realuid.errors import ConfigError, unknown_name
 from realuid.paths.base import Coefficients, Path
 
+#: Far above the published 1000: a damaged number may ask for a table of billions.
+MAX_STEPS = 100_000
+
 #: b divides in its own derivative, which is infinite at t = 0; below this it is held back.
 _TINY = 1e-4
 
@@ -108,8 +111,10 @@ class DDPMPath(_VariancePreserving):
     def __post_init__(self) -> None:
         if self.beta_schedule not in get_args(BetaSchedule):
             raise ConfigError(unknown_name("beta_schedule", self.beta_schedule, get_args(BetaSchedule)))
-        if self.num_train_timesteps < 2:
-            raise ConfigError(f"num_train_timesteps = {self.num_train_timesteps}: at least 2 are needed.")
+        if not 2 <= self.num_train_timesteps <= MAX_STEPS:
+            raise ConfigError(
+                f"num_train_timesteps = {self.num_train_timesteps}: needed is a number from 2 to {MAX_STEPS:,}."
+            )
         if not 0 < self.beta_start <= self.beta_end < 1:
             raise ConfigError(f"betas from {self.beta_start} to {self.beta_end}: needed 0 < first <= last < 1.")
         if self.alphas_cumprod is not None:

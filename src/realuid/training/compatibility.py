@@ -58,6 +58,7 @@ def check_student_run(
         if start.model.path != teacher.path:
             raise ConfigError(f"start is on path {start.model.path}, the teacher on {teacher.path}.")
         config.of_student(start)
+    check_adapters(config, start, fake)
     check_batch(max(config.real_batch, config.gan_batch), data)
     check_distillation(teacher, config)
     for sentence in advice(config.make_objective(), fine_tuning=isinstance(start, Student)):
@@ -88,6 +89,26 @@ def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: Match
             raise ConfigError(f"{name} is conditional on {reads}, the teacher on {needed}: they have to read the same.")
     if fake is not None and fake.path != teacher.path:
         raise ConfigError(f"fake is on path {fake.path}, the teacher on {teacher.path}: they have to be the same.")
+
+
+def check_adapters(config: DistillConfig, start: Student | MatchingModel | None, fake: MatchingModel | None) -> None:
+    """Raise ConfigError where settings or starts go against adapters, which begin as the teacher that they change."""
+    begins = "an adapter begins as the teacher. "
+    if config.adapts("fake") and fake is None and config.fake_start == "random":
+        raise ConfigError(
+            f"fake_start = random with lora_rank = {config.lora_rank}: {begins}Pass fake_start teacher, or lora_roles "
+            "student for a fake model with all of its weights."
+        )
+    given = (("student", "start", start), ("fake", "fake", fake))
+    for role, name, model in given:
+        if config.adapts(role) and model is not None:  # type: ignore[arg-type]  # the names of roles
+            raise ConfigError(
+                f"{name} with lora_rank = {config.lora_rank}: {begins}Leave {name} out, or set lora_roles to the other "
+                "role."
+            )
+    for name in ("compile", "shard"):
+        if config.lora_rank and getattr(config, name):
+            raise ConfigError(f"{name} with lora_rank = {config.lora_rank}: a shared base cannot. Leave one out.")
 
 
 def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:

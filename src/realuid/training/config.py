@@ -23,6 +23,7 @@ from realuid.objectives import (
 from realuid.paths import check_times
 from realuid.settings import check_range
 from realuid.training.costs import generated_cost
+from realuid.training.lora import LoraSettings
 from realuid.training.settings import (
     LoggingSettings,
     OptimiserSettings,
@@ -226,7 +227,7 @@ class TurnSettings(Settings):
 
 
 @dataclass(frozen=True)
-class DistillConfig(AdversarialSettings, TurnSettings, StudentSettings, ObjectiveSettings, LoopConfig):
+class DistillConfig(LoraSettings, AdversarialSettings, TurnSettings, StudentSettings, ObjectiveSettings, LoopConfig):
     """Distillation of a teacher into a one-step generator by RealUID."""
 
     adam_betas: tuple[float, float] = (0.0, 0.999)

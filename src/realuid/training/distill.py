@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from realuid.data import Dataset, encode_dataset, samples
 from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel, fingerprint, fresh, guided
+from realuid.models import Generator, MatchingModel, fingerprint
 from realuid.models.discriminator import new_discriminator
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix
@@ -30,6 +29,7 @@ from realuid.training.execution import choose_execution
 from realuid.training.log import Value
 from realuid.training.loop import Run
 from realuid.training.player import Player, able_to_learn
+from realuid.training.roles import make_roles
 from realuid.training.sharding import place
 from realuid.training.task import Task
 from realuid.training.updates import Game, fake_loss, generated_images, generator_loss
@@ -62,9 +62,8 @@ class DistillTask(Task):
         self.config, self.path = config, teacher.path
         self.title, self.section = f"student ({config.alpha:g}, {config.beta:g})", "distillation"
         self.adversarial, space = config.make_adversarial(), check_distillation(teacher, config)
-        frozen = guided(copy.deepcopy(teacher), config.guidance)
-        self.generator = able_to_learn(self._generator_start(teacher, start, config).eval())
-        self.fake = able_to_learn(self._fake_start(teacher, config, fake).eval())
+        frozen, student, opponent = make_roles(teacher, config, start, fake)
+        self.generator, self.fake = able_to_learn(student.eval()), able_to_learn(opponent.eval())
         self.execution = choose_execution(config, accelerator.device, teacher)
         self.execution.apply(frozen, self.generator.model, self.fake)
         self.teacher = place(frozen.eval().requires_grad_(False), accelerator.device, self.execution.shard)
@@ -98,20 +97,6 @@ class DistillTask(Task):
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
         self.inputs = {"data": data.fingerprint(pairs=True), "teacher": fingerprint(teacher)}
-
-    @staticmethod
-    def _generator_start(
-        teacher: MatchingModel, start: Generator | MatchingModel | None, config: DistillConfig
-    ) -> Generator:
-        if not isinstance(start, Generator):
-            return config.make_student(copy.deepcopy(start or teacher))
-        return copy.deepcopy(start)
-
-    @staticmethod
-    def _fake_start(teacher: MatchingModel, config: DistillConfig, fake: MatchingModel | None) -> MatchingModel:
-        if fake is not None or config.fake_start == "teacher":
-            return copy.deepcopy(fake or teacher)
-        return fresh(teacher, mix(config.seed, "fake start"))
 
     def update(self, number: int) -> dict[str, Tensor]:
         """K steps of the fake model, then one of the generator (App. B, Alg. 1)."""

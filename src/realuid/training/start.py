@@ -33,6 +33,11 @@ def load_start(path: str | Path, ema: float | None = None) -> Generator:
     if ema not in meta["settings"]["ema"]:
         decays = ", ".join(map(str, meta["settings"]["ema"]))
         raise CheckpointError(f"'{path}' has no average of decay {ema}. Its averages: {decays}.")
+    if meta["settings"].get("lora_rank"):
+        raise CheckpointError(
+            f"'{path}' was trained with adapters (lora_rank): only its best model can be started from. Leave "
+            "start_ema out."
+        )
     with torch.no_grad():
         for name, parameter in generator.named_parameters():
             parameter.copy_(weights["ema"][f"{ema}.{name}"])

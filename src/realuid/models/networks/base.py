@@ -28,6 +28,8 @@ class Network(nn.Module):
     num_classes: int = 0
     sees_source: bool = False
     heads: int = 1
+    #: Whether its weights are an adapter on a network that others share. A deep copy has weights of its own.
+    shares_base: bool = False
 
     def __init__(self, settings: dict[str, Any]):
         super().__init__()

@@ -31,11 +31,12 @@ class ImageAttention(AttnProcessor2_0):
     ) -> Tensor:
         """Args and result as of diffusers' processor: hidden_states and what it returns have shape (b, c, h, w)."""
         plain = hidden_states.ndim == 4 and encoder_hidden_states is None and attention_mask is None
+        layers, last = (attn.to_q, attn.to_k, attn.to_v), attn.to_out[0]
+        plain = plain and all(type(layer) is nn.Linear for layer in (*layers, last))  # and not one with an adapter
         if not plain or attn.spatial_norm is not None or attn.norm_q is not None or attn.norm_k is not None:
             return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb, *args, **kwargs)
         batch, _, height, width = hidden_states.shape
         x = hidden_states if attn.group_norm is None else attn.group_norm(hidden_states)
-        layers, last = (attn.to_q, attn.to_k, attn.to_v), attn.to_out[0]
         bias = None if attn.to_q.bias is None else torch.cat([layer.bias for layer in layers])
         together = project(x.permute(0, 2, 3, 1), torch.cat([layer.weight for layer in layers]), bias)
         features = attn.to_q.out_features  # no size is left for reshape to find out: there may be no images
@@ -82,7 +83,8 @@ class Upsample(Upsample2D):
 
     def forward(self, hidden_states: Tensor, output_size: Any = None, *args: Any, **kwargs: Any) -> Tensor:
         """Args and result as of diffusers' module: hidden_states has shape (b, c, h, w), the result (b, d, 2h, 2w)."""
-        if torch.compiler.is_compiling() or hidden_states.device.type != "cpu" or output_size is not None:
+        own = hidden_states.device.type == "cpu" and output_size is None and type(self.conv) is nn.Conv2d
+        if torch.compiler.is_compiling() or not own:
             return super().forward(hidden_states, output_size, *args, **kwargs)
         last = hidden_states.is_contiguous(memory_format=torch.channels_last)
         layout = torch.channels_last if last else torch.contiguous_format  # the result lies as image and kernel do

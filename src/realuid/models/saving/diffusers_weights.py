@@ -1,34 +1,47 @@
-"""Models in diffusers' own format, loaded exactly or not at all."""
+"""Models in diffusers' own format, loaded exactly or not at all.
+
+diffusers' `from_pretrained` fills what is missing with random numbers, follows file names out of the folder, unpickles
+and draws progress bars. Here its classes are only built from their settings; the weights are read by our own readers.
+"""
 
 from __future__ import annotations
 
-import json
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from diffusers import ModelMixin
-from safetensors import safe_open
+from torch import Tensor
 
 from realuid.errors import CheckpointError
-from realuid.models.saving.weights import on_paper
+from realuid.models.saving.torch_file import read_torch_file
+from realuid.models.saving.weights import check_size, check_weights, on_paper, read_weights
+from realuid.reading import read_json
 
 M = TypeVar("M", bound=ModelMixin)
 
+_STEM = "diffusion_pytorch_model"
+#: Weights in one file, or the index of several (shards), with the name of a variant such as fp16.
+_WHOLE = re.compile(rf"{_STEM}(?:\.(?P<variant>[\w-]+?))?\.(?P<kind>safetensors|bin)")
+_INDEX = re.compile(rf"{_STEM}\.(?P<kind>safetensors|bin)\.index(?:\.(?P<variant>[\w-]+))?\.json")
+_SHARD = re.compile(r"[\w-][\w.-]*\.(safetensors|bin)")
 
-def read_diffusers_config(path: Path) -> dict[str, Any]:
+
+def read_diffusers_config(path: Path, *, finite: bool = True) -> dict[str, Any]:
     """A JSON file of diffusers.
+
+    Args:
+        path: of the file.
+        finite: refuse infinities, which schedulers may have.
 
     Raises:
         CheckpointError: where it is missing or damaged.
     """
-    try:
-        config = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"'{path}' cannot be read as JSON ({error}).") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"'{path}' holds a {type(config).__name__}, not a dictionary.")
-    return config
+    return read_json(path, finite=finite)
 
 
 def load_diffusers_model(kind: type[M], folder: Path) -> M:
@@ -37,32 +50,95 @@ def load_diffusers_model(kind: type[M], folder: Path) -> M:
     Raises:
         CheckpointError: where config or weights are missing, damaged or do not fit.
     """
+    config = read_diffusers_config(folder / "config.json")
+    weights = read_diffusers_weights(folder)
     try:
-        with on_paper(parameters=_tensors(folder)):
-            kind.from_config(read_diffusers_config(folder / "config.json"))
-        model, report = kind.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True, torch_dtype=torch.float32
-        )
+        with quiet_diffusers():
+            with on_paper(parameters=len(weights)):
+                sized: Any = kind.from_config(config)
+            sized._fix_state_dict_keys_on_load(weights)  # older autoencoders call their attention otherwise
+            check_weights(sized.state_dict(), weights, str(folder))
+            check_size(sized, weights)
+            model: Any = sized if _is_filled_by(sized, weights) else kind.from_config(config)
+            model.load_state_dict({name: _as_float(value) for name, value in weights.items()}, assign=True)
     except CheckpointError:
         raise
     except Exception as error:  # files may say anything; diffusers raises nearly every type
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"no {kind.__name__} can be loaded from '{folder}' ({reason}).") from error
-    wrong = {name: report[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[name]}
-    if wrong:
-        found = "; ".join(f"{len(v)} {k.removesuffix('_keys')}: {', '.join(map(str, v[:3]))}" for k, v in wrong.items())
-        raise CheckpointError(f"weights in '{folder}' are of another model ({found}).")
-    return model.eval()
+    return model.requires_grad_(True).eval()
 
 
-def _tensors(folder: Path) -> int:
-    """How many tensors the weights hold, of which the settings beside them may not ask for many more."""
-    counts = []
-    for file in folder.glob("*.safetensors"):
-        with safe_open(file, framework="pt") as weights:
-            counts.append(len(weights.keys()))
-    for file in folder.glob("*.bin"):
-        counts.append(len(torch.load(file, map_location="cpu", weights_only=True, mmap=True)))
-    if not counts:
-        raise CheckpointError(f"no weights in '{folder}': expected a .safetensors or a .bin file.")
-    return sum(counts)
+def _is_filled_by(sized: torch.nn.Module, weights: dict[str, Tensor]) -> bool:
+    """Whether weights are all that a model without memory lacks: no tables that are computed when it is built."""
+    return all(name in weights for name, _ in sized.named_buffers())
+
+
+def _as_float(value: Tensor) -> Tensor:
+    return value.float() if value.is_floating_point() else value
+
+
+def read_diffusers_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of a model's folder: of its only variant where there is none without one, from one file or many.
+
+    Raises:
+        CheckpointError: where there are none, several to choose from, or they are damaged.
+    """
+    found = _weight_files(folder)
+    variants = sorted({variant for variant, _ in found})
+    if not variants:
+        raise CheckpointError(
+            f"no weights in '{folder}': expected {_STEM}.safetensors or .bin, or a variant such as "
+            f"{_STEM}.fp16.safetensors."
+        )
+    if "" not in variants and len(variants) > 1:
+        raise CheckpointError(
+            f"'{folder}' holds the weights in several variants ({', '.join(variants)}) and none without: keep one of "
+            "them in it."
+        )
+    kinds = [kind for variant, kind in found if variant == variants[0]]
+    file = found[variants[0], "safetensors" if "safetensors" in kinds else "bin"]
+    weights: dict[str, Tensor] = {}
+    for part in _shards(file) if file.suffix == ".json" else [file]:
+        weights |= _read(part)
+    return weights
+
+
+def _weight_files(folder: Path) -> dict[tuple[str, str], Path]:
+    """Files of weights, or their indices, by variant ('' for none) and kind."""
+    found: dict[tuple[str, str], Path] = {}
+    for path in sorted(folder.iterdir()):
+        if (match := _WHOLE.fullmatch(path.name)) and "-of-" not in path.name:
+            found[match["variant"] or "", match["kind"]] = path
+        elif match := _INDEX.fullmatch(path.name):
+            found.setdefault((match["variant"] or "", match["kind"]), path)
+    return found
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files that an index names, all in its own folder."""
+    names = read_json(index).get("weight_map")
+    if not isinstance(names, dict) or not all(isinstance(n, str) and _SHARD.fullmatch(n) for n in names.values()):
+        raise CheckpointError(f"'{index}' does not name the files of its folder that hold the weights.")
+    return [index.with_name(name) for name in sorted(set(names.values()))]
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return read_weights(path)
+    weights = read_torch_file(path)
+    if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()):
+        raise CheckpointError(f"'{path}' holds more than weights by their names.")
+    return weights
+
+
+@contextmanager
+def quiet_diffusers() -> Iterator[None]:
+    """Without diffusers' notes about settings that it does not know: what matters is checked here."""
+    logger = logging.getLogger("diffusers")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

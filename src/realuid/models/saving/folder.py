@@ -7,7 +7,7 @@ weights with the description in their header.
 
 from __future__ import annotations
 
-import json
+import copy
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -24,10 +24,12 @@ from realuid.models.networks.architectures import OWN, make_network, network_con
 from realuid.models.networks.base import DiT, Network, UNet, check_runs
 from realuid.models.networks.own import Function
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
+from realuid.models.saving.checks import check_times
 from realuid.models.saving.diffusers_weights import read_diffusers_config
-from realuid.models.saving.weights import apart, check_weights, load_strictly, on_paper, read_weights
+from realuid.models.saving.weights import apart, check_size, check_weights, load_strictly, on_paper, read_weights
 from realuid.models.student import Student
 from realuid.paths import path_from_config
+from realuid.reading import check_regular, is_finite, parse_json, read_json
 from realuid.seeds import seeded
 
 CONFIG, WEIGHTS, UNUSED, FORMAT = "config.json", "model.safetensors", "unused.safetensors", "realuid"
@@ -36,6 +38,11 @@ AUTOENCODER = "autoencoder"
 
 def _matching(model: MatchingModel | Student) -> MatchingModel:
     return model.model if isinstance(model, Student) else model
+
+
+def _standalone(model: MatchingModel | Student) -> MatchingModel | Student:
+    """The model with all of its weights: where it is an adapter on a shared base, a copy with the adapter merged."""
+    return copy.deepcopy(model) if _matching(model).network.shares_base else model
 
 
 def describe(model: MatchingModel | Student) -> dict[str, Any]:
@@ -103,7 +110,7 @@ def save_pretrained(model: MatchingModel | Student, folder: str | FilePath, **ex
     Raises:
         ConfigError: for a folder that holds something else.
     """
-    folder = FilePath(folder)
+    folder, model = FilePath(folder), _standalone(model)
     with atomic_folder(folder, ours=is_model_folder) as temporary:
         (temporary / CONFIG).write_text(to_json({**describe(model), **extra}, indent=2) + "\n")
         save_file(apart(model.state_dict()), temporary / WEIGHTS)
@@ -122,13 +129,10 @@ def read_config(folder: str | FilePath) -> dict[str, Any]:
         CheckpointError: where the folder or the file is missing, unreadable or of another format.
     """
     path = FilePath(folder) / CONFIG
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"no model in '{folder}': {CONFIG} is missing. Pass a folder that realuid wrote.")
-    try:
-        config = json.loads(path.read_text())
-    except (ValueError, OSError, RecursionError) as error:
-        raise CheckpointError(f"'{path}' is not valid JSON ({error}).") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
+    config = read_json(path, finite=False)
+    if config.get("format") != FORMAT:
         raise CheckpointError(f'\'{path}\' was not written by realuid (no "format": "{FORMAT}").')
     return config
 
@@ -165,11 +169,44 @@ def from_pretrained(folder: str | FilePath, network: Function | None = None) -> 
     return model
 
 
+#: Entries of a description and what they are; those of students and older versions' may be missing.
+_ENTRIES: dict[str, type | tuple[type, ...]] = {
+    "kind": str,
+    "path": dict,
+    "preconditioning": dict,
+    "network": dict,
+    "prediction": str,
+    "null_class": bool,
+    "degradation": str,
+    "times": (int, float, list, type(None)),
+    "t_init": (int, float, type(None)),
+    "renoise": str,
+    "noise": bool,
+}
+
+
+def _check_description(config: dict[str, Any]) -> None:
+    """Raise CheckpointError for entries of a wrong type, and numbers that are infinite or NaN."""
+    for name, kind in _ENTRIES.items():
+        value = config.get(name)
+        if name in config and (not isinstance(value, kind) or (kind is not bool and isinstance(value, bool))):
+            needed = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+            raise CheckpointError(f"it does not describe a model: {name} is a {type(value).__name__}, not {needed}.")
+        if not is_finite(value):
+            raise CheckpointError(f"it does not describe a model: {name} holds a number that is infinite or NaN.")
+    for name in config["network"]:
+        if name not in ("architecture", "settings"):
+            raise CheckpointError(f"it does not describe a model: network has an entry {name[:50]!a}.")
+    if not isinstance(config["network"]["settings"], dict):
+        raise CheckpointError("it does not describe a model: the network's settings are no dictionary.")
+
+
 def _rebuild(
     config: dict[str, Any], weights: dict[str, Tensor], where: str, network: Function | None = None
 ) -> MatchingModel | Student:
     """The model of a description and its weights, in evaluation mode."""
     try:
+        _check_description(config)
         if config["network"]["architecture"] == OWN:
             sized: Network = make_network(**config["network"], function=network)
         elif network is not None:
@@ -179,12 +216,14 @@ def _rebuild(
                 sized = make_network(**config["network"])
                 if isinstance(sized, UNet | DiT):
                     check_runs(sized)
+            check_size(sized, weights)
         prefix = "model.network." if config["kind"] == "generator" else "network."
         check_weights({prefix + name: value for name, value in sized.state_dict().items()}, weights, where)
         with seeded(0):  # of weights that are replaced
             model = build(config, network)
-    except CheckpointError:
-        raise
+        check_times(_matching(model))
+    except CheckpointError as error:
+        raise CheckpointError(f"'{where}': {error}") from error
     except Exception as error:  # the file may say anything: whatever a constructor makes of that is the file's fault
         reason = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)[:500]
         raise CheckpointError(f"'{where}' does not describe a model ({reason}).") from error
@@ -203,10 +242,10 @@ def save_single_file(model: MatchingModel | Student, path: str | FilePath, /, **
     Raises:
         CheckpointError: for a model on latents, whose autoencoder would have to be left out, too.
     """
-    path = FilePath(path)
+    path, model = FilePath(path), _standalone(model)
     if _matching(model).codec:
         raise CheckpointError("the model lives on latents, and one file has no room for its autoencoder: use a folder.")
-    header = {"format": "pt", FORMAT: json.dumps({**extra, **describe(model)})}
+    header = {"format": "pt", FORMAT: to_json({**extra, **describe(model)})}
     with atomic_file(path) as temporary:
         save_file(apart(model.state_dict()), temporary, header)
     return path
@@ -224,14 +263,12 @@ def read_header(path: str | FilePath) -> dict[str, Any]:
     Raises:
         CheckpointError: where the file is missing or damaged, or holds weights only.
     """
+    check_regular(path)
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(FORMAT)
-        config = None if text is None else json.loads(text)
     except Exception as error:  # damage surfaces as SafetensorError, ValueError, OSError, ...
         raise CheckpointError(f"the header of '{path}' cannot be read ({type(error).__name__}: {error}).") from error
     if text is None:
         raise CheckpointError(f"'{path}' holds weights only: its header does not say of what model. Pass a folder.")
-    if not isinstance(config, dict):
-        raise CheckpointError(f"the header of '{path}' cannot be read: it holds a {type(config).__name__}.")
-    return config
+    return parse_json(text, f"the header of '{path}'", finite=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,12 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from realuid.errors import CheckpointError
+from realuid.reading import check_regular
+
+#: Numbers of one sample: four channels of 2048 x 2048, beyond any published network of pixels or latents.
+MAX_SAMPLE = 1 << 24
+#: Numbers that a network may compute when it is built, for instance positions, beside an eighth of its weights' number.
+MAX_TABLE = 1 << 22
 
 
 class Shaped(Protocol):
@@ -30,6 +37,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: where it is missing or damaged.
     """
+    check_regular(path)
     try:
         return load_file(path)
     except Exception as error:  # damage surfaces as SafetensorError, KeyError, ValueError, OSError, ...
@@ -74,6 +82,36 @@ def on_paper(parameters: int) -> Iterator[None]:
             yield
     finally:
         hook.remove()
+
+
+def check_size(sized: nn.Module, weights: Mapping[str, Shaped]) -> None:
+    """Compare with the weights what settings ask for that no weight pins, before it gets memory.
+
+    Args:
+        sized: a network made `on_paper`; where it has the shape of a sample, that is checked, too.
+        weights: those beside the settings.
+
+    Raises:
+        CheckpointError: for tables far larger than the weights, or an impossible sample.
+    """
+    if (shape := getattr(sized, "shape", None)) is not None:
+        check_sample(shape)
+    held = sized.state_dict()
+    table = sum(buffer.numel() for name, buffer in sized.named_buffers() if name not in held)
+    if table > MAX_TABLE + sum(math.prod(value.shape) for value in weights.values()) // 8:
+        raise CheckpointError(
+            f"the settings ask for tables of {table:,} numbers, far more than the {len(weights)} tensors beside them "
+            "need: one of them, such as sample_size, is wrong."
+        )
+
+
+def check_sample(shape: tuple[int, ...]) -> None:
+    """Raise CheckpointError unless a shape is of positive whole numbers, at most `MAX_SAMPLE` in all."""
+    if not shape or not all(type(n) is int and n > 0 for n in shape) or math.prod(shape) > MAX_SAMPLE:
+        raise CheckpointError(
+            f"samples of shape {str(tuple(shape))[:100]}: needed are positive whole numbers with a product of at most "
+            f"{MAX_SAMPLE:,}."
+        )
 
 
 def check_weights(own: Mapping[str, Shaped], weights: Mapping[str, Shaped], where: str) -> None:

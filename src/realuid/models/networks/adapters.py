@@ -1,0 +1,244 @@
+"""Several roles on one network in memory: a frozen base, and for each role an adapter of its own (PEFT).
+
+A distillation has three networks of one architecture: teacher, student and fake model. With adapters the teacher is the
+base with all of them off, and the two that learn are low-rank changes of it (LoRA, Hu et al. 2022): what they add to
+memory is the adapters' weights, gradients and optimiser states.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from realuid.errors import ConfigError
+from realuid.models.networks.base import Network
+from realuid.models.networks.condition import Condition
+from realuid.models.networks.specs import ConditionSpec
+from realuid.seeds import seeded
+from realuid.settings import check_range
+
+#: Projections of attention and feed-forward layers as diffusers names them: what is adapted where a network has any.
+PROJECTIONS = (
+    *("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
+    *("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2"),
+)
+
+
+@dataclass(frozen=True)
+class AdapterSettings:
+    """A low-rank adapter: W + (alpha / rank) B A for every adapted layer.
+
+    Args:
+        rank: of B A, at least 1.
+        alpha: its scale is alpha / rank. None: rank, a scale of 1.
+        targets: ends of the names of the layers that are adapted. Empty: the projections of attention and feed-forward
+            layers or, in a network without any, every linear layer and convolution but the first and last.
+        dora: weight-decomposed adapters (DoRA, Liu et al. 2024).
+
+    Raises:
+        ConfigError: for a rank below 1, or an alpha that is not positive.
+    """
+
+    rank: int = 64
+    alpha: float | None = None
+    targets: tuple[str, ...] = ()
+    dora: bool = False
+
+    def __post_init__(self) -> None:
+        check_range(self, "[1, inf)", "rank")
+        if self.alpha is not None:
+            check_range(self, "(0, inf)", "alpha")
+
+    def layers(self, network: nn.Module) -> list[str]:
+        """Names of the layers of a network that are adapted.
+
+        Raises:
+            ConfigError: where there are none.
+        """
+        plain = [n for n, m in network.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+        ends = self.targets or PROJECTIONS
+        found = [name for name in plain if any(name == end or name.endswith(f".{end}") for end in ends)]
+        if not found and not self.targets:
+            found = plain[1:-1]
+        if not found:
+            examples = ", ".join(plain[:3]) or "none"
+            raise ConfigError(
+                f"lora_targets = {', '.join(self.targets)}: no linear layer or convolution of the network has a name "
+                f"that ends so. It has {len(plain)}: {examples}{', ...' if len(plain) > 3 else ''}."
+            )
+        return found
+
+
+class SharedBase:
+    """A network whose weights stay as they are, in memory once, and the adapters of the roles that share it.
+
+    Args:
+        network: frozen from now on; its layers are replaced in place by ones that can be adapted. `release` undoes it.
+    """
+
+    def __init__(self, network: Network):
+        self.network = network.requires_grad_(False)
+        self._layers: list[BaseTunerLayer] = []
+        self._active: str | None = None
+        self._names: list[str] = []
+
+    def role(self, name: str, settings: AdapterSettings, seed: int) -> AdaptedNetwork:
+        """The network with a new adapter, which at first changes nothing (B = 0).
+
+        Args:
+            name: of the adapter, once a base.
+            settings: rank, scale and layers.
+            seed: of the random weights A.
+
+        Raises:
+            ConfigError: where the network has no layer to adapt.
+        """
+        if name in self._names:
+            raise ConfigError(f"the base has an adapter called '{name}' already.")
+        alpha = settings.rank if settings.alpha is None else settings.alpha
+        if not re.fullmatch(r"[a-z]\w*", name) or any(f".{name}." in f".{n}." for n, _ in self.network.named_modules()):
+            raise ConfigError(f"'{name}' is no name for an adapter: a module of the network has it, or it is no word.")
+        layers = [n for n, m in self.network.named_modules() if isinstance(m, BaseTunerLayer)]
+        lora = LoraConfig(
+            r=settings.rank,
+            lora_alpha=alpha,  # type: ignore[arg-type]  # any number does
+            target_modules=layers or settings.layers(self.network),
+            use_dora=settings.dora,
+        )
+        with seeded(seed), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are the purpose
+            inject_adapter_in_model(lora, self.network, name)
+        self._layers = [m for m in self.network.modules() if isinstance(m, BaseTunerLayer)]
+        self._names.append(name)
+        self._set(None, always=True)
+        own = {n: p for n, p in self.network.named_parameters() if f".{name}." in n}
+        for parameter in own.values():
+            parameter.data = parameter.data.to(torch.promote_types(parameter.dtype, torch.float32))
+        for n, parameter in self.network.named_parameters():  # PEFT left only the newest adapter trainable
+            parameter.requires_grad_(any(f".{adapter}." in n for adapter in self._names))
+        return AdaptedNetwork(self, name, {n.replace(f".{name}.", "."): p for n, p in own.items()})
+
+    def plain(self) -> AdaptedNetwork:
+        """The network with all adapters off."""
+        return AdaptedNetwork(self, None, {})
+
+    @contextlib.contextmanager
+    def active(self, name: str | None) -> Iterator[None]:
+        """One adapter on, or none, for the length of a `with` block."""
+        before = self._active
+        self._set(name)
+        try:
+            yield
+        finally:
+            self._set(before)
+
+    def _set(self, name: str | None, always: bool = False) -> None:
+        # PEFT's set_adapter and disable_adapters also switch requires_grad, which backward reads only later
+        if name == self._active and not always:
+            return
+        self._active = name
+        for layer in self._layers:
+            layer._disable_adapters = name is None
+            if name is not None:
+                layer._active_adapter = [name]
+
+    def checkpoint_activations(self) -> None:
+        """Recompute the activations inside of blocks on the backward pass, under the adapter of the forward pass.
+
+        Raises:
+            ConfigError: where the network is none of diffusers'.
+        """
+        networks = [m for m in self.network.modules() if hasattr(m, "enable_gradient_checkpointing")]
+        if not networks:
+            raise ConfigError(
+                f"activation_checkpointing with adapters needs a network of diffusers, not a "
+                f"{type(self.network).__name__}. Leave it out, and use a smaller micro_batch."
+            )
+        for network in networks:
+            network.enable_gradient_checkpointing(gradient_checkpointing_func=self._recomputed)  # type: ignore[operator]
+
+    def _recomputed(self, function: Callable[..., Any], *args: Any) -> Any:
+        name = self._active
+
+        def contexts() -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
+            return contextlib.nullcontext(), self.active(name)
+
+        return checkpoint(function, *args, use_reentrant=False, context_fn=contexts)
+
+
+class AdaptedNetwork(Network):
+    """A shared base as one role calls it. Its parameters and its state dict are its adapter's only.
+
+    A deep copy of it is a plain network of the base's own class, with the adapter merged into the weights.
+
+    Args:
+        base: what is called, under this role's adapter.
+        adapter: its name; None for the base alone.
+        parameters: the adapter's, by name.
+    """
+
+    shares_base = True
+
+    def __init__(self, base: SharedBase, adapter: str | None, parameters: dict[str, nn.Parameter]):
+        super().__init__(base.network.settings)
+        self.adapter = adapter
+        self._base = (base,)  # in a tuple, so that its weights are not this module's
+        self.shape, self.heads = base.network.shape, base.network.heads
+        self.num_classes, self.sees_source = base.network.num_classes, base.network.sees_source
+        for name, parameter in parameters.items():
+            _register(self, name, parameter)
+
+    @property
+    def base(self) -> SharedBase:
+        """What several roles share."""
+        return self._base[0]
+
+    @property
+    def conditions(self) -> tuple[ConditionSpec, ...]:
+        return self.base.network.conditions
+
+    def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        with self.base.active(self.adapter):
+            return self.base.network(x, time, condition)
+
+    def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
+        return self.base.network.bottleneck()
+
+    def recompute_activations(self) -> None:
+        self.base.checkpoint_activations()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
+        network = copy.deepcopy(self.base.network, memo)
+        for name, layer in list(network.named_modules()):
+            if isinstance(layer, BaseTunerLayer):
+                if self.adapter is not None:
+                    layer.merge(adapter_names=[self.adapter])
+                parent, _, last = name.rpartition(".")
+                network.get_submodule(parent).register_module(last, layer.get_base_layer())
+        return network.requires_grad_(True)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AdaptedNetwork:
+        """Moving a role moves the base."""
+        self.base.network._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+
+def _register(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+    """Register a parameter under a dotted name, with a module for every dot."""
+    *parents, last = name.split(".")
+    for parent in parents:
+        if parent not in module._modules:
+            module.add_module(parent, nn.Module())
+        module = module.get_submodule(parent)
+    module.register_parameter(last, parameter)

@@ -1,0 +1,31 @@
+"""What a model that was built from a file is checked for before it is handed out."""
+
+from __future__ import annotations
+
+import torch
+
+from realuid.errors import CheckpointError
+from realuid.models.matching import MatchingModel
+from realuid.models.networks.base import UNet
+
+#: Where times start that paths have at 0 exactly, where no network is asked.
+_FIRST = 1e-5
+
+
+def check_times(model: MatchingModel) -> None:
+    """Raise CheckpointError where the network makes NaN of the times it is told, which only sampling would show.
+
+    diffusers' U-Nets with `time_embedding_type = "fourier"` take the logarithm of what they are told: it has to be
+    positive, which EDM's ln(sigma) / 4 and the step 0 of a discrete grid are not.
+    """
+    network, path = model.network, model.path
+    if not isinstance(network, UNet) or network.unet.config.time_embedding_type != "fourier":
+        return
+    t = torch.tensor([max(path.t_min, _FIRST), (path.t_min + path.t_max) / 2, path.t_max], dtype=torch.float64)
+    told = model.preconditioning.scales(path.coefficients(t)).time
+    if not (told > 0).all():
+        raise CheckpointError(
+            f"the network's time_embedding_type = fourier takes the logarithm of the time, but with preconditioning "
+            f"'{model.preconditioning.name}' on path '{path.name}' it is told {float(told.min()):.3g} to "
+            f"{float(told.max()):.3g}: it can only make NaN of that. One of the two settings is wrong."
+        )

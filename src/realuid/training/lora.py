@@ -1,0 +1,43 @@
+"""Settings of low-rank adapters: student and fake model as small changes of one frozen network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from realuid.errors import ConfigError
+from realuid.settings import check_range
+from realuid.training.settings import Settings
+
+
+@dataclass(frozen=True)
+class LoraSettings(Settings):
+    """Low-rank adapters instead of full copies of the network."""
+
+    #: Rank of the adapters (LoRA) with which student and fake model change the teacher's weights, which stay in memory
+    #: once. 0: no adapters, networks of their own.
+    lora_rank: int = 0
+    #: Scale of the adapters times their rank. None: the rank, a scale of 1.
+    lora_alpha: float | None = None
+    #: Ends of the names of the layers that are adapted. Empty: the projections of attention and feed-forward layers or,
+    #: in a network without any, all but its first and last layer.
+    lora_targets: tuple[str, ...] = ()
+    #: Which of the two that learn are adapters.
+    lora_roles: Literal["both", "student", "fake"] = "both"
+    #: Weight-decomposed adapters (DoRA).
+    lora_dora: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "[0, inf)", "lora_rank")
+        if self.lora_alpha is not None:
+            check_range(self, "(0, inf)", "lora_alpha")
+        for name, default in (("lora_alpha", None), ("lora_targets", ()), ("lora_roles", "both"), ("lora_dora", False)):
+            if not self.lora_rank and (value := getattr(self, name)) != default:
+                raise ConfigError(
+                    f"{name} = {value} without adapters: pass lora_rank, for instance 64, or leave it out."
+                )
+
+    def adapts(self, role: Literal["student", "fake"]) -> bool:
+        """Whether a role is an adapter on the teacher."""
+        return self.lora_rank > 0 and self.lora_roles in ("both", role)

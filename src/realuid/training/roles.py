@@ -1,0 +1,80 @@
+"""Teacher, student and fake model of a distillation: networks of their own, or adapters on one frozen base."""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+from realuid.errors import ConfigError
+from realuid.models import MatchingModel, Student, fresh, guided
+from realuid.seeds import mix
+from realuid.training.config import DistillConfig
+
+
+class Roles(NamedTuple):
+    """The three networks of a distillation."""
+
+    #: Frozen, with its guidance.
+    teacher: MatchingModel
+    student: Student
+    fake: MatchingModel
+
+
+def make_roles(
+    teacher: MatchingModel,
+    config: DistillConfig,
+    start: Student | MatchingModel | None = None,
+    fake: MatchingModel | None = None,
+) -> Roles:
+    """The three networks; the teacher that is passed stays as it is.
+
+    Args:
+        teacher: f*, in whose place a copy is distilled.
+        config: guidance, times, adapters, and where the fake model starts.
+        start: a student to go on from, or a model to make one of; by default the teacher.
+        fake: weights the fake model starts from; by default what `config.fake_start` says.
+
+    Raises:
+        ConfigError: for adapters where PEFT is not installed, or the network has no layer for them.
+    """
+    if config.lora_rank:
+        return _on_one_base(teacher, config, start, fake)
+    return Roles(
+        guided(copy.deepcopy(teacher), config.guidance), _student(teacher, config, start), _fake(teacher, config, fake)
+    )
+
+
+def _student(teacher: MatchingModel, config: DistillConfig, start: Student | MatchingModel | None) -> Student:
+    if isinstance(start, Student):
+        return copy.deepcopy(start)
+    return config.make_student(copy.deepcopy(start or teacher))
+
+
+def _fake(teacher: MatchingModel, config: DistillConfig, fake: MatchingModel | None) -> MatchingModel:
+    if fake is not None or config.fake_start == "teacher":
+        return copy.deepcopy(fake or teacher)
+    return fresh(teacher, mix(config.seed, "fake start"))
+
+
+def _on_one_base(
+    teacher: MatchingModel,
+    config: DistillConfig,
+    start: Student | MatchingModel | None,
+    fake: MatchingModel | None,
+) -> Roles:
+    try:
+        from realuid.models.networks.adapters import AdaptedNetwork, AdapterSettings, SharedBase
+    except ImportError as error:
+        raise ConfigError(f"lora_rank = {config.lora_rank} needs the extra: pip install 'realuid[lora]'.") from error
+    adapter = AdapterSettings(config.lora_rank, config.lora_alpha, config.lora_targets, config.lora_dora)
+    base = SharedBase(copy.deepcopy(teacher.network))
+
+    def around(network: AdaptedNetwork) -> MatchingModel:
+        return copy.deepcopy(teacher, {id(teacher.network): network})
+
+    def role(name: str) -> MatchingModel:
+        return around(base.role(name, adapter, mix(config.seed, f"{name} adapter")))
+
+    student = config.make_student(role("student")) if config.adapts("student") else _student(teacher, config, start)
+    opponent = role("fake") if config.adapts("fake") else _fake(teacher, config, fake)
+    return Roles(guided(around(base.plain()), config.guidance), student, opponent)
