@@ -18,7 +18,7 @@ from realuid.metrics.features import _four_rotations
 from realuid.models import MatchingModel, NetworkConfig, build_network
 from realuid.paths import LinearPath
 from realuid.recipes import EvaluateConfig
-from realuid.recipes.evaluate import evaluate, make_evaluator
+from realuid.recipes.evaluate import evaluate_model, make_evaluator
 
 SMALL = NetworkConfig(channels=(8, 8), blocks=1, attention_at=())
 
@@ -87,7 +87,7 @@ def test_fd_of_a_perfect_sampler_is_that_of_real_data(kind: str, digits) -> None
     teacher = realuid.Teacher(Perfect(data), (1, 8, 8), num_classes=embeddings)
     config = EvaluateConfig(samples=800, seeds=1)
     evaluator = make_evaluator(data, config)
-    fd = evaluate(realuid.Generator(teacher, t_init=1.0), evaluator, config, full=False).fd[0]
+    fd = evaluate_model(realuid.Generator(teacher, t_init=1.0), evaluator, config, full=False).fd[0]
     random = torch.Generator().manual_seed(2)
     drawn = data.values[torch.randint(len(data), (800,), generator=random)]
     assert fd < 3 * evaluator.distance(data.values, drawn) + 0.01
