@@ -41,7 +41,7 @@ def test_restore_stays_in_its_folder(name: str, out: str, bridge: Path, tmp_path
     code, said = realuid("restore", bridge, tmp_path / "evil.zip", tmp_path / out, "--steps", 1)
     assert prey.read_bytes() == b"precious" and list(prey.parent.iterdir()) == [prey]
     if name.startswith("{}"):
-        assert code == 2 and "it leads out of the folder" in said and not (tmp_path / out).exists()
+        assert code == 2 and "leads outside" in said and not (tmp_path / out).exists()
 
 
 @pytest.mark.parametrize(
