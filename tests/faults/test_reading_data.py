@@ -363,7 +363,7 @@ def test_other_formats_that_pillow_knows_are_refused(tmp_path: Path, content: by
         load_dataset(str(tmp_path))
 
 
-def test_pipes_and_devices_are_never_opened(tmp_path: Path) -> None:
+def test_pipes_and_devices_are_never_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "d", {"a.png": flat(1)})
     os.mkfifo(tmp_path / "d" / "b.png")
     os.mkfifo(tmp_path / "d" / "dataset.json")
@@ -373,6 +373,8 @@ def test_pipes_and_devices_are_never_opened(tmp_path: Path) -> None:
     for source in (tmp_path / "pipe", "/dev/zero"):
         with pytest.raises(DataError, match="neither a folder nor a file, but a device, a pipe or a socket"):
             load_dataset(str(source))
+        assert main(["info", str(source)]) == 2
+        assert "not a regular file" in capsys.readouterr().err
 
 
 def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
@@ -452,6 +454,9 @@ def test_a_damaged_zip_is_one_line(tmp_path: Path, kind: str) -> None:
         assert levels(load_dataset(str(tmp_path / "d.zip"))) == [1]
     except DataError as error:
         assert any(part in str(error) for part in ("not a whole zip file", "'a.png' (damaged", "holds no images"))
+        assert main(["info", str(tmp_path / "d.zip")]) == 2
+    else:
+        assert main(["info", str(tmp_path / "d.zip")]) == 0
 
 
 def test_what_is_written_as_tar_reads_back(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from huggingface_hub import snapshot_download
 from realuid.errors import CheckpointError
 from realuid.loaders.diffusers_folder import looks_like_diffusers
 from realuid.models.saving.folder import CONFIG, FORMAT
+from realuid.reading import open_regular
 
 #: Format -> what it is, for people.
 FORMATS = {
@@ -115,7 +116,7 @@ def _has_realuid_config(folder: Path) -> bool:
 
 
 def _formats_of_file(path: Path) -> list[str]:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(16)
     if start[2:].startswith(_LEGACY_TORCH) or (start.startswith(b"PK\x03\x04") and _is_torch_archive(path)):
         return ["torchcfm"]
@@ -125,8 +126,9 @@ def _formats_of_file(path: Path) -> list[str]:
 
 
 def _is_torch_archive(path: Path) -> bool:
-    """Whether a zip file is torch's, and no data set; one that is cut short is, as far as can be told."""
-    if not zipfile.is_zipfile(path):
-        return True
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("data.pkl") for name in archive.namelist())
+    """Whether a zip file is torch's, and no data set; of one whose directory is damaged, its name has to tell."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("data.pkl") for name in archive.namelist())
+    except Exception:  # damaged directories raise nearly every type; who reads the file says what is wrong
+        return path.suffix.lower() != ".zip"
