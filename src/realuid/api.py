@@ -14,7 +14,7 @@ from realuid.data import Dataset, load_dataset
 from realuid.exports import Export, ExportOptions, FormatName, export_student, load_any
 from realuid.loaders import load_generator, load_model, load_teacher
 from realuid.loaders.check import check_teacher, require_sound
-from realuid.models import Generator, MatchingModel, NetworkConfig
+from realuid.models import MatchingModel, NetworkConfig, Student
 from realuid.recipes import EvaluateConfig, PathConfig, Recipe, load_recipe
 from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
 from realuid.recipes.run import recipe_of_run
@@ -82,13 +82,13 @@ def distill(
     out: str | Path = "runs/student",
     recipe: str | None = None,
     config: DistillConfig | None = None,
-    start: Generator | MatchingModel | str | Path | None = None,
+    start: Student | MatchingModel | str | Path | None = None,
     start_ema: float | None = None,
     fake: MatchingModel | None = None,
     trust_teacher: bool = False,
     evaluate: EvaluateConfig | None = None,
     resume: bool = False,
-) -> Generator:
+) -> Student:
     """Distil a teacher into a one-step generator by RealUID, as `realuid distill` does.
 
     Args:
@@ -118,7 +118,7 @@ def distill(
     out, source, data = Path(out), data if isinstance(data, str) else data.name, _data(data)
     base = _recipe(recipe, source, out, resume)
     if config is None:
-        config = fine_tuning(base.distill) if isinstance(begin, Generator) and not resume else base.distill
+        config = fine_tuning(base.distill) if isinstance(begin, Student) and not resume else base.distill
     alpha, beta = config.alpha if alpha is None else alpha, config.beta if beta is None else beta
     config = dataclasses.replace(config, alpha=alpha, beta=beta)
     base = dataclasses.replace(base, distill=config, evaluate=evaluate or base.evaluate, students={})
@@ -178,7 +178,7 @@ def sample(
 
 
 def evaluate(
-    model: MatchingModel | Generator | str | Path, data: Dataset | str, config: EvaluateConfig | None = None
+    model: MatchingModel | Student | str | Path, data: Dataset | str, config: EvaluateConfig | None = None
 ) -> Evaluation:
     """FD, KID, precision and recall of a model against data, one number a seed.
 
@@ -193,7 +193,7 @@ def evaluate(
 
 
 def export(
-    generator: Generator | str | Path,
+    generator: Student | str | Path,
     out: str | Path,
     to: FormatName,
     *,

@@ -19,7 +19,7 @@ from realuid.loaders import (
     save_torchcfm_student,
     save_torchcfm_teacher,
 )
-from realuid.models import Generator, save_pretrained
+from realuid.models import Student, save_pretrained
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> None:
     model = load_model(source, kind=options.loading.kind, key=options.loading.key, adm=options.adm)
     if options.to == "realuid":
         save_pretrained(model, options.out, converted={"from": options.model, "format": recognise(source)})
-    elif isinstance(model, Generator):
+    elif isinstance(model, Student):
         save_torchcfm_student(model, options.out, new_attention_order=options.adm.new_attention_order)
     else:
         save_torchcfm_teacher(model, options.out, new_attention_order=options.adm.new_attention_order)

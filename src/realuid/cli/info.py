@@ -16,7 +16,7 @@ from realuid.data.labels import counted
 from realuid.exports import ExportedStudent, is_exported, load_any
 from realuid.files import sha256
 from realuid.loaders import FORMATS, is_model, local_path, model_folder, recognise
-from realuid.models import Generator, MatchingModel, count_parameters
+from realuid.models import MatchingModel, Student, count_parameters
 from realuid.models.saving.folder import describe, read_config
 from realuid.recipes import dump_recipe, load_recipe, recipe_names
 
@@ -87,7 +87,7 @@ def _model(what: str, loading: ModelOptions) -> None:
     console.print_json(json.dumps(read_config(where) if name == "realuid" else _imported(model, where)))
 
 
-def _imported(model: MatchingModel | Generator, path: Path) -> dict[str, Any]:
+def _imported(model: MatchingModel | Student, path: Path) -> dict[str, Any]:
     """What an imported model is in our terms, and checksums of the files it came from."""
     files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file() and f.suffix != ".md")
     return {

@@ -21,7 +21,7 @@ from realuid.exports import load_any
 from realuid.exports.onnx import OnnxStudent
 from realuid.exports.student import ExportedStudent
 from realuid.loaders import local_path, model_folder, recognise
-from realuid.models import Generator, MatchingModel
+from realuid.models import MatchingModel, Student
 from realuid.models.saving.folder import read_config
 from realuid.processes import is_first
 from realuid.recipes import DataConfig, Recipe, load_recipe, recipe_names
@@ -44,7 +44,7 @@ class ModelOptions:
     kind: Literal["teacher", "generator"] | None = None
 
 
-def load_sampled(path: str, loading: ModelOptions, device: str) -> MatchingModel | Generator | ExportedStudent:
+def load_sampled(path: str, loading: ModelOptions, device: str) -> MatchingModel | Student | ExportedStudent:
     """A model to draw samples from, on a device; ONNX files stay on the CPU, unless told otherwise in vain."""
     chosen, model = choose_device(device), load_any(path, kind=loading.kind, key=loading.key)
     return model if device == "auto" and isinstance(model, OnnxStudent) else model.to(chosen)
@@ -165,7 +165,7 @@ def asked_data(model: str, asked: DataConfig) -> DataConfig:
     return dataclasses.replace(trained_on(model), **{k: v for k, v in said.items() if k != "source"})
 
 
-def refuse_pairs(model: MatchingModel | Generator, asked: DataConfig) -> None:
+def refuse_pairs(model: MatchingModel | Student, asked: DataConfig) -> None:
     """Raise ConfigError where data is asked for in pairs, and the model has no use for them."""
     if asked.pairs and not model.coupled:
         raise ConfigError(f"data.pairs = {asked.pairs}: the model starts from noise, not from images. Leave it out.")

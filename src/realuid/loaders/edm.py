@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from realuid.errors import CheckpointError, unknown_name
 from realuid.loaders.pickles import Module, StoredTensor, damage_as_checkpoint_error, read_pickle, to_tensor
-from realuid.models import EDM, IDDPM, SIGMA_INIT, VE, VP, Generator, MatchingModel, Preconditioning
+from realuid.models import EDM, IDDPM, SIGMA_INIT, VE, VP, MatchingModel, Preconditioning, Student
 from realuid.models.networks.architectures import make_network
 from realuid.models.saving.weights import check_weights, on_paper
 from realuid.paths import VEPath
@@ -64,14 +64,14 @@ def load_edm_pickle(path: str | Path, key: str = "ema") -> MatchingModel:
         return _rebuild(networks[key], str(path), Path(path).stat().st_size)
 
 
-def load_edm_student(path: str | Path, key: str = "ema", t_init: float = SIGMA_INIT) -> Generator:
+def load_edm_student(path: str | Path, key: str = "ema", t_init: float = SIGMA_INIT) -> Student:
     """A one-step generator from a pickle of SiD, whose layout is EDM's: G(z) = D(t_init z; t_init).
 
     Args:
         path, key: as in `load_edm_pickle`.
         t_init: the noise level at which it was trained to generate (SiD's sigma_init).
     """
-    return Generator(load_edm_pickle(path, key), t_init).eval()
+    return Student(load_edm_pickle(path, key), t_init).eval()
 
 
 def _rebuild(record: Module, where: str, file_size: int) -> MatchingModel:

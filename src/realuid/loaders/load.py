@@ -13,7 +13,7 @@ from realuid.loaders.adm import PUBLISHED, ADMOptions, is_adm
 from realuid.loaders.diffusers_folder import load_diffusers
 from realuid.loaders.edm import load_edm_pickle, load_edm_student
 from realuid.loaders.formats import local_path, model_folder, recognise
-from realuid.models import Generator, MatchingModel, from_pretrained, load_single_file
+from realuid.models import MatchingModel, Student, from_pretrained, load_single_file
 from realuid.models.networks.own import Function
 from realuid.models.saving.torch_file import read_torch_file
 
@@ -37,7 +37,7 @@ def load_model(
     key: str | None = None,
     adm: ADMOptions = PUBLISHED,
     network: Function | None = None,
-) -> MatchingModel | Generator:
+) -> MatchingModel | Student:
     """A teacher or a generator, in evaluation mode on the CPU; the format is recognised from the files.
 
     Args:
@@ -59,8 +59,8 @@ def load_model(
     if network is not None and name not in ("realuid", "safetensors"):
         raise CheckpointError(f"network was passed, but '{source}' ({name}) brings its own.")
     model = LOADERS[name](path, request)
-    (model.model if isinstance(model, Generator) else model).origin = str(source)
-    found: Kind = "generator" if isinstance(model, Generator) else "teacher"
+    (model.model if isinstance(model, Student) else model).origin = str(source)
+    found: Kind = "generator" if isinstance(model, Student) else "teacher"
     if kind is not None and kind != found:
         names = {"teacher": "a teacher", "generator": "a one-step generator"}
         raise CheckpointError(f"'{source}' is {names[found]}, not {names[kind]}.")
@@ -86,20 +86,20 @@ def load_generator(
     key: str | None = None,
     adm: ADMOptions = PUBLISHED,
     network: Function | None = None,
-) -> Generator:
+) -> Student:
     """A one-step generator; arguments and errors as for `load_model`."""
     model = load_model(source, kind="generator", key=key, adm=adm, network=network)
-    assert isinstance(model, Generator)
+    assert isinstance(model, Student)
     return model
 
 
-def _realuid(path: Path, request: Request) -> MatchingModel | Generator:
+def _realuid(path: Path, request: Request) -> MatchingModel | Student:
     if request.key is not None:
         raise CheckpointError(f"key = {request.key}, but a model folder of realuid holds one set of weights.")
     return from_pretrained(model_folder(path), request.network)
 
 
-def _safetensors(path: Path, request: Request) -> MatchingModel | Generator:
+def _safetensors(path: Path, request: Request) -> MatchingModel | Student:
     if request.key is not None:
         raise CheckpointError(f"key = {request.key}, but a safetensors file of realuid holds one set of weights.")
     return load_single_file(path, request.network)
@@ -109,7 +109,7 @@ def _diffusers(path: Path, request: Request) -> MatchingModel:
     return load_diffusers(path, request.key)
 
 
-def _edm(path: Path, request: Request) -> MatchingModel | Generator:
+def _edm(path: Path, request: Request) -> MatchingModel | Student:
     if request.kind is None:
         raise CheckpointError(
             f"'{path}' may be a teacher (EDM) or a one-step generator (SiD): their files look alike. Say which: kind = "
@@ -119,7 +119,7 @@ def _edm(path: Path, request: Request) -> MatchingModel | Generator:
     return load_edm_pickle(path, key) if request.kind == "teacher" else load_edm_student(path, key)
 
 
-def _torchcfm(path: Path, request: Request) -> MatchingModel | Generator:
+def _torchcfm(path: Path, request: Request) -> MatchingModel | Student:
     checkpoint = read_torch_file(path)
     teacher, student = torchcfm.looks_like_teacher(checkpoint), torchcfm.looks_like_student(checkpoint)
     if teacher and student:
@@ -152,7 +152,7 @@ def _what_instead(checkpoint: dict) -> str:
     return f"not of torchcfm: it holds {entries}. Build the network, load its weights and pass it to Teacher."
 
 
-LOADERS: dict[str, Callable[[Path, Request], MatchingModel | Generator]] = {
+LOADERS: dict[str, Callable[[Path, Request], MatchingModel | Student]] = {
     "realuid": _realuid,
     "safetensors": _safetensors,
     "diffusers": _diffusers,

@@ -21,7 +21,7 @@ from realuid.errors import CheckpointError
 from realuid.files import atomic_file
 from realuid.loaders.adm import PUBLISHED, ADMOptions, Weights, check_settings, infer_settings, is_adm
 from realuid.loaders.adm_weights import from_diffusers, to_diffusers
-from realuid.models import Generator, MatchingModel, Reversed, UNet, check_weights
+from realuid.models import MatchingModel, Reversed, Student, UNet, check_weights
 from realuid.models.saving.torch_file import read_torch_file
 from realuid.paths import LinearPath
 
@@ -71,14 +71,12 @@ def load_torchcfm(path: str | Path, ema_key: str | None = None, *, options: ADMO
     return _model(_choose(path, _TEACHER, ema_key), options, path)
 
 
-def load_torchcfm_student(
-    path: str | Path, ema_key: str | None = None, *, options: ADMOptions = PUBLISHED
-) -> Generator:
+def load_torchcfm_student(path: str | Path, ema_key: str | None = None, *, options: ADMOptions = PUBLISHED) -> Student:
     """The one-step generator of a distilled checkpoint by the RealUID authors: G(z) = z + net(0, z), so t_init = 1.
 
     Arguments and errors as in `load_torchcfm`; the file has `gen` and `ema_gens`.
     """
-    return Generator(_model(_choose(path, _STUDENT, ema_key), options, path), t_init=1.0).eval()
+    return Student(_model(_choose(path, _STUDENT, ema_key), options, path), t_init=1.0).eval()
 
 
 def load_torchcfm_fake(path: str | Path, *, options: ADMOptions = PUBLISHED) -> MatchingModel:
@@ -121,11 +119,11 @@ def save_torchcfm_teacher(
 
 
 def save_torchcfm_student(
-    generator: Generator,
+    generator: Student,
     path: str | Path,
     *,
     ema_key: str = "0.999",
-    raw: Generator | None = None,
+    raw: Student | None = None,
     fake: MatchingModel | None = None,
     new_attention_order: bool = False,
     about: Mapping[str, str] | None = None,
@@ -211,7 +209,7 @@ def _weights(model: MatchingModel, new_attention_order: bool) -> dict[str, Tenso
     return {**from_diffusers(body, settings, new_attention_order), **model.network.unused}
 
 
-def _generator_weights(generator: Generator, new_attention_order: bool) -> dict[str, Tensor]:
+def _generator_weights(generator: Student, new_attention_order: bool) -> dict[str, Tensor]:
     if generator.t_init != 1:
         raise CheckpointError(
             f"the layout is for one step from pure noise, but the generator starts at t_init = {generator.t_init:g}. "

@@ -20,7 +20,7 @@ from realuid.files import write_json
 from realuid.loaders import load_teacher
 from realuid.locks import held
 from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel, model_device
+from realuid.models import MatchingModel, Student, model_device
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.evaluate import evaluate_model, fd_between_halves, images_per_second, make_evaluator
 from realuid.recipes.spec import NamedTeacher, TeacherSpec, check_demo, make_student, teacher_spec
@@ -171,12 +171,12 @@ def _run_demo(recipe: Recipe, run: TeacherSpec, say: Callable[[str], None], resu
 
 def _make_models(
     recipe: Recipe, run: TeacherSpec, watch: Stopwatch, device: torch.device
-) -> dict[str, MatchingModel | Generator]:
+) -> dict[str, MatchingModel | Student]:
     """The teacher and every student, by name: read where their runs are finished, else resumed or trained."""
     folder = run.folder.parent
     with watch.stage(run.folder):
         teacher = _teacher(run).to(device)
-    models: dict[str, MatchingModel | Generator] = {"teacher": teacher}
+    models: dict[str, MatchingModel | Student] = {"teacher": teacher}
     for name in recipe.students:
         with watch.stage(folder / name):
             named = NamedTeacher(teacher, str(run.folder))
@@ -191,7 +191,7 @@ def _teacher(run: TeacherSpec) -> MatchingModel:
 
 def _evaluate_models(
     recipe: Recipe,
-    models: dict[str, MatchingModel | Generator],
+    models: dict[str, MatchingModel | Student],
     data: Dataset,
     evaluator: Evaluator,
     seconds: dict[str, float],

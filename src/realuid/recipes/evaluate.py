@@ -23,7 +23,7 @@ from realuid.metrics import (
     make_extractor,
     tells_classes,
 )
-from realuid.models import Generator, MatchingModel, model_device
+from realuid.models import MatchingModel, Student, model_device
 from realuid.models.networks.condition import LABEL
 from realuid.processes import WHOLE, Part
 from realuid.recipes.sections import EvaluateConfig
@@ -151,7 +151,7 @@ LONG = 30.0
 
 
 def images_per_second(
-    models: dict[str, MatchingModel | Generator],
+    models: dict[str, MatchingModel | Student],
     data: Dataset,
     config: EvaluateConfig,
     batch: int = 500,
@@ -170,7 +170,7 @@ def images_per_second(
     return {name: batch / statistics.median(seconds[1:] or seconds) for name, seconds in times.items()}
 
 
-def _seconds(model: MatchingModel | Generator, data: Dataset, config: EvaluateConfig, batch: int) -> float:
+def _seconds(model: MatchingModel | Student, data: Dataset, config: EvaluateConfig, batch: int) -> float:
     synchronise: Callable[[], None] = torch.cuda.synchronize if model_device(model).type == "cuda" else lambda: None
     synchronise()
     start = time.perf_counter()

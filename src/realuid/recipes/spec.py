@@ -15,7 +15,7 @@ from realuid.data import Dataset
 from realuid.errors import RealUIDError
 from realuid.loaders import load_generator
 from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel
+from realuid.models import MatchingModel, Student
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.evaluate import make_evaluator
 from realuid.recipes.run import RECIPE, TEACHER, new_teacher, recipe_data, teacher_record
@@ -133,7 +133,7 @@ class StudentSpec(RunSpec):
     """
 
     teacher: NamedTeacher
-    start: Generator | MatchingModel | None = None
+    start: Student | MatchingModel | None = None
     fake: MatchingModel | None = None
 
     def __post_init__(self) -> None:
@@ -143,7 +143,7 @@ class StudentSpec(RunSpec):
     def config(self) -> LoopConfig:
         return self.recipe.distill
 
-    def run(self, resume: bool = False, hopeless: Hopeless | None = None) -> Generator:
+    def run(self, resume: bool = False, hopeless: Hopeless | None = None) -> Student:
         """Distil it, or go on with the run in the folder.
 
         Args:
@@ -158,7 +158,7 @@ class StudentSpec(RunSpec):
         }
         run = Run(task, config, self.folder, accelerator, evaluator, self.about, files, hopeless)
         student = run.start(resume)
-        assert isinstance(student, Generator)
+        assert isinstance(student, Student)
         return student
 
 
@@ -184,7 +184,7 @@ def student_spec(
     folder: Path,
     *,
     data: Dataset | None = None,
-    start: Generator | MatchingModel | None = None,
+    start: Student | MatchingModel | None = None,
     fake: MatchingModel | None = None,
     evaluator: Evaluator | None = None,
     about: dict[str, Any] | None = None,
@@ -200,7 +200,7 @@ def student_spec(
         about: further sections of the saved model's config.json.
     """
     config = recipe.distill
-    if isinstance(start, Generator):  # so that the saved settings are enough to resume
+    if isinstance(start, Student):  # so that the saved settings are enough to resume
         config = config.of_student(start)
     return StudentSpec(
         recipe=dataclasses.replace(recipe, distill=config, students={}),
@@ -214,7 +214,7 @@ def student_spec(
     )
 
 
-def make_student(recipe: Recipe, name: str, teacher: NamedTeacher, folder: Path, data: Dataset) -> Generator:
+def make_student(recipe: Recipe, name: str, teacher: NamedTeacher, folder: Path, data: Dataset) -> Student:
     """One of the recipe's students, in `folder / name`, after those that it starts from.
 
     Goes on from what an earlier call left: a finished run is read, an unfinished one resumed.

@@ -15,7 +15,7 @@ from PIL import Image
 
 from realuid.data import Dataset, grid_image, sample_image, samples
 from realuid.files import atomic_file
-from realuid.models import Generator, MatchingModel
+from realuid.models import MatchingModel, Student
 from realuid.reports.plots import fd_curves, figure_svg, gap_by_time
 
 #: Rows and columns of a grid, and its seed: every model starts from the same noise. Up to so many classes get a column
@@ -44,7 +44,7 @@ def _grid_of_data(data: Dataset, classes: int) -> Image.Image:
 
 
 def _grid_of(
-    model: MatchingModel | Generator, data: Dataset, steps: int, sampler: str | None, guidance: float
+    model: MatchingModel | Student, data: Dataset, steps: int, sampler: str | None, guidance: float
 ) -> Image.Image:
     columns = _columns(model.num_classes)
     batches = samples(model, data, _ROWS * columns, steps=steps, sampler=sampler, guidance=guidance, seed=_SEED)
@@ -59,7 +59,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def write_report(
     folder: Path,
     results: dict[str, Any],
-    models: dict[str, MatchingModel | Generator],
+    models: dict[str, MatchingModel | Student],
     data: Dataset,
     recipe_yaml: str,
     steps: int,

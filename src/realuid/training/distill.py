@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from realuid.data import Dataset, encode_dataset, samples
 from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel, fingerprint
+from realuid.models import MatchingModel, Student, fingerprint
 from realuid.models.discriminator import new_discriminator
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix
@@ -56,7 +56,7 @@ class DistillTask(Task):
         data: Dataset,
         config: DistillConfig,
         accelerator: Accelerator,
-        start: Generator | MatchingModel | None = None,
+        start: Student | MatchingModel | None = None,
         fake: MatchingModel | None = None,
     ):
         self.config, self.path = config, teacher.path
@@ -192,7 +192,7 @@ class DistillTask(Task):
 
     def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[Tensor]:
         """One-step samples under the conditions of the data."""
-        assert isinstance(model, Generator)
+        assert isinstance(model, Student)
         return samples(model, self.batches.data, count, seed=seed, part=part)
 
 
@@ -214,7 +214,7 @@ def distillation_task(
     teacher: MatchingModel,
     data: Dataset,
     config: DistillConfig,
-    start: Generator | MatchingModel | None = None,
+    start: Student | MatchingModel | None = None,
     fake: MatchingModel | None = None,
 ) -> tuple[DistillTask, Accelerator]:
     """The task of a distillation on the device of its settings, with data as the teacher takes it, and that device."""
@@ -230,11 +230,11 @@ def distill_teacher(
     config: DistillConfig,
     folder: str | Path,
     *,
-    start: Generator | MatchingModel | None = None,
+    start: Student | MatchingModel | None = None,
     fake: MatchingModel | None = None,
     evaluator: Evaluator | None = None,
     resume: bool = False,
-) -> Generator:
+) -> Student:
     """Distil a teacher into a generator and write the run to a folder.
 
     Args:
@@ -254,5 +254,5 @@ def distill_teacher(
     check_student_run(teacher, data, config, start, fake)
     task, accelerator = distillation_task(teacher, data, config, start, fake)
     student = Run(task, config, Path(folder), accelerator, evaluator).start(resume)
-    assert isinstance(student, Generator)
+    assert isinstance(student, Student)
     return student

@@ -16,7 +16,7 @@ from realuid.data import save_image
 from realuid.errors import CheckpointError, NonFiniteError
 from realuid.files import atomic_file, write_json
 from realuid.metrics import Evaluator
-from realuid.models import Generator, MatchingModel, OwnNetwork, from_pretrained, load_strictly, save_pretrained
+from realuid.models import MatchingModel, OwnNetwork, Student, from_pretrained, load_strictly, save_pretrained
 from realuid.processes import Part
 from realuid.training.checkpoints import Checkpoints, Meta
 from realuid.training.config import LoopConfig
@@ -189,12 +189,12 @@ class Run:
     def _grid(self) -> None:
         with self.task.ema.applied(self.task.ema.decays[0]) as model:
             if self.accelerator.is_main_process:
-                assert isinstance(model, MatchingModel | Generator)
+                assert isinstance(model, MatchingModel | Student)
                 picture = self.task.grid(model, 64, SAMPLE_SEED)
                 save_image(picture, self.folder / "samples" / f"{self.progress.update:07d}.png")
 
     def _export(self, model: nn.Module, name: str) -> None:
-        assert isinstance(model, MatchingModel | Generator)
+        assert isinstance(model, MatchingModel | Student)
         if self.accelerator.is_main_process:
             trained = {"update": self.progress.update, "best": self.progress.best}
             about = self.about | {self.task.section: to_dict(self.config), "trained": trained}

@@ -8,11 +8,11 @@ import torch
 
 from realuid.errors import CheckpointError
 from realuid.loaders import load_generator
-from realuid.models import Generator
+from realuid.models import Student
 from realuid.training.checkpoints import Checkpoints
 
 
-def load_start(path: str | Path, ema: float | None = None) -> Generator:
+def load_start(path: str | Path, ema: float | None = None) -> Student:
     """A distilled generator to go on from.
 
     Args:

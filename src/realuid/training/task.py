@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from realuid.data import sample_image
-from realuid.models import Generator, MatchingModel
+from realuid.models import MatchingModel, Student
 from realuid.processes import WHOLE, Part
 from realuid.training.batches import Batches
 from realuid.training.ema import EMA
@@ -50,7 +50,7 @@ class Task(ABC):
     def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[Tensor]:
         """Batches of samples from a copy of the learner; of several processes only this one's."""
 
-    def grid(self, model: MatchingModel | Generator, count: int, seed: int) -> Image.Image:
+    def grid(self, model: MatchingModel | Student, count: int, seed: int) -> Image.Image:
         """Such samples as one picture."""
         return sample_image(model, self.batches.data, torch.cat(list(self.sample(model, count, seed))))
 
