@@ -1,29 +1,23 @@
-"""How fast are samples written? Images a second to a zip, a tar and a folder, and how fast PNG files are made at all.
+"""How fast are samples written? Images a second to a zip, a tar and a folder.
 
-    python benchmarks/writing.py [--count 4000] [--side 32] [--rounds 3] [--threads 2]
+    python benchmarks/writing.py [--count 4000] [--side 32] [--rounds 3]
 
 Images are smooth ones with a little noise, 256 to a batch, ready before the clock starts. Writers take turns; figures
-are medians. Processor seconds are those of all threads; a folder's seconds are mostly the disk's. The last two rows
-write nothing: they are our encoder and Pillow's, both with so many threads.
+are medians. A folder's seconds are mostly the disk's.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from realuid.data.dataset import to_uint8
-from realuid.data.png import encode_all
 from realuid.data.writers import write_samples
 from realuid.files import write_json
 
@@ -37,21 +31,12 @@ def images(count: int, side: int) -> list[Tensor]:
     return list((0.4 * smooth + 0.03 * noise).clamp(-1, 1).split(256))
 
 
-def pillow(batches: list[Tensor], threads: int) -> None:
-    """Make PNG files in memory, one after another on every thread."""
-    with ThreadPoolExecutor(threads) as pool:
-        for batch in batches:
-            arrays = to_uint8(batch).permute(0, 2, 3, 1).contiguous().numpy()
-            list(pool.map(lambda array: Image.fromarray(array).save(io.BytesIO(), "PNG"), arrays))
-
-
 def main(arguments: list[str] | None = None) -> list[dict]:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=4000)
     parser.add_argument("--side", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2, help="of the two encoders alone")
     parser.add_argument("--out", type=Path, default=Path("runs/writing.json"))
     options = parser.parse_args(arguments)
     batches, labels = images(options.count, options.side), torch.arange(options.count) % 10
@@ -61,8 +46,6 @@ def main(arguments: list[str] | None = None) -> list[dict]:
             name: lambda i, form=form: write_samples(batches, Path(folder) / form.format(i), labels)
             for name, form in names.items()
         }
-        writers["encoder alone"] = lambda i: list(encode_all(map(to_uint8, batches), options.threads))
-        writers["Pillow alone"] = lambda i: pillow(batches, options.threads)
         taken: dict[str, list[tuple[float, float]]] = {name: [] for name in writers}
         for number in range(options.rounds):
             for name, write in writers.items():

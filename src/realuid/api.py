@@ -18,7 +18,7 @@ from realuid.models import MatchingModel, NetworkConfig, Student
 from realuid.recipes import EvaluateConfig, PathConfig, Recipe, load_recipe
 from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
 from realuid.recipes.run import recipe_of_run
-from realuid.recipes.spec import NamedTeacher, student_spec, teacher_spec
+from realuid.recipes.spec import NO_TEACHER, NamedTeacher, named_teacher, student_spec, teacher_spec
 from realuid.sampling import OneStep, check_use, generate
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
 from realuid.training.folder import refuse_existing
@@ -92,7 +92,8 @@ def distill(
     """Distil a teacher into a one-step generator by RealUID, as `realuid distill` does.
 
     Args:
-        teacher: a model, or what `load_teacher` takes.
+        teacher: a model, or what `load_teacher` takes; "none" (experimental): there is none, and the mixture objective
+            learns from the data alone, with the recipe's network.
         data: real data, or what `load_dataset` takes.
         alpha, beta: the loss's coefficients, in place of those of `config`; 1, 1 uses no real data.
         out: folder of the run.
@@ -113,7 +114,6 @@ def distill(
         the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
         which `sample` decodes); `generator(z, Condition(source=...))` on a coupled path.
     """
-    model = teacher if isinstance(teacher, MatchingModel) else load_teacher(teacher)
     begin = load_start(start, start_ema) if isinstance(start, str | Path) else start
     out, source, data = Path(out), data if isinstance(data, str) else data.name, _data(data)
     base = _recipe(recipe, source, out, resume)
@@ -122,16 +122,18 @@ def distill(
     alpha, beta = config.alpha if alpha is None else alpha, config.beta if beta is None else beta
     config = dataclasses.replace(config, alpha=alpha, beta=beta)
     base = dataclasses.replace(base, distill=config, evaluate=evaluate or base.evaluate, students={})
-    run = student_spec(base, NamedTeacher(model, _name(teacher)), out, data=data, start=begin, fake=fake)
-    if not (trust_teacher or resume):
-        require_sound(model, data)
+    if isinstance(teacher, MatchingModel):
+        named = NamedTeacher(teacher, _name(teacher))
+    else:
+        named = named_teacher(str(teacher), base, data=data)
+    run = student_spec(base, named, out, data=data, start=begin, fake=fake)
+    if not (trust_teacher or resume or named.name == NO_TEACHER):
+        require_sound(named.model, data)
     return run.run(resume)
 
 
-def _name(teacher: MatchingModel | str | Path) -> str:
+def _name(teacher: MatchingModel) -> str:
     """What a teacher is called in the record of its student: where it was loaded from, or what it is."""
-    if not isinstance(teacher, MatchingModel):
-        return str(teacher)
     return teacher.origin or str(teacher.network.settings.get("function", type(teacher.network).__name__))
 
 

@@ -21,12 +21,11 @@ from realuid.cli.options import (
 )
 from realuid.data import Dataset
 from realuid.errors import ConfigError
-from realuid.loaders import load_teacher
 from realuid.loaders.check import require_sound
 from realuid.recipes import DataConfig, Recipe
 from realuid.recipes.estimate import describe_student_run
 from realuid.recipes.run import recipe_data, recipe_of_run, teacher_of_run
-from realuid.recipes.spec import NamedTeacher, make_student, student_spec
+from realuid.recipes.spec import NO_TEACHER, NamedTeacher, make_student, named_teacher, student_spec
 from realuid.training import DistillConfig, fine_tuning, load_start
 from realuid.training.compatibility import check_student_run
 from realuid.training.folder import refuse_existing
@@ -40,7 +39,8 @@ class Options:
     data: DataConfig
     distill: Annotated[DistillConfig, tyro.conf.arg(name="")]
     #: The teacher: a folder of realuid or diffusers, a file of EDM, torchcfm or the RealUID authors, or a hub id;
-    #: --resume takes the one the run was started with, unless told where it is now.
+    #: --resume takes the one the run was started with, unless told where it is now. 'none' (experimental): there is
+    #: none, and the mixture objective learns from the data alone, with the recipe's network.
     teacher: str = "runs/teacher"
     #: Which of the teacher's weights, where a file holds several: the decay of an average, or 'raw'.
     key: str | None = None
@@ -80,7 +80,11 @@ def run(arguments: Sequence[str]) -> None:
     name, place, key = options.teacher, options.teacher, options.key
     if options.resume and not _passed("--teacher", rest):
         name, place, key = teacher_of_run(options.out / stages[0] if stages else options.out)
-    teacher = NamedTeacher(load_teacher(place, key=key), name, key)
+    teacher = named_teacher(name, asked, place=place, key=key)
+    if stages and name == NO_TEACHER:
+        raise ConfigError(
+            f"teacher = none: student '{student}' starts from another one. Distil one that does not, or pass --start."
+        )
     if stages:
         _run_chain(recipe, stages, options, teacher)
     else:
@@ -137,5 +141,5 @@ def _run_chain(recipe: Recipe, stages: Sequence[str], options: Options, teacher:
 
 
 def _require_sound(teacher: NamedTeacher, data: Dataset, options: Options) -> None:
-    if not (options.trust_teacher or options.resume):
+    if not (options.trust_teacher or options.resume or teacher.name == NO_TEACHER):
         require_sound(teacher.model, data)

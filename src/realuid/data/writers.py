@@ -11,13 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from realuid.data.dataset import to_uint8
 from realuid.data.grid import save_grid
-from realuid.data.png import encode_all
 from realuid.errors import ConfigError
 from realuid.files import atomic_file, atomic_folder, outside
+
+#: Channels of a PNG file: grey, grey with alpha, RGB, RGB with alpha.
+_CHANNELS = range(1, 5)
 
 
 def write_samples(batches: Iterable[Tensor], out: Path, labels: Tensor | None = None) -> None:
@@ -87,12 +90,21 @@ def write_named(batches: Iterable[Tensor], names: Sequence[str], out: Path) -> N
 
 
 def _pngs(batches: Iterable[Tensor]) -> Iterator[bytes]:
-    return encode_all(to_uint8(_as_images(batch)) for batch in batches)
+    """The PNG files of a stream of images, in order."""
+    for batch in batches:
+        for pixels in to_uint8(_as_images(batch)).permute(0, 2, 3, 1).contiguous().cpu().numpy():
+            buffer = io.BytesIO()
+            Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(
+                buffer, "PNG", compress_level=1
+            )
+            yield buffer.getvalue()
 
 
 def _as_images(batch: Tensor) -> Tensor:
     if batch.dim() != 4:
         raise ConfigError("only images can be written as files; points of a toy distribution fit a .png grid.")
+    if batch.shape[1] not in _CHANNELS:
+        raise ConfigError(f"images of {batch.shape[1]} channels cannot be written as PNG: allowed are 1 to 4.")
     return batch
 
 

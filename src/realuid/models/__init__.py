@@ -32,6 +32,7 @@ from realuid.models.preconditioning import (
 )
 from realuid.models.saving.folder import from_pretrained, load_single_file, save_pretrained, save_single_file
 from realuid.models.saving.weights import check_weights, load_strictly
+from realuid.models.silent import Silent, silent
 from realuid.models.student import SIGMA_INIT, Generator, Student
 from realuid.models.teacher import Teacher
 
@@ -60,6 +61,7 @@ __all__ = [
     "Plain",
     "Preconditioning",
     "Reversed",
+    "Silent",
     "SongUNet",
     "Steps",
     "Teacher",
@@ -83,5 +85,6 @@ __all__ = [
     "required",
     "save_pretrained",
     "save_single_file",
+    "silent",
     "without",
 ]

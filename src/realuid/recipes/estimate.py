@@ -169,8 +169,8 @@ def describe_teacher_run(run: TeacherSpec) -> str:
 
 def describe_student_run(run: StudentSpec) -> str:
     """The resolved recipe, parameter count and estimates for a distillation."""
-    teacher = run.teacher.model
-    return _describe(run.recipe, teacher, [_student("student", run.recipe.distill, teacher.shape)])
+    model = run.learner
+    return _describe(run.recipe, model, [_student("student", run.recipe.distill, model.shape)])
 
 
 def describe_demo(recipe: Recipe) -> str:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from realuid.data import Dataset
-from realuid.errors import RealUIDError
-from realuid.loaders import load_generator
+from realuid.errors import ConfigError, RealUIDError
+from realuid.loaders import load_generator, load_teacher
 from realuid.metrics import Evaluator
-from realuid.models import MatchingModel, Student
+from realuid.models import MatchingModel, Silent, Student, fresh, silent
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.evaluate import make_evaluator
 from realuid.recipes.run import RECIPE, TEACHER, new_teacher, recipe_data, teacher_record
+from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.compatibility import (
     check_batch,
@@ -35,6 +36,9 @@ from realuid.training.settings import to_dict
 from realuid.training.start import load_start
 from realuid.training.task import Hopeless
 from realuid.training.teacher import TeacherTask
+
+#: In place of a teacher's name: there is none, and the student learns from the data alone (experimental).
+NO_TEACHER = "none"
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,25 @@ class NamedTeacher:
     def about(self) -> dict[str, str]:
         """For the config.json of its students."""
         return {"teacher": self.name, **({} if self.key is None else {"teacher_key": self.key})}
+
+
+def named_teacher(
+    name: str, recipe: Recipe, *, place: str = "", key: str | None = None, data: Dataset | None = None
+) -> NamedTeacher:
+    """A teacher, loaded; of 'none' a model that says 0 in the form of the recipe's network.
+
+    Args:
+        name: how it is to be called: what the user said.
+        recipe: with the data and the network of a student without a teacher.
+        place: where it lies, if not where `name` says.
+        key: which of the weights there.
+        data: the recipe's, where it is at hand.
+    """
+    if name != NO_TEACHER:
+        return NamedTeacher(load_teacher(place or name, key=key), name, key)
+    if key is not None:
+        raise ConfigError(f"key = {key} with teacher = none: there are no weights to choose from. Leave key out.")
+    return NamedTeacher(silent(new_teacher(recipe, data or recipe_data(recipe))), name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +166,11 @@ class StudentSpec(RunSpec):
     def config(self) -> LoopConfig:
         return self.recipe.distill
 
+    @property
+    def learner(self) -> MatchingModel:
+        """What the student's network is like: that of its start, or the teacher's."""
+        return self.start.model if isinstance(self.start, Student) else self.start or self.teacher.model
+
     def run(self, resume: bool = False, hopeless: Hopeless | None = None) -> Student:
         """Distil it, or go on with the run in the folder.
 
@@ -196,15 +224,19 @@ def student_spec(
         teacher: what is distilled.
         folder: of the run.
         data, evaluator: where they are at hand; otherwise they are read and made.
-        start, fake: see `StudentSpec`.
+        start, fake: see `StudentSpec`; without a teacher they are networks of the recipe with random weights.
         about: further sections of the saved model's config.json.
     """
-    config = recipe.distill
+    config, data = recipe.distill, data or recipe_data(recipe, teacher.model)
+    if isinstance(teacher.model.network, Silent):
+        start = start or new_teacher(recipe, data)
+        like = start.model if isinstance(start, Student) else start
+        fake = fake or fresh(like, mix(config.seed, "fake start"))
     if isinstance(start, Student):  # so that the saved settings are enough to resume
         config = config.of_student(start)
     return StudentSpec(
         recipe=dataclasses.replace(recipe, distill=config, students={}),
-        data=data or recipe_data(recipe, teacher.model),
+        data=data,
         folder=folder,
         evaluator=evaluator,
         about={"data": to_dict(recipe.data), **teacher.about, **(about or {})},

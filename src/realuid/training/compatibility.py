@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import warnings
 
-import torch
-from torch import Tensor
-
 from realuid.data import Dataset, check_pairs
 from realuid.errors import ConfigError, DataError, PredictionError
-from realuid.models import Condition, ConditionSpec, MatchingModel, Network, Student, example, guided
-from realuid.objectives import UnwiseSettingWarning, advice, choose_space
+from realuid.models import MatchingModel, Silent, Student, example, guided, silent
+from realuid.objectives import MixtureUID, UnwiseSettingWarning, advice, choose_space
 from realuid.sampling import OneStep, generate
 from realuid.training.config import DistillConfig, TeacherConfig
 
@@ -59,6 +56,8 @@ def check_student_run(
             raise ConfigError(f"start is on path {start.model.path}, the teacher on {teacher.path}.")
         config.of_student(start)
     check_adapters(config, start, fake)
+    if isinstance(teacher.network, Silent):
+        check_without_teacher(config)
     check_batch(max(config.real_batch, config.gan_batch), data)
     check_distillation(teacher, config)
     for sentence in advice(config.make_objective(), fine_tuning=isinstance(start, Student)):
@@ -109,6 +108,25 @@ def check_adapters(config: DistillConfig, start: Student | MatchingModel | None,
     for name in ("compile", "shard"):
         if config.lora_rank and getattr(config, name):
             raise ConfigError(f"{name} with lora_rank = {config.lora_rank}: a shared base cannot. Leave one out.")
+
+
+def check_without_teacher(config: DistillConfig) -> None:
+    """Raise ConfigError for settings that need a teacher; warn that to do without one is experimental."""
+    objective = config.make_objective()
+    if not (isinstance(objective, MixtureUID) and objective.data_weight == 1 and config.data_weight_warmup == 0):
+        raise ConfigError(
+            "teacher = none: only the mixture objective at data_weight = 1 from the first update on learns from data "
+            "alone. Pass --objective mixture, without --data-weight and --data-weight-warmup."
+        )
+    for name, without in (("guidance", 1.0), ("lora_rank", 0), ("fake_start", "random")):
+        if getattr(config, name) != without:
+            raise ConfigError(f"{name} = {getattr(config, name)} with teacher = none: leave it at {without}.")
+    warnings.warn(
+        "teacher = none is experimental: the student learns from the data alone, with 0 in place of the teacher's "
+        "prediction. Expect it to need more updates than with a teacher.",
+        UnwiseSettingWarning,
+        stacklevel=3,
+    )
 
 
 def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:
@@ -164,32 +182,13 @@ def check_degradation(teacher: MatchingModel, data: Dataset) -> None:
         )
 
 
-class _Silent(Network):
-    """Says 0, in the form in which another network speaks."""
-
-    def __init__(self, like: Network):
-        super().__init__({})
-        self.shape, self.num_classes = like.shape, like.num_classes
-        self.sees_source, self.heads = like.sees_source, like.heads
-        self._conditions = like.conditions
-
-    @property
-    def conditions(self) -> tuple[ConditionSpec, ...]:
-        return self._conditions
-
-    def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
-        return torch.cat([torch.zeros_like(x)] * self.heads, dim=1)
-
-
 def check_sampling(model: MatchingModel, steps: int, sampler: str | None = None, guidance: float = 1.0) -> None:
     """Draw one sample as a teacher is to be sampled, with a network that says 0.
 
     Raises:
         ConfigError, PredictionError: what `generate` says where the model cannot be sampled so.
     """
-    silent = MatchingModel(
-        _Silent(model.network), model.path, model.prediction, model.preconditioning, null_class=model.null_class
-    )
-    condition = example(silent.conditions, 1)
-    for _ in generate(silent, 1, condition=condition, steps=steps, sampler=sampler, guidance=guidance):
+    twin = silent(model)
+    condition = example(twin.conditions, 1)
+    for _ in generate(twin, 1, condition=condition, steps=steps, sampler=sampler, guidance=guidance):
         pass
