@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
-from realuid.devices import choose_device
+from realuid.devices import choose_device, tune_process
 from realuid.errors import ConfigError
 from realuid.exports import load_any
 from realuid.exports.onnx import OnnxStudent
@@ -126,7 +126,7 @@ def parse(
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(
+            parsed = tyro.cli(
                 options,
                 prog=f"realuid {command} {positional}".strip(),
                 description=(options.__doc__ or "") + (f"\n\n{recipes}" if recipes else ""),
@@ -137,6 +137,8 @@ def parse(
         if not end.code:
             raise
         raise ConfigError(_complaint(said.getvalue())) from end
+    tune_process()
+    return parsed
 
 
 def _complaint(box: str) -> str:
