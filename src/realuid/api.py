@@ -24,12 +24,17 @@ from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_sta
 from realuid.training.folder import refuse_existing
 
 
-def _data(data: Dataset | str) -> Dataset:
-    return load_dataset(data) if isinstance(data, str) else data
+def _data(data: Dataset | str | Path) -> Dataset:
+    return data if isinstance(data, Dataset) else load_dataset(data)
+
+
+def _source(data: Dataset | str | Path) -> str:
+    """What a run's recipe calls its data."""
+    return data.name if isinstance(data, Dataset) else str(data)
 
 
 def train(
-    data: Dataset | str,
+    data: Dataset | str | Path,
     out: str | Path = "runs/teacher",
     *,
     recipe: str | None = None,
@@ -60,7 +65,7 @@ def train(
     Raises:
         ConfigError: where `out` holds a run already.
     """
-    out, source, data = Path(out), data if isinstance(data, str) else data.name, _data(data)
+    out, source, data = Path(out), _source(data), _data(data)
     base = _recipe(recipe, source, out, resume)
     chosen = dataclasses.replace(
         base,
@@ -75,7 +80,7 @@ def train(
 
 def distill(
     teacher: MatchingModel | str | Path,
-    data: Dataset | str,
+    data: Dataset | str | Path,
     *,
     alpha: float | None = None,
     beta: float | None = None,
@@ -115,7 +120,7 @@ def distill(
         which `sample` decodes); `generator(z, Condition(source=...))` on a coupled path.
     """
     begin = load_start(start, start_ema) if isinstance(start, str | Path) else start
-    out, source, data = Path(out), data if isinstance(data, str) else data.name, _data(data)
+    out, source, data = Path(out), _source(data), _data(data)
     base = _recipe(recipe, source, out, resume)
     if config is None:
         config = fine_tuning(base.distill) if isinstance(begin, Student) and not resume else base.distill
@@ -180,7 +185,7 @@ def sample(
 
 
 def evaluate(
-    model: MatchingModel | Student | str | Path, data: Dataset | str, config: EvaluateConfig | None = None
+    model: MatchingModel | Student | str | Path, data: Dataset | str | Path, config: EvaluateConfig | None = None
 ) -> Evaluation:
     """FD, KID, precision and recall of a model against data, one number a seed.
 
@@ -200,7 +205,7 @@ def export(
     to: FormatName,
     *,
     options: ExportOptions | None = None,
-    data: Dataset | str | None = None,
+    data: Dataset | str | Path | None = None,
     evaluate: EvaluateConfig | None = None,
     push_to_hub: str = "",
     private: bool = False,

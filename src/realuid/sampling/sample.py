@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
+from realuid.memory import InParts
 from realuid.models import Codec, Condition, ConditionSpec, MatchingModel, guided, required
 from realuid.models.networks.condition import LABEL, SOURCE
 from realuid.processes import WHOLE, Part
@@ -22,6 +23,7 @@ from realuid.sampling.ode import euler, heun
 from realuid.sampling.posterior import ancestral, ddim
 from realuid.sampling.sde import scaled_sde, sde
 from realuid.seeds import stream
+from realuid.settings import MOST_BATCH, MOST_SAMPLES, MOST_STEPS, check_whole
 
 #: Samples for which noise is drawn at once.
 _DRAWN = 64
@@ -84,8 +86,7 @@ def sample_teacher(
     path, sampler = model.path, sampler or model.default_sampler
     if isinstance(sampler, str):
         sampler = find_sampler(sampler)
-    if steps < 1:
-        raise ConfigError(f"steps = {steps}: at least one step is needed.")
+    steps = check_whole("steps", steps, 1, MOST_STEPS)
     condition = condition or Condition()
     times = path.grid(steps)
     t = as_batch(times[0], x_T)
@@ -169,33 +170,41 @@ def generate(
         steps, sampler, guidance: how a teacher is sampled, by default in its own way and without classifier-free
             guidance; not read for a generator.
         seed: of the noise. A sample's noise on the way is a stream of its own.
-        batch: samples at a time.
+        batch: samples at a time; fewer from when on memory runs out.
         part: makes only those batches of the same samples that are this process's, `part.slices(count, batch)`.
 
     Yields:
         samples in data units, shape (<= batch, *image_shape), on the model's device; latents are decoded.
 
     Raises:
-        ConfigError: for a condition that is missing, wrong or superfluous, before anything is computed.
+        ConfigError: for a condition that is missing, wrong or superfluous, or a number out of its range, before
+            anything is computed.
+        OutOfMemoryError: where not even one sample fits into memory.
     """
     model = guided(model, guidance) if isinstance(model, MatchingModel) else model
+    count, batch = check_whole("count", count, 1, MOST_SAMPLES), check_whole("batch", batch, 1, MOST_BATCH)
+    seed = check_whole("seed", seed, 0, 2**64 - 1)
     given = _asked(model, count, condition, labels, sources)
-    if not 0 <= seed < 2**64:
-        raise ConfigError(f"seed = {seed}: allowed are 0 to 2^64 - 1.")
     device = model.device
-    noise, drawn = _normals(model.shape, seed), 0
+    z, first = torch.empty(0), 0
+
+    def make(samples: range) -> Tensor:
+        own = slice(samples.start, samples.stop)
+        here, x = given.select(own).to(device), z[own.start - first : own.stop - first].to(device)
+        on_the_way = _noise_of(seed, samples)
+        if isinstance(model, MatchingModel):
+            x = sample_teacher(model, here[SOURCE] if model.coupled else x, steps, here, sampler, on_the_way)
+        else:
+            eps = [on_the_way(x) for _ in range(model.calls - 1)]
+            x = model(x, here, torch.stack(eps, dim=1) if eps else None)
+        return model.codec.decode(x) if model.codec else x
+
+    noise, drawn, in_parts = _normals(model.shape, seed), 0, InParts(make, "samples")
     for mine in part.slices(count, batch):
         deque(itertools.islice(noise, mine.start - drawn), maxlen=0)  # those of other processes
-        drawn = mine.stop
-        z = torch.stack(list(itertools.islice(noise, mine.stop - mine.start))).to(device)
-        here = given.select(mine).to(device)
-        on_the_way = _noise_of(seed, range(mine.start, mine.stop))
-        if isinstance(model, MatchingModel):
-            x = sample_teacher(model, here[SOURCE] if model.coupled else z, steps, here, sampler, on_the_way)
-        else:
-            eps = [on_the_way(z) for _ in range(model.calls - 1)]
-            x = model(z, here, torch.stack(eps, dim=1) if eps else None)
-        yield model.codec.decode(x) if model.codec else x
+        first, drawn = mine.start, mine.stop
+        z = torch.stack(list(itertools.islice(noise, mine.stop - mine.start)))
+        yield in_parts(range(mine.start, mine.stop))
 
 
 def _asked(
