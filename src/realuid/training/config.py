@@ -156,8 +156,9 @@ class AdversarialSettings(Settings):
 class StudentSettings(Settings):
     """The student, and the times at which it is judged."""
 
-    #: Start time of the generator. None: where noise / signal = 2.5 (SiD's sigma_init), on coupled paths 1, or that of
-    #: the generator the run starts from; 1 is the paper's form.
+    #: Time at which a one-step student is called; 1 is the paper's form. None: where noise / signal = 2.5 (SiD's
+    #: sigma_init); on coupled paths where the noise c is as strong as the data a (0.8 on a Brownian bridge with noise
+    #: 0.5); or that of the student the run starts from.
     t_init: float | None = None
     #: Times of a student of several calls, falling. None: one call, at t_init, or those of the student that the run
     #: starts from.
