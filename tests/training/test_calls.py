@@ -12,11 +12,12 @@ from realuid.data import Dataset, load_dataset
 from realuid.errors import ConfigError
 from realuid.models import MLP, ConditionSpec, MatchingModel, NetworkConfig, Student, build_network, from_pretrained
 from realuid.paths import LinearPath
+from realuid.processes import Part
 from realuid.recipes import Recipe
 from realuid.recipes.spec import NamedTeacher, student_spec
 from realuid.training import DistillConfig, DistillTask, distill_teacher
 from realuid.training.accelerate import make_accelerator
-from realuid.training.batches import Batches, micro_batches
+from realuid.training.batches import Batches, DrawOptions, micro_batches
 from realuid.training.compatibility import check_student_run
 from realuid.training.updates import generator_loss
 
@@ -39,8 +40,8 @@ def task(data: Dataset, config: DistillConfig = TWO) -> DistillTask:
 
 
 def test_calls_are_drawn_evenly_and_processes_agree(data) -> None:
-    one = Batches(data, LinearPath(), 0, calls=3)
-    parts = [Batches(data, LinearPath(), 0, rank=rank, world=2, calls=3) for rank in range(2)]
+    one = Batches(data, LinearPath(), 0, options=DrawOptions(calls=3))
+    parts = [Batches(data, LinearPath(), 0, part=Part(rank, 2), options=DrawOptions(calls=3)) for rank in range(2)]
     counts = torch.zeros(3)
     for step in range(300):
         draw = one.generated("generator", step, 4)
@@ -55,7 +56,8 @@ def test_calls_are_drawn_evenly_and_processes_agree(data) -> None:
 
 
 def test_several_calls_leave_the_other_draws_as_they_are(data) -> None:
-    one, three = (Batches(data, LinearPath(), 0, calls=calls).generated("generator", 7, 4) for calls in (1, 3))
+    options = (DrawOptions(calls=calls) for calls in (1, 3))
+    one, three = (Batches(data, LinearPath(), 0, options=each).generated("generator", 7, 4) for each in options)
     assert torch.equal(one.z, three.z) and torch.equal(one.t, three.t) and torch.equal(one.x_T, three.x_T)
     assert one.call == 0 and one.renoising.shape == (4, 0, 2)
 
