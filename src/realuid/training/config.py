@@ -156,15 +156,22 @@ class AdversarialSettings(Settings):
 class StudentSettings(Settings):
     """The student, and the times at which it is judged."""
 
+    #: Number of network calls for a sample. None: as many as times, or as the student that the run starts from.
+    calls: int | None = None
     #: Start time of the generator. None: where noise / signal = 2.5 (SiD's sigma_init), on coupled paths 1, or that of
     #: the generator the run starts from; 1 is the paper's form.
     t_init: float | None = None
-    #: Times of a student of several calls, falling. None: one call, at t_init, or those of the student that the run
-    #: starts from.
+    #: Times of the calls, falling. None: equal steps of the angle arctan(noise / signal) from t_init towards data, or
+    #: those of the student that the run starts from.
     times: tuple[float, ...] | None = None
     #: Noise of the later calls: fresh, or deterministic (implied by the call before). None: fresh, or as the student
     #: that the run starts from.
     renoise: Renoise | None = None
+    #: Inputs of later calls in training: predictions of the calls before with noise (rollout, as in sampling), or real
+    #: data with noise.
+    call_inputs: Literal["rollout", "data"] = "rollout"
+    #: Tell the fake model which call made a sample: one game for each call, instead of one for their mixture.
+    fake_sees_call: bool = False
     #: Whether the generator is given fresh noise; without it, its samples are a function of x_T (coupled paths only).
     #: None: it is, or as the generator the run starts from.
     noise: bool | None = None
@@ -174,6 +181,11 @@ class StudentSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_times(self.generator_times)
+        check_range(self, "[1, inf)", "calls")
+        if self.calls and self.times and len(self.times) != self.calls:
+            raise ConfigError(
+                f"calls = {self.calls} with times = {self.times}: pass {self.calls} times, or leave one out."
+            )
         if self.times and self.t_init is not None:
             raise ConfigError(
                 f"times = {self.times} and t_init = {self.t_init}: the first of times is t_init. Pass one."
@@ -181,26 +193,37 @@ class StudentSettings(Settings):
 
     def make_student(self, model: MatchingModel) -> Student:
         """The student that these settings make of a model."""
-        return Student(model, self.times or self.t_init, self.noise is not False, self.renoise or "fresh")
+        times = self.times or self.t_init
+        return Student(model, times, self.noise is not False, self.renoise or "fresh", calls=self.calls)
+
+    @property
+    def number_of_calls(self) -> int:
+        """Network calls of the student for a sample."""
+        return self.calls or len(self.times or (0,))
 
     def of_student(self, student: Student) -> Self:
-        """These settings with those of the student that a run starts from, which it goes on with as it is.
+        """These settings with those of the student that a run starts from.
+
+        It goes on with its times, or with another number of calls from its first time on.
 
         Raises:
             ConfigError: where they ask for others.
         """
-        own: dict[str, Any] = {"noise": student.noise}
-        if student.calls > 1:
-            own |= {"times": student.times, "renoise": student.renoise}
-        elif self.times is None:
-            own["t_init"] = student.t_init
-        for name in ("times", "t_init", "renoise", "noise"):
-            asked = getattr(self, name)
-            if asked is not None and asked != getattr(student, name):
+        asked = self.number_of_calls if self.calls or self.times else student.calls
+        fixed: dict[str, Any] = {"noise": student.noise}
+        if asked == student.calls:
+            fixed |= {"times": student.times, "t_init": student.t_init, "renoise": student.renoise}
+        for name, theirs in fixed.items():
+            if getattr(self, name) not in (None, theirs):
                 raise ConfigError(
-                    f"{name} = {asked}, but the generator to start from has {getattr(student, name)}. Leave {name} out."
+                    f"{name} = {getattr(self, name)}, but the generator to start from has {theirs}. Leave {name} out."
                 )
-        return dataclasses.replace(self, **{**own, "t_init": own.get("t_init")})
+        times = self.times or student.model.path.call_times(asked, self.t_init or student.t_init)
+        own: dict[str, Any] = {"noise": student.noise, "t_init": None if self.times else times[0]}
+        if asked > 1:
+            times = student.times if asked == student.calls else times
+            own |= {"times": times, "t_init": None, "renoise": self.renoise or student.renoise}
+        return dataclasses.replace(self, **own)
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class DistillTask(Task):
         start: Student | MatchingModel | None = None,
         fake: MatchingModel | None = None,
     ):
+        config = config.of_student(start) if isinstance(start, Student) else config
         self.config, self.path = config, teacher.path
         self.title, self.section = f"student ({config.alpha:g}, {config.beta:g})", "distillation"
         self.adversarial, space = config.make_adversarial(), check_distillation(teacher, config)
@@ -91,6 +92,7 @@ class DistillTask(Task):
             *process,
             conditions=teacher.conditions,
             calls=self.generator.calls,
+            from_data=config.call_inputs == "data",
             device=accelerator.device,
         )
         self.batches, self.near = draws(), draws(window=config.gan_window)
