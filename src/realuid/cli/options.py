@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 import tyro
 from rich.console import Console
 
-from realuid.devices import choose_device
+from realuid.devices import choose_device, tune_process
 from realuid.errors import ConfigError
 from realuid.exports import load_any
 from realuid.exports.onnx import OnnxStudent
@@ -108,7 +108,7 @@ def parse(
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(
+            parsed = tyro.cli(
                 options,
                 prog=f"realuid {command} {positional}".strip(),
                 description=(options.__doc__ or "") + (f"\n\n{recipes}" if recipes else ""),
@@ -119,6 +119,8 @@ def parse(
         if not end.code:
             raise
         raise ConfigError(_complaint(said.getvalue())) from end
+    tune_process()
+    return parsed
 
 
 def _complaint(box: str) -> str:

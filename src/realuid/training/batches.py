@@ -16,10 +16,11 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from realuid.data import Dataset, Order, check_pairs, random_flip, to_float
+from realuid.data import Dataset, Order, random_flip, to_float
 from realuid.models import Condition, ConditionSpec, dropped
 from realuid.models.networks.condition import CALL, LABEL, SOURCE
 from realuid.models.networks.specs import label_spec, source_spec
+from realuid.on_data import check_pairs
 from realuid.paths import Path, sample_times, stratified
 from realuid.seeds import mix, stream
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 
-from realuid.data import Dataset, check_pairs
+from realuid.data import Dataset
 from realuid.errors import ConfigError, DataError, PredictionError
 from realuid.models import MatchingModel, Silent, Student, example, guided, silent
 from realuid.objectives import MixtureUID, UnwiseSettingWarning, advice, choose_space
+from realuid.on_data import check_pairs
 from realuid.processes import started_together
 from realuid.sampling import OneStep, generate
 from realuid.training.config import DistillConfig, TeacherConfig

@@ -13,10 +13,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from realuid.data import Dataset, encode_dataset, samples
+from realuid.data import Dataset
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Student, fingerprint
 from realuid.models.discriminator import new_discriminator
+from realuid.on_data import encode_dataset, samples
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
