@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from realuid.errors import ConfigError, unknown_name
+from realuid.models.calls import check_calls, student_times
 from realuid.models.codec import Codec
 from realuid.models.matching import MatchingModel
 from realuid.models.networks.condition import SOURCE, Condition
 from realuid.models.networks.specs import ConditionSpec
 from realuid.paths.base import broadcast
-
-#: Noise-to-signal ratio at which a student starts unless told otherwise: SiD's sigma_init.
-SIGMA_INIT = 2.5
 
 #: What noise the later calls are given: new noise, or that which a call's input and its sample imply.
 Renoise = Literal["fresh", "deterministic"]
@@ -66,7 +63,7 @@ class Student(nn.Module):
         self.about: dict[str, Any] = {}
         if t_init is not None and times is not None:
             raise ConfigError(f"t_init = {t_init} and times = {times}: they mean the same, pass one of them.")
-        self.times = _times(model, times if t_init is None else t_init, calls)
+        self.times = student_times(model.path, times if t_init is None else t_init, calls)
         if renoise not in get_args(Renoise):
             raise ConfigError(unknown_name("way of renoising", str(renoise), get_args(Renoise)))
         if not noise and not model.path.coupled:
@@ -264,53 +261,6 @@ class Student(nn.Module):
         if isinstance(k, int):
             return torch.full((x.shape[0],), self.times[k], device=x.device, dtype=dtype)
         return torch.tensor([self.times[call] for call in k], device=x.device, dtype=dtype)
-
-
-class HasCalls(Protocol):
-    """A student, ours or one that another library computes."""
-
-    @property
-    def calls(self) -> int: ...
-
-
-def check_calls(student: HasCalls, calls: int | None) -> int:
-    """The number of calls that a student is sampled with, by default all of its own.
-
-    Raises:
-        ConfigError: for more than it has, or none.
-    """
-    if calls is None:
-        return student.calls
-    if not 1 <= calls <= student.calls:
-        allowed = "1" if student.calls == 1 else f"1 to {student.calls}"
-        raise ConfigError(f"calls = {calls}: the student makes {student.calls}, so allowed is {allowed}.")
-    return calls
-
-
-def _times(model: MatchingModel, times: float | Sequence[float] | None, calls: int | None = None) -> tuple[float, ...]:
-    """Checked times of a student; by default one, where noise has SiD's ratio to data."""
-    path = model.path
-    if times is None:
-        times = path.start_time(SIGMA_INIT)
-    if calls is not None and calls < 1:
-        raise ConfigError(f"calls = {calls}: a student makes at least 1.")
-    try:
-        falling = tuple(float(t) for t in times) if isinstance(times, Sequence) else (float(times),)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"times = {times!r}: needed are a number or several.") from error
-    name = "t_init" if len(falling) == 1 else "times"
-    shown = falling[0] if len(falling) == 1 else falling
-    if not falling or not all(path.t_min < t <= path.t_max for t in falling):
-        raise ConfigError(
-            f"{name} = {shown} is outside ({path.t_min:g}, {path.t_max:g}], the times of path '{path.name}'."
-        )
-    if calls is not None and len(falling) == 1:
-        return path.call_times(calls, falling[0])
-    if calls is not None and len(falling) != calls:
-        raise ConfigError(f"calls = {calls} with times = {falling}: pass {calls} times, or one of the two.")
-    if any(later >= earlier for earlier, later in itertools.pairwise(falling)):
-        raise ConfigError(f"times = {falling}: they have to fall, from noise to data.")
-    return falling
 
 
 #: What a student was called when it had one time only.
