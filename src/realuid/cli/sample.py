@@ -98,7 +98,7 @@ def run(arguments: Sequence[str]) -> None:
     else:
         write_samples(batches, options.out, given.get("label"))
     by = f", by {part.world} processes" if part.world > 1 else ""
-    console.print(f"{options.count} images{by}: {options.out}", highlight=False)
+    console.print(f"{options.count} images{by}: {options.out}")
 
 
 def pairs_of_classes(data: Dataset, classes: tuple[int, ...]) -> Dataset:
