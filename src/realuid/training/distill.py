@@ -68,10 +68,10 @@ class DistillTask(Task):
         self.generator, self.fake = able_to_learn(student.eval()), able_to_learn(opponent.eval())
         self.execution = choose_execution(config, accelerator.device, teacher)
         self.execution.apply(frozen, self.generator.model, self.fake)
-        self.teacher = place(frozen.eval().requires_grad_(False), accelerator.device, self.execution.shard)
+        frozen = place(frozen.eval().requires_grad_(False), accelerator.device, self.execution.shard)
         objective = config.make_objective()
         guide_real = config.guide_real and objective.guides_real_target
-        self.game = Game(objective, self.path, space, self.teacher, guide_real)
+        self.game = Game(objective, self.path, space, frozen, guide_real)
         mine = math.ceil(config.batch / accelerator.num_processes)
         steps = generator_accumulation_steps(accelerator.device, mine * math.prod(teacher.shape))
         how = (config, accelerator, self.execution)
@@ -100,6 +100,11 @@ class DistillTask(Task):
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
         self.inputs = {"data": data.fingerprint(pairs=True), "teacher": fingerprint(teacher)}
+
+    @property
+    def teacher(self) -> MatchingModel:
+        """f*, frozen, with its guidance."""
+        return self.game.teacher
 
     def update(self, number: int) -> dict[str, Tensor]:
         """K steps of the fake model, then one of the generator (App. B, Alg. 1)."""
