@@ -35,7 +35,7 @@ def check_calls(student: HasCalls, calls: int | None) -> int:
 
 
 def student_times(path: Path, times: float | Sequence[float] | None, calls: int | None = None) -> tuple[float, ...]:
-    """Checked times of a student; arguments and errors as in `Student`. By default one, where noise has SiD's ratio to data."""
+    """Checked times of a student, arguments as there; by default one, where noise has SiD's ratio to data."""
     if times is None:
         times = path.start_time(SIGMA_INIT)
     if calls is not None and calls < 1:
