@@ -17,7 +17,7 @@ from realuid.recipes import FAMILIES as RECIPES_OF_FAMILIES
 
 SOURCE = FilePath(__file__).parents[1] / "src" / "realuid"
 FLOORS = [
-    *("paths", "objectives", "models", "sampling", "data", "metrics"),
+    *("paths", "objectives", "models", "sampling", "data", "on_data", "metrics"),
     *("loaders", "training", "reports", "recipes", "exports", "cli"),
 ]
 
@@ -42,6 +42,11 @@ def test_a_floor_imports_only_from_those_above(floor: str) -> None:
     assert modules
     wrong = {str(m.relative_to(SOURCE)): sorted(imports_of(m) & below) for m in modules if imports_of(m) & below}
     assert wrong == {}
+
+
+def test_data_knows_no_models() -> None:
+    allowed = {"data", "errors", "files", "seeds"}
+    assert {m.name: imports_of(m) - allowed for m in (SOURCE / "data").glob("*.py") if imports_of(m) - allowed} == {}
 
 
 def kinds_of_paths(kind: type = Path) -> set[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from realuid.data import Dataset, conditions, load_dataset
+from realuid.data import Dataset, load_dataset
 from realuid.errors import ConfigError, DataError
 from realuid.exports import export_student, load_any
 from realuid.models import Condition, MatchingModel, Student, VectorUNet, from_pretrained, guided, save_pretrained
+from realuid.on_data import conditions
 from realuid.paths import LinearPath
 from realuid.sampling import generate
 from realuid.training import DistillConfig, TeacherConfig, distill_teacher, train_teacher

@@ -10,11 +10,12 @@ import pytest
 import torch
 from conftest import shown
 
-from realuid.data import Dataset, conditions, load_dataset, sample_image
+from realuid.data import Dataset, load_dataset
 from realuid.errors import ConfigError, DataError, PredictionError
 from realuid.models import Condition, Generator, MatchingModel, NetworkConfig, build_network, from_pretrained
 from realuid.models.preconditioning import make_preconditioning
 from realuid.objectives import RealUID
+from realuid.on_data import conditions, sample_image
 from realuid.paths import BrownianBridge, InterpolantPath, heads, make_path
 from realuid.processes import Part
 from realuid.recipes import EvaluateConfig, PathConfig, Recipe

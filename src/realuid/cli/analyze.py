@@ -26,22 +26,16 @@ def run(arguments: Sequence[str]) -> None:
         share = row["share_at_uncovered_mode"]
         console.print(
             f"alpha = {row['alpha']:g}, beta = {row['beta']:g}: {share:.2%} of the loss at the mode that the generator "
-            "does not cover",
-            highlight=False,
-            soft_wrap=True,
+            "does not cover"
         )
     for row in numbers["figure_4"]["scales"]:
         console.print(
             f"teacher at {row['factor']:g} times the true speed: best beta / alpha = {row['best_ratio']:g} where data "
-            "is rare",
-            highlight=False,
-            soft_wrap=True,
+            "is rare"
         )
     for row in numbers["students"]:
         console.print(
             f"teacher off by {row['teacher']:g}, student covers the data, alpha = {row['alpha']:g}, "
-            f"beta = {row['beta']:g}: student off by {row['mean']:.3f}",
-            highlight=False,
-            soft_wrap=True,
+            f"beta = {row['beta']:g}: student off by {row['mean']:.3f}"
         )
-    console.print(f"figures: {options.out}", highlight=False)
+    console.print(f"figures: {options.out}")

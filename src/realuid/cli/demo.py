@@ -63,14 +63,14 @@ def run(arguments: Sequence[str]) -> None:
     else:
         recipe = replace(recipe, data=options.data, evaluate=options.evaluate)
     if options.dry_run:
-        console.print(describe_demo(recipe), highlight=False, markup=False)
+        console.print(describe_demo(recipe))
         return
     out = run or options.out or default_out(recipe)
     results = run_demo(recipe, out, say=console.print, resume=options.resume, overwrite=options.overwrite)
     console.print(results_table(results), soft_wrap=False)
     console.print(f"{results['seconds']:.0f} s in all")
     for what, name in (("figures", RESULTS), ("report", REPORT)):
-        console.print(f"{what}: {out / name}", highlight=False, markup=False)
+        console.print(f"{what}: {out / name}")
 
 
 def default_out(recipe: Recipe) -> Path:

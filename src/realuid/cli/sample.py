@@ -13,11 +13,12 @@ import torch
 import tyro
 
 from realuid.cli.options import ModelOptions, asked_data, console, load_sampled, parse
-from realuid.data import Dataset, conditions, sample_image, save_image
+from realuid.data import Dataset, save_image
 from realuid.data.writers import write_samples
 from realuid.devices import choose_device
 from realuid.errors import ConfigError
 from realuid.models import Condition, MatchingModel
+from realuid.on_data import conditions, sample_image
 from realuid.processes import join
 from realuid.recipes import DataConfig
 from realuid.sampling import OneStep, balanced_labels, check_use, generate
@@ -97,7 +98,7 @@ def run(arguments: Sequence[str]) -> None:
     else:
         write_samples(batches, options.out, given.get("label"))
     by = f", by {part.world} processes" if part.world > 1 else ""
-    console.print(f"{options.count} images{by}: {options.out}", highlight=False)
+    console.print(f"{options.count} images{by}: {options.out}")
 
 
 def pairs_of_classes(data: Dataset, classes: tuple[int, ...]) -> Dataset:

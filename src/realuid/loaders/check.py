@@ -21,10 +21,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from realuid.data import Dataset, check_pairs, encode_dataset, to_float
+from realuid.data import Dataset, to_float
 from realuid.errors import CheckpointError, PredictionError
 from realuid.models import EDM, Condition, MatchingModel, Plain, Preconditioning, Reversed, Steps, model_device
 from realuid.models.networks.condition import SOURCE
+from realuid.on_data import check_pairs, encode_dataset
 from realuid.paths import PREDICTIONS, STACKED, Coefficients, Estimate, check_prediction
 from realuid.seeds import stream
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
+from realuid.compat import feature_sums, set_feature_sums
 from realuid.data import Dataset, to_uint8
 from realuid.data.dataset import require_finite
 from realuid.errors import DataError
@@ -26,7 +27,7 @@ _KEPT = 10_000
 #: As many samples the nearest neighbours of precision and recall need.
 _FEWEST = 5
 #: Part of the cache's keys; to be raised when what is cached changes.
-_STATISTICS_VERSION = 2
+_STATISTICS_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,7 @@ class Evaluator:
             kept.append(features)
         chosen = torch.randperm(len(self.data), generator=stream(0, "reference"))[:_KEPT]
         reference = {
-            "sum": fid.real_features_sum,
-            "cov_sum": fid.real_features_cov_sum,
-            "count": fid.real_features_num_samples,
+            **feature_sums(fid, "real"),
             "features": torch.cat(kept)[chosen],
         }
         write_cached(key, reference)
@@ -118,9 +117,7 @@ class Evaluator:
             part: of several processes, each of which passes its own batches; all are scored together, on all alike.
         """
         fid = self._fid()
-        fid.real_features_sum = self.reference["sum"]
-        fid.real_features_cov_sum = self.reference["cov_sum"]
-        fid.real_features_num_samples = self.reference["count"]
+        set_feature_sums(fid, "real", self.reference)
         kept, count = [], 0
         fid.update(self.reference["features"][:0], real=False)  # of many processes one may have no batch at all
         for batch in samples:
@@ -129,8 +126,7 @@ class Evaluator:
             if count * part.world < _KEPT:
                 kept.append(features)
             count += len(batch)
-        for sums in ("fake_features_sum", "fake_features_cov_sum", "fake_features_num_samples"):
-            setattr(fid, sums, part.total(getattr(fid, sums)))
+        set_feature_sums(fid, "fake", {name: part.total(n) for name, n in feature_sums(fid, "fake").items()})
         kid = precision = recall = float("nan")
         if full:
             generated = torch.cat(part.in_order(kept))[:_KEPT]

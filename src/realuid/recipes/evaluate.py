@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from realuid.data import Dataset, conditions, samples
-from realuid.data.conditions import BATCH
+from realuid.data import Dataset
 from realuid.metrics import (
     ClassAgreement,
     Classifier,
@@ -25,6 +24,7 @@ from realuid.metrics import (
 )
 from realuid.models import MatchingModel, Student, model_device
 from realuid.models.networks.condition import LABEL
+from realuid.on_data import BATCH, conditions, samples
 from realuid.processes import WHOLE, Part
 from realuid.recipes.sections import EvaluateConfig
 from realuid.sampling import OneStep, find_sampler

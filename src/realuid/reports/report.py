@@ -13,9 +13,10 @@ import jinja2
 import torch
 from PIL import Image
 
-from realuid.data import Dataset, grid_image, sample_image, samples
+from realuid.data import Dataset, grid_image
 from realuid.files import atomic_file
 from realuid.models import MatchingModel, Student
+from realuid.on_data import sample_image, samples
 from realuid.reports.plots import fd_curves, figure_svg, gap_by_time
 
 #: Rows and columns of a grid, and its seed: every model starts from the same noise. Up to so many classes get a column

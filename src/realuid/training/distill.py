@@ -12,10 +12,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from realuid.data import Dataset, encode_dataset, samples
+from realuid.data import Dataset
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Student, fingerprint
 from realuid.models.discriminator import new_discriminator
+from realuid.on_data import encode_dataset, samples
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
@@ -58,6 +59,7 @@ class DistillTask(Task):
         start: Student | MatchingModel | None = None,
         fake: MatchingModel | None = None,
     ):
+        config = config.of_student(start) if isinstance(start, Student) else config
         self.config, self.path = config, teacher.path
         self.title, self.section = f"student ({config.alpha:g}, {config.beta:g})", "distillation"
         self.adversarial, space = config.make_adversarial(), check_distillation(teacher, config)
@@ -65,10 +67,10 @@ class DistillTask(Task):
         self.generator, self.fake = able_to_learn(student.eval()), able_to_learn(opponent.eval())
         self.execution = choose_execution(config, accelerator.device, teacher)
         self.execution.apply(frozen, self.generator.model, self.fake)
-        self.teacher = place(frozen.eval().requires_grad_(False), accelerator.device, self.execution.shard)
+        frozen = place(frozen.eval().requires_grad_(False), accelerator.device, self.execution.shard)
         objective = config.make_objective()
         guide_real = config.guide_real and objective.guides_real_target
-        self.game = Game(objective, self.path, space, self.teacher, guide_real)
+        self.game = Game(objective, self.path, space, frozen, guide_real)
         mine = math.ceil(config.batch / accelerator.num_processes)
         steps = generator_accumulation_steps(accelerator.device, mine * math.prod(teacher.shape))
         how = (config, accelerator, self.execution)
@@ -81,7 +83,7 @@ class DistillTask(Task):
         self.ema = EMA(self.generator, config.ema, self.learner.shell)
         data = (data if teacher.num_classes else data.without_labels()).near(accelerator.device)
         part = Part(accelerator.process_index, accelerator.num_processes)
-        usual = DrawOptions(calls=self.generator.calls)
+        usual = DrawOptions(calls=self.generator.calls, from_data=config.call_inputs == "data")
         self.batches, self.near = (
             Batches(
                 data,
@@ -98,6 +100,11 @@ class DistillTask(Task):
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
         self.inputs = {"data": data.fingerprint(pairs=True), "teacher": fingerprint(teacher)}
+
+    @property
+    def teacher(self) -> MatchingModel:
+        """f*, frozen, with its guidance."""
+        return self.game.teacher
 
     def update(self, number: int) -> dict[str, Tensor]:
         """K steps of the fake model, then one of the generator (App. B, Alg. 1)."""

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from realuid.data import sample_image
 from realuid.models import MatchingModel, Student
+from realuid.on_data import sample_image
 from realuid.processes import WHOLE, Part
 from realuid.training.batches import Batches
 from realuid.training.ema import EMA

@@ -8,9 +8,10 @@ from pathlib import Path
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from realuid.data import Dataset, samples
+from realuid.data import Dataset
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel
+from realuid.on_data import samples
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, seeded
 from realuid.training.accelerate import make_accelerator
