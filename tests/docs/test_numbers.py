@@ -12,7 +12,7 @@ from torch import nn
 
 from realuid.cli.sample import Options as SampleOptions
 from realuid.exports.export import TOLERANCE
-from realuid.models.student import SIGMA_INIT
+from realuid.models import SIGMA_INIT
 from realuid.objectives import PUBLISHED_RATIO, MixtureUID, make_objective
 from realuid.paths import make_path
 from realuid.recipes import DataConfig, load_recipe
@@ -24,7 +24,8 @@ from realuid.training.distill import generator_accumulation_steps
 from realuid.training.ema import EMA
 
 ROOT = Path(__file__).parents[2]
-HELP, GUIDES = "src/realuid/training/config.py", "docs/guides"
+GUIDES = "docs/guides"
+HELP = "src/realuid/training/*.py"
 WORDS = {"a third": 1 / 3, "a quarter": 0.25, "twice": 2, "three": 3, "fifty": 50}
 NUMBER = r"([\d.]+(?:e-\d+)?|a third|a quarter|twice|three|fifty)"
 
@@ -49,7 +50,7 @@ def rates(name: str) -> float:
 
 
 def last_size_at_once() -> int:
-    """The most numbers of a batch (pixels times channels) that the generator's step takes in one micro-batch on CPUs."""
+    """Most numbers of a batch (pixels times channels) that the generator step takes in one micro-batch on CPUs."""
     cpu = torch.device("cpu")
     return max(n for n in range(30_000, 40_000) if generator_accumulation_steps(cpu, n) == 1)
 
@@ -61,7 +62,7 @@ def mixture() -> MixtureUID:
 
 
 BRIDGE = start("brownian_bridge", noise=0.5)
-#: File, text around a number <N>, and the number by the code.
+#: File or files, text around a number <N>, and the number by the code.
 STATED = [
     ("docs/theory.md", r"noise / signal = <N>", SIGMA_INIT),
     ("docs/theory.md", r"\(t = <N> on the linear one\)", start("linear")),
@@ -88,13 +89,13 @@ STATED = [
     ("README.md", r"<N> calls each", load_recipe("demo").evaluate.steps),
     (f"{GUIDES}/speed.md", r"above 32,<N> numbers", last_size_at_once() % 1000),
     (HELP, r"None: where noise / signal = <N>", SIGMA_INIT),
-    (HELP, r"\(<N> on a Brownian bridge with noise\s+#: 0.5\)", BRIDGE),
+    (HELP, r"\(<N> on a Brownian bridge with noise 0.5\)", BRIDGE),
     (HELP, r"None: alpha, in the mixture <N>\.\n", mixture().gamma),
     (HELP, r"\(mixture; None: <N>\)", mixture().data_weight),
     (HELP, r"\(data_forcing; None: <N>\)", make_objective("data_forcing").data_weight),
     (HELP, r"None: <N> lambda_g", PUBLISHED_RATIO),
-    ("src/realuid/models/student.py", r"by default <N>:", SIGMA_INIT),
-    ("src/realuid/models/student.py", r": t = <N> on the linear path", start("linear")),
+    ("src/realuid/models/*.py", r"by default <N>:", SIGMA_INIT),
+    ("src/realuid/models/*.py", r": t = <N> on the linear path", start("linear")),
     ("src/realuid/training/ema.py", r"\(1 \+ n\) / \(<N> \+ n\)", ema_constant()),
     ("src/realuid/cli/distill.py", r"<N> of the recipe's\s+#: learning rates", rates("generator_lr")),
 ]
@@ -102,7 +103,7 @@ STATED = [
 
 @pytest.mark.parametrize(("file", "around", "expected"), STATED, ids=lambda value: str(value)[-40:])
 def test_stated_numbers_are_those_of_the_code(file: str, around: str, expected: float) -> None:
-    text = (ROOT / file).read_text()
+    text = "\n".join(path.read_text() for path in ROOT.glob(file))
     found = re.findall(around.replace("<N>", NUMBER), text)
     assert found, f"{file} no longer says '{around}': adapt STATED to what it says now."
     for number in found:
