@@ -24,11 +24,12 @@ from realuid.models import (
     from_pretrained,
 )
 from realuid.paths import LinearPath, make_path
+from realuid.processes import Part
 from realuid.recipes import Recipe
 from realuid.recipes.spec import NamedTeacher, student_spec
 from realuid.training import DistillConfig, DistillTask, distill_teacher
 from realuid.training.accelerate import make_accelerator
-from realuid.training.batches import Batches, micro_batches
+from realuid.training.batches import Batches, DrawOptions, micro_batches
 from realuid.training.compatibility import check_student_run
 from realuid.training.updates import generator_loss
 
@@ -51,8 +52,8 @@ def task(data: Dataset, config: DistillConfig = TWO) -> DistillTask:
 
 
 def test_calls_are_drawn_evenly_and_processes_agree(data) -> None:
-    one = Batches(data, LinearPath(), 0, calls=3)
-    parts = [Batches(data, LinearPath(), 0, rank=rank, world=2, calls=3) for rank in range(2)]
+    one = Batches(data, LinearPath(), 0, options=DrawOptions(calls=3))
+    parts = [Batches(data, LinearPath(), 0, part=Part(rank, 2), options=DrawOptions(calls=3)) for rank in range(2)]
     counts = torch.zeros(3)
     for step in range(300):
         draw = one.generated("generator", step, 4)
@@ -69,13 +70,14 @@ def test_calls_are_drawn_evenly_and_processes_agree(data) -> None:
 
 
 def test_several_calls_leave_the_other_draws_as_they_are(data) -> None:
-    one, three = (Batches(data, LinearPath(), 0, calls=calls).generated("generator", 7, 4) for calls in (1, 3))
+    options = (DrawOptions(calls=calls) for calls in (1, 3))
+    one, three = (Batches(data, LinearPath(), 0, options=each).generated("generator", 7, 4) for each in options)
     assert torch.equal(one.z, three.z) and torch.equal(one.t, three.t) and torch.equal(one.x_T, three.x_T)
     assert one.call == (0,) * 4 and one.renoising.shape == (4, 0, 2) and "call" not in one.condition
 
 
 def test_images_of_a_turn_keep_their_calls(data) -> None:
-    turn = Batches(data, LinearPath(), 0, calls=3).turn("fake", 4, 5)
+    turn = Batches(data, LinearPath(), 0, options=DrawOptions(calls=3)).turn("fake", 4, 5)
     first, second = next(turn), next(turn)
     assert first.call == second.call and not torch.equal(first.t, second.t)
 

@@ -22,6 +22,7 @@ from realuid.models.networks.condition import CALL, LABEL, SOURCE
 from realuid.models.networks.specs import label_spec, source_spec
 from realuid.on_data import check_pairs
 from realuid.paths import Path, sample_times, stratified
+from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, stream
 
 #: Kinds of conditions that are images of the data's range, mirrored together with the data.
@@ -97,6 +98,23 @@ class StepDraws:
         return itertools.starmap(StepDraws, zip(*(micro_batches(draw, count) for draw in draws), strict=True))
 
 
+@dataclass(frozen=True)
+class DrawOptions:
+    """What some runs draw otherwise than most.
+
+    Attributes:
+        window: share of the path's times that is drawn, those nearest to the data.
+        label_dropout: share of samples whose conditions are replaced by their nulls.
+        calls: of the student that makes generated samples; where there are several, conditions have an entry `CALL`.
+        from_data: inputs of later calls are real data with noise.
+    """
+
+    window: float = 1.0
+    label_dropout: float = 0.0
+    calls: int = 1
+    from_data: bool = False
+
+
 class Batches:
     """Makes the draws of a run.
 
@@ -105,14 +123,11 @@ class Batches:
         path: which times and how many Gaussians to draw, and where x_T comes from.
         seed: of the run.
         flip: mirror real images at random.
-        rank, world: this process and the number of them.
-        window: share of the path's times that is drawn, those nearest to the data.
+        part: which of the processes this is.
         conditions: what the model declares (`MatchingModel.conditions`); by default the data's classes and, on a
             coupled path, its sources.
-        label_dropout: share of samples whose conditions are replaced by their nulls.
-        calls: of the student that makes generated samples; where there are several, conditions have an entry `CALL`.
-        from_data: inputs of later calls are real data with noise.
         device: of the draws. None: the data's.
+        options: see `DrawOptions`.
 
     Raises:
         DataError: for a coupled path without pairs.
@@ -124,21 +139,17 @@ class Batches:
         path: Path,
         seed: int,
         flip: bool = False,
-        rank: int = 0,
-        world: int = 1,
+        part: Part = WHOLE,
         *,
-        window: float = 1.0,
         conditions: Sequence[ConditionSpec] | None = None,
-        label_dropout: float = 0.0,
-        calls: int = 1,
-        from_data: bool = False,
         device: torch.device | None = None,
+        options: DrawOptions = DrawOptions(),
     ):
         check_pairs(path, data)
-        self.data, self.path, self.seed, self.flip = data, path, seed, flip
-        self.rank, self.world, self.window = rank, world, window
+        self.data, self.path, self.seed, self.flip, self.part = data, path, seed, flip, part
         self.conditions = _conditions_of(data, path) if conditions is None else tuple(conditions)
-        self.label_dropout, self.calls, self.from_data = label_dropout, calls, from_data
+        self.window, self.label_dropout = options.window, options.label_dropout
+        self.calls, self.from_data = options.calls, options.from_data
         self.device = device or data.values.device
         labelled = any(spec.name == LABEL for spec in self.conditions)
         self._by_class = data.column(LABEL).argsort(stable=True).cpu() if labelled else None
@@ -193,8 +204,7 @@ class Batches:
         Each call makes as many samples as any other, give or take one, in every batch, micro-batch and process.
         """
         first = mix(self.seed, role, step, "call") % self.calls
-        mine = range(count * self.rank // self.world, count * (self.rank + 1) // self.world)
-        call = tuple((first + i) % self.calls for i in mine)
+        call = tuple((first + i) % self.calls for i in range(count)[self.part.share(count)])
         told = {CALL: torch.tensor(call, device=self.device)} if self.calls > 1 else {}
         return dataclasses.replace(draw, call=call, condition=draw.condition.replace(**told))
 
@@ -209,8 +219,7 @@ class Batches:
 
     def _mine(self, whole: Tensor) -> Tensor:
         """This process's part of what was drawn for the whole batch."""
-        count = len(whole)
-        return whole[count * self.rank // self.world : count * (self.rank + 1) // self.world]
+        return whole[self.part.share(len(whole))]
 
     def _normal(self, random: torch.Generator, count: int) -> Tensor:
         return self._mine(torch.randn(count, *self.data.shape, generator=random, device=self.device))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from realuid.processes import WHOLE, Part
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.adversarial import deception_loss, discriminator_loss
-from realuid.training.batches import Batches, Draw, StepDraws
+from realuid.training.batches import Batches, Draw, DrawOptions, StepDraws
 from realuid.training.compatibility import check_distillation, check_student_run
 from realuid.training.config import DistillConfig
 from realuid.training.ema import EMA
@@ -83,20 +82,21 @@ class DistillTask(Task):
         self.players = (self.learner, self.opponent)
         self.ema = EMA(self.generator, config.ema, self.learner.shell)
         data = (data if teacher.num_classes else data.without_labels()).near(accelerator.device)
-        process = (accelerator.process_index, accelerator.num_processes)
-        draws = partial(
-            Batches,
-            data,
-            self.path,
-            config.seed,
-            config.flip,
-            *process,
-            conditions=teacher.conditions,
-            calls=self.generator.calls,
-            from_data=config.call_inputs == "data",
-            device=accelerator.device,
+        part = Part(accelerator.process_index, accelerator.num_processes)
+        usual = DrawOptions(calls=self.generator.calls, from_data=config.call_inputs == "data")
+        self.batches, self.near = (
+            Batches(
+                data,
+                self.path,
+                config.seed,
+                config.flip,
+                part,
+                conditions=teacher.conditions,
+                device=accelerator.device,
+                options=options,
+            )
+            for options in (usual, dataclasses.replace(usual, window=config.gan_window))
         )
-        self.batches, self.near = draws(), draws(window=config.gan_window)
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
         self.inputs = {"data": data.fingerprint(pairs=True), "teacher": fingerprint(teacher)}
