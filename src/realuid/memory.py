@@ -30,31 +30,31 @@ class InParts:
     """Work on a range of samples, done in halves from when on memory runs out.
 
     Args:
-        work: makes the results of some of the samples, one row each, the same in whatever parts; called again where it
-            failed.
+        work: makes results of some of the samples, tensors with one row each, the same in whatever parts; called again
+            where it failed.
         what: of the samples, for messages.
     """
 
-    def __init__(self, work: Callable[[range], Tensor], what: str):
+    def __init__(self, work: Callable[[range], list[Tensor]], what: str):
         self.work, self.what = work, what
         self.size: int | None = None
 
-    def __call__(self, samples: range) -> Tensor:
+    def __call__(self, samples: range) -> list[Tensor]:
         """The results of all samples, in order.
 
         Raises:
             OutOfMemoryError: where not even one sample fits.
         """
-        done: list[Tensor] = []
+        done: list[list[Tensor]] = []
         while samples:
             part = samples[: self.size]
             if (reason := self._attempt(part, done)) is None:
                 samples = samples[len(part) :]
             else:
                 self._smaller(len(part), reason)
-        return done[0] if len(done) == 1 else torch.cat(done)
+        return done[0] if len(done) == 1 else [torch.cat(parts) for parts in zip(*done, strict=True)]
 
-    def _attempt(self, part: range, done: list[Tensor]) -> str | None:
+    def _attempt(self, part: range, done: list[list[Tensor]]) -> str | None:
         """Why memory has run out, or None; what the failed attempt held is free again."""
         try:
             done.append(self.work(part))
