@@ -27,7 +27,7 @@ from realuid.training import DistillConfig, TeacherConfig
         (TeacherConfig, {"lr": float("inf")}, "lr = inf is no finite number."),
         (TeacherConfig, {"seed": -1}, "seed = -1: must be at least 0."),
         (TeacherConfig, {"ema": (0.9, 1.0)}, "ema = 0.9 1.0: must be at least 0 and below 1."),
-        (DistillConfig, {"quick_samples": 1}, "quick_samples = 1: must be at least 2."),
+        (DistillConfig, {"quick_samples": 1}, "quick_samples = 1: must be at least 2 and at most 100000000."),
         (DistillConfig, {"real_share": 0}, "real_share = 0: must be above 0 and at most 1."),
         (NetworkConfig, {"dropout": 1.5}, "dropout = 1.5: must be at least 0 and below 1."),
         (NetworkConfig, {"head_channels": 0}, "head_channels = 0: must be at least 1."),

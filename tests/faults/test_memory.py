@@ -36,6 +36,12 @@ WORDS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def no_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is collected between attempts, which takes a second in a process of tests."""
+    monkeypatch.setattr("accelerate.utils.memory.clear_device_cache", lambda **_: None)
+
+
 @pytest.mark.parametrize("error", WORDS, ids=str)
 def test_it_is_recognised(error: Exception) -> None:
     assert is_out_of_memory(error)
