@@ -35,6 +35,16 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device("cuda")
 
 
+def tune_process() -> None:
+    """Settings of the whole process that make training faster; commands call it, library functions never do.
+
+    Memory of freed tensors is kept (`keep_memory`), and cuDNN measures which of its kernels is fastest, which pays for
+    batches of one shape. A program that uses realuid as a library may call it once, at its start.
+    """
+    keep_memory()
+    torch.backends.cudnn.benchmark = True
+
+
 def keep_memory() -> None:
     """Let this process keep the memory that its tensors on the CPU free, for those that come next.
 

@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 import realuid
-from realuid.data import Dataset, conditions, load_dataset
+from realuid.data import Dataset, load_dataset
 from realuid.metrics import Classifier, Evaluator, classifier, make_extractor, train_classifier
 from realuid.metrics.cache import cache_folder, read_cached, write_cached
 from realuid.metrics.features import _four_rotations
 from realuid.models import MatchingModel, NetworkConfig, build_network
+from realuid.on_data import conditions
 from realuid.paths import LinearPath
 from realuid.recipes import EvaluateConfig
 from realuid.recipes.evaluate import evaluate_model, make_evaluator

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from realuid.data import Dataset, conditions, load_dataset
+from realuid.data import Dataset, load_dataset
 from realuid.errors import ConfigError, DataError
 from realuid.exports import export_student, load_any
 from realuid.models import Condition, MatchingModel, Student, VectorUNet, from_pretrained, guided, save_pretrained
+from realuid.on_data import conditions
 from realuid.paths import LinearPath
 from realuid.sampling import generate
 from realuid.training import DistillConfig, TeacherConfig, distill_teacher, train_teacher
-from realuid.training.batches import Batches
+from realuid.training.batches import Batches, DrawOptions
 
 UNET = {
     "sample_size": 8,
@@ -51,7 +52,7 @@ def test_rows_of_the_column_stay_with_their_images(data) -> None:
 
 
 def test_label_dropout_makes_vectors_zero(data) -> None:
-    settings = {"conditions": model().conditions, "label_dropout": 0.5}
+    settings = {"conditions": model().conditions, "options": DrawOptions(label_dropout=0.5)}
     vectors = Batches(data, LinearPath(), 0, **settings).real("teacher", 0, 32).condition["vector"]
     whole = Batches(data, LinearPath(), 0, conditions=model().conditions).real("teacher", 0, 32).condition["vector"]
     zero = ~vectors.any(dim=1)

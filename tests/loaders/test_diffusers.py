@@ -19,10 +19,11 @@ from diffusers import (
 )
 from diffusers_folders import relative_error
 
-from realuid.data import Dataset, encode_dataset, to_float
+from realuid.data import Dataset, to_float
 from realuid.errors import CheckpointError, ConfigError
 from realuid.loaders import load_diffusers, load_teacher
 from realuid.models import EDM, Condition, Generator, from_pretrained, save_pretrained
+from realuid.on_data import encode_dataset
 from realuid.sampling import generate
 from realuid.training import DistillConfig, distill_teacher
 

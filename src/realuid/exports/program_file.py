@@ -21,12 +21,19 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
+<<<<<<< HEAD
 from torch.export.pt2_archive._package import PT2ArchiveReader, _load_exported_programs
 
 from realuid.errors import CheckpointError, ExportError
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.operators import is_allowed
 from realuid.reading import open_regular
+=======
+
+from realuid.compat import load_pt2_archive, open_pt2_archive
+from realuid.errors import CheckpointError
+from realuid.exports.contract import ABOUT
+>>>>>>> main
 
 _MODEL, _INPUTS = "models/model.json", "data/sample_inputs/model.pt"
 _PAYLOADS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
@@ -63,18 +70,30 @@ def read_program(path: Path) -> tuple[ExportedProgram, nn.Module, Contract]:
             what; then nothing of it was run.
     """
     try:
+<<<<<<< HEAD
         with open_regular(path) as file:
             archive = _Archive(file)
             for found in _surprises(archive, os.fstat(file.fileno()).st_size):
+=======
+        with path.open("rb") as file:
+            for found in _surprises(open_pt2_archive(file)):
+>>>>>>> main
                 raise CheckpointError(
                     f"refused '{path}': it holds {found[:200]!a}, which no program of `realuid export` does. Nothing "
                     "was run. If you trust it, open it with torch.export.load yourself."
                 )
+<<<<<<< HEAD
             contract = Contract.from_json(archive.read_string(f"extra/{ABOUT}"), str(path))
             program = _load_exported_programs(archive, archive.get_file_names(), None)["model"]
             module = program.module()
         _check_run(module, contract, str(path))
         return program, module, contract
+=======
+            file.seek(0)
+            contents = load_pt2_archive(file)
+        program = contents.exported_programs["model"]
+        return program, program.module(), contents.extra_files.get(ABOUT, "")
+>>>>>>> main
     except CheckpointError:
         raise
     except Exception as error:  # damage surfaces as nearly any type
@@ -82,6 +101,7 @@ def read_program(path: Path) -> tuple[ExportedProgram, nn.Module, Contract]:
         raise CheckpointError(f"'{path}' cannot be read as a torch.export program ({reason}).") from error
 
 
+<<<<<<< HEAD
 def check_operators(program: ExportedProgram) -> None:
     """Raise ExportError where a program calls an operator that `read_program` would refuse."""
     for node in program.graph.nodes:
@@ -139,6 +159,10 @@ class _Measured(torch.fx.Interpreter):
 
 def _surprises(archive: _Archive, size: int) -> Iterator[str]:
     """What a file of some size holds besides weights, plain names and arithmetic; damage raises anything."""
+=======
+def _surprises(archive: Any) -> Iterator[str]:
+    """What a file holds besides weights, plain names and arithmetic; damage raises anything."""
+>>>>>>> main
     names = archive.get_file_names()
     yield from (name for name in names if not _RECORDS.fullmatch(name))
     held = {name: archive.archive_file.get_record_size(name) for name in names}

@@ -19,11 +19,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from realuid.data import Dataset, check_pairs, encode_dataset, to_float
+from realuid.data import Dataset, to_float
 from realuid.errors import CheckpointError, PredictionError
 from realuid.loaders.readings import Check, Finding, Reading
 from realuid.models import EDM, Condition, MatchingModel, Plain, Preconditioning, Reversed, model_device
 from realuid.models.networks.condition import SOURCE
+from realuid.on_data import check_pairs, encode_dataset
 from realuid.paths import PREDICTIONS, STACKED, Coefficients, Estimate, check_prediction
 from realuid.seeds import stream
 

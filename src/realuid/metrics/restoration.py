@@ -36,7 +36,7 @@ def inconsistency(x: Tensor, data: Dataset) -> Tensor:
 
 
 class Restoration:
-    """Follows batches of samples, made under `realuid.data.conditions`, and compares them with their pairs.
+    """Follows batches of samples, made under `realuid.on_data.conditions`, and compares them with their pairs.
 
     Args:
         data: images in pairs.

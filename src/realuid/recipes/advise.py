@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from realuid.data import Dataset, check_pairs
+from realuid.data import Dataset
 from realuid.models import MatchingModel
 from realuid.objectives.reduce import inner, squared_norm
+from realuid.on_data import check_pairs
 from realuid.paths import target
 from realuid.training.batches import Batches
 from realuid.training.compatibility import check_fits

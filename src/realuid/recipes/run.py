@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from realuid.data import Dataset, check_pairs
+from realuid.data import Dataset
 from realuid.errors import CheckpointError, ConfigError
 from realuid.models import MatchingModel, build_network
+from realuid.on_data import check_pairs
 from realuid.paths import heads
 from realuid.recipes.config import Recipe, load_recipe
 from realuid.seeds import mix, seeded

@@ -13,9 +13,10 @@ import jinja2
 import torch
 from PIL import Image
 
-from realuid.data import Dataset, grid_image, sample_image, samples
+from realuid.data import Dataset, grid_image
 from realuid.files import atomic_file
 from realuid.models import MatchingModel, Student
+from realuid.on_data import sample_image, samples
 from realuid.reports.plots import fd_curves, figure_svg, gap_by_time
 
 #: Rows and columns of a grid, and its seed: every model starts from the same noise. Up to so many classes get a column
@@ -99,7 +100,12 @@ def write_report(
     template = resources.files("realuid.reports").joinpath("template.html").read_text()
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     html = environment.from_string(template).render(
-        results=results, rows=[results["teacher"], *results["students"]], grids=grids, plots=plots, recipe=recipe_yaml
+        results=results,
+        rows=[results["teacher"], *results["students"]],
+        fewer_calls=range(1, max((entry["calls"] for entry in results["students"]), default=1)),
+        grids=grids,
+        plots=plots,
+        recipe=recipe_yaml,
     )
     path = folder / "report.html"
     with atomic_file(path) as temporary:
