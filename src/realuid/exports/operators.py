@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 
 import torch
-from torch._ops import OpOverload
+from torch.library import OpOverload
+
+from realuid.compat import is_pure
 
 _ARITHMETIC = """
     abs acos acosh add addbmm addcdiv addcmul addmm addmv addr asin asinh atan atan2 atanh baddbmm bmm ceil clamp
@@ -61,4 +63,4 @@ def is_allowed(target: str) -> bool:
     if match is None or match[1].removesuffix("_") not in _NAMES:
         return False
     overload = getattr(getattr(torch.ops.aten, match[1], None), match[2], None)
-    return isinstance(overload, OpOverload) and not any(argument.is_out for argument in overload._schema.arguments)
+    return isinstance(overload, OpOverload) and is_pure(overload)

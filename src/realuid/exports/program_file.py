@@ -14,26 +14,21 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch._ops import OpOverload
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
-<<<<<<< HEAD
-from torch.export.pt2_archive._package import PT2ArchiveReader, _load_exported_programs
+from torch.library import OpOverload
 
+from realuid.compat import load_pt2_program, open_pt2_archive, sizes_only
 from realuid.errors import CheckpointError, ExportError
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.operators import is_allowed
 from realuid.reading import open_regular
-=======
 
-from realuid.compat import load_pt2_archive, open_pt2_archive
-from realuid.errors import CheckpointError
-from realuid.exports.contract import ABOUT
->>>>>>> main
+if TYPE_CHECKING:
+    from torch.export.pt2_archive._package import PT2ArchiveReader
 
 _MODEL, _INPUTS = "models/model.json", "data/sample_inputs/model.pt"
 _PAYLOADS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
@@ -70,30 +65,18 @@ def read_program(path: Path) -> tuple[ExportedProgram, nn.Module, Contract]:
             what; then nothing of it was run.
     """
     try:
-<<<<<<< HEAD
         with open_regular(path) as file:
-            archive = _Archive(file)
+            archive = open_pt2_archive(file, without=_INPUTS)
             for found in _surprises(archive, os.fstat(file.fileno()).st_size):
-=======
-        with path.open("rb") as file:
-            for found in _surprises(open_pt2_archive(file)):
->>>>>>> main
                 raise CheckpointError(
                     f"refused '{path}': it holds {found[:200]!a}, which no program of `realuid export` does. Nothing "
                     "was run. If you trust it, open it with torch.export.load yourself."
                 )
-<<<<<<< HEAD
             contract = Contract.from_json(archive.read_string(f"extra/{ABOUT}"), str(path))
-            program = _load_exported_programs(archive, archive.get_file_names(), None)["model"]
+            program = load_pt2_program(archive)
             module = program.module()
         _check_run(module, contract, str(path))
         return program, module, contract
-=======
-            file.seek(0)
-            contents = load_pt2_archive(file)
-        program = contents.exported_programs["model"]
-        return program, program.module(), contents.extra_files.get(ABOUT, "")
->>>>>>> main
     except CheckpointError:
         raise
     except Exception as error:  # damage surfaces as nearly any type
@@ -101,7 +84,6 @@ def read_program(path: Path) -> tuple[ExportedProgram, nn.Module, Contract]:
         raise CheckpointError(f"'{path}' cannot be read as a torch.export program ({reason}).") from error
 
 
-<<<<<<< HEAD
 def check_operators(program: ExportedProgram) -> None:
     """Raise ExportError where a program calls an operator that `read_program` would refuse."""
     for node in program.graph.nodes:
@@ -112,18 +94,11 @@ def check_operators(program: ExportedProgram) -> None:
             )
 
 
-class _Archive(PT2ArchiveReader):
-    """Without the inputs of the trace, which torch would unpickle and nothing needs."""
-
-    def read_bytes(self, name: str) -> bytes:
-        return b"" if name == _INPUTS else super().read_bytes(name)
-
-
 def _check_run(module: nn.Module, contract: Contract, where: str) -> None:
     """Run a program on sizes alone, without memory: it has to make what its contract says."""
     batch = 2
-    with FakeTensorMode(allow_non_fake_inputs=True) as sizes, torch.no_grad():
-        inputs = [sizes.from_tensor(value) for value in contract.example(batch)]
+    with sizes_only() as sized, torch.no_grad():
+        inputs = [sized(value) for value in contract.example(batch)]
         try:
             run = _Measured(module)
             run.extra_traceback = False  # of fx, which adds lines to the errors of operators
@@ -157,12 +132,8 @@ class _Measured(torch.fx.Interpreter):
         return result
 
 
-def _surprises(archive: _Archive, size: int) -> Iterator[str]:
+def _surprises(archive: PT2ArchiveReader, size: int) -> Iterator[str]:
     """What a file of some size holds besides weights, plain names and arithmetic; damage raises anything."""
-=======
-def _surprises(archive: Any) -> Iterator[str]:
-    """What a file holds besides weights, plain names and arithmetic; damage raises anything."""
->>>>>>> main
     names = archive.get_file_names()
     yield from (name for name in names if not _RECORDS.fullmatch(name))
     held = {name: archive.archive_file.get_record_size(name) for name in names}
