@@ -28,7 +28,7 @@ from realuid.exports.operators import is_allowed
 from realuid.reading import open_regular
 
 if TYPE_CHECKING:
-    from torch.export.pt2_archive._package import PT2ArchiveReader
+    from realuid.compat import PT2ArchiveReader
 
 _MODEL, _INPUTS = "models/model.json", "data/sample_inputs/model.pt"
 _PAYLOADS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
