@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
 import torch
 from torch import Tensor
 
-from realuid.data import Dataset, Order, random_flip, to_float
+from realuid.data import Column, Dataset, Order, random_flip, to_float
+from realuid.data.columns import Values
 from realuid.models import Condition, ConditionSpec, dropped
 from realuid.models.networks.condition import LABEL, SOURCE
 from realuid.models.networks.specs import label_spec, source_spec
@@ -26,6 +27,8 @@ from realuid.seeds import mix, stream
 
 #: Kinds of conditions that are images of the data's range, mirrored together with the data.
 _IMAGES = ("source", "image")
+#: Steps whose samples are read before they are asked for, where data is not in memory.
+_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -135,13 +138,14 @@ class Batches:
         self.label_dropout, self.calls = label_dropout, calls
         self.device = device or data.values.device
         labelled = any(spec.name == LABEL for spec in self.conditions)
-        self._by_class = data.column(LABEL).argsort(stable=True).cpu() if labelled else None
+        self._by_class = data.column(LABEL)[:].argsort(stable=True).cpu() if labelled else None
         self._orders: dict[str, Order] = {}
 
     def real(self, role: str, step: int, count: int) -> Draw:
         """Draws for real data. `role` names the stream; `step` counts that role's steps from 0."""
         order = self._orders.setdefault(role, Order(len(self.data), self.seed_of(role), self.data.values.device))
         index = self._mine(order.indices(step * count, count))
+        self._read_ahead(lambda later: self._mine(order.indices(later * count, count)), step, with_values=True)
         random = stream(self.seed, role, step, device=self.device)
         mirror = self._mirror(random, count)
         x_0 = self._pick(self.data.values, index, mirror)
@@ -165,8 +169,8 @@ class Batches:
         if self.conditions or with_real:
             # drawn on the host, where the data may have stayed: an index from the device would have to be waited for
             which = random if self.device.type == "cpu" else stream(self.seed, role, step)
-            place = self._mine((stratified(count, which) * len(self.data)).long())
-            index = place if self._by_class is None else self._by_class[place]
+            index = self._any(which, count)
+            self._read_ahead(lambda later: self._any(stream(self.seed, role, later), count), step, with_real)
         if with_real or any(spec.kind in _IMAGES for spec in self.conditions):
             mirror = self._mirror(random, count)
         x_0 = self._pick(self.data.values, index, mirror) if with_real else None  # type: ignore[arg-type]
@@ -176,6 +180,22 @@ class Batches:
         for again in itertools.count(1):
             random = stream(self.seed, role, step, again, device=self.device)
             yield self._draw(random, count, index, mirror, x_0=None, z=None, times=times)
+
+    def _any(self, random: torch.Generator, count: int) -> Tensor:
+        """Numbers of random samples, every class as often as in the data, give or take one."""
+        place = self._mine((stratified(count, random) * len(self.data)).long())
+        return place if self._by_class is None else self._by_class[place]
+
+    def _read_ahead(self, index_of: Callable[[int], Tensor], step: int, with_values: bool) -> None:
+        """Have samples of the next steps read where they are not in memory; `index_of` says which those of a step are.
+
+        Draws do not depend on it.
+        """
+        columns = [self.data.column(spec.name) for spec in self.conditions]
+        columns += [self.data.values] if with_values else []
+        if any(isinstance(column, Column) for column in columns):
+            for later in range(step + 1, step + 1 + _AHEAD):
+                self.data.prefetch(index_of(later), *columns)
 
     def _call(self, role: str, step: int) -> int:
         """The student's call that a batch trains or shows: uniform, the same on every process."""
@@ -202,10 +222,10 @@ class Batches:
         """Random numbers that say which pairs are mirrored, or None."""
         return self._mine(torch.rand(count, generator=random, device=self.device)) if self.flip else None
 
-    def _take(self, column: Tensor, index: Tensor) -> Tensor:
+    def _take(self, column: Values, index: Tensor) -> Tensor:
         return handed_over(column[handed_over(index, column.device)], self.device)
 
-    def _pick(self, images: Tensor, index: Tensor, mirror: Tensor | None) -> Tensor:
+    def _pick(self, images: Values, index: Tensor, mirror: Tensor | None) -> Tensor:
         x = to_float(self._take(images, index))
         return x if mirror is None else random_flip(x, mirror)
 
