@@ -28,10 +28,12 @@ from realuid.models import (
     MatchingModel,
     Network,
     Plain,
+    fresh,
     make_preconditioning,
 )
 from realuid.paths import PREDICTIONS, STACKED, Coefficients, heads, make_path
 from realuid.paths import Path as MatchingPath
+from realuid.seeds import mix
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
 from realuid.training.accelerate import make_accelerator
 
@@ -157,6 +159,12 @@ def student_start(family: Family, data: Dataset, updates: int, seed: int) -> Mat
     return model.eval()
 
 
+def task_from_exact(teacher: MatchingModel, start: MatchingModel, data: Dataset, config: DistillConfig) -> DistillTask:
+    """A distillation of a teacher without parameters: both players are networks as `start`, the fake model's random."""
+    fake = fresh(start, mix(config.seed, "fake start"))
+    return DistillTask(teacher, data, config, make_accelerator(config), start, fake)
+
+
 def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 128) -> float:
     """Mean W1 of projections on fixed random directions; x and y have as many rows."""
     g = torch.Generator().manual_seed(0)
@@ -201,8 +209,7 @@ def distil(family: Family, alpha: float, beta: float, updates: int, warm: int = 
         device="cpu",
         seed=seed,
     )
-    task = DistillTask(student_start(family, data, warm, seed), data, config, make_accelerator(config))
-    task.teacher = teacher.eval()
+    task = task_from_exact(teacher, student_start(family, data, warm, seed), data, config)
     ratios = [ratio(task.generator, world)]
     for i in range(updates):
         task.update(i)

@@ -28,7 +28,7 @@ from realuid.files import write_json
 from realuid.training import DistillConfig, DistillTask
 from realuid.training.costs import update_cost
 
-#: Objectives that are compared: what differs from the settings of the world.
+#: Objectives that are compared: what differs from the settings of the world; times_fake_lr multiplies its fake_lr.
 METHODS: dict[str, dict[str, Any]] = {
     "uid": {},
     "mixture": {"objective": "mixture"},
@@ -38,6 +38,13 @@ METHODS: dict[str, dict[str, Any]] = {
     "mixture-third-real": {"objective": "mixture", "real_share": 0.33},
     "mixture-gamma-0.8": {"objective": "mixture", "gamma": 0.8},
     "mixture-gamma-0.2": {"objective": "mixture", "gamma": 0.2},
+    "mixture-gamma-0.95": {"objective": "mixture", "gamma": 0.95},
+    "mixture-tenth-real": {"objective": "mixture", "real_share": 0.1},
+    "mixture-fast-fake": {"objective": "mixture", "real_share": 0.33, "times_fake_lr": 2.0},
+    "mixture-third-gamma-0.9": {"objective": "mixture", "real_share": 0.33, "gamma": 0.9},
+    "mixture-sid-1": {"objective": "mixture", "real_share": 0.33, "alpha_sid": 1.0},
+    "mixture-k-5": {"objective": "mixture", "real_share": 0.33, "fake_updates": 5},
+    "mixture-k-2": {"objective": "mixture", "real_share": 0.33, "fake_updates": 2},
     "realuid": {"alpha": 0.96, "beta": 0.98},
     "gan-0.3": {"lambda_g": 0.3},
     "gan-1": {"lambda_g": 1.0},
@@ -50,7 +57,9 @@ METHODS: dict[str, dict[str, Any]] = {
 def settings_of(world: World, method: str, seed: int) -> DistillConfig:
     """The settings of a student: as many forward passes as UID takes in the world's updates."""
     base = dataclasses.replace(world.settings, seed=seed)
-    config = dataclasses.replace(base, **METHODS[method])
+    changes = dict(METHODS[method])
+    fake_lr = base.fake_lr * changes.pop("times_fake_lr", 1.0)
+    config = dataclasses.replace(base, fake_lr=fake_lr, **changes)
     updates = round(base.updates * update_cost(base).passes / update_cost(config).passes)
     return dataclasses.replace(config, updates=updates)
 

@@ -12,7 +12,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from benchmarks.families_2d import FAMILIES, ExactMixture, Family, Mixture, sliced_wasserstein, student_start
+from benchmarks.families_2d import (
+    FAMILIES,
+    ExactMixture,
+    Family,
+    Mixture,
+    sliced_wasserstein,
+    student_start,
+    task_from_exact,
+)
 from realuid.data import Dataset, to_float
 from realuid.metrics import Evaluator
 from realuid.models import MLP, Condition, Generator, MatchingModel, Plain, UNet
@@ -110,9 +118,7 @@ class Points:
 
     def task(self, teacher: str, config: DistillConfig) -> DistillTask:
         start = student_start(self.family, self.data, 300, config.seed)
-        task = DistillTask(start, self.data, config, make_accelerator(config))
-        task.teacher = self.teacher(teacher).eval()
-        return task
+        return task_from_exact(self.teacher(teacher), start, self.data, config)
 
     def _distance_of(self, make: Callable[[int], tuple[Tensor, Tensor]], rounds: int) -> float:
         """Mean sliced Wasserstein distance of what round -> (x_0, x_T) makes to data; of pairs where coupled."""

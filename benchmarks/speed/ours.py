@@ -18,6 +18,7 @@ import torch
 
 from benchmarks.speed.worker import serve
 from realuid.data import Dataset
+from realuid.devices import tune_process
 from realuid.errors import NonFiniteError
 from realuid.loaders.torchcfm import load_torchcfm
 from realuid.models import MatchingModel, NetworkConfig, build_network
@@ -97,6 +98,7 @@ def main(arguments: list[str]) -> None:
     checkpoint, settings = arguments[0], json.loads(arguments[1])
     channels, side = settings.pop("channels", None), settings.pop("side", 32)
     config = DistillConfig(**{**GAME, "updates": 10**6, **settings})
+    tune_process()
     accelerator = make_accelerator(config)
     task = DistillTask(teacher_of(checkpoint, channels, side), random_data(side), config, accelerator)
     means, throughput, numbers, on_cpu = Means(), Throughput(), count(), accelerator.device.type == "cpu"

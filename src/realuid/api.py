@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from realuid.recipes import EvaluateConfig, PathConfig, Recipe, load_recipe
 from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
 from realuid.recipes.run import recipe_of_run
 from realuid.recipes.spec import NO_TEACHER, NamedTeacher, named_teacher, student_spec, teacher_spec
-from realuid.sampling import OneStep, check_use, generate
+from realuid.sampling import OneStep, Sampling, SamplingOptions, check_use, generate
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
 from realuid.training.folder import refuse_existing
 
@@ -28,31 +28,84 @@ def _data(data: Dataset | str) -> Dataset:
     return load_dataset(data) if isinstance(data, str) else data
 
 
+class RunOptions(TypedDict, total=False):
+    """Keyword arguments of `train` and `distill` alike.
+
+    recipe: what settings are taken from that are not passed: a name, or a YAML file. None: the linear path and the
+        defaults of `NetworkConfig`, `TeacherConfig` and `DistillConfig`.
+    evaluate: how quick FDs are measured on the way (with `config.evaluate_every`).
+    resume: continue the run in `out`, with the settings it was started with.
+    """
+
+    recipe: str | None
+    evaluate: EvaluateConfig | None
+    resume: bool
+
+
+class DistillOptions(RunOptions, total=False):
+    """Keyword arguments of `distill`.
+
+    start: fine-tune this distilled generator instead of distilling from scratch; or a model to make one of.
+    start_ema: which average of its weights, where `start` is a run's folder; None takes the best.
+    fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
+    trust_teacher: go on even if the teacher denoises the data worse than trivially (see `check_teacher`).
+    """
+
+    start: Student | MatchingModel | str | Path | None
+    start_ema: float | None
+    fake: MatchingModel | None
+    trust_teacher: bool
+
+
+@dataclass(frozen=True)
+class _Run:
+    """`RunOptions` with their defaults."""
+
+    recipe: str | None = None
+    evaluate: EvaluateConfig | None = None
+    resume: bool = False
+
+    def settings(self, source: str, out: Path) -> Recipe:
+        """Those the run was started with, the recipe's, or the defaults; an error where `out` is taken."""
+        refuse_existing(out, self.resume)
+        if self.resume:
+            base = recipe_of_run(out)
+        else:
+            base = Recipe() if self.recipe is None else load_recipe(self.recipe)
+            base = dataclasses.replace(base, data=dataclasses.replace(base.data, source=source))
+        return dataclasses.replace(base, evaluate=self.evaluate or base.evaluate)
+
+
+@dataclass(frozen=True)
+class _Distillation(_Run):
+    """`DistillOptions` with their defaults."""
+
+    start: Student | MatchingModel | str | Path | None = None
+    start_ema: float | None = None
+    fake: MatchingModel | None = None
+    trust_teacher: bool = False
+
+
 def train(
     data: Dataset | str,
     out: str | Path = "runs/teacher",
     *,
-    recipe: str | None = None,
     path: str | PathConfig | None = None,
     network: NetworkConfig | None = None,
     config: TeacherConfig | None = None,
     conditional: bool | None = None,
-    evaluate: EvaluateConfig | None = None,
-    resume: bool = False,
+    **options: Unpack[RunOptions],
 ) -> MatchingModel:
     """Train a teacher, as `realuid train` does.
 
     Args:
         data: a data set, or what `load_dataset` takes.
         out: folder of the run.
-        recipe: what settings are taken from that are not passed: a name, or a YAML file. None: the linear path and the
-            defaults of `NetworkConfig` and `TeacherConfig`.
         path: name of the path, see `realuid.paths.PATHS`, or its settings, too.
         network: architecture.
         config: training settings.
         conditional: use the data's class labels.
-        evaluate: how quick FDs are measured on the way (with `config.evaluate_every`).
-        resume: continue the run in `out`, with the settings it was started with.
+        **options: recipe, evaluate, resume: see `RunOptions`.
 
     Returns:
         the trained teacher, with averaged weights.
@@ -61,16 +114,16 @@ def train(
         ConfigError: where `out` holds a run already.
     """
     out, source, data = Path(out), data if isinstance(data, str) else data.name, _data(data)
-    base = _recipe(recipe, source, out, resume)
+    run = _Run(**options)
+    base = run.settings(source, out)
     chosen = dataclasses.replace(
         base,
         data=base.data if conditional is None else dataclasses.replace(base.data, conditional=conditional),
         path=PathConfig(path) if isinstance(path, str) else path or base.path,
         network=network or base.network,
         teacher=config or base.teacher,
-        evaluate=evaluate or base.evaluate,
     )
-    return teacher_spec(chosen, out, data).run(resume)
+    return teacher_spec(chosen, out, data).run(run.resume)
 
 
 def distill(
@@ -80,14 +133,8 @@ def distill(
     alpha: float | None = None,
     beta: float | None = None,
     out: str | Path = "runs/student",
-    recipe: str | None = None,
     config: DistillConfig | None = None,
-    start: Student | MatchingModel | str | Path | None = None,
-    start_ema: float | None = None,
-    fake: MatchingModel | None = None,
-    trust_teacher: bool = False,
-    evaluate: EvaluateConfig | None = None,
-    resume: bool = False,
+    **options: Unpack[DistillOptions],
 ) -> Student:
     """Distil a teacher into a one-step generator by RealUID, as `realuid distill` does.
 
@@ -97,14 +144,9 @@ def distill(
         data: real data, or what `load_dataset` takes.
         alpha, beta: the loss's coefficients, in place of those of `config`; 1, 1 uses no real data.
         out: folder of the run.
-        recipe: what settings are taken from that are not passed: a name, or a YAML file.
         config: all settings of the distillation.
-        start: fine-tune this distilled generator instead of distilling from scratch; or a model to make one of.
-        start_ema: which average of its weights, where `start` is a run's folder; None takes the best.
-        fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
-        trust_teacher: go on even if the teacher denoises the data worse than trivially (see `check_teacher`).
-        evaluate: how quick FDs are measured on the way (with `config.evaluate_every`).
-        resume: continue the run in `out`, with the settings it was started with.
+        **options: recipe, evaluate, resume: see `RunOptions`; start, start_ema, fake, trust_teacher: see
+            `DistillOptions`.
 
     Raises:
         CheckpointError: for such a teacher, with the likely cause.
@@ -114,22 +156,23 @@ def distill(
         the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
         which `sample` decodes); `generator(z, Condition(source=...))` on a coupled path.
     """
-    begin = load_start(start, start_ema) if isinstance(start, str | Path) else start
+    asked = _Distillation(**options)
+    start = load_start(asked.start, asked.start_ema) if isinstance(asked.start, str | Path) else asked.start
     out, source, data = Path(out), data if isinstance(data, str) else data.name, _data(data)
-    base = _recipe(recipe, source, out, resume)
+    base = asked.settings(source, out)
     if config is None:
-        config = fine_tuning(base.distill) if isinstance(begin, Student) and not resume else base.distill
+        config = fine_tuning(base.distill) if isinstance(start, Student) and not asked.resume else base.distill
     alpha, beta = config.alpha if alpha is None else alpha, config.beta if beta is None else beta
     config = dataclasses.replace(config, alpha=alpha, beta=beta)
-    base = dataclasses.replace(base, distill=config, evaluate=evaluate or base.evaluate, students={})
+    base = dataclasses.replace(base, distill=config, students={})
     if isinstance(teacher, MatchingModel):
         named = NamedTeacher(teacher, _name(teacher))
     else:
         named = named_teacher(str(teacher), base, data=data)
-    run = student_spec(base, named, out, data=data, start=begin, fake=fake)
-    if not (trust_teacher or resume or named.name == NO_TEACHER):
+    run = student_spec(base, named, out, data=data, start=start, fake=asked.fake)
+    if not (asked.trust_teacher or asked.resume or named.name == NO_TEACHER):
         require_sound(named.model, data)
-    return run.run(resume)
+    return run.run(asked.resume)
 
 
 def _name(teacher: MatchingModel) -> str:
@@ -137,46 +180,26 @@ def _name(teacher: MatchingModel) -> str:
     return teacher.origin or str(teacher.network.settings.get("function", type(teacher.network).__name__))
 
 
-def _recipe(name: str | None, source: str, out: Path, resume: bool) -> Recipe:
-    """The settings of a run: those it was started with, a recipe's, or the defaults; an error where `out` is taken."""
-    refuse_existing(out, resume)
-    if resume:
-        return recipe_of_run(out)
-    base = Recipe() if name is None else load_recipe(name)
-    return dataclasses.replace(base, data=dataclasses.replace(base.data, source=source))
-
-
 def sample(
     model: MatchingModel | OneStep | str | Path,
     count: int,
     *,
-    condition: Mapping[str, Any] | None = None,
-    labels: Any = None,
-    sources: Any = None,
-    steps: int = 50,
-    sampler: str | None = None,
-    guidance: float = 1.0,
     seed: int = 0,
+    **options: Unpack[SamplingOptions],
 ) -> Tensor:
     """Draw samples, shape (count, *image_shape), in data units ([-1, 1] for images).
 
     Args:
         model: a teacher, a generator, what `load_model` takes, or what `export` wrote.
         count: how many.
-        condition: what the model is conditioned on, by the names that `model.conditions` declares: tensors, arrays or
-            lists with one row per sample.
-        labels: of a class-conditional model: classes by number or name, `condition["label"]`; one of them stands for
-            all samples.
-        sources: of a coupled path: x_T in data units, shape (count, *shape), `condition["source"]`.
-        steps, sampler: for a teacher; by default its path's own sampler, see `realuid.sampling.find_sampler`.
-        guidance: scale of classifier-free guidance of a teacher trained with label_dropout; 1 is none.
         seed: of the noise.
+        **options: condition, labels, sources, for teachers steps, sampler, guidance, for students calls: see
+            `realuid.sampling.SamplingOptions`.
     """
     loaded = load_any(model) if isinstance(model, str | Path) else model
-    check_use(loaded, sampler, guidance)
-    given: dict[str, Any] = {"condition": condition, "labels": labels, "sources": sources, "seed": seed}
-    batches = generate(loaded, count, **given, steps=steps, sampler=sampler, guidance=guidance)
-    return torch.cat(list(batches))
+    asked = Sampling(**options)
+    check_use(loaded, asked.sampler, asked.guidance, asked.calls)
+    return torch.cat(list(generate(loaded, count, seed=seed, **options)))
 
 
 def evaluate(

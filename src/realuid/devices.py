@@ -1,4 +1,4 @@
-"""One rule for all commands and settings: which device a name stands for."""
+"""Which device a name stands for, one rule for all commands and settings, and how tensors get there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import platform
 
 import torch
+from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
 
@@ -35,6 +36,16 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device("cuda")
 
 
+def tune_process() -> None:
+    """Settings of the whole process that make training faster; commands call it, library functions never do.
+
+    Memory of freed tensors is kept (`keep_memory`), and cuDNN measures which of its kernels is fastest, which pays for
+    batches of one shape. A program that uses realuid as a library may call it once, at its start.
+    """
+    keep_memory()
+    torch.backends.cudnn.benchmark = True
+
+
 def keep_memory() -> None:
     """Let this process keep the memory that its tensors on the CPU free, for those that come next.
 
@@ -48,3 +59,10 @@ def keep_memory() -> None:
     libc.mallopt(mmap_threshold, 32 * 2**20)  # the largest that it takes
     libc.mallopt(trim_threshold, -1)  # never
     libc.mallopt(top_pad, 64 * 2**20)
+
+
+def handed_over(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device, from the host by way of pinned memory: it is copied while the host goes on."""
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

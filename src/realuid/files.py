@@ -193,9 +193,9 @@ def remove_written(folder: Path) -> None:
             path.rmdir()
 
 
-def to_json(value: Any, indent: int | None = None) -> str:
+def to_json(value: Any, indent: int | None = None, ensure_ascii: bool = True) -> str:
     """JSON that every reader takes: what is infinite or no number becomes null."""
-    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+    return json.dumps(_finite(value), indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

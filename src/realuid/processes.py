@@ -26,6 +26,10 @@ class Part:
     rank: int = 0
     world: int = 1
 
+    def share(self, count: int) -> slice:
+        """This process's part of a batch of `count` samples."""
+        return slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)
+
     def slices(self, count: int, size: int) -> list[slice]:
         """This process's slices of `count` samples, `size` samples each (the very last one may be shorter)."""
         starts = range(self.rank * size, count, self.world * size)

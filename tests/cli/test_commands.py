@@ -140,7 +140,7 @@ def test_a_run_resumes_from_another_folder_as_what_it_was(tmp_path, recipe, mode
         asked.append((str(source), key))
         return from_pretrained(model)
 
-    monkeypatch.setattr("realuid.cli.distill.load_teacher", load)
+    monkeypatch.setattr("realuid.recipes.spec.load_teacher", load)
     for name in ("here", "there"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "here")

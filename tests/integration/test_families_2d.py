@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
+from realuid.data import Dataset
 from realuid.models import Condition
+from realuid.training import DistillConfig
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,20 @@ def test_the_teacher_is_the_gradient_of_the_log_density(bench, name: str) -> Non
     condition = Condition(source=x_T if model.path.coupled else None)
     score = model(x_t.detach(), t.expand(6), condition, "score")
     assert torch.allclose(score, expected, atol=1e-8, rtol=1e-6)
+
+
+def test_the_teacher_that_is_distilled_is_the_exact_one(bench) -> None:
+    family, (teacher, world) = bench.FAMILIES["bridge"], bench.exact_teacher(bench.FAMILIES["bridge"])
+    x_0, x_T = world.sample(512, seed=0)
+    data = Dataset(x_0, sources=x_T)
+    start = bench.student_start(family, data, 1, 0)
+    task = bench.task_from_exact(teacher, start, data, DistillConfig(batch=8, device="cpu"))
+    seen = (x_0, torch.full((512,), 0.4), Condition(source=x_T), "data_prediction")
+    torch.testing.assert_close(task.game.teacher(*seen), teacher(*seen))
+    torch.testing.assert_close(task.generator.model(*seen), start(*seen))
+    assert float((task.fake(*seen) - start(*seen)).detach().abs().max()) > 0.1  # random weights
+    with pytest.raises(AttributeError):  # a teacher set afterwards would not be the one in the losses
+        task.teacher = start
 
 
 def test_the_ratio_of_real_data_is_one_and_of_a_shifted_one_far_more(bench) -> None:

@@ -13,7 +13,7 @@ from realuid.on_data import conditions
 from realuid.paths import LinearPath
 from realuid.sampling import generate
 from realuid.training import DistillConfig, TeacherConfig, distill_teacher, train_teacher
-from realuid.training.batches import Batches
+from realuid.training.batches import Batches, DrawOptions
 
 UNET = {
     "sample_size": 8,
@@ -52,7 +52,7 @@ def test_rows_of_the_column_stay_with_their_images(data) -> None:
 
 
 def test_label_dropout_makes_vectors_zero(data) -> None:
-    settings = {"conditions": model().conditions, "label_dropout": 0.5}
+    settings = {"conditions": model().conditions, "options": DrawOptions(label_dropout=0.5)}
     vectors = Batches(data, LinearPath(), 0, **settings).real("teacher", 0, 32).condition["vector"]
     whole = Batches(data, LinearPath(), 0, conditions=model().conditions).real("teacher", 0, 32).condition["vector"]
     zero = ~vectors.any(dim=1)

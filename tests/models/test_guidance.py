@@ -28,7 +28,7 @@ from realuid.sampling import generate
 from realuid.sampling.sample import _normals
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
 from realuid.training.accelerate import make_accelerator
-from realuid.training.batches import Batches
+from realuid.training.batches import Batches, DrawOptions
 from realuid.training.compatibility import check_teacher_run
 from realuid.training.updates import generator_loss
 
@@ -84,7 +84,8 @@ def test_models_without_a_null_class_cannot_be_guided(data) -> None:
 
 def test_label_dropout_replaces_its_share_of_labels_and_nothing_else(data) -> None:
     plain = Batches(data, LinearPath(), seed=1)
-    dropping = Batches(data, LinearPath(), seed=1, label_dropout=0.25, conditions=[label_spec(CLASSES, null=CLASSES)])
+    options, specs = DrawOptions(label_dropout=0.25), [label_spec(CLASSES, null=CLASSES)]
+    dropping = Batches(data, LinearPath(), seed=1, conditions=specs, options=options)
     dropped = 0
     for step in range(40):
         a, b = plain.real("teacher", step, 50), dropping.real("teacher", step, 50)

@@ -10,7 +10,17 @@ import torch
 from scipy import stats
 
 from realuid.errors import ConfigError
-from realuid.paths import TIMES, BrownianBridge, DDPMPath, LinearPath, VEPath, VPPath, sample_times, stratified
+from realuid.paths import (
+    TIMES,
+    BrownianBridge,
+    DDPMPath,
+    LinearPath,
+    VEPath,
+    VPPath,
+    make_path,
+    sample_times,
+    stratified,
+)
 
 UNIFORM = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
 
@@ -51,6 +61,28 @@ def test_log_normal_noise_levels_are_edms_on_every_path(path) -> None:
 def test_uniform_and_the_paths_own() -> None:
     assert torch.allclose(sample_times("uniform", VEPath(), UNIFORM), 0.002 + UNIFORM * (80 - 0.002))
     assert torch.equal(sample_times("path", VEPath(), UNIFORM), VEPath().sample_time(UNIFORM))
+
+
+@pytest.mark.parametrize(
+    "path", [LinearPath(), VPPath(), VEPath(), DDPMPath(), make_path("trigonometric")], ids=lambda p: p.name
+)
+def test_calls_are_at_the_same_noise_levels_on_every_gaussian_path(path) -> None:
+    first = path.start_time(2.5)
+    times = torch.tensor(path.call_times(4, first), dtype=torch.float64)
+    k = path.coefficients(times)
+    expected = [math.tan(share * math.atan(2.5)) for share in (1, 0.75, 0.5, 0.25)]
+    assert (k.b / k.a).tolist() == pytest.approx(expected, rel=1e-6)
+    assert path.call_times(2, first) == pytest.approx(times[::2].tolist()) and path.call_times(1, first) == (first,)
+
+
+def test_calls_from_pure_noise_and_on_a_bridge() -> None:
+    circle = make_path("trigonometric")
+    assert circle.call_times(4, 1.0) == pytest.approx((1, 0.75, 0.5, 0.25))  # its time is the angle
+    assert LinearPath().call_times(2, 1.0) == pytest.approx((1, 0.5))
+    bridge = BrownianBridge(noise=0.5)
+    times = bridge.call_times(4, 0.8)
+    angles = [math.atan2(math.hypot(t, 0.5 * math.sqrt(t * (1 - t))), 1 - t) for t in times]
+    assert angles == pytest.approx([angles[0] * share for share in (1, 0.75, 0.5, 0.25)])
 
 
 def test_an_unknown_name() -> None:

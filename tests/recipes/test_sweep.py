@@ -121,7 +121,7 @@ def test_hopeless_trials_stop_and_the_page_says_so(recipe, teacher, tmp_path, mo
         def __init__(self) -> None:
             self.fd = next(fds)
 
-    monkeypatch.setattr(Evaluator, "score", lambda *a, **k: Scores())
+    monkeypatch.setattr(Evaluator, "score_each", lambda *a, **k: [Scores()])
     arguments = ["--hopeless", "2", "--patience", "0.5", "--alpha", "0.8", "0.9"]
     assert sweep(recipe, teacher, tmp_path / "s", *arguments) == 0
     results = read_results(tmp_path / "s")

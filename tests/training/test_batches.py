@@ -11,7 +11,8 @@ from conftest import small_teacher
 
 from realuid.data import Dataset, to_float
 from realuid.paths import BrownianBridge
-from realuid.training.batches import Batches, micro_batches
+from realuid.processes import Part
+from realuid.training.batches import Batches, DrawOptions, micro_batches
 
 
 def test_draws_depend_on_seed_role_and_step_alone(data) -> None:
@@ -39,14 +40,14 @@ def test_a_turn_is_of_the_same_samples_at_other_times_with_other_noise(data, cou
         assert not torch.equal(one.t, other.t) and not torch.equal(getattr(one, noise), getattr(other, noise))
     again = next(itertools.islice(batches.turn("a", 3, 6), 2, None))
     assert torch.equal(again.t, turn[2].t) and torch.equal(getattr(again, noise), getattr(turn[2], noise))
-    parts = [list(itertools.islice(Batches(data, path, 1, True, r, 2).turn("a", 3, 6), 3)) for r in range(2)]
+    parts = [list(itertools.islice(Batches(data, path, 1, True, Part(r, 2)).turn("a", 3, 6), 3)) for r in range(2)]
     assert torch.equal(torch.cat([part[2].x_T for part in parts]), turn[2].x_T)
 
 
 def test_processes_share_one_batch(data) -> None:
     path = small_teacher().path
     whole = Batches(data, path, seed=1, flip=True)
-    parts = [Batches(data, path, seed=1, flip=True, rank=r, world=3) for r in range(3)]
+    parts = [Batches(data, path, seed=1, flip=True, part=Part(r, 3)) for r in range(3)]
     for role in ("real", "generated"):
         full = getattr(whole, role)("x", 4, 10)
         split = [getattr(p, role)("x", 4, 10) for p in parts]
@@ -64,7 +65,7 @@ def test_a_process_reads_its_own_images_only(data, coupled: bool, monkeypatch) -
     read: list[int] = []
     monkeypatch.setattr("realuid.training.batches.to_float", lambda x: read.append(len(x)) or to_float(x))
     for rank in range(3):
-        batches = Batches(data, path, seed=1, flip=True, rank=rank, world=3)
+        batches = Batches(data, path, seed=1, flip=True, part=Part(rank, 3))
         batches.real("x", 4, 10), batches.generated("x", 4, 10)
     images = (1 + 2 * coupled) * [3], (1 + 2 * coupled) * [4]
     assert read == [*images[0], *images[0], *images[1]]
@@ -74,7 +75,7 @@ def test_a_process_reads_its_own_images_only(data, coupled: bool, monkeypatch) -
 def test_processes_share_one_time_of_every_interval(data, window: float) -> None:
     """Real and generated: the whole batch has one time in each n-th of the window, whoever computes it."""
     path = small_teacher().path
-    parts = [Batches(data, path, seed=1, rank=r, world=2, window=window) for r in range(2)]
+    parts = [Batches(data, path, seed=1, part=Part(r, 2), options=DrawOptions(window=window)) for r in range(2)]
     for role in ("real", "generated"):
         for step in range(5):
             t = torch.cat([getattr(p, role)("x", step, 13).t for p in parts])

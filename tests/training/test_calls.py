@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import math
+from collections import Counter
 
 import pytest
 import torch
 
 from realuid.data import Dataset, load_dataset
 from realuid.errors import ConfigError
-from realuid.models import MLP, ConditionSpec, MatchingModel, NetworkConfig, Student, build_network, from_pretrained
-from realuid.paths import LinearPath
+from realuid.models import (
+    MLP,
+    Condition,
+    ConditionSpec,
+    MatchingModel,
+    NetworkConfig,
+    Student,
+    build_network,
+    from_pretrained,
+)
+from realuid.paths import LinearPath, make_path
+from realuid.processes import Part
 from realuid.recipes import Recipe
 from realuid.recipes.spec import NamedTeacher, student_spec
 from realuid.training import DistillConfig, DistillTask, distill_teacher
 from realuid.training.accelerate import make_accelerator
-from realuid.training.batches import Batches, micro_batches
+from realuid.training.batches import Batches, DrawOptions, micro_batches
 from realuid.training.compatibility import check_student_run
 from realuid.training.updates import generator_loss
 
@@ -39,43 +52,56 @@ def task(data: Dataset, config: DistillConfig = TWO) -> DistillTask:
 
 
 def test_calls_are_drawn_evenly_and_processes_agree(data) -> None:
-    one = Batches(data, LinearPath(), 0, calls=3)
-    parts = [Batches(data, LinearPath(), 0, rank=rank, world=2, calls=3) for rank in range(2)]
+    one = Batches(data, LinearPath(), 0, options=DrawOptions(calls=3))
+    parts = [Batches(data, LinearPath(), 0, part=Part(rank, 2), options=DrawOptions(calls=3)) for rank in range(2)]
     counts = torch.zeros(3)
     for step in range(300):
         draw = one.generated("generator", step, 4)
-        counts[draw.call] += 1
+        assert sorted(Counter(draw.call).values()) == [1, 1, 2]  # in one batch, too
+        counts += torch.bincount(torch.tensor(draw.call), minlength=3)
         if step < 5:
             shares = [part.generated("generator", step, 4) for part in parts]
-            assert {share.call for share in shares} == {draw.call}
+            assert sum((share.call for share in shares), ()) == draw.call
             assert torch.equal(torch.cat([share.renoising for share in shares]), draw.renoising)
-            assert [d.call for d in micro_batches(draw, 2)] == [draw.call] * 2
+            assert sum((d.call for d in micro_batches(draw, 2)), ()) == draw.call
             assert torch.equal(torch.cat([d.renoising for d in micro_batches(draw, 2)]), draw.renoising)
-    assert counts.min() > 75 and draw.renoising.shape == (4, 2, 2)
+            assert draw.condition["call"].tolist() == list(draw.call)
+    assert counts.min() > 375 and draw.renoising.shape == (4, 2, 2)
 
 
 def test_several_calls_leave_the_other_draws_as_they_are(data) -> None:
-    one, three = (Batches(data, LinearPath(), 0, calls=calls).generated("generator", 7, 4) for calls in (1, 3))
+    options = (DrawOptions(calls=calls) for calls in (1, 3))
+    one, three = (Batches(data, LinearPath(), 0, options=each).generated("generator", 7, 4) for each in options)
     assert torch.equal(one.z, three.z) and torch.equal(one.t, three.t) and torch.equal(one.x_T, three.x_T)
-    assert one.call == 0 and one.renoising.shape == (4, 0, 2)
+    assert one.call == (0,) * 4 and one.renoising.shape == (4, 0, 2) and "call" not in one.condition
 
 
-@pytest.mark.parametrize("call", [0, 1])
-def test_the_loss_is_differentiated_through_the_drawn_call_only(data, call) -> None:
-    run = task(data)
-    steps = (run.batches.generated("generator", step, 8) for step in range(50))
-    draw = next(draw for draw in steps if draw.call == call)
+def test_images_of_a_turn_keep_their_calls(data) -> None:
+    turn = Batches(data, LinearPath(), 0, options=DrawOptions(calls=3)).turn("fake", 4, 5)
+    first, second = next(turn), next(turn)
+    assert first.call == second.call and not torch.equal(first.t, second.t)
+
+
+@pytest.mark.parametrize("inputs", ["rollout", "data"])
+def test_the_loss_is_differentiated_through_the_drawn_calls_only(data, inputs) -> None:
+    run = task(data, dataclasses.replace(TWO, call_inputs=inputs))
+    draw = run.generator_draws(3).generated
     arguments = (run.fake, run.game, draw, 8)
     generator_loss(run.generator, *arguments).loss.backward()
     found = [p.grad.clone() for p in run.generator.parameters()]
     run.generator.zero_grad()
     student, x_t = run.generator, draw.z * TIMES[0]
     with torch.no_grad():
-        if call == 1:
-            x_0 = student.model(x_t, torch.full((8,), TIMES[0]), space="data_prediction")
-            x_t = (1 - TIMES[1]) * x_0 + TIMES[1] * draw.renoising[:, 0]
-    at = torch.full((8,), TIMES[call])
+        x_0 = student.model(x_t, torch.full((8,), TIMES[0]), space="data_prediction")
+        if inputs == "data":
+            x_0 = draw.noised
+            assert (x_0[:, None] == data.values).all(-1).any(-1).all()  # real data
+        later = (1 - TIMES[1]) * x_0 + TIMES[1] * draw.renoising[:, 0]
+        second = torch.tensor(draw.call)[:, None] == 1
+        x_t = torch.where(second, later, x_t)
+    at = torch.where(second, TIMES[1], TIMES[0])[:, 0]
     generator_loss(lambda *_: student.model(x_t, at, space="data_prediction"), *arguments).loss.backward()
+    assert second.sum() == 4
     for parameter, gradient in zip(student.parameters(), found, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
 
@@ -107,11 +133,101 @@ def test_fine_tuning_goes_on_with_the_times_of_its_start(data, tmp_path) -> None
         dataclasses.replace(config, times=(0.8, 0.3)).of_student(start)
 
 
-def test_settings_that_contradict_each_other() -> None:
+def test_fine_tuning_goes_on_from_fewer_calls(data, tmp_path) -> None:
+    one = Student(teacher(), 0.8)
+    config = dataclasses.replace(TWO, times=None, calls=2, updates=2, fake_start="teacher")
+    student = distill_teacher(teacher(), data, config, tmp_path / "two", start=one)
+    assert student.times == pytest.approx((0.8, math.tan(math.atan(4) / 2) / (1 + math.tan(math.atan(4) / 2))))
+    from_weights = distill_teacher(teacher(), data, config.of_student(one), tmp_path / "same", start=one.model)
+    assert all(torch.equal(p, q) for p, q in zip(student.parameters(), from_weights.parameters(), strict=True))
+    four = dataclasses.replace(config, calls=4).of_student(student)
+    assert four.times[0] == 0.8 and four.times[2] == pytest.approx(student.times[1]) and four.calls == 4
+    assert dataclasses.replace(config, calls=1).of_student(student).t_init == 0.8
+    with pytest.raises(ConfigError, match="noise = False, but the generator to start from has True"):
+        dataclasses.replace(config, noise=False).of_student(one)
+
+
+@pytest.mark.parametrize("start", ["random", "teacher"])
+def test_a_fake_model_that_is_told_the_call(data, start) -> None:
+    run = task(data, dataclasses.replace(TWO, fake_sees_call=True, fake_start=start, alpha=0.9, beta=0.95))
+    x, t = torch.randn(4, 2), torch.full((4,), 0.5)
+    call = Condition(call=torch.tensor([0, 1, 0, 1]))
+    before = run.fake(x, t, call)
+    assert torch.equal(before, run.fake(x, t, Condition(call=1 - call["call"])))  # it has not learnt to tell them
+    if start == "teacher":
+        assert torch.equal(before, run.teacher(x, t))
+    run.update(0)
+    assert (run.fake(x, t, call) - run.fake(x, t, Condition(call=1 - call["call"]))).abs().min() > 1e-6
+    assert run.fake.network.of_call.abs().min() > 0  # both calls were seen, in generated and in real data
+
+
+OBJECTIVES = {
+    "realuid": {"alpha": 0.9, "beta": 0.95},
+    "mixture": {"objective": "mixture"},
+    "general": {"objective": "general", "alpha": 0.9, "gamma": 0.8},
+    "normalised": {"objective": "normalised"},
+    "dmd": {"objective": "dmd"},
+    "data_forcing": {"objective": "data_forcing"},
+    "sid": {"alpha_sid": 1.0, "normalise": True},
+    "gan": {"lambda_g": 0.1},
+}
+#: Every objective on every kind of path that it is defined on.
+GAMES = [(name, path) for name in OBJECTIVES for path in ("linear", "vp", "ve", "interpolant")]
+GAMES.remove(("data_forcing", "interpolant"))
+
+
+def all_calls_learn(run: DistillTask, condition: Condition | None = None) -> bool:
+    """After an update, the student's predictions have changed at each of its times, and no others."""
+    before, student = copy.deepcopy(run.generator), run.generator
+    assert run.update(0)["generator/loss"].isfinite()
+    x = torch.randn(4, 2)
+    changes = [(student.predict(k, x, condition) - before.predict(k, x, condition)).abs() for k in range(student.calls)]
+    return all(change.max() > 1e-3 for change in changes)
+
+
+@pytest.mark.parametrize(("objective", "path"), GAMES)
+def test_every_objective_trains_every_call(data, objective, path) -> None:
+    torch.manual_seed(0)
+    model = MatchingModel(build_network(NetworkConfig("mlp", (16,), 1), (2,)), make_path(path)).eval()
+    own = {"calls": 3, "updates": 1, "batch": 6, "fake_updates": 1, "generator_lr": 1e-2, "device": "cpu"}
+    config = DistillConfig(**own, **OBJECTIVES[objective])
+    assert all_calls_learn(DistillTask(model, data, config, make_accelerator(config)))
+
+
+@pytest.mark.parametrize("inputs", ["rollout", "data"])
+def test_a_guided_conditional_bridge_trains_every_call(inputs) -> None:
+    torch.manual_seed(0)
+    values = torch.randn(30, 2)
+    pairs = Dataset(values, torch.arange(30) % 3, "pairs", tuple("012"), sources=-values)
+    network = build_network(NetworkConfig("mlp", (16,), 1), (2,), 4, sees_source=True)
+    teacher = MatchingModel(network, make_path("brownian_bridge", noise=0.5), null_class=True).eval()
+    config = dataclasses.replace(TWO, times=None, calls=2, guidance=2.0, fake_sees_call=True, call_inputs=inputs)
+    check_student_run(teacher, pairs, config)
+    run = DistillTask(teacher, pairs, config, make_accelerator(config))
+    draw = run.generator_draws(0).generated
+    assert draw.noised is None or torch.equal(draw.noised, -draw.x_T)  # the real image that belongs to the source
+    assert all_calls_learn(run, Condition(label=torch.tensor([0, 1, 2, 0]), source=torch.randn(4, 2)))
+
+
+def test_settings_that_contradict_each_other(data) -> None:
     with pytest.raises(ConfigError, match=r"the first of times is t_init. Pass one"):
         DistillConfig(times=TIMES, t_init=0.9)
     with pytest.raises(ConfigError, match="have to fall"):
         DistillConfig(times=(0.4, 0.9)).make_student(teacher())
+    with pytest.raises(ConfigError, match=r"calls = 3 with times = \(0.9, 0.4\): pass 3 times, or leave one out"):
+        DistillConfig(times=TIMES, calls=3)
+    with pytest.raises(ConfigError, match="calls = 0: must be at least 1"):
+        DistillConfig(calls=0)
+    for name, value in (("call_inputs", "data"), ("fake_sees_call", True)):
+        with pytest.raises(ConfigError, match=f"{name} = {value}: only for students of several calls. Pass --calls"):
+            check_student_run(teacher(), data, dataclasses.replace(TWO, times=None, **{name: value}))
+
+
+def test_sharded_processes_make_as_many_calls(data, monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    check_student_run(teacher(), data, dataclasses.replace(TWO, shard=True))
+    with pytest.raises(ConfigError, match="must be multiples of calls times processes, 4"):
+        check_student_run(teacher(), data, dataclasses.replace(TWO, shard=True, batch=6))
 
 
 class WithVector(MLP):

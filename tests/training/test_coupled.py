@@ -17,6 +17,7 @@ from realuid.models.preconditioning import make_preconditioning
 from realuid.objectives import RealUID
 from realuid.on_data import conditions, sample_image
 from realuid.paths import BrownianBridge, InterpolantPath, heads, make_path
+from realuid.processes import Part
 from realuid.recipes import EvaluateConfig, PathConfig, Recipe
 from realuid.recipes.evaluate import evaluate_model, make_evaluator
 from realuid.recipes.run import new_teacher
@@ -62,7 +63,7 @@ def test_real_pairs_and_sources_of_generated_samples_stay_together(pairs, flip: 
 
 def test_processes_share_one_batch_of_pairs(pairs) -> None:
     whole = Batches(pairs, BRIDGE, seed=1, flip=True)
-    parts = [Batches(pairs, BRIDGE, seed=1, flip=True, rank=r, world=3) for r in range(3)]
+    parts = [Batches(pairs, BRIDGE, seed=1, flip=True, part=Part(r, 3)) for r in range(3)]
     for role in ("real", "generated"):
         full, split = getattr(whole, role)("x", 4, 10), [getattr(p, role)("x", 4, 10) for p in parts]
         for name in ("x_T", "eps", "t"):

@@ -154,7 +154,17 @@ def test_the_counter_of_waits_counts(monkeypatch) -> None:
         assert len(waits.found) == 1, wait
 
 
-@pytest.mark.parametrize("game", [{}, {"alpha": 0.92, "beta": 0.94, "flip": True}, {"lambda_g": 1}, {"micro_batch": 5}])
+@pytest.mark.parametrize(
+    "game",
+    [
+        {},
+        {"alpha": 0.92, "beta": 0.94, "flip": True},
+        {"lambda_g": 1},
+        {"micro_batch": 5},
+        {"calls": 3, "fake_sees_call": True},
+        {"calls": 3, "call_inputs": "data"},
+    ],
+)
 def test_an_update_never_waits_for_the_device(game: dict, monkeypatch) -> None:
     run, means, throughput = task(**game), Means(), Throughput()
     run.update(0)  # optimisers make their state

@@ -78,7 +78,7 @@ def test_a_process_may_change_its_device(monkeypatch) -> None:
     monkeypatch.setattr("realuid.training.accelerate.choose_device", lambda name: torch.device("cuda"))
     monkeypatch.setattr("accelerate.state.PartialState.default_device", torch.device("meta"))
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
-    assert make_accelerator(CONFIG).device == torch.device("meta") and torch.backends.cudnn.benchmark
+    assert make_accelerator(CONFIG).device == torch.device("meta") and not torch.backends.cudnn.benchmark
     monkeypatch.undo()
     assert make_accelerator(CONFIG).device == torch.device("cpu")
 

@@ -15,6 +15,7 @@ from realuid.metrics import features
 from realuid.metrics.features import classifier, train_classifier
 from realuid.models import fingerprint
 from realuid.paths import BrownianBridge
+from realuid.processes import Part
 from realuid.recipes import EvaluateConfig
 from realuid.recipes.evaluate import evaluate_model, fd_between_halves, make_evaluator
 from realuid.reports.report import _grid_of_data
@@ -38,7 +39,7 @@ def test_batches_are_read_ahead_once_by_workers(digits, world: int) -> None:
     data = dataclasses.replace(digits, sources=255 - digits.values)
     lazy = stored(data, most=20)
     for rank in range(world):
-        ours, theirs = (Batches(d, bridge, 1, True, rank, world) for d in (lazy, data))
+        ours, theirs = (Batches(d, bridge, 1, True, Part(rank, world)) for d in (lazy, data))
         for step in range(100):  # an epoch has 90 steps
             for draw, right in (
                 (ours.real("real", step, 20), theirs.real("real", step, 20)),

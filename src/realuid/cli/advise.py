@@ -38,6 +38,6 @@ def run(arguments: Sequence[str]) -> None:
     teacher = load_teacher(options.teacher).to(choose_device(options.device))
     data = recipe_data(replace(recipe, data=options.data), teacher)
     advice = advise(teacher, data, options.fine_tune, options.count)
-    console.print(f"try alpha = {advice.alpha:g}, beta = {advice.beta:g}", highlight=False)
+    console.print(f"try alpha = {advice.alpha:g}, beta = {advice.beta:g}")
     for reason in advice.reasons:
-        console.print(f"- {reason}", highlight=False)
+        console.print(f"- {reason}")

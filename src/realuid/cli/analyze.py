@@ -12,9 +12,9 @@ from realuid.reports.analysis import write_analysis
 
 @dataclass(frozen=True)
 class Options:
-    """Draw the paper's Figures 3 and 4 (Gaussians in one dimension) and write the numbers behind them."""
+    """Draw the paper's Figures 3 and 4 and the mixture objective's law 2 (Gaussians in one dimension), with numbers."""
 
-    #: Folder for figure3.png, figure4.png and analysis.json.
+    #: Folder for figure3.png, figure4.png, law2.png and analysis.json.
     out: Path = Path("runs/analysis")
 
 
@@ -26,22 +26,23 @@ def run(arguments: Sequence[str]) -> None:
         share = row["share_at_uncovered_mode"]
         console.print(
             f"alpha = {row['alpha']:g}, beta = {row['beta']:g}: {share:.2%} of the loss at the mode that the generator "
-            "does not cover",
-            highlight=False,
-            soft_wrap=True,
+            "does not cover"
         )
     for row in numbers["figure_4"]["scales"]:
         console.print(
             f"teacher at {row['factor']:g} times the true speed: best beta / alpha = {row['best_ratio']:g} where data "
-            "is rare",
-            highlight=False,
-            soft_wrap=True,
+            "is rare"
         )
     for row in numbers["students"]:
         console.print(
             f"teacher off by {row['teacher']:g}, student covers the data, alpha = {row['alpha']:g}, "
-            f"beta = {row['beta']:g}: student off by {row['mean']:.3f}",
+            f"beta = {row['beta']:g}: student off by {row['mean']:.3f}"
+        )
+    for row in numbers["law_2"]:
+        console.print(
+            f"mixture objective, data_weight = {row['data_weight']:g}: zero at a student that is "
+            f"{row['least_at_share']:.0%} data and {1 - row['least_at_share']:.0%} teacher",
             highlight=False,
             soft_wrap=True,
         )
-    console.print(f"figures: {options.out}", highlight=False)
+    console.print(f"figures: {options.out}")

@@ -53,10 +53,10 @@ def run(arguments: Sequence[str]) -> None:
     console.print(_table(check))
     if data.is_image:
         save_grid(check.pictures, options.out, check.columns)
-        console.print(f"one-step denoisings: {options.out}", highlight=False)
+        console.print(f"one-step denoisings: {options.out}")
     if not check.ok:
         raise CheckpointError(check.verdict)
-    console.print(check.verdict, highlight=False)
+    console.print(check.verdict)
 
 
 def _table(check: Check) -> Table:

@@ -50,4 +50,4 @@ def run(arguments: Sequence[str]) -> None:
         save_torchcfm_student(model, options.out, new_attention_order=options.adm.new_attention_order)
     else:
         save_torchcfm_teacher(model, options.out, new_attention_order=options.adm.new_attention_order)
-    console.print(f"{options.to}: {options.out}", highlight=False)
+    console.print(f"{options.to}: {options.out}")

@@ -114,7 +114,7 @@ def _run_one(recipe: Recipe, name: str, options: Options, teacher: NamedTeacher)
         about["published_fid"] = recipe.published[name]
     run = student_spec(recipe, teacher, options.out, start=start, about=about)
     if options.dry_run:
-        console.print(describe_student_run(run), highlight=False, markup=False)
+        console.print(describe_student_run(run))
         return
     _require_sound(run.teacher, run.data, options)
     run.run(options.resume)
@@ -131,7 +131,7 @@ def _run_chain(recipe: Recipe, stages: Sequence[str], options: Options, teacher:
         check_student_run(teacher.model, data, recipe.student(stage))
     if options.dry_run:
         run = student_spec(replace(recipe, distill=options.distill, students={}), teacher, options.out, data=data)
-        console.print(describe_student_run(run), highlight=False, markup=False)
+        console.print(describe_student_run(run))
         return
     for stage in stages:
         refuse_existing(options.out / stage, options.resume)

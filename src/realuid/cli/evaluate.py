@@ -11,9 +11,9 @@ from typing import Annotated
 import torch
 import tyro
 
-from realuid.cli.options import ModelOptions, asked_data, console, parse, refuse_pairs
+from realuid.cli.options import ModelOptions, asked_data, parse, print_json, refuse_pairs
 from realuid.devices import choose_device
-from realuid.files import to_json, write_json
+from realuid.files import write_json
 from realuid.loaders import load_model, local_path, model_folder, recognise
 from realuid.models import MatchingModel
 from realuid.models.saving.folder import read_config
@@ -67,6 +67,6 @@ def run(arguments: Sequence[str]) -> None:
     if recognise(local_path(options.model)) == "realuid":
         about = read_config(model_folder(options.model))
         figures |= {key: about[key] for key in ("published_fid",) if key in about}
-    console.print_json(to_json(figures))
+    print_json(figures)
     if options.out and part.rank == 0:
         write_json(options.out, figures)

@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> None:
         private=options.private,
     )
     for line in report(result):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line)
 
 
 def report(result: Export) -> list[str]:

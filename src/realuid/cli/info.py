@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from realuid.cli.options import ModelOptions, console, parse
+from realuid.cli.options import ModelOptions, console, parse, print_json
 from realuid.data import load_dataset
 from realuid.data.labels import counted
 from realuid.exports import ExportedStudent, is_exported, load_any
@@ -39,9 +38,9 @@ def run(arguments: Sequence[str]) -> None:
     what = options.what
     if not what:
         for name in recipe_names():
-            console.print(f"{name:<16} {load_recipe(name).description}", highlight=False)
+            console.print(f"{name:<16} {load_recipe(name).description}")
     elif what in recipe_names() or Path(what).suffix in (".yaml", ".yml"):
-        console.print(dump_recipe(load_recipe(what)), highlight=False, markup=False)
+        console.print(dump_recipe(load_recipe(what)))
         if what in NAMED_SOURCES:
             _data(what)
     elif is_exported(Path(what)):
@@ -57,9 +56,7 @@ def _data(source: str) -> None:
     classes = f", {data.num_classes} classes" if data.num_classes else ""
     classes += f" ({counted(data.labels, data.classes)})" if data.class_names and data.labels is not None else ""
     pairs = ", in pairs with their sources" if data.sources is not None else ""
-    console.print(
-        f"{data.name}: {len(data)} samples of shape {data.shape}{classes}{pairs}", highlight=False, markup=False
-    )
+    console.print(f"{data.name}: {len(data)} samples of shape {data.shape}{classes}{pairs}")
 
 
 def _student(what: str) -> None:
@@ -69,11 +66,9 @@ def _student(what: str) -> None:
     contract = student.contract
     console.print(
         f"{what}: takes {', '.join(contract.inputs)} of shape {contract.shape}, gives images of shape "
-        f"{contract.image_shape}{' as uint8' if contract.uint8 else ''}",
-        highlight=False,
-        markup=False,
+        f"{contract.image_shape}{' as uint8' if contract.uint8 else ''}"
     )
-    console.print_json(json.dumps(contract.about))
+    print_json(contract.about)
 
 
 def _model(what: str, loading: ModelOptions) -> None:
@@ -82,9 +77,9 @@ def _model(what: str, loading: ModelOptions) -> None:
     model = load_any(path, kind=loading.kind, key=loading.key)
     assert not isinstance(model, ExportedStudent)
     where = model_folder(path) if name == "realuid" else path
-    console.print(f"{where}: {count_parameters(model):,} parameters", highlight=False)
-    console.print(f"format: {FORMATS[name]}", highlight=False, markup=False)
-    console.print_json(json.dumps(read_config(where) if name == "realuid" else _imported(model, where)))
+    console.print(f"{where}: {count_parameters(model):,} parameters")
+    console.print(f"format: {FORMATS[name]}")
+    print_json(read_config(where) if name == "realuid" else _imported(model, where))
 
 
 def _imported(model: MatchingModel | Student, path: Path) -> dict[str, Any]:

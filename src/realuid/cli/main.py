@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 
 from realuid._version import __version__
 from realuid.errors import RealUIDError, unknown_name
+from realuid.text import one_line
 
 #: command -> what it does, in one line; each lives in the module of its name.
 COMMANDS = {
@@ -62,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     warnings.showwarning = _one_line_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows ASCII only still gets every line
+            stream.reconfigure(errors="backslashreplace")
     command = arguments[0]
     try:
         if command not in COMMANDS:
@@ -71,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads, `head` for instance, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (RealUIDError, OSError) as error:
-        print(f"realuid: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"realuid: error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         hint = "; `--resume` continues from the last checkpoint" if command in RESUMABLE else ""
@@ -95,18 +100,20 @@ def _defect(error: Exception) -> int:
     story = "".join(traceback.format_exception(error))
     if os.environ.get("REALUID_DEBUG"):
         print(story, file=sys.stderr)
-    with tempfile.NamedTemporaryFile("w", prefix="realuid-", suffix=".log", delete=False) as file:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="realuid-", suffix=".log", delete=False, errors="backslashreplace"
+    ) as file:
         file.write(story)
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    reason = one_line(f"{type(error).__name__}: {error}")
     print(f"realuid: unexpected error: {reason} (traceback: {file.name})", file=sys.stderr)
     return 1
 
 
 def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:
     if issubclass(category, UserWarning) and category.__module__.startswith("realuid"):
-        print(f"realuid: warning: {message}", file=sys.stderr)
+        print(f"realuid: warning: {one_line(str(message))}", file=sys.stderr)
     elif os.environ.get("REALUID_WARNINGS"):
-        print(f"{filename}:{lineno}: {category.__name__}: {message}", file=sys.stderr)
+        print(f"{filename}:{lineno}: {category.__name__}: {one_line(str(message))}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -10,28 +10,46 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import tyro
 from rich.console import Console
+from rich.highlighter import JSONHighlighter
+from rich.text import Text
 
-from realuid.devices import choose_device
+from realuid.devices import choose_device, tune_process
 from realuid.errors import ConfigError
 from realuid.exports import load_any
 from realuid.exports.onnx import OnnxStudent
 from realuid.exports.student import ExportedStudent
+from realuid.files import to_json
 from realuid.loaders import local_path, model_folder, recognise
 from realuid.models import MatchingModel, Student
 from realuid.models.saving.folder import read_config
 from realuid.processes import is_first
 from realuid.recipes import DataConfig, Recipe, load_recipe, recipe_names
+from realuid.text import printable
 from realuid.training.settings import FREE, renamed_options
 
 T = TypeVar("T")
 
+
+class PlainConsole(Console):
+    """Prints text as it is: a name in brackets is no markup, and no character in it moves the cursor."""
+
+    def render_str(self, text: str, **style: Any) -> Text:
+        """Every string comes by here, those in tables too."""
+        return super().render_str(printable(text), **style)
+
+
 #: Text is not folded, so that paths and YAML can be copied; tables are printed with soft_wrap = False.
 #: Of several processes only the first one speaks.
-console = Console(soft_wrap=True, quiet=not is_first())
+console = PlainConsole(soft_wrap=True, markup=False, emoji=False, highlight=False, quiet=not is_first())
+
+
+def print_json(value: object) -> None:
+    """A value as indented JSON, in colours where the terminal has them."""
+    console.print(JSONHighlighter()(printable(to_json(value, indent=2, ensure_ascii=False))))
 
 
 @dataclass(frozen=True)
@@ -86,7 +104,7 @@ def say_result(kind: str, folder: Path) -> None:
     reached = (about["trained"].get("best") or {}).get("fd")
     parts = [] if reached is None else [f"best quick FD {reached:.3g}"]
     parts += [f"published FID {about['published_fid']:g}"] if "published_fid" in about else []
-    console.print(f"{kind}: {folder}{' (' + ', '.join(parts) + ')' if parts else ''}", highlight=False)
+    console.print(f"{kind}: {folder}{' (' + ', '.join(parts) + ')' if parts else ''}")
 
 
 def parse(
@@ -108,7 +126,7 @@ def parse(
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(
+            parsed = tyro.cli(
                 options,
                 prog=f"realuid {command} {positional}".strip(),
                 description=(options.__doc__ or "") + (f"\n\n{recipes}" if recipes else ""),
@@ -119,6 +137,8 @@ def parse(
         if not end.code:
             raise
         raise ConfigError(_complaint(said.getvalue())) from end
+    tune_process()
+    return parsed
 
 
 def _complaint(box: str) -> str:

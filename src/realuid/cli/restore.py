@@ -68,7 +68,7 @@ def run(arguments: Sequence[str]) -> None:
         batch=options.batch,
     )
     write_named(batches, names, options.out)
-    console.print(f"{len(names)} images: {options.out}", highlight=False)
+    console.print(f"{len(names)} images: {options.out}")
 
 
 def _labels(options: Options, num_classes: int, count: int) -> torch.Tensor | None:

@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.dry_run:
         trials, refused = make_trials(recipe.sweep, recipe.distill)
         for line in [trial.name for trial in trials] + [f"left out: {reason}" for reason in refused]:
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console.print(line)
         return
     if not options.resume and (options.out / SWEEP).exists():
         raise ConfigError(f"'{options.out}' already holds a sweep. Pass --resume to continue it, or another --out.")
@@ -78,5 +78,5 @@ def run(arguments: Sequence[str]) -> None:
     for row in results["settings"]:
         fd = "stopped" if row["fd_mean"] is None else f"{row['fd_mean']:.3f}"
         setting = ", ".join(f"{k} = {v:g}" for k, v in row["settings"].items())
-        console.print(f"{setting}, beta = {row['beta']:g}: FD {fd}", highlight=False, soft_wrap=True)
-    console.print(f"page: {options.out / 'sweep.html'}", highlight=False)
+        console.print(f"{setting}, beta = {row['beta']:g}: FD {fd}")
+    console.print(f"page: {options.out / 'sweep.html'}")

@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> None:
         refuse_existing(options.out, options.resume)
     spec = teacher_spec(recipe, options.out)
     if options.dry_run:
-        console.print(describe_teacher_run(spec), highlight=False, markup=False)
+        console.print(describe_teacher_run(spec))
         return
     spec.run(options.resume)
     say_result("teacher", options.out)

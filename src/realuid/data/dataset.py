@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,10 +128,11 @@ class Dataset:
         """Some of the samples; what is not in memory is read when it is asked for."""
         return self._each(lambda column: some_of(column, index))
 
-    def prefetch(self, index: Tensor, *columns: Values) -> None:
-        """Begin to read rows that will be asked for by this index; of columns in memory nothing has to be read."""
-        for column in columns:
-            if isinstance(column, Column):
+    def prefetch(self, columns: Sequence[Values], indices: Iterable[Tensor]) -> None:
+        """Begin to read rows of columns that will be asked for by these indices, where they are not in memory."""
+        stored = [column for column in columns if isinstance(column, Column)]
+        for index in indices if stored else ():
+            for column in stored:
                 column.prefetch(index)
 
     def to(self, device: torch.device | str) -> Dataset:

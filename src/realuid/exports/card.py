@@ -1,15 +1,22 @@
-"""The model card: what a student is, how it was made and measured, and how to run it."""
+"""The model card: what a student is, how it was made and measured, and how to run it.
+
+What a model's files say of its teacher and data is a stranger's text: the template shows every value as plain words.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from huggingface_hub import ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from realuid._version import __version__
 from realuid.exports.contract import Contract
+from realuid.text import in_markdown, printable
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,6 @@ def model_card(contract: Contract, card: Card, own_code: str | None = None) -> s
         card: what it says besides.
         own_code: why the pipeline comes with code of its own, or None.
     """
-    about = contract.about
     header = ModelCardData(
         license=card.licence or None,
         library_name="diffusers",
@@ -43,17 +49,57 @@ def model_card(contract: Contract, card: Card, own_code: str | None = None) -> s
         tags=["realuid", "one-step", "distillation"],
     )
     environment = Environment(
-        loader=PackageLoader("realuid.exports"), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+        loader=PackageLoader("realuid.exports"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: value if isinstance(value, Markup) else in_markdown(str(value)),
     )
     return environment.get_template("card.md").render(
-        header=header.to_yaml(),
+        header=Markup(header.to_yaml()),
         card=card,
+        location=Markup(_as_json(card.location)),
         own_code=own_code,
-        figures=about.get("measurement"),
         contract=contract,
-        settings=about.get("distillation", {}),
-        teacher=about.get("teacher", ""),
-        data=about.get("data", {}).get("source", ""),
-        description=json.dumps(about, indent=2),
+        made=list(_made(contract.about)),
+        description=Markup(_as_json(contract.about, indent=2)),
         version=__version__,
     )
+
+
+def _as_json(value: object, indent: int | None = None) -> str:
+    """For a block of code: no line of it can end the block."""
+    return printable(json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+def _made(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Rows of the table: how the student was made and measured."""
+    settings, path, data, figures = (_section(about, name) for name in ("distillation", "path", "data", "measurement"))
+    yield "teacher", _said(about, "teacher")
+    yield "data", _said(data, "source")
+    yield "alpha, beta", f"{_said(settings, 'alpha')}, {_said(settings, 'beta')}"
+    times = about.get("times")
+    start = times[0] if isinstance(times, list | tuple) and times else "not recorded"
+    yield "path, start", f"{_said(path, 'name')}, t_init = {_number(start, '.6g')}"
+    if not figures:
+        yield "FD", "not measured"
+        return
+    mean, spread = _number(figures.get("fd_mean"), ".4g"), _number(figures.get("fd_std"), ".2g")
+    seeds = figures.get("fd")
+    seeds = len(seeds) if isinstance(seeds, list) else 1
+    yield "FD", f"{mean} +- {spread} over {seeds} seeds of {_said(figures, 'samples')} samples"
+    yield "FD measured in", f"features {_said(figures, 'extractor')}, against {_said(figures, 'data')}"
+
+
+def _section(about: dict[str, Any], name: str) -> dict[str, Any]:
+    section = about.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _said(section: dict[str, Any], name: str) -> str:
+    value = section.get(name)
+    return "not recorded" if value in (None, "") else str(value)
+
+
+def _number(value: object, form: str) -> str:
+    return format(value, form) if isinstance(value, int | float) else str(value)

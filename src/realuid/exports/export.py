@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,9 @@ TOLERANCE = 1e-4
 _HALF_LEVEL = 1 / 255
 
 
+_LICENCE = re.compile(r"[a-zA-Z0-9][\w.+-]{0,99}")
+
+
 @dataclass(frozen=True)
 class ExportOptions:
     """What an export may do besides writing the generator."""
@@ -56,6 +60,8 @@ class ExportOptions:
         homes = {"uint8": ("onnx", "torch"), "precision": ("onnx",), "licence": ("diffusers",), "ema_key": ("authors",)}
         for name, formats in homes.items():
             value = getattr(self, name)
+            if name == "licence" and value and not _LICENCE.fullmatch(value):
+                raise ConfigError(f"licence = {value[:100]} is no identifier of a licence, such as apache-2.0.")
             if value != getattr(ExportOptions(), name) and to not in formats:
                 raise ConfigError(f"{name} = {value}: only for {' and '.join(formats)}, not for {to}.")
 

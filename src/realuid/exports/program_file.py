@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export import ExportedProgram
-from torch.export.pt2_archive._package import PT2ArchiveReader, load_pt2
 
+from realuid.compat import load_pt2_archive, open_pt2_archive
 from realuid.errors import CheckpointError
 from realuid.exports.contract import ABOUT
 
@@ -59,13 +59,13 @@ def read_program(path: Path) -> tuple[ExportedProgram, nn.Module, str]:
     """
     try:
         with path.open("rb") as file:
-            for found in _surprises(PT2ArchiveReader(file)):
+            for found in _surprises(open_pt2_archive(file)):
                 raise CheckpointError(
                     f"refused '{path}': it holds {found[:200]!a}, which no program of `realuid export` does. Nothing "
                     "was run. If you trust it, open it with torch.export.load yourself."
                 )
             file.seek(0)
-            contents = load_pt2(file)
+            contents = load_pt2_archive(file)
         program = contents.exported_programs["model"]
         return program, program.module(), contents.extra_files.get(ABOUT, "")
     except CheckpointError:
@@ -75,7 +75,7 @@ def read_program(path: Path) -> tuple[ExportedProgram, nn.Module, str]:
         raise CheckpointError(f"'{path}' cannot be read as a torch.export program ({reason}).") from error
 
 
-def _surprises(archive: PT2ArchiveReader) -> Iterator[str]:
+def _surprises(archive: Any) -> Iterator[str]:
     """What a file holds besides weights, plain names and arithmetic; damage raises anything."""
     names = archive.get_file_names()
     yield from (name for name in names if not _RECORDS.fullmatch(name))

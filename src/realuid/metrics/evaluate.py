@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
+from realuid.compat import feature_sums, set_feature_sums
 from realuid.data import Dataset, to_uint8
 from realuid.data.pixels import require_finite
 from realuid.errors import DataError
@@ -26,7 +27,7 @@ _KEPT = 10_000
 #: As many samples the nearest neighbours of precision and recall need.
 _FEWEST = 5
 #: Part of the cache's keys; to be raised when what is cached changes.
-_STATISTICS_VERSION = 2
+_STATISTICS_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,7 @@ class Evaluator:
             kept.append(features)
         chosen = torch.randperm(len(self.data), generator=stream(0, "reference"))[:_KEPT]
         reference = {
-            "sum": fid.real_features_sum,
-            "cov_sum": fid.real_features_cov_sum,
-            "count": fid.real_features_num_samples,
+            **feature_sums(fid, "real"),
             "features": torch.cat(kept)[chosen],
         }
         write_cached(key, reference)
@@ -117,32 +116,47 @@ class Evaluator:
             seed: of the subsets that the kernel distance draws.
             part: of several processes, each of which passes its own batches; all are scored together, on all alike.
         """
-        fid = self._fid()
-        fid.real_features_sum = self.reference["sum"]
-        fid.real_features_cov_sum = self.reference["cov_sum"]
-        fid.real_features_num_samples = self.reference["count"]
-        kept, count = [], 0
-        fid.update(self.reference["features"][:0], real=False)  # of many processes one may have no batch at all
+        return self.score_each(([batch] for batch in samples), 1, full, seed, part)[0]
+
+    def score_each(
+        self,
+        samples: Iterable[Sequence[Tensor]],
+        kinds: int,
+        full: bool = True,
+        seed: int = 0,
+        part: Part = WHOLE,
+    ) -> list[Scores]:
+        """Score several kinds of samples that come together, such as those after 1, 2, ... calls of a student.
+
+        Args:
+            samples: for every batch one tensor of each kind.
+            kinds: how many.
+            full, seed, part: as in `score`.
+        """
+        fids, kept = [self._fid_against_data() for _ in range(kinds)], [list[Tensor]() for _ in range(kinds)]
         for batch in samples:
-            features = self.features(batch)
-            fid.update(features, real=False)
-            if count * part.world < _KEPT:
-                kept.append(features)
-            count += len(batch)
-        for sums in ("fake_features_sum", "fake_features_cov_sum", "fake_features_num_samples"):
-            setattr(fid, sums, part.total(getattr(fid, sums)))
+            for fid, own, x in zip(fids, kept, batch, strict=True):
+                features = self.features(x)
+                if sum(map(len, own)) * part.world < _KEPT:
+                    own.append(features)
+                fid.update(features, real=False)
+        return [self._scores(fid, own, full, seed, part) for fid, own in zip(fids, kept, strict=True)]
+
+    def _fid_against_data(self) -> FrechetInceptionDistance:
+        fid = self._fid()
+        set_feature_sums(fid, "real", self.reference)
+        fid.update(self.reference["features"][:0], real=False)  # of many processes one may have no batch at all
+        return fid
+
+    def _scores(self, fid: FrechetInceptionDistance, kept: list[Tensor], full: bool, seed: int, part: Part) -> Scores:
+        set_feature_sums(fid, "fake", {name: part.total(n) for name, n in feature_sums(fid, "fake").items()})
         kid = precision = recall = float("nan")
         if full:
             generated = torch.cat(part.in_order(kept))[:_KEPT]
             kid = self._kid(generated, seed)
             precision, recall = precision_recall(self.reference["features"], generated)
-        return Scores(
-            fd=float(fid.compute()),
-            kid=kid,
-            precision=precision,
-            recall=recall,
-            samples=int(fid.fake_features_num_samples),
-        )
+        samples = int(fid.fake_features_num_samples)
+        return Scores(float(fid.compute()), kid, precision, recall, samples)
 
     def distance(self, first: Tensor, second: Tensor) -> float:
         """FD between two sets of real samples, uint8 images or float points."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from realuid.models.calls import SIGMA_INIT
 from realuid.models.codec import Codec
 from realuid.models.discriminator import Discriminator
 from realuid.models.fresh import fresh
@@ -33,7 +34,7 @@ from realuid.models.preconditioning import (
 from realuid.models.saving.folder import from_pretrained, load_single_file, save_pretrained, save_single_file
 from realuid.models.saving.weights import check_weights, load_strictly
 from realuid.models.silent import Silent, silent
-from realuid.models.student import SIGMA_INIT, Generator, Student
+from realuid.models.student import Generator, Student
 from realuid.models.teacher import Teacher
 
 __all__ = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -10,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from realuid.errors import ConfigError, unknown_name
+from realuid.models.calls import check_calls, student_times
 from realuid.models.codec import Codec
 from realuid.models.matching import MatchingModel
 from realuid.models.networks.condition import SOURCE, Condition
 from realuid.models.networks.specs import ConditionSpec
-
-#: Noise-to-signal ratio at which a student starts unless told otherwise: SiD's sigma_init.
-SIGMA_INIT = 2.5
+from realuid.paths.base import broadcast
 
 #: What noise the later calls are given: new noise, or that which a call's input and its sample imply.
 Renoise = Literal["fresh", "deterministic"]
@@ -29,8 +27,8 @@ class Student(nn.Module):
 
     a, b and the noise level n those of the path at tau_(k+1); the x_T term is there on coupled paths, where x_T comes
     with the condition. The start is the same without its data part, with e = z. `fresh`: e is new noise.
-    `deterministic`: e = (x^(k) - a x_k - b x_T) / n at tau_k. x_K is the sample. With one time it is G(z) = the model's
-    data prediction at b(tau_1) z (sec. 3 and App. B).
+    `deterministic`: e = (x^(k) - a x_k - b x_T) / n at tau_k. x_K is the sample, and x_n is one of n calls: every call
+    is trained to predict data. With one time it is G(z) = the model's data prediction at b(tau_1) z (sec. 3, App. B).
 
     Args:
         model: the matching model that becomes the student; distillation starts from the teacher's weights.
@@ -40,6 +38,7 @@ class Student(nn.Module):
         noise: whether z enters. Without it samples are a function of x_T, which only coupled paths have.
         renoise: where the noise of later calls comes from.
         t_init: another name for `times` where there is one.
+        calls: so many times from the one in `times` (or its default) on, as `Path.call_times` places them.
 
     Raises:
         ConfigError: for times outside the path's or not falling, or no noise where there is no x_T.
@@ -57,13 +56,14 @@ class Student(nn.Module):
         renoise: Renoise = "fresh",
         *,
         t_init: float | None = None,
+        calls: int | None = None,
     ):
         super().__init__()
         self.model, self.noise, self.renoise = model, noise, renoise
         self.about: dict[str, Any] = {}
         if t_init is not None and times is not None:
             raise ConfigError(f"t_init = {t_init} and times = {times}: they mean the same, pass one of them.")
-        self.times = _times(model, times if t_init is None else t_init)
+        self.times = student_times(model.path, times if t_init is None else t_init, calls)
         if renoise not in get_args(Renoise):
             raise ConfigError(unknown_name("way of renoising", str(renoise), get_args(Renoise)))
         if not noise and not model.path.coupled:
@@ -123,18 +123,25 @@ class Student(nn.Module):
         return self.model.device
 
     def forward(
-        self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None, call: int | None = None
+        self,
+        z: Tensor,
+        condition: Condition | None = None,
+        eps: Tensor | None = None,
+        call: int | Sequence[int] | None = None,
+        x_0: Tensor | None = None,
     ) -> Tensor:
         """The prediction x_k of one call at the end of a rollout; gradients pass through this call only.
 
-        Training differentiates it at a random call, sampling takes the last one.
+        Training differentiates it at a call drawn for each sample, sampling takes the last one.
 
         Args:
             z: standard normal, shape (b, *shape); without `noise` only its shape counts.
             condition: what `conditions` declares.
-            eps: standard normal noise of the later calls, shape (b, calls - 1, *shape); read where there are such and
-                `renoise` is fresh.
-            call: which one, counted from 0; by default the last.
+            eps: standard normal noise of the later calls, shape (b, >= the last of them, *shape); read where there are
+                such, and `renoise` is fresh or x_0 is passed.
+            call: which one, counted from 0: of all samples, or of each; by default the last.
+            x_0: real data, shape (b, *shape), to which noise is added for the input of a later call, instead of to the
+                prediction of the call before: no rollout.
 
         Returns:
             samples in data units, shape (b, *shape).
@@ -142,28 +149,92 @@ class Student(nn.Module):
         Raises:
             ConfigError: where noise is missing.
         """
-        last = self.calls - 1 if call is None else call
-        x_t = self.start(z, condition)
-        for k in range(last):
-            with torch.no_grad():
-                x_0 = self.predict(k, x_t, condition)
-                x_t = self.next_input(k, x_t, x_0, condition, None if eps is None else eps[:, k])
-        return self.predict(last, x_t, condition)
+        call = self.calls - 1 if call is None else call
+        calls = [call] * len(z) if isinstance(call, int) else list(call)
+        with torch.no_grad():
+            x_t = self.start(z, condition)
+            if x_0 is None:
+                x_t = self._rolled_out(x_t, calls, condition, eps)
+            else:
+                x_t = self._noised(x_t, x_0, calls, condition, eps)
+        return self.predict(calls, x_t, condition)
 
     @torch.no_grad()
-    def sample(self, z: Tensor, condition: Condition | None = None, random: torch.Generator | None = None) -> Tensor:
-        """Samples after all calls, without a graph; `random`: where fresh noise of later calls is drawn."""
-        size = (z.shape[0], self.calls - 1, *z.shape[1:])
+    def sample(
+        self,
+        z: Tensor,
+        condition: Condition | None = None,
+        random: torch.Generator | None = None,
+        calls: int | None = None,
+    ) -> Tensor:
+        """Samples without a graph, shape (b, *shape).
+
+        Args:
+            z: standard normal, shape (b, *shape).
+            condition: what `conditions` declares.
+            random: where fresh noise of later calls is drawn.
+            calls: 1 to `calls`; by default all.
+
+        Raises:
+            ConfigError: for another number of calls.
+        """
+        calls = check_calls(self, calls)
+        size = (z.shape[0], calls - 1, *z.shape[1:])
         eps = torch.randn(size, generator=random, device=z.device if random is None else random.device, dtype=z.dtype)
-        return self(z, condition, eps.to(z.device))
+        return self(z, condition, eps.to(z.device), calls - 1)
+
+    def first_calls(self, calls: int | None) -> Student:
+        """The student of the same weights that makes its first calls only: 1 to `calls`, None for all.
+
+        Raises:
+            ConfigError: for another number of calls.
+        """
+        times = self.times[: check_calls(self, calls)]
+        return self if times == self.times else Student(self.model, times, self.noise, self.renoise)
+
+    @torch.no_grad()
+    def predictions(self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None) -> list[Tensor]:
+        """Samples of 1, 2, ..., `calls` calls from one rollout; arguments as in `forward`."""
+        x_t, found = self.start(z, condition), list[Tensor]()
+        for k in range(self.calls):
+            if k:
+                x_t = self.next_input(k - 1, x_t, found[-1], condition, None if eps is None else eps[:, k - 1])
+            found.append(self.predict(k, x_t, condition))
+        return found
+
+    def _rolled_out(
+        self, x_t: Tensor, calls: list[int], condition: Condition | None = None, eps: Tensor | None = None
+    ) -> Tensor:
+        """Every sample's input of its call, from its first input and predictions of the calls before."""
+        for k in range(max(calls, default=0)):
+            rows = [row for row, call in enumerate(calls) if call > k]
+            every = len(rows) == len(calls)
+            part: slice | Tensor = slice(None) if every else torch.tensor(rows, device=x_t.device)
+            given = condition.select(part) if condition else None
+            x = x_t[part]
+            x = self.next_input(k, x, self.predict(k, x, given), given, None if eps is None else eps[part, k])
+            x_t = x if every else x_t.index_copy(0, part, x)  # type: ignore[arg-type]
+        return x_t
+
+    def _noised(
+        self, x_t: Tensor, x_0: Tensor, calls: list[int], condition: Condition | None = None, eps: Tensor | None = None
+    ) -> Tensor:
+        """Every sample's input of its call: of the first one x_t, of later ones real data with noise."""
+        if eps is None:
+            raise ConfigError(f"a student of {self.calls} calls needs eps, the noise of its later calls.")
+        path, t, call = self.model.path, self._time(calls, x_t), torch.tensor(calls, device=x_t.device)
+        e = eps[torch.arange(len(x_t), device=x_t.device), (call - 1).clamp(min=0)] if self.noise else 0 * x_t
+        x_T = condition.get(SOURCE) if condition else None
+        later = path.coefficients(t).expand(x_0).a * x_0 + path.start(t, e, x_T)
+        return torch.where(broadcast(call > 0, x_t), later.to(x_t.dtype), x_t)
 
     def start(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         """x^(1): noise and, on a coupled path, the source; nothing of x_0."""
         t, x_T = self._time(0, z), condition.get(SOURCE) if condition else None
         return self.model.path.start(t, z if self.noise else torch.zeros_like(z), x_T).to(z.dtype)
 
-    def predict(self, k: int, x_t: Tensor, condition: Condition | None = None) -> Tensor:
-        """x_k = G(x^(k), tau_k, c), k counted from 0: one network call."""
+    def predict(self, k: int | Sequence[int], x_t: Tensor, condition: Condition | None = None) -> Tensor:
+        """x_k = G(x^(k), tau_k, c), k counted from 0: one network call. k of all samples, or of each."""
         return self.model(x_t, self._time(k, x_t), condition, space="data_prediction")
 
     def next_input(
@@ -192,29 +263,11 @@ class Student(nn.Module):
         a = path.coefficients(t).expand(x_0).a
         return (a * x_0 + path.start(t, e, x_T)).to(x_t.dtype)
 
-    def _time(self, k: int, x: Tensor) -> Tensor:
+    def _time(self, k: int | Sequence[int], x: Tensor) -> Tensor:
         dtype = torch.promote_types(x.dtype, torch.float32)
-        return torch.full((x.shape[0],), self.times[k], device=x.device, dtype=dtype)
-
-
-def _times(model: MatchingModel, times: float | Sequence[float] | None) -> tuple[float, ...]:
-    """Checked times of a student; by default one, where noise has SiD's ratio to data."""
-    path = model.path
-    if times is None:
-        times = path.start_time(SIGMA_INIT)
-    try:
-        falling = tuple(float(t) for t in times) if isinstance(times, Sequence) else (float(times),)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"times = {times!r}: needed are a number or several.") from error
-    name = "t_init" if len(falling) == 1 else "times"
-    shown = falling[0] if len(falling) == 1 else falling
-    if not falling or not all(path.t_min < t <= path.t_max for t in falling):
-        raise ConfigError(
-            f"{name} = {shown} is outside ({path.t_min:g}, {path.t_max:g}], the times of path '{path.name}'."
-        )
-    if any(later >= earlier for earlier, later in itertools.pairwise(falling)):
-        raise ConfigError(f"times = {falling}: they have to fall, from noise to data.")
-    return falling
+        if isinstance(k, int):
+            return torch.full((x.shape[0],), self.times[k], device=x.device, dtype=dtype)
+        return torch.tensor([self.times[call] for call in k], device=x.device, dtype=dtype)
 
 
 #: What a student was called when it had one time only.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 from realuid.errors import ConfigError, unknown_name
 from realuid.objectives.base import Objective
@@ -29,6 +29,13 @@ OBJECTIVES: dict[str, type[Objective]] = {
 }
 
 
+class SampleWeights(TypedDict, total=False):
+    """How samples are weighted, by any objective: see `Objective`."""
+
+    weight: TimeWeight
+    normalise: bool
+
+
 def make_objective(
     name: str,
     *,
@@ -38,8 +45,7 @@ def make_objective(
     data_weight: float | None = None,
     alpha_sid: float = 0.5,
     delta: str = "plain",
-    weight: TimeWeight = "path",
-    normalise: bool = False,
+    **weights: Unpack[SampleWeights],
 ) -> Objective:
     """The objective called `name`; THEORY.md, section 2, defines all of them.
 
@@ -51,14 +57,14 @@ def make_objective(
             probability of noised real data, None is 0.5.
         alpha_sid: 'realuid', 'general' and 'mixture' only.
         delta: 'general' only: delta is f* - f ('plain') or beta (f* - f) ('beta').
-        weight, normalise: see `Objective`.
+        **weights: weight and normalise, see `Objective`.
 
     Raises:
         ConfigError: for an unknown name, illegal coefficients, or a setting the objective has no use for.
     """
     if name not in OBJECTIVES:
         raise ConfigError(unknown_name("objective", name, OBJECTIVES))
-    if weight not in TIME_WEIGHTS:
+    if (weight := weights.get("weight", Objective.weight)) not in TIME_WEIGHTS:
         raise ConfigError(unknown_name("weight", weight, TIME_WEIGHTS))
     if delta not in get_args(Delta):
         raise ConfigError(unknown_name("delta", delta, get_args(Delta)))
@@ -85,10 +91,8 @@ def make_objective(
         "data_weight": own.get("data_weight") if data_weight is None else data_weight,
         "alpha_sid": alpha_sid,
         "delta_scale": beta if delta == "beta" else 1.0,
-        "weight": weight,
-        "normalise": normalise,
     }
-    return OBJECTIVES[name](**{key: value for key, value in values.items() if key in own})
+    return OBJECTIVES[name](**{key: value for key, value in values.items() if key in own}, **weights)
 
 
 def choose_space(objective: Objective, path: Path, asked: str | None = None, usual: str | None = None) -> str:

@@ -168,6 +168,24 @@ class Path(ABC):
         faded = t[k.c >= k.a]
         return float(faded[0]) if len(faded) else self.t_max
 
+    def call_times(self, calls: int, first: float) -> tuple[float, ...]:
+        """Times of a student of several calls: equal steps of the angle arctan(sqrt(b^2 + c^2) / a) towards data.
+
+        The angle is pi / 2 at pure noise and 0 at data, so that all Gaussian paths share the same noise levels. On the
+        linear path calls from t = 1 are at noise / signal = tan(k pi / 2K).
+
+        Args:
+            calls: how many times, at least 1.
+            first: the first one.
+
+        Returns:
+            shape (calls,), falling; with twice as many calls, every other time is the same.
+        """
+        k = self.coefficients(torch.tensor([first], dtype=torch.float64))
+        angle = torch.atan2(torch.hypot(k.b, k.c), k.a)
+        later = angle * torch.arange(calls - 1, 0, -1, dtype=torch.float64) / calls
+        return (first, *self.times_at_noise_ratio(torch.tan(later)).tolist())
+
     def sample_time(self, uniform: Tensor) -> Tensor:
         """Training times for uniform random numbers in [0, 1), shape (b,): by default uniform in [t_min, t_max]."""
         return self.t_min + (self.t_max - self.t_min) * uniform

@@ -23,6 +23,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from realuid.data import Dataset
+from realuid.devices import tune_process
 from realuid.errors import CheckpointError, ConfigError, NonFiniteError
 from realuid.files import atomic_file, write_json
 from realuid.loaders import load_teacher
@@ -151,6 +152,7 @@ def run_sweep(
 
 def _helper(recipe: Recipe, teacher: str | Path, folder: Path, parent: int, threads: int, number: int) -> None:
     """One more process; it starts no new trial once its parent is gone."""
+    tune_process()
     torch.set_num_threads(threads)
     with (folder / f"process-{number}.log").open("a", buffering=1) as log:
         sys.stdout = sys.stderr = log

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from realuid.errors import ConfigError
+from realuid.text import printable
 
 #: Far more than any recipe has: bytes of a file, and values once every alias stands for what it names.
 _BYTES, _VALUES = 1_000_000, 20_000
@@ -41,6 +42,7 @@ def parse_yaml(text: str, where: str) -> Any:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is not None and _size(node, {}) > _VALUES:
             raise ConfigError(f"'{where}': its aliases stand for more than {_VALUES:,} values.")
+        _refuse_invisible(text, where)
         return yaml.safe_load(text)
     except RecursionError as error:
         raise ConfigError(f"'{where}' is nested too deeply.") from error
@@ -48,6 +50,15 @@ def parse_yaml(text: str, where: str) -> Any:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"'{where}' is not valid YAML ({' '.join(str(error).split())[:300]}).") from error
+
+
+def _refuse_invisible(text: str, where: str) -> None:
+    """Raise ConfigError for escapes of characters that would move the cursor where a value is printed."""
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        if isinstance(token, yaml.ScalarToken) and printable(token.value) != token.value:
+            raise ConfigError(
+                f"'{where}': the text '{printable(token.value)[:100]}' has characters that cannot be seen. Remove them."
+            )
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:

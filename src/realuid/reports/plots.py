@@ -34,6 +34,11 @@ def distance_axis(axes: Axes) -> None:
     axes.grid(alpha=0.25)
 
 
+def shown(name: str) -> str:
+    """A name for a legend, which would take dollars for mathematics and hide what begins with an underscore."""
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
 def fd_curves(histories: dict[str, list[dict[str, Any]]], lines: dict[str, float]) -> Figure:
     """Quick FD over generator updates.
 
@@ -43,9 +48,11 @@ def fd_curves(histories: dict[str, list[dict[str, Any]]], lines: dict[str, float
     """
     figure, axes = plt.subplots(figsize=(6.4, 3.4))
     for colour, (name, history) in zip(COLOURS, histories.items(), strict=False):
-        axes.plot([h["update"] for h in history], [h["fd"] for h in history], "o-", ms=3, color=colour, label=name)
+        axes.plot(
+            [h["update"] for h in history], [h["fd"] for h in history], "o-", ms=3, color=colour, label=shown(name)
+        )
     for style, (name, level) in zip(("--", ":", "-."), lines.items(), strict=False):
-        axes.axhline(level, color="0.35", ls=style, lw=1, label=name)
+        axes.axhline(level, color="0.35", ls=style, lw=1, label=shown(name))
     axes.set_xlabel("generator updates")
     distance_axis(axes)
     axes.legend(frameon=False, fontsize=8)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from realuid.sampling.base import Sampler, as_batch
 from realuid.sampling.dpm_solver import dpm_solver
 from realuid.sampling.ode import euler, heun
+from realuid.sampling.options import OneStep, Sampling, SamplingOptions, check_use
 from realuid.sampling.posterior import ancestral, ddim
 from realuid.sampling.sample import (
     SAMPLERS,
-    OneStep,
     balanced_labels,
-    check_use,
     find_sampler,
     generate,
+    generate_each_call,
     sample_teacher,
 )
 from realuid.sampling.sde import noise_diffusion, reverse_diffusion, scaled_sde, sde
@@ -21,6 +21,8 @@ __all__ = [
     "SAMPLERS",
     "OneStep",
     "Sampler",
+    "Sampling",
+    "SamplingOptions",
     "ancestral",
     "as_batch",
     "balanced_labels",
@@ -30,6 +32,7 @@ __all__ = [
     "euler",
     "find_sampler",
     "generate",
+    "generate_each_call",
     "heun",
     "noise_diffusion",
     "reverse_diffusion",

@@ -5,20 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, cast
+from collections.abc import Iterator
+from typing import Unpack, cast
 
 import torch
 from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
-from realuid.models import Codec, Condition, ConditionSpec, MatchingModel, guided, required
-from realuid.models.networks.condition import LABEL, SOURCE
+from realuid.models import Condition, MatchingModel, guided
+from realuid.models.networks.condition import SOURCE
 from realuid.processes import WHOLE, Part
 from realuid.sampling.base import Noise, Sampler, as_batch
-from realuid.sampling.classes import numbered
 from realuid.sampling.dpm_solver import dpm_solver
 from realuid.sampling.ode import euler, heun
+from realuid.sampling.options import OneStep, Sampling, SamplingOptions
 from realuid.sampling.posterior import ancestral, ddim
 from realuid.sampling.sde import scaled_sde, sde
 from realuid.seeds import stream
@@ -109,68 +109,25 @@ def _check_start(model: MatchingModel) -> None:
         )
 
 
-class OneStep(Protocol):
-    """A student, ours or one that another library computes."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def image_shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def num_classes(self) -> int: ...
-
-    @property
-    def conditions(self) -> tuple[ConditionSpec, ...]: ...
-
-    @property
-    def coupled(self) -> bool: ...
-
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-
-    @property
-    def codec(self) -> Codec | None: ...
-
-    @property
-    def device(self) -> torch.device: ...
-
-    @property
-    def calls(self) -> int: ...
-
-    def __call__(self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None, /) -> Tensor: ...
-
-
-@torch.no_grad()
 def generate(
     model: MatchingModel | OneStep,
     count: int,
     *,
-    condition: Mapping[str, Any] | None = None,
-    labels: Any = None,
-    sources: Any = None,
-    steps: int = 50,
-    sampler: str | None = None,
-    guidance: float = 1.0,
     seed: int = 0,
     batch: int = 500,
     part: Part = WHOLE,
+    **options: Unpack[SamplingOptions],
 ) -> Iterator[Tensor]:
     """Batches of samples, the same for any batch size and number of processes.
 
     Args:
-        model: a student (its own number of calls) or a teacher (`steps` steps of `sampler`).
+        model: a student or a teacher.
         count: how many samples in all.
-        condition: a `Condition`, or a mapping from names in `model.conditions` to tensors, arrays or lists with one row
-            per sample; for a label also one number for all samples.
-        labels, sources: the entries "label" (classes, by number or name) and "source" (x_T in data units, shape
-            (count, *shape)) of it.
-        steps, sampler, guidance: how a teacher is sampled, by default in its own way and without classifier-free
-            guidance; not read for a generator.
         seed: of the noise. A sample's noise on the way is a stream of its own.
         batch: samples at a time.
         part: makes only those batches of the same samples that are this process's, `part.slices(count, batch)`.
+        **options: condition, labels, sources, for teachers steps, sampler, guidance, for students calls: see
+            `SamplingOptions`.
 
     Yields:
         samples in data units, shape (<= batch, *image_shape), on the model's device; latents are decoded.
@@ -178,8 +135,33 @@ def generate(
     Raises:
         ConfigError: for a condition that is missing, wrong or superfluous, before anything is computed.
     """
-    model = guided(model, guidance) if isinstance(model, MatchingModel) else model
-    given = _asked(model, count, condition, labels, sources)
+    for found in _generate(model, count, seed, batch, part, Sampling(**options), each=False):
+        yield found[-1]
+
+
+def generate_each_call(
+    model: MatchingModel | OneStep,
+    count: int,
+    *,
+    seed: int = 0,
+    batch: int = 500,
+    part: Part = WHOLE,
+    **options: Unpack[SamplingOptions],
+) -> Iterator[list[Tensor]]:
+    """Batches of the samples of a student after 1, 2, ..., `calls` calls, from one rollout; of a teacher one kind.
+
+    Arguments and errors as of `generate`. The last of a list are the samples of `generate`, the others those with fewer
+    calls.
+    """
+    return _generate(model, count, seed, batch, part, Sampling(**options), each=True)
+
+
+@torch.no_grad()
+def _generate(
+    model: MatchingModel | OneStep, count: int, seed: int, batch: int, part: Part, asked: Sampling, each: bool
+) -> Iterator[list[Tensor]]:
+    model = guided(model, asked.guidance) if isinstance(model, MatchingModel) else model.first_calls(asked.calls)
+    given = asked.condition_of(model, count)
     if not 0 <= seed < 2**64:
         raise ConfigError(f"seed = {seed}: allowed are 0 to 2^64 - 1.")
     device = model.device
@@ -191,34 +173,13 @@ def generate(
         here = given.select(mine).to(device)
         on_the_way = _noise_of(seed, range(mine.start, mine.stop))
         if isinstance(model, MatchingModel):
-            x = sample_teacher(model, here[SOURCE] if model.coupled else z, steps, here, sampler, on_the_way)
+            x_T = here[SOURCE] if model.coupled else z
+            found = [sample_teacher(model, x_T, asked.steps, here, asked.sampler, on_the_way)]
         else:
-            eps = [on_the_way(z) for _ in range(model.calls - 1)]
-            x = model(z, here, torch.stack(eps, dim=1) if eps else None)
-        yield model.codec.decode(x) if model.codec else x
-
-
-def _asked(
-    model: MatchingModel | OneStep, count: int, condition: Mapping[str, Any] | None, labels: Any, sources: Any
-) -> Condition:
-    """The condition of `generate`, checked."""
-    values = dict(condition or {})
-    for name, value in ((LABEL, labels), (SOURCE, sources)):
-        if value is not None and name in values:
-            raise ConfigError(f"{name}s = ... and condition['{name}'] are the same: pass either.")
-        values |= {} if value is None else {name: value}
-    if LABEL in values:
-        values[LABEL] = numbered(values[LABEL], model.class_names, model.num_classes)
-    return required(model.conditions, values, count)
-
-
-def check_use(model: MatchingModel | OneStep, sampler: str | None, guidance: float) -> None:
-    """Raise ConfigError where a generator is asked for what only a teacher does on its way."""
-    if isinstance(model, MatchingModel):
-        return
-    for name, value, usual in (("sampler", sampler, None), ("guidance", guidance, 1.0)):
-        if value != usual:
-            raise ConfigError(f"{name} = {value}: the model is a generator and takes one step. Leave {name} out.")
+            drawn_later = [on_the_way(z) for _ in range(model.calls - 1)]
+            eps = torch.stack(drawn_later, dim=1) if drawn_later else None
+            found = model.predictions(z, here, eps) if each else [model(z, here, eps)]
+        yield [model.codec.decode(x) for x in found] if model.codec else found
 
 
 def _normals(shape: tuple[int, ...], seed: int) -> Iterator[Tensor]:

@@ -1,14 +1,13 @@
-"""The one place where accelerate's process-wide state is set up."""
+"""Accelerators of runs, and the modules that they copy to several processes."""
 
 from __future__ import annotations
 
-import torch
 from accelerate import Accelerator, DistributedType
-from accelerate.state import AcceleratorState
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from realuid.devices import choose_device, keep_memory
+from realuid.compat import new_accelerator
+from realuid.devices import choose_device
 from realuid.errors import ConfigError
 from realuid.training.config import LoopConfig
 
@@ -24,14 +23,7 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
     Raises:
         ConfigError: for a way to spread runs that is not supported, or more processes than images in a batch.
     """
-    device = choose_device(config.device)
-    if device.type == "cpu":
-        keep_memory()
-    else:
-        torch.backends.cudnn.benchmark = True  # batches have one shape, for which the fastest kernel is worth finding
-    # A process may make several runs, on different devices; only a process group has to outlive them.
-    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
-    accelerator = Accelerator(mixed_precision="no", cpu=device.type == "cpu")
+    accelerator = new_accelerator(cpu=choose_device(config.device).type == "cpu")
     if accelerator.distributed_type not in SUPPORTED:
         raise ConfigError(
             f"accelerate was told to use {accelerator.distributed_type.value}, but realuid runs one process, or "

@@ -16,13 +16,15 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from realuid.data import Column, Dataset, Order, random_flip, to_float
+from realuid.data import Dataset, Order, random_flip, to_float
 from realuid.data.columns import Values
+from realuid.devices import handed_over
 from realuid.models import Condition, ConditionSpec, dropped
-from realuid.models.networks.condition import LABEL, SOURCE
+from realuid.models.networks.condition import CALL, LABEL, SOURCE
 from realuid.models.networks.specs import label_spec, source_spec
 from realuid.on_data import check_pairs
 from realuid.paths import Path, sample_times, stratified
+from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, stream
 
 #: Kinds of conditions that are images of the data's range, mirrored together with the data.
@@ -42,8 +44,10 @@ class Draw:
         x_0: real data, shape (n, *shape), or None for generated samples.
         z: input of the generator, shape (n, *shape), or None for real data and images made before.
         condition: what the model declares; on a coupled path also the source, whether or not the network reads it.
-        call: which of the student's calls makes the samples, counted from 0; one for the whole batch.
+        call: which of the student's calls makes each sample, counted from 0 (on the host); of real data, which one it
+            is compared with.
         renoising: noise of the student's later calls, shape (n, calls - 1, *shape), or None as z.
+        noised: real data to which noise is added for the inputs of later calls, in place of a rollout; shape of z.
     """
 
     t: Tensor
@@ -52,23 +56,25 @@ class Draw:
     x_0: Tensor | None
     z: Tensor | None
     condition: Condition
-    call: int = 0
+    call: tuple[int, ...] = ()
     renoising: Tensor | None = None
+    noised: Tensor | None = None
 
     def __len__(self) -> int:
         return self.t.shape[0]
 
     @property
-    def inputs(self) -> tuple[Tensor, Condition, Tensor | None, int]:
+    def inputs(self) -> tuple[Tensor, Condition, Tensor | None, tuple[int, ...], Tensor | None]:
         """What the student is called with: `student(*draw.inputs)`."""
         assert self.z is not None, "a draw for generated samples"
-        return self.z, self.condition, self.renoising, self.call
+        return self.z, self.condition, self.renoising, self.call, self.noised
 
     def select(self, part: slice) -> Draw:
         """The draw of some of the samples."""
-        fields = (self.eps, self.x_0, self.z, self.renoising)
-        eps, x_0, z, renoising = (None if f is None else f[part] for f in fields)
-        return Draw(self.t[part], self.x_T[part], eps, x_0, z, self.condition.select(part), self.call, renoising)
+        fields = (self.eps, self.x_0, self.z, self.renoising, self.noised)
+        eps, x_0, z, renoising, noised = (None if f is None else f[part] for f in fields)
+        condition, call = self.condition.select(part), self.call[part]
+        return Draw(self.t[part], self.x_T[part], eps, x_0, z, condition, call, renoising, noised)
 
     def showing(self, x_0: Tensor) -> Draw:
         """The draw with images in it."""
@@ -96,6 +102,23 @@ class StepDraws:
         return itertools.starmap(StepDraws, zip(*(micro_batches(draw, count) for draw in draws), strict=True))
 
 
+@dataclass(frozen=True)
+class DrawOptions:
+    """What some runs draw otherwise than most.
+
+    Attributes:
+        window: share of the path's times that is drawn, those nearest to the data.
+        label_dropout: share of samples whose conditions are replaced by their nulls.
+        calls: of the student that makes generated samples; where there are several, conditions have an entry `CALL`.
+        from_data: inputs of later calls are real data with noise.
+    """
+
+    window: float = 1.0
+    label_dropout: float = 0.0
+    calls: int = 1
+    from_data: bool = False
+
+
 class Batches:
     """Makes the draws of a run.
 
@@ -104,13 +127,11 @@ class Batches:
         path: which times and how many Gaussians to draw, and where x_T comes from.
         seed: of the run.
         flip: mirror real images at random.
-        rank, world: this process and the number of them.
-        window: share of the path's times that is drawn, those nearest to the data.
+        part: which of the processes this is.
         conditions: what the model declares (`MatchingModel.conditions`); by default the data's classes and, on a
             coupled path, its sources.
-        label_dropout: share of samples whose conditions are replaced by their nulls.
-        calls: of the student that makes generated samples.
         device: of the draws. None: the data's.
+        options: see `DrawOptions`.
 
     Raises:
         DataError: for a coupled path without pairs.
@@ -122,20 +143,17 @@ class Batches:
         path: Path,
         seed: int,
         flip: bool = False,
-        rank: int = 0,
-        world: int = 1,
+        part: Part = WHOLE,
         *,
-        window: float = 1.0,
         conditions: Sequence[ConditionSpec] | None = None,
-        label_dropout: float = 0.0,
-        calls: int = 1,
         device: torch.device | None = None,
+        options: DrawOptions = DrawOptions(),
     ):
         check_pairs(path, data)
-        self.data, self.path, self.seed, self.flip = data, path, seed, flip
-        self.rank, self.world, self.window = rank, world, window
+        self.data, self.path, self.seed, self.flip, self.part = data, path, seed, flip, part
         self.conditions = _conditions_of(data, path) if conditions is None else tuple(conditions)
-        self.label_dropout, self.calls = label_dropout, calls
+        self.window, self.label_dropout = options.window, options.label_dropout
+        self.calls, self.from_data = options.calls, options.from_data
         self.device = device or data.values.device
         labelled = any(spec.name == LABEL for spec in self.conditions)
         self._by_class = data.column(LABEL)[:].argsort(stable=True).cpu() if labelled else None
@@ -149,7 +167,7 @@ class Batches:
         random = stream(self.seed, role, step, device=self.device)
         mirror = self._mirror(random, count)
         x_0 = self._pick(self.data.values, index, mirror)
-        return self._draw(random, count, index, mirror, x_0=x_0, z=None)
+        return self._of_calls(self._draw(random, count, index, mirror, x_0=x_0, z=None), role, step, count)
 
     def generated(self, role: str, step: int, count: int, times: str = "path", with_real: bool = False) -> Draw:
         """Draws for generated samples; class and, where coupled, x_T are those of a random real sample.
@@ -166,20 +184,24 @@ class Batches:
         """
         random = stream(self.seed, role, step, device=self.device)
         index = mirror = None
-        if self.conditions or with_real:
+        shown = with_real or self.from_data
+        if self.conditions or shown:
             # drawn on the host, where the data may have stayed: an index from the device would have to be waited for
             which = random if self.device.type == "cpu" else stream(self.seed, role, step)
             index = self._any(which, count)
-            self._read_ahead(lambda later: self._any(stream(self.seed, role, later), count), step, with_real)
-        if with_real or any(spec.kind in _IMAGES for spec in self.conditions):
+            self._read_ahead(lambda later: self._any(stream(self.seed, role, later), count), step, shown)
+        if shown or any(spec.kind in _IMAGES for spec in self.conditions):
             mirror = self._mirror(random, count)
-        x_0 = self._pick(self.data.values, index, mirror) if with_real else None  # type: ignore[arg-type]
+        real = self._pick(self.data.values, index, mirror) if shown else None  # type: ignore[arg-type]
         z = self._normal(random, count)
-        draw = self._draw(random, count, index, mirror, x_0=x_0, z=z, times=times)
-        yield dataclasses.replace(draw, call=self._call(role, step), renoising=self._renoising(role, step, count))
+        draw = self._draw(random, count, index, mirror, x_0=real if with_real else None, z=z, times=times)
+        draw = self._of_calls(draw, role, step, count)
+        renoising = self._renoising(role, step, count)
+        yield dataclasses.replace(draw, renoising=renoising, noised=real if self.from_data else None)
         for again in itertools.count(1):
             random = stream(self.seed, role, step, again, device=self.device)
-            yield self._draw(random, count, index, mirror, x_0=None, z=None, times=times)
+            draw = self._draw(random, count, index, mirror, x_0=None, z=None, times=times)
+            yield self._of_calls(draw, role, step, count)
 
     def _any(self, random: torch.Generator, count: int) -> Tensor:
         """Numbers of random samples, every class as often as in the data, give or take one."""
@@ -187,19 +209,19 @@ class Batches:
         return place if self._by_class is None else self._by_class[place]
 
     def _read_ahead(self, index_of: Callable[[int], Tensor], step: int, with_values: bool) -> None:
-        """Have samples of the next steps read where they are not in memory; `index_of` says which those of a step are.
+        """Have samples of the next steps read where they are not in memory; draws do not depend on it."""
+        columns = [self.data.column(spec.name) for spec in self.conditions] + [self.data.values] * with_values
+        self.data.prefetch(columns, map(index_of, range(step + 1, step + 1 + _AHEAD)))
 
-        Draws do not depend on it.
+    def _of_calls(self, draw: Draw, role: str, step: int, count: int) -> Draw:
+        """The draw with the call of every sample: all in turn through the whole batch, from a random one on.
+
+        Each call makes as many samples as any other, give or take one, in every batch, micro-batch and process.
         """
-        columns = [self.data.column(spec.name) for spec in self.conditions]
-        columns += [self.data.values] if with_values else []
-        if any(isinstance(column, Column) for column in columns):
-            for later in range(step + 1, step + 1 + _AHEAD):
-                self.data.prefetch(index_of(later), *columns)
-
-    def _call(self, role: str, step: int) -> int:
-        """The student's call that a batch trains or shows: uniform, the same on every process."""
-        return mix(self.seed, role, step, "call") % self.calls
+        first = mix(self.seed, role, step, "call") % self.calls
+        call = tuple((first + i) % self.calls for i in range(count)[self.part.share(count)])
+        told = {CALL: torch.tensor(call, device=self.device)} if self.calls > 1 else {}
+        return dataclasses.replace(draw, call=call, condition=draw.condition.replace(**told))
 
     def _renoising(self, role: str, step: int, count: int) -> Tensor:
         random = stream(self.seed, role, step, "renoising", device=self.device)
@@ -212,8 +234,7 @@ class Batches:
 
     def _mine(self, whole: Tensor) -> Tensor:
         """This process's part of what was drawn for the whole batch."""
-        count = len(whole)
-        return whole[count * self.rank // self.world : count * (self.rank + 1) // self.world]
+        return whole[self.part.share(len(whole))]
 
     def _normal(self, random: torch.Generator, count: int) -> Tensor:
         return self._mine(torch.randn(count, *self.data.shape, generator=random, device=self.device))
@@ -262,13 +283,6 @@ class Batches:
 def _conditions_of(data: Dataset, path: Path) -> tuple[ConditionSpec, ...]:
     label = [] if data.labels is None else [label_spec(data.num_classes)]
     return (*label, *([source_spec(data.shape)] if path.coupled else []))
-
-
-def handed_over(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on a device, from the host by way of pinned memory: it is copied while the host goes on."""
-    if tensor.device.type == "cpu" and device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 @overload

@@ -11,6 +11,7 @@ from realuid.errors import ConfigError, DataError, PredictionError
 from realuid.models import MatchingModel, Silent, Student, example, guided, silent
 from realuid.objectives import MixtureUID, UnwiseSettingWarning, advice, choose_space
 from realuid.on_data import check_pairs
+from realuid.processes import started_together
 from realuid.sampling import OneStep, generate
 from realuid.training.config import DistillConfig, TeacherConfig
 
@@ -57,7 +58,7 @@ def check_student_run(
     if isinstance(start, Student):
         if start.model.path != teacher.path:
             raise ConfigError(f"start is on path {start.model.path}, the teacher on {teacher.path}.")
-        config.of_student(start)
+        config = config.of_student(start)
     check_adapters(config, start, fake)
     if isinstance(teacher.network, Silent):
         check_without_teacher(config)
@@ -144,8 +145,25 @@ def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:
     space = choose_space(config.make_objective(), teacher.path, config.space, usual)
     teacher.check_space(space)
     guided(teacher, config.guidance)
-    config.make_student(teacher)
+    check_calls_of_batch(config.make_student(teacher).calls, config)
     return space
+
+
+def check_calls_of_batch(calls: int, config: DistillConfig) -> None:
+    """Raise ConfigError for settings of several calls where there is one, and batches that cannot be shared evenly."""
+    usual = DistillConfig()
+    for name in ("call_inputs", "fake_sees_call"):
+        if calls == 1 and getattr(config, name) != getattr(usual, name):
+            raise ConfigError(
+                f"{name} = {getattr(config, name)}: only for students of several calls. Pass --calls too."
+            )
+    processes = started_together() if config.shard else 1
+    if calls > 1 < processes and any(batch % (calls * processes) for batch in (config.batch, config.gan_batch)):
+        raise ConfigError(
+            f"shard = True with {calls} calls: every process has to make as many calls at the same time, so batch = "
+            f"{config.batch} (and what the discriminator judges of it, {config.gan_batch}) must be multiples of calls "
+            f"times processes, {calls * processes}."
+        )
 
 
 def check_fits(model: MatchingModel | OneStep, data: Dataset) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal
 
 from realuid.errors import ConfigError
-from realuid.models.matching import MatchingModel
-from realuid.models.student import Renoise, Student
 from realuid.objectives import (
     PUBLISHED_RATIO,
     Adversarial,
@@ -20,7 +18,6 @@ from realuid.objectives import (
     TimeWeight,
     make_objective,
 )
-from realuid.paths import check_times
 from realuid.settings import check_range
 from realuid.training.costs import generated_cost
 from realuid.training.lora import LoraSettings
@@ -31,6 +28,7 @@ from realuid.training.settings import (
     Settings,
     SystemSettings,
 )
+from realuid.training.student import StudentSettings
 
 
 # Fields are listed base by base, from the last one to the first.
@@ -150,57 +148,6 @@ class AdversarialSettings(Settings):
             return None
         lambda_d = PUBLISHED_RATIO * self.lambda_g if self.lambda_d is None else self.lambda_d
         return Adversarial(self.lambda_g, lambda_d, self.gan_window)
-
-
-@dataclass(frozen=True)
-class StudentSettings(Settings):
-    """The student, and the times at which it is judged."""
-
-    #: Start time of the generator. None: where noise / signal = 2.5 (SiD's sigma_init), on coupled paths 1, or that of
-    #: the generator the run starts from; 1 is the paper's form.
-    t_init: float | None = None
-    #: Times of a student of several calls, falling. None: one call, at t_init, or those of the student that the run
-    #: starts from.
-    times: tuple[float, ...] | None = None
-    #: Noise of the later calls: fresh, or deterministic (implied by the call before). None: fresh, or as the student
-    #: that the run starts from.
-    renoise: Renoise | None = None
-    #: Whether the generator is given fresh noise; without it, its samples are a function of x_T (coupled paths only).
-    #: None: it is, or as the generator the run starts from.
-    noise: bool | None = None
-    #: Distribution of times in the generator's loss: the path's own, uniform, SiD's grid, or log-normal noise levels.
-    generator_times: Literal["path", "uniform", "grid", "log-normal"] = "path"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_times(self.generator_times)
-        if self.times and self.t_init is not None:
-            raise ConfigError(
-                f"times = {self.times} and t_init = {self.t_init}: the first of times is t_init. Pass one."
-            )
-
-    def make_student(self, model: MatchingModel) -> Student:
-        """The student that these settings make of a model."""
-        return Student(model, self.times or self.t_init, self.noise is not False, self.renoise or "fresh")
-
-    def of_student(self, student: Student) -> Self:
-        """These settings with those of the student that a run starts from, which it goes on with as it is.
-
-        Raises:
-            ConfigError: where they ask for others.
-        """
-        own: dict[str, Any] = {"noise": student.noise}
-        if student.calls > 1:
-            own |= {"times": student.times, "renoise": student.renoise}
-        elif self.times is None:
-            own["t_init"] = student.t_init
-        for name in ("times", "t_init", "renoise", "noise"):
-            asked = getattr(self, name)
-            if asked is not None and asked != getattr(student, name):
-                raise ConfigError(
-                    f"{name} = {asked}, but the generator to start from has {getattr(student, name)}. Leave {name} out."
-                )
-        return dataclasses.replace(self, **{**own, "t_init": own.get("t_init")})
 
 
 @dataclass(frozen=True)

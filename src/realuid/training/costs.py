@@ -67,7 +67,7 @@ def update_cost(config: DistillConfig) -> UpdateCost:
     if objective.fake_needs_teacher:
         fake_step += FORWARD * teacher_calls * (1 + real)
     frozen = THROUGH if objective.through_networks else FORWARD
-    rollout = (len(config.times or (0,)) - 1) / 2  # calls before the one that is trained, each of them as often
+    rollout = (config.number_of_calls - 1) / 2 if config.call_inputs == "rollout" else 0  # calls before the one trained
     generator = (LEARN + FORWARD * rollout) * (1 + judged)
     generator += frozen * (1 + teacher_calls) + THROUGH * JUDGED_SHARE * judged
     if objective.generator_needs_real:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -17,12 +16,12 @@ from realuid.data import Dataset
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Student, fingerprint
 from realuid.models.discriminator import new_discriminator
-from realuid.on_data import encode_dataset, samples
+from realuid.on_data import encode_dataset, samples_of_each_call
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.adversarial import deception_loss, discriminator_loss
-from realuid.training.batches import Batches, Draw, StepDraws
+from realuid.training.batches import Batches, Draw, DrawOptions, StepDraws
 from realuid.training.compatibility import check_distillation, check_student_run
 from realuid.training.config import DistillConfig
 from realuid.training.ema import EMA
@@ -60,6 +59,7 @@ class DistillTask(Task):
         start: Student | MatchingModel | None = None,
         fake: MatchingModel | None = None,
     ):
+        config = config.of_student(start) if isinstance(start, Student) else config
         self.config, self.path = config, teacher.path
         self.title, self.section = f"student ({config.alpha:g}, {config.beta:g})", "distillation"
         self.adversarial, space = config.make_adversarial(), check_distillation(teacher, config)
@@ -67,10 +67,10 @@ class DistillTask(Task):
         self.generator, self.fake = able_to_learn(student.eval()), able_to_learn(opponent.eval())
         self.execution = choose_execution(config, accelerator.device, teacher)
         self.execution.apply(frozen, self.generator.model, self.fake)
-        self.teacher = place(frozen.eval().requires_grad_(False), accelerator.device, self.execution.shard)
+        frozen = place(frozen.eval().requires_grad_(False), accelerator.device, self.execution.shard)
         objective = config.make_objective()
         guide_real = config.guide_real and objective.guides_real_target
-        self.game = Game(objective, self.path, space, self.teacher, guide_real)
+        self.game = Game(objective, self.path, space, frozen, guide_real)
         mine = math.ceil(config.batch / accelerator.num_processes)
         steps = generator_accumulation_steps(accelerator.device, mine * math.prod(teacher.shape))
         how = (config, accelerator, self.execution)
@@ -82,22 +82,30 @@ class DistillTask(Task):
         self.players = (self.learner, self.opponent)
         self.ema = EMA(self.generator, config.ema, self.learner.shell)
         data = (data if teacher.num_classes else data.without_labels()).near(accelerator.device)
-        process = (accelerator.process_index, accelerator.num_processes)
-        draws = partial(
-            Batches,
-            data,
-            self.path,
-            config.seed,
-            config.flip,
-            *process,
-            conditions=teacher.conditions,
-            calls=self.generator.calls,
-            device=accelerator.device,
+        part = Part(accelerator.process_index, accelerator.num_processes)
+        usual = DrawOptions(calls=self.generator.calls, from_data=config.call_inputs == "data")
+        self.calls = self.generator.calls
+        self.batches, self.near = (
+            Batches(
+                data,
+                self.path,
+                config.seed,
+                config.flip,
+                part,
+                conditions=teacher.conditions,
+                device=accelerator.device,
+                options=options,
+            )
+            for options in (usual, dataclasses.replace(usual, window=config.gan_window))
         )
-        self.batches, self.near = draws(), draws(window=config.gan_window)
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
         self.inputs = {"data": data.fingerprint(pairs=True), "teacher": fingerprint(teacher)}
+
+    @property
+    def teacher(self) -> MatchingModel:
+        """f*, frozen, with its guidance."""
+        return self.game.teacher
 
     def update(self, number: int) -> dict[str, Tensor]:
         """K steps of the fake model, then one of the generator (App. B, Alg. 1)."""
@@ -191,10 +199,10 @@ class DistillTask(Task):
         told["gap_by_time"] = [s / n if n else None for s, n in zip(sums, counts, strict=True)]
         return told
 
-    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[Tensor]:
-        """One-step samples under the conditions of the data."""
+    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[list[Tensor]]:
+        """The student's samples under the conditions of the data, after each of its calls."""
         assert isinstance(model, Student)
-        return samples(model, self.batches.data, count, seed=seed, part=part)
+        return samples_of_each_call(model, self.batches.data, count, seed=seed, part=part)
 
 
 def mean_of(steps: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

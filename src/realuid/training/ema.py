@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from realuid.compat import lerp_all_
 from realuid.training.sharding import filled, share
 
 
@@ -36,7 +37,7 @@ class EMA:
         present = [p.detach() for p in self.module.parameters()]
         for decay, average in self.averages.items():
             now = min(decay, (1 + self.updates) / (5 + self.updates))
-            torch._foreach_lerp_(average, present, 1 - now)
+            lerp_all_(average, present, 1 - now)
 
     @torch.no_grad()
     def _swap(self, decay: float) -> None:

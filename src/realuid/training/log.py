@@ -106,11 +106,11 @@ class RunLog:
         for tracker in self.trackers:
             tracker.start()
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             disable=not self.main,
             transient=False,
         )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from realuid.errors import ConfigError
 from realuid.models import MatchingModel, Student, fresh, guided
+from realuid.models.networks.call import SeesCall
 from realuid.seeds import mix
 from realuid.training.config import DistillConfig
 
@@ -38,15 +39,18 @@ def make_roles(
         ConfigError: for adapters where PEFT is not installed, or the network has no layer for them.
     """
     if config.lora_rank:
-        return _on_one_base(teacher, config, start, fake)
-    return Roles(
-        guided(copy.deepcopy(teacher), config.guidance), _student(teacher, config, start), _fake(teacher, config, fake)
-    )
+        roles = _on_one_base(teacher, config, start, fake)
+    else:
+        frozen = guided(copy.deepcopy(teacher), config.guidance)
+        roles = Roles(frozen, _student(teacher, config, start), _fake(teacher, config, fake))
+    if config.fake_sees_call:
+        roles.fake.network = SeesCall(roles.fake.network, roles.student.calls)
+    return roles
 
 
 def _student(teacher: MatchingModel, config: DistillConfig, start: Student | MatchingModel | None) -> Student:
     if isinstance(start, Student):
-        return copy.deepcopy(start)
+        return config.of_student(start).make_student(copy.deepcopy(start.model))
     return config.make_student(copy.deepcopy(start or teacher))
 
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from realuid.data import Dataset
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel
-from realuid.on_data import samples
+from realuid.on_data import samples_of_each_call
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, seeded
 from realuid.training.accelerate import make_accelerator
-from realuid.training.batches import Batches, Draw, micro_batches
+from realuid.training.batches import Batches, Draw, DrawOptions, micro_batches
 from realuid.training.compatibility import check_teacher_run
 from realuid.training.config import TeacherConfig
 from realuid.training.ema import EMA
@@ -51,11 +51,10 @@ class TeacherTask(Task):
             model.path,
             config.seed,
             config.flip,
-            accelerator.process_index,
-            accelerator.num_processes,
+            Part(accelerator.process_index, accelerator.num_processes),
             conditions=model.conditions,
-            label_dropout=config.label_dropout,
             device=accelerator.device,
+            options=DrawOptions(label_dropout=config.label_dropout),
         )
         self.images_per_update = config.batch
         self.inputs = {"data": data.fingerprint(pairs=True)}
@@ -63,7 +62,7 @@ class TeacherTask(Task):
     def update(self, number: int) -> dict[str, Tensor]:
         """One step of the teacher."""
         draw = self.batches.real("teacher", number, self.config.batch)
-        with seeded(mix(self.config.seed, "dropout", number, self.batches.rank)):
+        with seeded(mix(self.config.seed, "dropout", number, self.batches.part.rank)):
             for attempt in self.learner.attempts():
                 with attempt as accumulation_steps:
                     for micro_batch in micro_batches(draw, accumulation_steps):
@@ -75,10 +74,10 @@ class TeacherTask(Task):
         with self.learner.autocast():
             return teacher_loss(self.learner.call, self.model.path, self.model.prediction, draw, self.config.batch)
 
-    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[Tensor]:
+    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[list[Tensor]]:
         """Multi-step samples under the conditions of the data."""
         assert isinstance(model, MatchingModel)
-        return samples(model, self.batches.data, count, steps=self.config.steps, seed=seed, part=part)
+        return samples_of_each_call(model, self.batches.data, count, steps=self.config.steps, seed=seed, part=part)
 
 
 def train_teacher(

@@ -21,6 +21,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from realuid.compat import MovesAnother, activate_adapter
 from realuid.errors import ConfigError
 from realuid.models.networks.base import Network
 from realuid.models.networks.condition import Condition
@@ -144,14 +145,11 @@ class SharedBase:
             self._set(before)
 
     def _set(self, name: str | None, always: bool = False) -> None:
-        # PEFT's set_adapter and disable_adapters also switch requires_grad, which backward reads only later
         if name == self._active and not always:
             return
         self._active = name
         for layer in self._layers:
-            layer._disable_adapters = name is None
-            if name is not None:
-                layer._active_adapter = [name]
+            activate_adapter(layer, name)
 
     def checkpoint_activations(self) -> None:
         """Recompute the activations inside of blocks on the backward pass, under the adapter of the forward pass.
@@ -177,7 +175,7 @@ class SharedBase:
         return checkpoint(function, *args, use_reentrant=False, context_fn=contexts)
 
 
-class AdaptedNetwork(Network):
+class AdaptedNetwork(MovesAnother, Network):
     """A shared base as one role calls it. Its parameters and its state dict are its adapter's only.
 
     A deep copy of it is a plain network of the base's own class, with the adapter merged into the weights.
@@ -228,17 +226,16 @@ class AdaptedNetwork(Network):
                 network.get_submodule(parent).register_module(last, layer.get_base_layer())
         return network.requires_grad_(True)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AdaptedNetwork:
-        """Moving a role moves the base."""
-        self.base.network._apply(fn, recurse)
-        return super()._apply(fn, recurse)
+    def moved_along(self) -> nn.Module:
+        """The base."""
+        return self.base.network
 
 
 def _register(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
     """Register a parameter under a dotted name, with a module for every dot."""
     *parents, last = name.split(".")
     for parent in parents:
-        if parent not in module._modules:
+        if not hasattr(module, parent):
             module.add_module(parent, nn.Module())
         module = module.get_submodule(parent)
     module.register_parameter(last, parameter)

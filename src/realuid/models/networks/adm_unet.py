@@ -2,86 +2,72 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from realuid.models.networks.condition import Condition
-from realuid.models.networks.edm_blocks import Change, Conv, PositionalEmbedding, UNetBlock, group_norm
-from realuid.models.networks.edm_unet import EDMUNet
+from realuid.models.networks.edm_blocks import BlockStyle, Change, Conv, PositionalEmbedding, UNetBlock, group_norm
+from realuid.models.networks.edm_unet import EDMSettings, EDMUNet
 
 HEAD_CHANNELS = 64
+
+
+@dataclass(frozen=True)
+class ADMSettings(EDMSettings):
+    """Settings of ADM."""
+
+    model_channels: int = 192
+    channel_mult: Sequence[int] = (1, 2, 3, 4)
+    num_blocks: int = 3
+    attn_resolutions: Sequence[int] = (32, 16, 8)
 
 
 class ADMUNet(EDMUNet):
     """ADM: adaptive normalisation, attention at several levels with 64 channels a head.
 
-    Arguments have the names that EDM's pickles store.
-
     Args:
         img_resolution: height and width of the images.
         in_channels, out_channels: of the images.
-        label_dim: number of classes, 0 for none.
-        augment_dim: size of EDM's augmentation label, 0 for none. It is zero here: no augmentation.
-        model_channels: channels of the first convolution.
-        channel_mult: channels of each level, in units of model_channels, finest level first.
-        channel_mult_emb: channels of the embedding, in units of model_channels.
-        num_blocks: encoder blocks a level.
-        attn_resolutions: sides of the levels with self-attention.
-        dropout: in the residual blocks.
-        label_dropout: fraction of labels replaced by zeros while training.
+        **settings: the others of `ADMSettings`.
 
     Raises:
         ConfigError: for sizes that do not fit.
     """
 
-    def __init__(
-        self,
-        img_resolution: int,
-        in_channels: int,
-        out_channels: int,
-        label_dim: int = 0,
-        augment_dim: int = 0,
-        model_channels: int = 192,
-        channel_mult: Sequence[int] = (1, 2, 3, 4),
-        channel_mult_emb: int = 4,
-        num_blocks: int = 3,
-        attn_resolutions: Sequence[int] = (32, 16, 8),
-        dropout: float = 0.1,
-        label_dropout: float = 0.0,
-    ):
-        settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        super().__init__(settings, img_resolution, in_channels, out_channels, label_dim, label_dropout)
-        self.augment_dim = augment_dim
-        emb_channels = model_channels * channel_mult_emb
-        widths = [model_channels * m for m in channel_mult]
+    def __init__(self, img_resolution: int, in_channels: int, out_channels: int, **settings: Any):
+        s = ADMSettings(img_resolution, in_channels, out_channels, **settings)
+        super().__init__(s)
+        self.augment_dim = s.augment_dim
+        model_channels, emb_channels = s.model_channels, s.model_channels * s.channel_mult_emb
 
         self.map_noise = PositionalEmbedding(model_channels, endpoint=False, cosine_first=True)
-        self.map_augment = nn.Linear(augment_dim, model_channels, bias=False) if augment_dim else None
+        self.map_augment = nn.Linear(s.augment_dim, model_channels, bias=False) if s.augment_dim else None
         self.map_layer0 = nn.Linear(model_channels, emb_channels)
         self.map_layer1 = nn.Linear(emb_channels, emb_channels)
-        self.map_label = nn.Linear(label_dim, emb_channels, bias=False) if label_dim else None
+        self.map_label = nn.Linear(s.label_dim, emb_channels, bias=False) if s.label_dim else None
 
-        block = functools.partial(UNetBlock, emb_channels=emb_channels, dropout=dropout, project_skip=False)
+        style = BlockStyle(dropout=s.dropout, project_skip=False)
 
         def make_block(
             in_channels: int, out_channels: int, *, attention: bool = False, change: Change | None = None
         ) -> UNetBlock:
             heads = out_channels // HEAD_CHANNELS if attention else 0
-            return block(in_channels, out_channels, heads=heads, change=change)
+            return UNetBlock(in_channels, out_channels, emb_channels, style, heads=heads, change=change)
 
         self.add_levels(
-            widths,
+            s.widths,
             model_channels,
-            num_blocks,
+            s.num_blocks,
             make_block,
-            encoder_attends=attn_resolutions,
-            decoder_attends=attn_resolutions,
+            encoder_attends=s.attn_resolutions,
+            decoder_attends=s.attn_resolutions,
         )
-        self.out_norm = group_norm(widths[0], 1e-5)
-        self.out_conv = Conv(widths[0], out_channels, 3)
+        self.out_norm = group_norm(s.widths[0], 1e-5)
+        self.out_conv = Conv(s.widths[0], out_channels, 3)
         self._initialise()
 
     def _initialise(self) -> None:

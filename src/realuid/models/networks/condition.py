@@ -14,6 +14,9 @@ from realuid.errors import ConfigError
 #: Names of the two most common conditions. A network may declare others.
 LABEL, SOURCE = "label", "source"
 
+#: Entry of training batches of a student of several calls: which of them made a sample, int64, shape (b,).
+CALL = "call"
+
 #: What they were called before conditions had names; still taken by `Condition(...)`, and the names of exported inputs.
 OLD_NAMES = {"labels": LABEL, "x_T": SOURCE}
 

@@ -1,4 +1,4 @@
-"""Parts of diffusers' U-Nets laid out for the memory and the processor: the same numbers, sooner."""
+"""Faster CPU implementations of diffusers' U-Net blocks, with the same results up to rounding."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, linear, scaled_dot_product_attention
+
+from realuid.compat import change_class
 
 
 class ImageAttention(AttnProcessor2_0):
@@ -106,11 +108,11 @@ def lay_out(network: nn.Module) -> None:
         if isinstance(module, Attention):
             module.set_processor(ImageAttention())
         elif type(module) is ResnetBlock2D:
-            module.__class__ = ResidualBlock
-            if module.conv_shortcut is not None:
-                module.conv_shortcut.__class__ = Shortcut
+            change_class(module, ResidualBlock)
+            if isinstance(module.conv_shortcut, nn.Module):
+                change_class(module.conv_shortcut, Shortcut)
         elif type(module) is Upsample2D and Upsample.fits(module):
-            module.__class__ = Upsample
+            change_class(module, Upsample)
 
 
 def project(pixels: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

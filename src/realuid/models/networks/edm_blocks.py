@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -146,19 +147,36 @@ def group_norm(channels: int, eps: float) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels, eps)
 
 
+@dataclass(frozen=True)
+class BlockStyle:
+    """What all blocks of a network have in common.
+
+    Attributes:
+        taps: of the filter where the resolution changes, as in `Resample`.
+        dropout: probability, before the second convolution.
+        skip_scale: factor on every sum of a branch and its skip connection: 1, or sqrt(1/2) to keep the variance.
+        eps: of the normalisations.
+        project_skip: whether a skip connection that changes resolution also has a 1x1 convolution.
+        adaptive_scale: the embedding gives scale and shift after the normalisation (ADM), or a shift before it.
+    """
+
+    taps: Sequence[float] = (1, 1)
+    dropout: float = 0.0
+    skip_scale: float = 1.0
+    eps: float = 1e-5
+    project_skip: bool = True
+    adaptive_scale: bool = True
+
+
 class UNetBlock(nn.Module):
     """Residual block with time modulation, optional change of resolution and optional self-attention.
 
     Args:
         in_channels, out_channels: of the block.
         emb_channels: of the time and class embedding.
+        style: of the network.
         heads: attention heads; 0 for no attention.
-        change, taps: change of resolution, as in `Resample`.
-        dropout: probability, before the second convolution.
-        skip_scale: factor on every sum of a branch and its skip connection: 1, or sqrt(1/2) to keep the variance.
-        eps: of the normalisations.
-        project_skip: whether a skip connection that changes resolution also has a 1x1 convolution.
-        adaptive_scale: the embedding gives scale and shift after the normalisation (ADM), or a shift before it.
+        change: of the resolution, as in `Resample`.
     """
 
     #: Compute activations again on the way back, instead of keeping them.
@@ -169,34 +187,29 @@ class UNetBlock(nn.Module):
         in_channels: int,
         out_channels: int,
         emb_channels: int,
+        style: BlockStyle = BlockStyle(),
         *,
         heads: int = 0,
         change: Change | None = None,
-        taps: Sequence[float] = (1, 1),
-        dropout: float = 0.0,
-        skip_scale: float = 1.0,
-        eps: float = 1e-5,
-        project_skip: bool = True,
-        adaptive_scale: bool = True,
     ):
         super().__init__()
         if heads and out_channels % heads:
             raise ConfigError(f"{out_channels} channels cannot be split into {heads} attention heads.")
         self.heads = heads
-        self.skip_scale, self.adaptive_scale = skip_scale, adaptive_scale
-        self.norm0 = group_norm(in_channels, eps)
-        self.conv0 = Conv(in_channels, out_channels, 3, change, taps)
-        self.affine = nn.Linear(emb_channels, out_channels * (2 if adaptive_scale else 1))
-        self.norm1 = group_norm(out_channels, eps)
-        self.dropout = nn.Dropout(dropout)
+        self.skip_scale, self.adaptive_scale = style.skip_scale, style.adaptive_scale
+        self.norm0 = group_norm(in_channels, style.eps)
+        self.conv0 = Conv(in_channels, out_channels, 3, change, style.taps)
+        self.affine = nn.Linear(emb_channels, out_channels * (2 if style.adaptive_scale else 1))
+        self.norm1 = group_norm(out_channels, style.eps)
+        self.dropout = nn.Dropout(style.dropout)
         self.conv1 = Conv(out_channels, out_channels, 3)
         self.skip: nn.Module = nn.Identity()
-        if in_channels != out_channels or (change and project_skip):
-            self.skip = Conv(in_channels, out_channels, 1, change, taps)
+        if in_channels != out_channels or (change and style.project_skip):
+            self.skip = Conv(in_channels, out_channels, 1, change, style.taps)
         elif change:
-            self.skip = Resample(change, taps)
+            self.skip = Resample(change, style.taps)
         if heads:
-            self.norm2 = group_norm(out_channels, eps)
+            self.norm2 = group_norm(out_channels, style.eps)
             self.qkv = Conv(out_channels, out_channels * 3, 1)
             self.proj = Conv(out_channels, out_channels, 1)
 

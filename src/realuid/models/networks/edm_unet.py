@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import dataclasses
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
 import torch
@@ -15,24 +17,58 @@ from realuid.models.networks.condition import Condition
 from realuid.models.networks.edm_blocks import Change, Conv, UNetBlock
 
 
-def check_types(settings: dict[str, Any], function: Callable[..., Any]) -> None:
-    """Compare the values of settings, which may come from a file, with the annotations of the function that takes them.
+@dataclass(frozen=True)
+class EDMSettings:
+    """Settings of EDM's networks, by the names that its pickles store.
+
+    Attributes:
+        img_resolution: height and width of the images.
+        in_channels, out_channels: of the images; twice as many out as in: iDDPM's learned variance, which is left out.
+        label_dim: number of classes, 0 for none.
+        augment_dim: size of EDM's augmentation label, 0 for none. It is zero here: no augmentation.
+        model_channels: channels of the first convolution.
+        channel_mult: channels of each level, in units of model_channels, finest level first.
+        channel_mult_emb: channels of the embedding, in units of model_channels.
+        num_blocks: encoder blocks a level.
+        attn_resolutions: sides of the levels with self-attention.
+        dropout: in the residual blocks.
+        label_dropout: fraction of labels replaced by zeros while training.
 
     Raises:
-        ConfigError: naming the setting, what it is and what is needed.
+        ConfigError: for a value of another type, which a file may hold.
     """
-    for name, hint in get_type_hints(function).items():
-        value, origin, parts = settings[name], get_origin(hint), get_args(hint)
-        if origin is Literal:
-            fits, needed = isinstance(value, str) and value in parts, " or ".join(parts)
-        elif origin is Sequence:
-            fits = isinstance(value, list | tuple) and all(_is_number(item, parts[0]) for item in value)
-            needed = f"a list of {parts[0].__name__}"
-        else:
-            fits, needed = _is_number(value, hint), hint.__name__
-        if not fits:
-            shown = repr(value[:100]) if isinstance(value, str) else f"a {type(value).__name__}"
-            raise ConfigError(f"{name} is {shown}, but needed is {needed}.")
+
+    img_resolution: int
+    in_channels: int
+    out_channels: int
+    label_dim: int = 0
+    augment_dim: int = 0
+    model_channels: int = 128
+    channel_mult: Sequence[int] = (1, 2, 2, 2)
+    channel_mult_emb: int = 4
+    num_blocks: int = 4
+    attn_resolutions: Sequence[int] = (16,)
+    dropout: float = 0.1
+    label_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            value, origin, parts = getattr(self, name), get_origin(hint), get_args(hint)
+            if origin is Literal:
+                fits, needed = isinstance(value, str) and value in parts, " or ".join(parts)
+            elif origin is Sequence:
+                fits = isinstance(value, list | tuple) and all(_is_number(item, parts[0]) for item in value)
+                needed = f"a list of {parts[0].__name__}"
+            else:
+                fits, needed = _is_number(value, hint), hint.__name__
+            if not fits:
+                shown = repr(value[:100]) if isinstance(value, str) else f"a {type(value).__name__}"
+                raise ConfigError(f"{name} is {shown}, but needed is {needed}.")
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of each level, finest first."""
+        return [self.model_channels * m for m in self.channel_mult]
 
 
 def _is_number(value: Any, kind: type) -> bool:
@@ -53,28 +89,17 @@ class EDMUNet(Network):
     Level by level: a change of resolution, then blocks; the output of every encoder block is joined to the input of its
     mirror in the decoder. A subclass says how time and labels are embedded and how images enter and leave.
 
-    Args:
-        settings: of the subclass.
-        side: height and width of the images.
-        in_channels, out_channels: of the images; twice as many out as in: iDDPM's learned variance, which is left out.
-        label_dim: number of classes, 0 for none.
-        label_dropout: fraction of labels replaced by zeros while training.
+    Raises:
+        ConfigError: for sizes that do not fit.
     """
 
-    def __init__(
-        self,
-        settings: dict[str, Any],
-        side: int,
-        in_channels: int,
-        out_channels: int,
-        label_dim: int,
-        label_dropout: float,
-    ):
-        check_types(settings, type(self).__init__)
-        super().__init__(settings)
-        channels = in_channels if out_channels == 2 * in_channels else out_channels
-        self.shape, self.num_classes, self.label_dropout = (channels, side, side), label_dim, label_dropout
-        self.in_channels = in_channels
+    def __init__(self, settings: EDMSettings):
+        super().__init__(dataclasses.asdict(settings))
+        self.in_channels, channels, side = settings.in_channels, settings.out_channels, settings.img_resolution
+        if channels == 2 * self.in_channels:
+            channels = self.in_channels
+        self.shape = (channels, side, side)
+        self.num_classes, self.label_dropout = settings.label_dim, settings.label_dropout
 
     def add_levels(
         self,

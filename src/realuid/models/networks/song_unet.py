@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from realuid.models.networks.condition import Condition
 from realuid.models.networks.edm_blocks import (
+    BlockStyle,
     BlurredStridedConv,
     Change,
     Conv,
@@ -21,98 +22,76 @@ from realuid.models.networks.edm_blocks import (
     UNetBlock,
     group_norm,
 )
-from realuid.models.networks.edm_unet import EDMUNet
-
-Embedding = Literal["positional", "fourier"]
-Encoder = Literal["standard", "skip", "residual"]
-Decoder = Literal["standard", "skip"]
+from realuid.models.networks.edm_unet import EDMSettings, EDMUNet
 
 _EPS = 1e-6
 
 
-class SongUNet(EDMUNet):
-    """DDPM++ (positional, standard, standard, taps 1 1) and NCSN++ (fourier, residual, standard, taps 1 3 3 1).
+@dataclass(frozen=True)
+class SongSettings(EDMSettings):
+    """Settings of DDPM++ and NCSN++.
 
-    Arguments have the names that EDM's pickles store.
-
-    Args:
-        img_resolution: height and width of the images.
-        in_channels, out_channels: of the images.
-        label_dim: number of classes, 0 for none.
-        augment_dim: size of EDM's augmentation label, 0 for none. It is zero here: no augmentation.
-        model_channels: channels of the first convolution.
-        channel_mult: channels of each level, in units of model_channels, finest level first.
-        channel_mult_emb: channels of the embedding, in units of model_channels.
-        num_blocks: encoder blocks a level.
-        attn_resolutions: sides of the levels with self-attention (one head).
-        dropout: in the residual blocks.
-        label_dropout: fraction of labels replaced by zeros while training.
+    Attributes:
         embedding_type: of the time.
         channel_mult_noise: channels of the time's embedding, in units of model_channels.
         encoder_type: how the halved input image enters each level: not at all, added, or added and carried on.
         decoder_type: whether the output image is read at the finest level only, or as a sum over all.
         resample_filter: taps of the low-pass filter.
+    """
+
+    embedding_type: Literal["positional", "fourier"] = "positional"
+    channel_mult_noise: int = 1
+    encoder_type: Literal["standard", "skip", "residual"] = "standard"
+    decoder_type: Literal["standard", "skip"] = "standard"
+    resample_filter: Sequence[float] = (1, 1)
+
+
+class SongUNet(EDMUNet):
+    """DDPM++ (positional, standard, standard, taps 1 1) and NCSN++ (fourier, residual, standard, taps 1 3 3 1).
+
+    Attention has one head.
+
+    Args:
+        img_resolution: height and width of the images.
+        in_channels, out_channels: of the images.
+        **settings: the others of `SongSettings`.
 
     Raises:
         ConfigError: for an unknown type or sizes that do not fit.
     """
 
-    def __init__(
-        self,
-        img_resolution: int,
-        in_channels: int,
-        out_channels: int,
-        label_dim: int = 0,
-        augment_dim: int = 0,
-        model_channels: int = 128,
-        channel_mult: Sequence[int] = (1, 2, 2, 2),
-        channel_mult_emb: int = 4,
-        num_blocks: int = 4,
-        attn_resolutions: Sequence[int] = (16,),
-        dropout: float = 0.1,
-        label_dropout: float = 0.0,
-        embedding_type: Embedding = "positional",
-        channel_mult_noise: int = 1,
-        encoder_type: Encoder = "standard",
-        decoder_type: Decoder = "standard",
-        resample_filter: Sequence[float] = (1, 1),
-    ):
-        settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        super().__init__(settings, img_resolution, in_channels, out_channels, label_dim, label_dropout)
-        self.encoder_type, self.decoder_type, self.augment_dim = encoder_type, decoder_type, augment_dim
-        noise_channels, emb_channels = model_channels * channel_mult_noise, model_channels * channel_mult_emb
-        widths = [model_channels * m for m in channel_mult]
+    def __init__(self, img_resolution: int, in_channels: int, out_channels: int, **settings: Any):
+        s = SongSettings(img_resolution, in_channels, out_channels, **settings)
+        super().__init__(s)
+        self.encoder_type, self.decoder_type, self.augment_dim = s.encoder_type, s.decoder_type, s.augment_dim
+        noise_channels, emb_channels = s.model_channels * s.channel_mult_noise, s.model_channels * s.channel_mult_emb
 
         self.map_noise: nn.Module
-        if embedding_type == "positional":
+        if s.embedding_type == "positional":
             self.map_noise = PositionalEmbedding(noise_channels, endpoint=True, cosine_first=False)
         else:
             self.map_noise = FourierEmbedding(noise_channels)
-        self.map_label = nn.Linear(label_dim, noise_channels) if label_dim else None
-        self.map_augment = nn.Linear(augment_dim, noise_channels, bias=False) if augment_dim else None
+        self.map_label = nn.Linear(s.label_dim, noise_channels) if s.label_dim else None
+        self.map_augment = nn.Linear(s.augment_dim, noise_channels, bias=False) if s.augment_dim else None
         self.map_layer0 = nn.Linear(noise_channels, emb_channels)
         self.map_layer1 = nn.Linear(emb_channels, emb_channels)
 
-        block = functools.partial(
-            UNetBlock,
-            emb_channels=emb_channels,
-            taps=resample_filter,
-            dropout=dropout,
-            skip_scale=math.sqrt(0.5),
-            eps=_EPS,
-            project_skip=True,
-            adaptive_scale=False,
-        )
+        style = BlockStyle(s.resample_filter, s.dropout, math.sqrt(0.5), _EPS, adaptive_scale=False)
 
         def make_block(
             in_channels: int, out_channels: int, *, attention: bool = False, change: Change | None = None
         ) -> UNetBlock:
-            return block(in_channels, out_channels, heads=int(attention), change=change)
+            return UNetBlock(in_channels, out_channels, emb_channels, style, heads=int(attention), change=change)
 
         self.add_levels(
-            widths, model_channels, num_blocks, make_block, encoder_attends=attn_resolutions, decoder_attends=()
+            s.widths,
+            s.model_channels,
+            s.num_blocks,
+            make_block,
+            encoder_attends=s.attn_resolutions,
+            decoder_attends=(),
         )
-        self._add_image_branches(widths, in_channels, out_channels, resample_filter)
+        self._add_image_branches(s.widths, in_channels, out_channels, s.resample_filter)
         self._initialise()
 
     def _add_image_branches(

@@ -17,6 +17,7 @@ import torch
 from diffusers import ModelMixin
 from torch import Tensor
 
+from realuid.compat import rename_old_attention
 from realuid.errors import CheckpointError
 from realuid.models.saving.torch_file import read_torch_file
 from realuid.models.saving.weights import check_size, check_weights, on_paper, read_weights
@@ -56,7 +57,7 @@ def load_diffusers_model(kind: type[M], folder: Path) -> M:
         with quiet_diffusers():
             with on_paper(parameters=len(weights)):
                 sized: Any = kind.from_config(config)
-            sized._fix_state_dict_keys_on_load(weights)  # older autoencoders call their attention otherwise
+            rename_old_attention(sized, weights)
             check_weights(sized.state_dict(), weights, str(folder))
             check_size(sized, weights)
             model: Any = sized if _is_filled_by(sized, weights) else kind.from_config(config)

@@ -13,8 +13,8 @@ from typing import Protocol
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from realuid.compat import on_new_parameter
 from realuid.errors import CheckpointError
 from realuid.reading import check_regular
 
@@ -76,12 +76,8 @@ def on_paper(parameters: int) -> Iterator[None]:
                 f"the settings ask for a network far larger than the {parameters} tensors beside them."
             )
 
-    hook = register_module_parameter_registration_hook(count)
-    try:
-        with torch.device("meta"):
-            yield
-    finally:
-        hook.remove()
+    with on_new_parameter(count), torch.device("meta"):
+        yield
 
 
 def check_size(sized: nn.Module, weights: Mapping[str, Shaped]) -> None:

@@ -1,0 +1,130 @@
+"""Everything that relies on private parts of torch, diffusers, PEFT, torchmetrics and accelerate.
+
+Nothing outside this module uses a name of theirs that starts with an underscore. Each function says with which versions
+it was tested; tests/test_compat.py has a test for each, which is the first to fail when a library changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+if TYPE_CHECKING:  # each is slow to import, and optional for most commands
+    from accelerate import Accelerator
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from torch.export.pt2_archive._package import PT2ArchiveContents, PT2ArchiveReader
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+
+def lerp_all_(averages: list[Tensor], values: list[Tensor], weight: float) -> None:
+    """averages[i] <- averages[i] + weight (values[i] - averages[i]), in one kernel for all (torch 2.10-2.13)."""
+    torch._foreach_lerp_(averages, values, weight)
+
+
+@contextmanager
+def on_new_parameter(function: Callable[[nn.Module, str, nn.Parameter | None], None]) -> Iterator[None]:
+    """Call a function with every parameter that a module of any thread registers (torch 2.10-2.13)."""
+    hook = register_module_parameter_registration_hook(function)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+class MovesAnother(nn.Module):
+    """A module whose moves (`to`, `float`, ...) another module makes as well (torch 2.10-2.13: `Module._apply`)."""
+
+    def moved_along(self) -> nn.Module:
+        """The other module."""
+        raise NotImplementedError
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MovesAnother:
+        self.moved_along()._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+
+def open_pt2_archive(file: IO[bytes]) -> PT2ArchiveReader:
+    """The entries of a .pt2 file, none of which is interpreted (torch 2.10-2.13)."""
+    from torch.export.pt2_archive._package import PT2ArchiveReader
+
+    return PT2ArchiveReader(file)
+
+
+def load_pt2_archive(file: IO[bytes]) -> PT2ArchiveContents:
+    """The programs of a .pt2 file (torch 2.10-2.13). It runs what the file asks for: check its entries first."""
+    from torch.export.pt2_archive._package import load_pt2
+
+    return load_pt2(file)
+
+
+def new_accelerator(cpu: bool) -> Accelerator:
+    """An accelerator with a state of its own, without mixed precision (accelerate 1.10-1.14).
+
+    accelerate keeps one state per process, with the device and the precision of the first accelerator. A process may
+    make several runs on different devices, so each gets a new state; a state that the caller had set up before stays
+    the one that the caller's own accelerators see. A process group is never left or set up twice.
+
+    Args:
+        cpu: whether to stay on the CPU.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, PartialState
+
+    kinds = [AcceleratorState] if torch.distributed.is_initialized() else [AcceleratorState, PartialState]
+    states = [kind._shared_state for kind in kinds]
+    for kind, state in zip(kinds, states, strict=True):
+        kind._shared_state = type(state)()
+    try:
+        return Accelerator(mixed_precision="no", cpu=cpu)
+    finally:
+        if states[0] and not states[0].get("_of_realuid"):
+            for kind, state in zip(kinds, states, strict=True):
+                kind._shared_state = state
+        else:
+            AcceleratorState._shared_state["_of_realuid"] = True
+
+
+def change_class(module: nn.Module, kind: type[nn.Module]) -> None:
+    """Make a module one of a subclass of its class that has the same state: only its methods change (diffusers
+    0.35-0.42: ResnetBlock2D, Upsample2D)."""
+    module.__class__ = kind
+
+
+def rename_old_attention(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Rename, in place, weights of attention layers from before diffusers 0.18 (diffusers 0.35-0.42)."""
+    model._fix_state_dict_keys_on_load(weights)  # type: ignore[operator]
+
+
+def activate_adapter(layer: BaseTunerLayer, name: str | None) -> None:
+    """Let one adapter of a layer act, or none, and leave `requires_grad` of all of them alone (PEFT 0.17-0.21).
+
+    PEFT's own `set_adapter` and `enable_adapters` also decide what is trained, which autograd reads on the way back,
+    when another role may be active.
+    """
+    layer._disable_adapters = name is None
+    if name is not None:
+        layer._active_adapter = [name]
+
+
+_SUMS = ("features_sum", "features_cov_sum", "features_num_samples")
+
+
+def feature_sums(metric: FrechetInceptionDistance, of: str) -> dict[str, Tensor]:
+    """Sums over images from which mean and covariance of features follow (torchmetrics 1.8-1.9).
+
+    Args:
+        metric: of torchmetrics, after its updates.
+        of: 'real' or 'fake'.
+    """
+    return {name: getattr(metric, f"{of}_{name}") for name in _SUMS}
+
+
+def set_feature_sums(metric: FrechetInceptionDistance, of: str, sums: dict[str, Any]) -> None:
+    """Put back what `feature_sums` gave."""
+    for name in _SUMS:
+        setattr(metric, f"{of}_{name}", sums[name])

@@ -1,0 +1,116 @@
+"""What is asked of a model that draws samples, and whether it can do so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypedDict
+
+import torch
+from torch import Tensor
+
+from realuid.errors import ConfigError
+from realuid.models import Codec, Condition, ConditionSpec, MatchingModel, required
+from realuid.models.calls import check_calls
+from realuid.models.networks.condition import LABEL, SOURCE
+from realuid.sampling.classes import numbered
+
+
+class OneStep(Protocol):
+    """A student, ours or one that another library computes."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def image_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def num_classes(self) -> int: ...
+
+    @property
+    def conditions(self) -> tuple[ConditionSpec, ...]: ...
+
+    @property
+    def coupled(self) -> bool: ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def codec(self) -> Codec | None: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def calls(self) -> int: ...
+
+    def first_calls(self, calls: int | None) -> OneStep: ...
+
+    def predictions(self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None) -> list[Tensor]: ...
+
+    def __call__(self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None, /) -> Tensor: ...
+
+
+class SamplingOptions(TypedDict, total=False):
+    """Keyword arguments of functions that draw samples.
+
+    condition: a `Condition`, or a mapping from names in `model.conditions` to tensors, arrays or lists with one row per
+        sample; for a label also one number for all samples.
+    labels, sources: the entries "label" (classes, by number or name) and "source" (x_T in data units, shape
+        (count, *shape)) of it.
+    steps, sampler, guidance: how a teacher is sampled, by default in its own way and without classifier-free guidance;
+        not read for a student.
+    calls: how many of its calls a student makes, by default all; not read for a teacher.
+    """
+
+    condition: Mapping[str, Any] | None
+    labels: Any
+    sources: Any
+    steps: int
+    sampler: str | None
+    guidance: float
+    calls: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """`SamplingOptions` with their defaults."""
+
+    condition: Mapping[str, Any] | None = None
+    labels: Any = None
+    sources: Any = None
+    steps: int = 50
+    sampler: str | None = None
+    guidance: float = 1.0
+    calls: int | None = None
+
+    def condition_of(self, model: MatchingModel | OneStep, count: int) -> Condition:
+        """The condition of so many samples.
+
+        Raises:
+            ConfigError: for one that is missing, wrong or superfluous.
+        """
+        values = dict(self.condition or {})
+        for name, value in ((LABEL, self.labels), (SOURCE, self.sources)):
+            if value is not None and name in values:
+                raise ConfigError(f"{name}s = ... and condition['{name}'] are the same: pass either.")
+            values |= {} if value is None else {name: value}
+        if LABEL in values:
+            values[LABEL] = numbered(values[LABEL], model.class_names, model.num_classes)
+        return required(model.conditions, values, count)
+
+
+def check_use(
+    model: MatchingModel | OneStep, sampler: str | None = None, guidance: float = 1.0, calls: int | None = None
+) -> None:
+    """Raise ConfigError where a student is asked for what only a teacher does, or for calls that it does not make."""
+    if isinstance(model, MatchingModel):
+        if calls is not None:
+            raise ConfigError(f"calls = {calls}: the model is a teacher. Leave calls out, or pass steps.")
+        return
+    for name, value, usual in (("sampler", sampler, None), ("guidance", guidance, 1.0)):
+        if value != usual:
+            raise ConfigError(f"{name} = {value}: the model is a student, which has no sampler. Leave {name} out.")
+    check_calls(model, calls)

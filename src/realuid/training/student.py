@@ -1,0 +1,89 @@
+"""Settings of the student: its calls, their times and inputs, and the times at which it is judged."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from realuid.errors import ConfigError
+from realuid.models.matching import MatchingModel
+from realuid.models.student import Renoise, Student
+from realuid.paths import check_times
+from realuid.settings import check_range
+from realuid.training.settings import Settings
+
+
+@dataclass(frozen=True)
+class StudentSettings(Settings):
+    """The student, and the times at which it is judged."""
+
+    #: Number of network calls for a sample. None: as many as times, or as the student that the run starts from.
+    calls: int | None = None
+    #: Time of the first call; 1 is the paper's form. None: where noise / signal = 2.5 (SiD's sigma_init); on coupled
+    #: paths where the noise c is as strong as the data a (0.8 on a Brownian bridge with noise 0.5); or that of the
+    #: student the run starts from.
+    t_init: float | None = None
+    #: Times of the calls, falling. None: equal steps of the angle arctan(noise / signal) from t_init towards data, or
+    #: those of the student that the run starts from.
+    times: tuple[float, ...] | None = None
+    #: Noise of the later calls: fresh, or deterministic (implied by the call before). None: fresh, or as the student
+    #: that the run starts from.
+    renoise: Renoise | None = None
+    #: Inputs of later calls in training: predictions of the calls before with noise (rollout, as in sampling), or real
+    #: data with noise.
+    call_inputs: Literal["rollout", "data"] = "rollout"
+    #: Tell the fake model which call made a sample: one game for each call, instead of one for their mixture.
+    fake_sees_call: bool = False
+    #: Whether the generator is given fresh noise; without it, its samples are a function of x_T (coupled paths only).
+    #: None: it is, or as the generator the run starts from.
+    noise: bool | None = None
+    #: Distribution of times in the generator's loss: the path's own, uniform, SiD's grid, or log-normal noise levels.
+    generator_times: Literal["path", "uniform", "grid", "log-normal"] = "path"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_times(self.generator_times)
+        check_range(self, "[1, inf)", "calls")
+        if self.calls and self.times and len(self.times) != self.calls:
+            raise ConfigError(
+                f"calls = {self.calls} with times = {self.times}: pass {self.calls} times, or leave one out."
+            )
+        if self.times and self.t_init is not None:
+            raise ConfigError(
+                f"times = {self.times} and t_init = {self.t_init}: the first of times is t_init. Pass one."
+            )
+
+    def make_student(self, model: MatchingModel) -> Student:
+        """The student that these settings make of a model."""
+        times = self.times or self.t_init
+        return Student(model, times, self.noise is not False, self.renoise or "fresh", calls=self.calls)
+
+    @property
+    def number_of_calls(self) -> int:
+        """Network calls of the student for a sample."""
+        return self.calls or len(self.times or (0,))
+
+    def of_student(self, student: Student) -> Self:
+        """These settings with those of the student that a run starts from.
+
+        It goes on with its times, or with another number of calls from its first time on.
+
+        Raises:
+            ConfigError: where they ask for others.
+        """
+        asked = self.number_of_calls if self.calls or self.times else student.calls
+        fixed: dict[str, Any] = {"noise": student.noise}
+        if asked == student.calls:
+            fixed |= {"times": student.times, "t_init": student.t_init, "renoise": student.renoise}
+        for name, theirs in fixed.items():
+            if getattr(self, name) not in (None, theirs):
+                raise ConfigError(
+                    f"{name} = {getattr(self, name)}, but the generator to start from has {theirs}. Leave {name} out."
+                )
+        times = self.times or student.model.path.call_times(asked, self.t_init or student.t_init)
+        own: dict[str, Any] = {"noise": student.noise, "t_init": None if self.times else times[0]}
+        if asked > 1:
+            times = student.times if asked == student.calls else times
+            own |= {"times": times, "t_init": None, "renoise": self.renoise or student.renoise}
+        return dataclasses.replace(self, **own)
