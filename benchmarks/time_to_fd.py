@@ -107,7 +107,7 @@ def curve(
         if update % every == 0 or update == config.updates:
             with task.ema.applied(config.ema[0]) as model:
                 samples = task.sample(model, config.quick_samples, SAMPLE_SEED)
-                points.append(Point(update, seconds, evaluator.score(samples, full=False).fd))
+                points.append(Point(update, seconds, evaluator.score((found[-1] for found in samples), full=False).fd))
     return points
 
 

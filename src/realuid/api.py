@@ -193,12 +193,12 @@ def sample(
         model: a teacher, a generator, what `load_model` takes, or what `export` wrote.
         count: how many.
         seed: of the noise.
-        **options: condition, labels, sources, and for teachers steps, sampler, guidance: see
+        **options: condition, labels, sources, for teachers steps, sampler, guidance, for students calls: see
             `realuid.sampling.SamplingOptions`.
     """
     loaded = load_any(model) if isinstance(model, str | Path) else model
     asked = Sampling(**options)
-    check_use(loaded, asked.sampler, asked.guidance)
+    check_use(loaded, asked.sampler, asked.guidance, asked.calls)
     return torch.cat(list(generate(loaded, count, seed=seed, **options)))
 
 

@@ -65,6 +65,18 @@ def test_a_student_that_covers_the_data_is_off_by_the_teacher_s_error_over_beta(
         assert row["mean"] == pytest.approx(row["teacher"] / row["beta"], rel=0.02)
 
 
+def test_law_2_a_student_of_the_mixture_objective_is_the_mixture(analysis) -> None:
+    for row in analysis[1]["law_2"]:
+        assert (
+            row["least_at_share"] == pytest.approx(row["data_weight"])
+            and row["least"] < 1e-8 * row["at_teacher"] + 1e-12
+        )
+        assert row["at_teacher"] > row["least"] or row["data_weight"] == 0
+        assert (
+            f"data_weight = {row['data_weight']:g}: zero at a student that is {row['data_weight']:.0%}" in analysis[2]
+        )
+
+
 def test_the_terminal_and_the_pictures_show_the_numbers(analysis) -> None:
     folder, numbers, said = analysis
     shares = [float(share) / 100 for share in re.findall(r"([\d.]+)% of the loss", said)]
@@ -73,6 +85,6 @@ def test_the_terminal_and_the_pictures_show_the_numbers(analysis) -> None:
     assert best == [row["best_ratio"] for row in numbers["figure_4"]["scales"]]
     means = [float(mean) for mean in re.findall(r"student off by ([\d.]+)", said)]
     assert means == pytest.approx([row["mean"] for row in numbers["students"]], abs=5.1e-4)
-    for name, size in (("figure3.png", (1870, 374)), ("figure4.png", (1870, 396))):
+    for name, size in (("figure3.png", (1870, 374)), ("figure4.png", (1870, 396)), ("law2.png", (1320, 440))):
         with Image.open(folder / name) as picture:
             assert picture.size == size and len(picture.convert("RGB").getcolors(2**20)) > 200

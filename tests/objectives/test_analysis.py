@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from oracles import FAMILIES, Side, general_weights, lemma_2, slope, world
+from oracles import FAMILIES, Side, general_weights, lemma_2, mixture_weights, slope, world
 
 from realuid.objectives.analysis import (
     Mixture,
@@ -14,8 +14,10 @@ from realuid.objectives.analysis import (
     corrected_teacher,
     distance,
     loss_at,
+    mixture_distance,
+    mixture_loss_at,
 )
-from realuid.reports.analysis import figure_3_numbers, figure_4_numbers
+from realuid.reports.analysis import LAMBDAS, figure_3_numbers, figure_4_numbers, law_2_numbers
 
 X = torch.linspace(-6, 6, 2001, dtype=torch.float64)
 REAL, MOVED = Mixture((0.4,), (0.8,)), Mixture((0.65,), (0.64,))  # the worlds of the oracles: shift 0.25, stretch 0.8
@@ -48,6 +50,28 @@ def test_the_loss_integrates_to_lemma_2(alpha: float, beta: float) -> None:
     assert float(loss.sum() * (X[1] - X[0])) == pytest.approx(
         lemma_2(*sides, sides[0], general_weights(alpha, beta, alpha)), rel=1e-5
     )
+
+
+@pytest.mark.parametrize(("data_weight", "gamma"), [(0.0, 1.0), (0.4, 0.5), (1.0, 0.2)])
+def test_the_mixture_s_loss_integrates_to_its_distance(data_weight: float, gamma: float) -> None:
+    taught = Mixture((0.8,), (0.88,))
+    sides = [
+        Side.of(FAMILIES["linear"], 0.35, world(False, 1, **knobs), ("velocity",))
+        for knobs in ({}, {"shift": 0.25, "stretch": 0.8}, {"shift": 0.4, "stretch": 1.1})
+    ]
+    loss = mixture_loss_at(REAL, MOVED, taught, data_weight, X, 0.35, gamma)
+    expected = lemma_2(*sides, mixture_weights(data_weight, gamma))
+    assert float(loss.sum() * (X[1] - X[0])) == pytest.approx(expected, rel=1e-5)
+
+
+def test_law_2_the_distance_vanishes_at_the_mixture_and_grows_on_both_sides() -> None:
+    for row, data_weight in zip(law_2_numbers(), LAMBDAS, strict=True):
+        assert row["data_weight"] == row["least_at_share"] == data_weight
+        assert row["least"] < 1e-25
+        assert (row["at_teacher"] > 0.01) == (data_weight > 0) and (row["at_data"] > 0.01) == (data_weight < 1)
+    taught = Mixture((0.9,), (0.6,))
+    at = [mixture_distance(REAL, taught.mixed(REAL, share), taught, 0.5) for share in (0.4, 0.5, 0.6)]
+    assert at[1] < 1e-25 and min(at[0], at[2]) > 1e-4
 
 
 @pytest.mark.parametrize("wrong", ["scaled", "shifted"])

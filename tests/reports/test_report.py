@@ -14,6 +14,7 @@ import pytest
 from conftest import small_teacher
 from PIL import Image
 
+from realuid.cli.demo import results_table
 from realuid.data import grid_image
 from realuid.models import Generator
 from realuid.reports import write_report
@@ -107,3 +108,21 @@ def test_its_images_decode_and_the_first_is_real_data(html: str, digits) -> None
 
 def test_curves_are_drawn_where_there_are_evaluations(html: str) -> None:
     assert html.count("<svg") == 2 and "FD over updates" in html
+
+
+def test_every_number_of_calls_has_a_column(tmp_path: Path, digits) -> None:
+    teacher = small_teacher()
+    students = [entry("one", 9.0, images_per_second=400.0), entry("three", 4.0, calls=3, images_per_second=150.0)]
+    students[1]["by_calls"] = [{"calls": n, "fd_mean": fd} for n, fd in ((1, 10.5), (2, 6.25), (3, 4.0))]
+    results = RESULTS | {"students": students}
+    models = {"teacher": teacher, "one": Generator(teacher), "three": Generator(teacher, calls=3)}
+    page = Page(write_report(tmp_path, results, models, digits, "", steps=2, sampler=None).read_text())
+    assert [row[4:8] for row in page.rows[1:4]] == [
+        ["1.0", "", "", "0.0012"],
+        ["2.6", "", "", "0.0012"],
+        ["1.1", "10.500", "6.250", "0.0012"],
+    ]
+    table = results_table({**results, "students": [student | {"alpha": 1, "beta": 1} for student in students]})
+    columns = {c.header.replace("\n", " "): list(c.cells) for c in table.columns}
+    assert columns["FD, 1 call"] == ["", "", "10.500"] and columns["FD, 2 calls"] == ["", "", "6.250"]
+    assert "FD, 3 calls" not in columns and columns["calls"] == ["3", "1", "3"]

@@ -80,7 +80,7 @@ def test_the_interface_samples_with_it_and_refuses_it_for_generators():
     assert torch.equal(got, torch.cat(list(generate(model, 3, steps=4, sampler="sde:0.5", seed=1))))
     assert not torch.equal(got, realuid.sample(model, 3, steps=4, sampler="sde", seed=1))
     for asked in ({"sampler": "sde"}, {"guidance": 2.0}):
-        with pytest.raises(ConfigError, match="the model is a generator and takes one step"):
+        with pytest.raises(ConfigError, match="the model is a student, which has no sampler"):
             realuid.sample(Generator(model), 3, **asked)
     with pytest.raises(ConfigError, match="guidance = 2: the model never learned to do without labels"):
         realuid.sample(model, 3, guidance=2.0)

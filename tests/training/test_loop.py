@@ -230,7 +230,7 @@ def test_the_best_model_by_quick_fd_is_the_result(digits, tmp_path: Path, monkey
         def fd(self):
             return next(fds)
 
-    monkeypatch.setattr(evaluator, "score", lambda samples, full, part: Scores())
+    monkeypatch.setattr(evaluator, "score_each", lambda samples, kinds, full, part: [Scores()])
     config = DistillConfig(**STUDENT | {"evaluate_every": 2, "quick_samples": 4})
     student = distill_teacher(small_teacher(), digits, config, tmp_path / "s", evaluator=evaluator)
     assert isinstance(student, Generator)

@@ -12,9 +12,9 @@ from realuid.reports.analysis import write_analysis
 
 @dataclass(frozen=True)
 class Options:
-    """Draw the paper's Figures 3 and 4 (Gaussians in one dimension) and write the numbers behind them."""
+    """Draw the paper's Figures 3 and 4 and the mixture objective's law 2 (Gaussians in one dimension), with numbers."""
 
-    #: Folder for figure3.png, figure4.png and analysis.json.
+    #: Folder for figure3.png, figure4.png, law2.png and analysis.json.
     out: Path = Path("runs/analysis")
 
 
@@ -37,5 +37,12 @@ def run(arguments: Sequence[str]) -> None:
         console.print(
             f"teacher off by {row['teacher']:g}, student covers the data, alpha = {row['alpha']:g}, "
             f"beta = {row['beta']:g}: student off by {row['mean']:.3f}"
+        )
+    for row in numbers["law_2"]:
+        console.print(
+            f"mixture objective, data_weight = {row['data_weight']:g}: zero at a student that is "
+            f"{row['least_at_share']:.0%} data and {1 - row['least_at_share']:.0%} teacher",
+            highlight=False,
+            soft_wrap=True,
         )
     console.print(f"figures: {options.out}")

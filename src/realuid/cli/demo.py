@@ -104,9 +104,11 @@ def results_table(results: dict[str, Any]) -> Table:
     rows = (teacher, *results["students"])
     classes = any("classes" in row for row in rows)
     published = any("published_fid" in row for row in rows)
+    most = max(row["calls"] for row in results["students"])
+    fewer = [f"FD, {n}\ncall{'s' if n > 1 else ''}" for n in range(1, most)]
     pairs = [name for name in RESTORATION if name in teacher]
     middle = [RESTORATION[name][0] for name in pairs] or ["KID"]
-    columns = ("model", "alpha,\nbeta", "calls", "FD", "x\nteacher", *middle, "images\n/ s", "faster")
+    columns = ("model", "alpha,\nbeta", "calls", "FD", "x\nteacher", *fewer, *middle, "images\n/ s", "faster")
     for column in (*columns, *(["right\nclass"] if classes else []), *(["published\nFID"] if published else [])):
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     for row in rows:
@@ -116,6 +118,7 @@ def results_table(results: dict[str, Any]) -> Table:
             str(row["calls"]),
             f"{row['fd_mean']:.3f}" + (f"±{row['fd_std']:.3f}" if len(row["fd"]) > 1 else ""),
             f"{row['fd_mean'] / teacher['fd_mean']:.1f}",
+            *(_fd_of_fewer_calls(row, n) for n in range(1, most)),
             *([RESTORATION[name][1].format(row[name]) for name in pairs] or [f"{row['kid']:.4f}"]),
             f"{row['images_per_second']:,.0f}",
             f"{row['images_per_second'] / teacher['images_per_second']:.1f}x",
@@ -123,3 +126,9 @@ def results_table(results: dict[str, Any]) -> Table:
             *([f"{row['published_fid']:g}" if "published_fid" in row else ""] if published else []),
         )
     return table
+
+
+def _fd_of_fewer_calls(row: dict[str, Any], calls: int) -> str:
+    """FD of a student after some of its calls, where it makes more."""
+    found = [entry["fd_mean"] for entry in row.get("by_calls", [])[:-1] if entry["calls"] == calls]
+    return f"{found[0]:.3f}" if found else ""

@@ -44,6 +44,8 @@ class Options:
     classes: tuple[str, ...] = ()
     #: Where source images come from, for coupled paths; by default the data the model was trained on.
     data: DataConfig = field(default_factory=lambda: NO_DATA)
+    #: How many of its calls a student makes. None: all.
+    calls: int | None = None
     #: Steps of a teacher.
     steps: int = 50
     #: How a teacher is sampled: ddim, euler, heun, ancestral, dpm_solver, sde, or sde:0.5 (with half of its diffusion).
@@ -65,7 +67,7 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError(f"count = {options.count}, batch = {options.batch}: both must be at least 1.")
     part = join(choose_device(options.device))
     model = load_sampled(options.model, options.loading, options.device)
-    check_use(model, options.sampler, options.guidance)
+    check_use(model, options.sampler, options.guidance, options.calls)
     chosen = chosen_classes(options, model)
     classes = class_labels(chosen, options.count, model.num_classes)
     if model.coupled:
@@ -86,6 +88,7 @@ def run(arguments: Sequence[str]) -> None:
         steps=options.steps,
         sampler=options.sampler,
         guidance=options.guidance,
+        calls=options.calls,
         seed=options.seed,
         batch=options.batch,
         part=part,

@@ -10,6 +10,7 @@ from torch import Tensor
 from realuid.data import to_float
 from realuid.exports.contract import Contract
 from realuid.models import Condition, ConditionSpec
+from realuid.models.calls import check_calls
 from realuid.models.saving.folder import class_names
 
 
@@ -56,6 +57,15 @@ class ExportedStudent(ABC):
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, where they have some."""
         return class_names(self.contract.about.get("classes"), self.num_classes)
+
+    def first_calls(self, calls: int | None) -> ExportedStudent:
+        """The student that makes so many calls: all of them, or an error."""
+        check_calls(self, calls)
+        return self
+
+    def predictions(self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None) -> list[Tensor]:
+        """Its samples: of one kind."""
+        return [self(z, condition, eps)]
 
     @abstractmethod
     def run(self, inputs: tuple[Tensor, ...]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -116,29 +116,47 @@ class Evaluator:
             seed: of the subsets that the kernel distance draws.
             part: of several processes, each of which passes its own batches; all are scored together, on all alike.
         """
+        return self.score_each(([batch] for batch in samples), 1, full, seed, part)[0]
+
+    def score_each(
+        self,
+        samples: Iterable[Sequence[Tensor]],
+        kinds: int,
+        full: bool = True,
+        seed: int = 0,
+        part: Part = WHOLE,
+    ) -> list[Scores]:
+        """Score several kinds of samples that come together, such as those after 1, 2, ... calls of a student.
+
+        Args:
+            samples: for every batch one tensor of each kind.
+            kinds: how many.
+            full, seed, part: as in `score`.
+        """
+        fids, kept = [self._fid_against_data() for _ in range(kinds)], [list[Tensor]() for _ in range(kinds)]
+        for batch in samples:
+            for fid, own, x in zip(fids, kept, batch, strict=True):
+                features = self.features(x)
+                if sum(map(len, own)) * part.world < _KEPT:
+                    own.append(features)
+                fid.update(features, real=False)
+        return [self._scores(fid, own, full, seed, part) for fid, own in zip(fids, kept, strict=True)]
+
+    def _fid_against_data(self) -> FrechetInceptionDistance:
         fid = self._fid()
         set_feature_sums(fid, "real", self.reference)
-        kept, count = [], 0
         fid.update(self.reference["features"][:0], real=False)  # of many processes one may have no batch at all
-        for batch in samples:
-            features = self.features(batch)
-            fid.update(features, real=False)
-            if count * part.world < _KEPT:
-                kept.append(features)
-            count += len(batch)
+        return fid
+
+    def _scores(self, fid: FrechetInceptionDistance, kept: list[Tensor], full: bool, seed: int, part: Part) -> Scores:
         set_feature_sums(fid, "fake", {name: part.total(n) for name, n in feature_sums(fid, "fake").items()})
         kid = precision = recall = float("nan")
         if full:
             generated = torch.cat(part.in_order(kept))[:_KEPT]
             kid = self._kid(generated, seed)
             precision, recall = precision_recall(self.reference["features"], generated)
-        return Scores(
-            fd=float(fid.compute()),
-            kid=kid,
-            precision=precision,
-            recall=recall,
-            samples=int(fid.fake_features_num_samples),
-        )
+        samples = int(fid.fake_features_num_samples)
+        return Scores(float(fid.compute()), kid, precision, recall, samples)
 
     def distance(self, first: Tensor, second: Tensor) -> float:
         """FD between two sets of real samples, uint8 images or float points."""

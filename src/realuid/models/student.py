@@ -183,13 +183,20 @@ class Student(nn.Module):
         eps = torch.randn(size, generator=random, device=z.device if random is None else random.device, dtype=z.dtype)
         return self(z, condition, eps.to(z.device), calls - 1)
 
+    def first_calls(self, calls: int | None) -> Student:
+        """The student of the same weights that makes its first calls only: 1 to `calls`, None for all.
+
+        Raises:
+            ConfigError: for another number of calls.
+        """
+        times = self.times[: check_calls(self, calls)]
+        return self if times == self.times else Student(self.model, times, self.noise, self.renoise)
+
     @torch.no_grad()
-    def predictions(
-        self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None, calls: int | None = None
-    ) -> list[Tensor]:
-        """Samples of 1, 2, ..., `calls` calls from one rollout; arguments as in `forward` and `sample`."""
+    def predictions(self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None) -> list[Tensor]:
+        """Samples of 1, 2, ..., `calls` calls from one rollout; arguments as in `forward`."""
         x_t, found = self.start(z, condition), list[Tensor]()
-        for k in range(check_calls(self, calls)):
+        for k in range(self.calls):
             if k:
                 x_t = self.next_input(k - 1, x_t, found[-1], condition, None if eps is None else eps[:, k - 1])
             found.append(self.predict(k, x_t, condition))

@@ -4,7 +4,8 @@ Everything follows from what the game pulls along,
 
     N = p^g (alpha f~ - beta f^g) + p* ((1 - alpha) f~ - (1 - beta) f*),
 
-with f~ the teacher, right (f~ = f*) or wrong. The loss at (x, t) is N^2 / ((1 - alpha) p* + alpha p^g) (Lemma 2).
+with f~ the teacher, right (f~ = f*) or wrong. The loss at (x, t) is N^2 / ((1 - alpha) p* + alpha p^g) (Lemma 2). The
+mixture objective has N = p^g (f~ - f^g) - lambda p* (f~ - f*) in its place, and gamma in place of alpha below.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ class Mixture:
     means: tuple[float, ...]
     stds: tuple[float, ...]
     weights: tuple[float, ...] = (1.0,)
+
+    def mixed(self, other: Mixture, share: float) -> Mixture:
+        """(1 - share) self + share other."""
+        weights = [(1 - share) * w for w in self.weights] + [share * w for w in other.weights]
+        return Mixture(self.means + other.means, self.stds + other.stds, tuple(weights))
 
     def _components(self, x: Tensor, t: float) -> tuple[Tensor, Tensor]:
         """w_i N(x; (1 - t) m_i, v_i) and the velocity of each component at x, shapes (i, n)."""
@@ -75,6 +81,23 @@ def loss_at(
     return pull**2 / ((1 - alpha) * p + alpha * q).clamp(min=torch.finfo(x.dtype).tiny)
 
 
+def mixture_loss_at(
+    real: Mixture, generated: Mixture, teacher: Mixture, data_weight: float, x: Tensor, t: float, gamma: float = 0.5
+) -> Tensor:
+    """The loss of the mixture objective at the best fake model, shape (n,).
+
+    Args:
+        real, generated: the two distributions of data.
+        teacher: what the teacher learnt perfectly: p~, with its velocity f~.
+        data_weight: lambda, in [0, 1].
+        x, t: points, shape (n,), and one time in (0, 1].
+        gamma: weight of the generated data's density below.
+    """
+    p, q, f_teacher = real.density(x, t), generated.density(x, t), teacher.velocity(x, t)
+    pull = q * (f_teacher - generated.velocity(x, t)) - data_weight * p * (f_teacher - real.velocity(x, t))
+    return pull**2 / ((1 - gamma) * p + gamma * q).clamp(min=torch.finfo(x.dtype).tiny)
+
+
 def corrected_teacher(
     real: Mixture, generated: Mixture, alpha: float, beta: float, x: Tensor, t: float, teacher: Field
 ) -> Tensor:
@@ -105,10 +128,26 @@ def distance(
     real: Mixture, generated: Mixture, alpha: float, beta: float, teacher: Field | None = None, times: int = 20
 ) -> float:
     """The loss integrated over x and averaged over t: what the generator minimises."""
-    means, stds = (*real.means, *generated.means), (*real.stds, *generated.stds, 1.0)
-    x = torch.linspace(min(*means, 0) - 6 * max(stds), max(*means, 0) + 6 * max(stds), 801, dtype=torch.float64)
-    middle = [(i + 0.5) / times for i in range(times)]
-    losses = [loss_at(real, generated, alpha, beta, x, t, teacher).sum() for t in middle]
+    return _integral(lambda x, t: loss_at(real, generated, alpha, beta, x, t, teacher), (real, generated), times)
+
+
+def mixture_distance(
+    real: Mixture, generated: Mixture, teacher: Mixture, data_weight: float, gamma: float = 0.5, times: int = 20
+) -> float:
+    """The same of the mixture objective; arguments as of `mixture_loss_at`."""
+    return _integral(
+        lambda x, t: mixture_loss_at(real, generated, teacher, data_weight, x, t, gamma),
+        (real, generated, teacher),
+        times,
+    )
+
+
+def _integral(loss: Field, mixtures: tuple[Mixture, ...], times: int) -> float:
+    """Of a loss (x, t) -> (n,) over x, averaged over t, on a grid that covers the mixtures."""
+    means = [mean for mixture in mixtures for mean in mixture.means]
+    reach = 6 * max(1.0, *(std for mixture in mixtures for std in mixture.stds))
+    x = torch.linspace(min(*means, 0) - reach, max(*means, 0) + reach, 801, dtype=torch.float64)
+    losses = [loss(x, (i + 0.5) / times).sum() for i in range(times)]
     return float(torch.stack(losses).mean() * (x[1] - x[0]))
 
 

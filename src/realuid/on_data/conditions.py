@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Unpack
 
 import torch
 from PIL import Image
@@ -15,7 +16,7 @@ from realuid.models import Condition, MatchingModel
 from realuid.models.networks.condition import LABEL
 from realuid.paths import Path
 from realuid.processes import WHOLE, Part
-from realuid.sampling import OneStep, generate
+from realuid.sampling import OneStep, SamplingOptions, generate, generate_each_call
 
 #: Columns of a picture of samples; one of pairs holds this many triples a row.
 _COLUMNS, _TRIPLES = 8, 4
@@ -75,25 +76,27 @@ def samples(
     data: Dataset,
     count: int,
     *,
-    steps: int = 50,
-    sampler: str | None = None,
-    guidance: float = 1.0,
     seed: int = 0,
     part: Part = WHOLE,
+    **how: Unpack[SamplingOptions],
 ) -> Iterator[Tensor]:
     """Batches of `BATCH` samples under `conditions(model, data, count)`; other arguments are those of `generate`."""
-    given = conditions(model, data, count)
-    return generate(
-        model,
-        count,
-        condition=given,
-        steps=steps,
-        sampler=sampler,
-        guidance=guidance,
-        seed=seed,
-        batch=BATCH,
-        part=part,
-    )
+    how = {**how, "condition": conditions(model, data, count)}
+    return generate(model, count, seed=seed, batch=BATCH, part=part, **how)
+
+
+def samples_of_each_call(
+    model: MatchingModel | OneStep,
+    data: Dataset,
+    count: int,
+    *,
+    seed: int = 0,
+    part: Part = WHOLE,
+    **how: Unpack[SamplingOptions],
+) -> Iterator[list[Tensor]]:
+    """The same after 1, 2, ... calls of a student, from one rollout, as `generate_each_call` yields them."""
+    how = {**how, "condition": conditions(model, data, count)}
+    return generate_each_call(model, count, seed=seed, batch=BATCH, part=part, **how)
 
 
 def sample_image(model: MatchingModel | OneStep, data: Dataset, x: Tensor, columns: int = _COLUMNS) -> Image.Image:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,17 +21,21 @@ from realuid.metrics import (
     ClassScores,
     Evaluator,
     Restoration,
+    Scores,
     classifier,
     make_extractor,
     tells_classes,
 )
 from realuid.models import MatchingModel, Student, model_device
 from realuid.models.networks.condition import LABEL
-from realuid.on_data import BATCH, conditions, samples
+from realuid.on_data import BATCH, conditions, samples, samples_of_each_call
 from realuid.processes import WHOLE, Part
 from realuid.recipes.sections import EvaluateConfig
-from realuid.sampling import OneStep, find_sampler
+from realuid.sampling import OneStep, SamplingOptions, find_sampler
 from realuid.seeds import mix
+
+#: Passes batches on, and looks at them.
+Watch = Callable[[Iterator[Tensor]], Iterator[Tensor]]
 
 
 def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device | str = "cpu") -> Evaluator:
@@ -46,6 +53,8 @@ class Evaluation:
     recall: list[float]
     samples: int
     calls: int
+    #: Of a student of several calls: the same after 1, 2, ... of them, from the same rollouts, without what follows.
+    by_calls: list[Evaluation] = field(default_factory=list)
     #: How well pairs are restored, see `realuid.metrics.Restoration`; empty where samples do not come in pairs.
     restoration: dict[str, float] = field(default_factory=dict)
     #: Of the first seed's samples; None where they were not asked for by class, or the data has no labels.
@@ -63,6 +72,7 @@ class Evaluation:
             "kid": statistics.mean(self.kid),
             "precision": statistics.mean(self.precision),
             "recall": statistics.mean(self.recall),
+            **({"by_calls": [fewer.to_dict() for fewer in self.by_calls]} if self.by_calls else {}),
             **self.restoration,
             **({} if self.classes is None else {"classes": self.classes.to_dict()}),
         }
@@ -97,23 +107,47 @@ def evaluate_model(
     data, slices = evaluator.data, part.slices(config.samples, BATCH)
     restoration = Restoration(data, label_classifier(evaluator), part) if model.coupled and data.is_image else None
     classes = _class_agreement(model, evaluator, config, part) if full else None
+    calls = calls_of(model, config)
+    kinds = calls if isinstance(model, Student) else 1
     scores = []
     for seed in range(config.seeds):
-        batches = _samples(model, data, config.samples, config, mix("fd", seed), part)
+        watches: list[Watch] = []
         if restoration is not None:
-            batches = restoration.watch(batches, slices)
+            watches.append(partial(restoration.watch, slices=slices))
         if classes is not None and seed == 0:
-            batches = classes.watch(batches)
-        scores.append(evaluator.score(batches, full, part=part))
-    columns = {name: [getattr(s, name) for s in scores] for name in ("fd", "kid", "precision", "recall")}
-    restored = {} if restoration is None else restoration.figures()
-    return Evaluation(
-        **columns,
-        samples=config.samples,
-        calls=calls_of(model, config),
-        restoration=restored,
+            watches.append(classes.watch)
+        batches = samples_of_each_call(model, data, config.samples, **_how(config), seed=mix("fd", seed), part=part)
+        scores.append(evaluator.score_each(_watched(batches, watches), kinds, full, part=part))
+    measured = [_evaluation(of_kind, config.samples, n) for n, of_kind in enumerate(zip(*scores, strict=True), 1)]
+    return dataclasses.replace(
+        measured[-1],
+        calls=calls,
+        by_calls=measured if kinds > 1 else [],
+        restoration={} if restoration is None else restoration.figures(),
         classes=None if classes is None else classes.scores(),
     )
+
+
+def _evaluation(scores: Sequence[Scores], samples: int, calls: int) -> Evaluation:
+    """What the scores of all seeds amount to."""
+    fd, kid, precision, recall = ([getattr(s, name) for s in scores] for name in ("fd", "kid", "precision", "recall"))
+    return Evaluation(fd, kid, precision, recall, samples, calls)
+
+
+def _watched(batches: Iterable[list[Tensor]], watches: Sequence[Watch]) -> Iterator[list[Tensor]]:
+    """The same batches, the last kind of samples in each seen by all watches in passing."""
+    fewer: deque[list[Tensor]] = deque()
+
+    def last() -> Iterator[Tensor]:
+        for found in batches:
+            fewer.append(found[:-1])
+            yield found[-1]
+
+    seen: Iterator[Tensor] = last()
+    for watch in watches:
+        seen = watch(seen)
+    for x in seen:
+        yield [*fewer.popleft(), x]
 
 
 def label_classifier(evaluator: Evaluator) -> Classifier | None:
@@ -122,16 +156,8 @@ def label_classifier(evaluator: Evaluator) -> Classifier | None:
     return extractor if isinstance(extractor, Classifier) and tells_classes(evaluator.data) else None
 
 
-def _samples(
-    model: MatchingModel | OneStep,
-    data: Dataset,
-    count: int,
-    config: EvaluateConfig,
-    seed: int = 0,
-    part: Part = WHOLE,
-) -> Iterator[Tensor]:
-    how: dict[str, Any] = {"steps": config.steps, "sampler": config.sampler, "guidance": config.guidance}
-    return samples(model, data, count, **how, seed=seed, part=part)
+def _how(config: EvaluateConfig) -> SamplingOptions:
+    return {"steps": config.steps, "sampler": config.sampler, "guidance": config.guidance}
 
 
 def _class_agreement(
@@ -174,7 +200,7 @@ def _seconds(model: MatchingModel | Student, data: Dataset, config: EvaluateConf
     synchronise: Callable[[], None] = torch.cuda.synchronize if model_device(model).type == "cuda" else lambda: None
     synchronise()
     start = time.perf_counter()
-    for _ in _samples(model, data, batch, config):
+    for _ in samples(model, data, batch, **_how(config)):
         pass
     synchronise()
     return time.perf_counter() - start

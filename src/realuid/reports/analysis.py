@@ -1,4 +1,4 @@
-"""Where RealUID's coefficients act: the paper's Figures 3 and 4 for Gaussians in one dimension, numbers and plots."""
+"""Where coefficients act, for Gaussians in one dimension: the paper's Figures 3 and 4, and law 2; numbers and plots."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from realuid.files import atomic_file, write_json
-from realuid.objectives.analysis import Mixture, best_student, corrected_range, corrected_teacher, loss_at
+from realuid.objectives.analysis import (
+    Mixture,
+    best_student,
+    corrected_range,
+    corrected_teacher,
+    distance,
+    loss_at,
+    mixture_distance,
+)
 from realuid.reports.plots import COLOURS, plt
 
 #: Two modes of data, of which the generator covers the left one only.
@@ -21,6 +29,11 @@ SURFACES = ((1.0, 1.0), (0.9, 0.9), (0.9, 0.85), (0.9, 0.95))
 #: Figure 4: a generator to the right of the data, at this time; the data fades away from left to right.
 DATA, AWAY, TIME, ALPHA = Mixture((0.0,), (1.0,)), Mixture((3.0,), (1.0,)), 0.3, 0.9
 SCALES, SHIFTS, RATIOS = (0.9, 1.1), (0.3, -0.3), (0.9, 0.94, 1.0, 1.06, 1.1)
+#: Law 2: a teacher that is shifted, too wide and wrong about the weights of the modes.
+WRONG_TEACHER = Mixture((-1.2, 2.2), (0.6, 0.5), (0.8, 0.2))
+LAMBDAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+#: For comparison: a published pair of coefficients.
+PUBLISHED = (0.96, 0.98)
 #: Data is rare where it is so many times less dense than generated samples.
 RARE = 1e-3
 
@@ -97,6 +110,60 @@ def student_numbers(shift: float = 0.4) -> list[dict[str, float]]:
     return rows
 
 
+def _shares() -> list[float]:
+    return [i / 20 for i in range(21)]
+
+
+def law_2_numbers() -> list[dict[str, float]]:
+    """For every lambda: which mixture of teacher and data the game prefers, and its distance for other generators."""
+    rows = []
+    for data_weight in LAMBDAS:
+        values = [_mixture_distance(data_weight, share) for share in _shares()]
+        best = min(values)
+        rows.append(
+            {
+                "data_weight": data_weight,
+                "least_at_share": _shares()[values.index(best)],
+                "least": best,
+                "at_teacher": values[0],
+                "at_data": values[-1],
+            }
+        )
+    return rows
+
+
+def _mixture_distance(data_weight: float, share: float) -> float:
+    """Of a generator that makes (1 - share) teacher + share data."""
+    return mixture_distance(TWO_MODES, WRONG_TEACHER.mixed(TWO_MODES, share), WRONG_TEACHER, data_weight)
+
+
+def law_2_figure() -> Figure:
+    """What students of a wrong teacher learn at every lambda, and the game's distance over mixtures of both."""
+    x = torch.linspace(-4.5, 5, 476, dtype=torch.float64)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4), layout="constrained")
+    left.fill_between(x, TWO_MODES.density(x, 0), color="0.88", label="data")
+    left.plot(x, WRONG_TEACHER.density(x, 0), color="0.4", ls="--", lw=2, label="teacher")
+    for colour, data_weight in zip(COLOURS, LAMBDAS, strict=False):
+        student = WRONG_TEACHER.mixed(TWO_MODES, data_weight)
+        left.plot(x, student.density(x, 0), color=colour, lw=1.2, label=f"student, λ = {data_weight:g}")
+        values = [_mixture_distance(data_weight, share) for share in _shares()]
+        right.plot(_shares(), values, color=colour, lw=1.5, label=f"λ = {data_weight:g}")
+    alpha, beta = PUBLISHED
+    mixtures = [WRONG_TEACHER.mixed(TWO_MODES, share) for share in _shares()]
+    values = [distance(TWO_MODES, mixture, alpha, beta, WRONG_TEACHER.velocity) for mixture in mixtures]
+    right.plot(_shares(), values, color="black", ls=":", lw=1.5, label=f"RealUID, α = {alpha:g}, β = {beta:g}")
+    left.set(title="p = (1 - λ) teacher + λ data", xlabel="x", ylabel="density")
+    right.set(
+        title="distance of the game, zero at the share λ of data",
+        xlabel="share of the data in what the generator makes",
+        ylim=(0, None),
+    )
+    for axis in (left, right):
+        axis.legend(frameon=False, fontsize=7)
+        axis.grid(alpha=0.25)
+    return figure
+
+
 def figure_3() -> Figure:
     """The loss over (x, t) for each pair of coefficients, and a cut through it."""
     x = torch.linspace(-4.5, 4.5, 451, dtype=torch.float64)
@@ -147,11 +214,16 @@ def figure_4() -> Figure:
 
 
 def write_analysis(folder: Path) -> dict[str, Any]:
-    """Write figure3.png, figure4.png and analysis.json; returns what the last one holds."""
-    for name, figure in (("figure3.png", figure_3()), ("figure4.png", figure_4())):
+    """Write figure3.png, figure4.png, law2.png and analysis.json; returns what the last one holds."""
+    for name, figure in (("figure3.png", figure_3()), ("figure4.png", figure_4()), ("law2.png", law_2_figure())):
         with atomic_file(folder / name) as temporary:
             figure.savefig(temporary, format="png", dpi=110)
         plt.close(figure)
-    numbers = {"figure_3": figure_3_numbers(), "figure_4": figure_4_numbers(), "students": student_numbers()}
+    numbers = {
+        "figure_3": figure_3_numbers(),
+        "figure_4": figure_4_numbers(),
+        "students": student_numbers(),
+        "law_2": law_2_numbers(),
+    }
     write_json(folder / "analysis.json", numbers)
     return numbers

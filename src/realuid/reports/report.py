@@ -100,7 +100,12 @@ def write_report(
     template = resources.files("realuid.reports").joinpath("template.html").read_text()
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     html = environment.from_string(template).render(
-        results=results, rows=[results["teacher"], *results["students"]], grids=grids, plots=plots, recipe=recipe_yaml
+        results=results,
+        rows=[results["teacher"], *results["students"]],
+        fewer_calls=range(1, max((entry["calls"] for entry in results["students"]), default=1)),
+        grids=grids,
+        plots=plots,
+        recipe=recipe_yaml,
     )
     path = folder / "report.html"
     with atomic_file(path) as temporary:

@@ -7,7 +7,14 @@ from realuid.sampling.dpm_solver import dpm_solver
 from realuid.sampling.ode import euler, heun
 from realuid.sampling.options import OneStep, Sampling, SamplingOptions, check_use
 from realuid.sampling.posterior import ancestral, ddim
-from realuid.sampling.sample import SAMPLERS, balanced_labels, find_sampler, generate, sample_teacher
+from realuid.sampling.sample import (
+    SAMPLERS,
+    balanced_labels,
+    find_sampler,
+    generate,
+    generate_each_call,
+    sample_teacher,
+)
 from realuid.sampling.sde import noise_diffusion, reverse_diffusion, scaled_sde, sde
 
 __all__ = [
@@ -25,6 +32,7 @@ __all__ = [
     "euler",
     "find_sampler",
     "generate",
+    "generate_each_call",
     "heun",
     "noise_diffusion",
     "reverse_diffusion",

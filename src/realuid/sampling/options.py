@@ -11,6 +11,7 @@ from torch import Tensor
 
 from realuid.errors import ConfigError
 from realuid.models import Codec, Condition, ConditionSpec, MatchingModel, required
+from realuid.models.calls import check_calls
 from realuid.models.networks.condition import LABEL, SOURCE
 from realuid.sampling.classes import numbered
 
@@ -45,6 +46,10 @@ class OneStep(Protocol):
     @property
     def calls(self) -> int: ...
 
+    def first_calls(self, calls: int | None) -> OneStep: ...
+
+    def predictions(self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None) -> list[Tensor]: ...
+
     def __call__(self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None, /) -> Tensor: ...
 
 
@@ -56,7 +61,8 @@ class SamplingOptions(TypedDict, total=False):
     labels, sources: the entries "label" (classes, by number or name) and "source" (x_T in data units, shape
         (count, *shape)) of it.
     steps, sampler, guidance: how a teacher is sampled, by default in its own way and without classifier-free guidance;
-        not read for a generator.
+        not read for a student.
+    calls: how many of its calls a student makes, by default all; not read for a teacher.
     """
 
     condition: Mapping[str, Any] | None
@@ -65,6 +71,7 @@ class SamplingOptions(TypedDict, total=False):
     steps: int
     sampler: str | None
     guidance: float
+    calls: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +84,7 @@ class Sampling:
     steps: int = 50
     sampler: str | None = None
     guidance: float = 1.0
+    calls: int | None = None
 
     def condition_of(self, model: MatchingModel | OneStep, count: int) -> Condition:
         """The condition of so many samples.
@@ -94,10 +102,15 @@ class Sampling:
         return required(model.conditions, values, count)
 
 
-def check_use(model: MatchingModel | OneStep, sampler: str | None, guidance: float) -> None:
-    """Raise ConfigError where a generator is asked for what only a teacher does on its way."""
+def check_use(
+    model: MatchingModel | OneStep, sampler: str | None = None, guidance: float = 1.0, calls: int | None = None
+) -> None:
+    """Raise ConfigError where a student is asked for what only a teacher does, or for calls that it does not make."""
     if isinstance(model, MatchingModel):
+        if calls is not None:
+            raise ConfigError(f"calls = {calls}: the model is a teacher. Leave calls out, or pass steps.")
         return
     for name, value, usual in (("sampler", sampler, None), ("guidance", guidance, 1.0)):
         if value != usual:
-            raise ConfigError(f"{name} = {value}: the model is a generator and takes one step. Leave {name} out.")
+            raise ConfigError(f"{name} = {value}: the model is a student, which has no sampler. Leave {name} out.")
+    check_calls(model, calls)

@@ -109,7 +109,6 @@ def _check_start(model: MatchingModel) -> None:
         )
 
 
-@torch.no_grad()
 def generate(
     model: MatchingModel | OneStep,
     count: int,
@@ -122,12 +121,13 @@ def generate(
     """Batches of samples, the same for any batch size and number of processes.
 
     Args:
-        model: a student (its own number of calls) or a teacher (`steps` steps of `sampler`).
+        model: a student or a teacher.
         count: how many samples in all.
         seed: of the noise. A sample's noise on the way is a stream of its own.
         batch: samples at a time.
         part: makes only those batches of the same samples that are this process's, `part.slices(count, batch)`.
-        **options: condition, labels, sources, and for teachers steps, sampler, guidance: see `SamplingOptions`.
+        **options: condition, labels, sources, for teachers steps, sampler, guidance, for students calls: see
+            `SamplingOptions`.
 
     Yields:
         samples in data units, shape (<= batch, *image_shape), on the model's device; latents are decoded.
@@ -135,8 +135,32 @@ def generate(
     Raises:
         ConfigError: for a condition that is missing, wrong or superfluous, before anything is computed.
     """
-    asked = Sampling(**options)
-    model = guided(model, asked.guidance) if isinstance(model, MatchingModel) else model
+    for found in _generate(model, count, seed, batch, part, Sampling(**options), each=False):
+        yield found[-1]
+
+
+def generate_each_call(
+    model: MatchingModel | OneStep,
+    count: int,
+    *,
+    seed: int = 0,
+    batch: int = 500,
+    part: Part = WHOLE,
+    **options: Unpack[SamplingOptions],
+) -> Iterator[list[Tensor]]:
+    """Batches of the samples of a student after 1, 2, ..., `calls` calls, from one rollout; of a teacher one kind.
+
+    Arguments and errors as of `generate`. The last of a list are the samples of `generate`, the others those with fewer
+    calls.
+    """
+    return _generate(model, count, seed, batch, part, Sampling(**options), each=True)
+
+
+@torch.no_grad()
+def _generate(
+    model: MatchingModel | OneStep, count: int, seed: int, batch: int, part: Part, asked: Sampling, each: bool
+) -> Iterator[list[Tensor]]:
+    model = guided(model, asked.guidance) if isinstance(model, MatchingModel) else model.first_calls(asked.calls)
     given = asked.condition_of(model, count)
     if not 0 <= seed < 2**64:
         raise ConfigError(f"seed = {seed}: allowed are 0 to 2^64 - 1.")
@@ -150,11 +174,12 @@ def generate(
         on_the_way = _noise_of(seed, range(mine.start, mine.stop))
         if isinstance(model, MatchingModel):
             x_T = here[SOURCE] if model.coupled else z
-            x = sample_teacher(model, x_T, asked.steps, here, asked.sampler, on_the_way)
+            found = [sample_teacher(model, x_T, asked.steps, here, asked.sampler, on_the_way)]
         else:
-            eps = [on_the_way(z) for _ in range(model.calls - 1)]
-            x = model(z, here, torch.stack(eps, dim=1) if eps else None)
-        yield model.codec.decode(x) if model.codec else x
+            drawn_later = [on_the_way(z) for _ in range(model.calls - 1)]
+            eps = torch.stack(drawn_later, dim=1) if drawn_later else None
+            found = model.predictions(z, here, eps) if each else [model(z, here, eps)]
+        yield [model.codec.decode(x) for x in found] if model.codec else found
 
 
 def _normals(shape: tuple[int, ...], seed: int) -> Iterator[Tensor]:

@@ -16,7 +16,7 @@ from realuid.data import Dataset
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Student, fingerprint
 from realuid.models.discriminator import new_discriminator
-from realuid.on_data import encode_dataset, samples
+from realuid.on_data import encode_dataset, samples_of_each_call
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
@@ -84,6 +84,7 @@ class DistillTask(Task):
         data = (data if teacher.num_classes else data.without_labels()).near(accelerator.device)
         part = Part(accelerator.process_index, accelerator.num_processes)
         usual = DrawOptions(calls=self.generator.calls, from_data=config.call_inputs == "data")
+        self.calls = self.generator.calls
         self.batches, self.near = (
             Batches(
                 data,
@@ -198,10 +199,10 @@ class DistillTask(Task):
         told["gap_by_time"] = [s / n if n else None for s, n in zip(sums, counts, strict=True)]
         return told
 
-    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[Tensor]:
-        """One-step samples under the conditions of the data."""
+    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[list[Tensor]]:
+        """The student's samples under the conditions of the data, after each of its calls."""
         assert isinstance(model, Student)
-        return samples(model, self.batches.data, count, seed=seed, part=part)
+        return samples_of_each_call(model, self.batches.data, count, seed=seed, part=part)
 
 
 def mean_of(steps: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

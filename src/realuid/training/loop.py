@@ -168,16 +168,19 @@ class Run:
 
     @torch.no_grad()
     def _evaluate(self) -> QuickFDs:
-        """Quick FD of every average; the best so far is written to best/."""
+        """Quick FD of every average, of the first one at every number of calls; the best so far is written to best/."""
         entry: QuickFDs = {}
         part = Part(self.accelerator.process_index, self.accelerator.num_processes)
         for decay in self.task.ema.decays:
             with self.task.ema.applied(decay) as model:
                 samples = self.task.sample(model, self.config.quick_samples, SAMPLE_SEED, part)
-                fd = self.evaluator.score(samples, full=False, part=part).fd  # type: ignore[union-attr]
+                found = self.evaluator.score_each(samples, self.task.calls, full=False, part=part)  # type: ignore[union-attr]
+                fd = found[-1].fd
                 if not math.isfinite(fd):
                     raise NonFiniteError(f"the FD of samples is {fd} {self._where()}. {ADVICE}")
                 entry[f"fd/ema_{decay}"] = fd
+                if self.task.calls > 1 and decay == self.task.ema.decays[0]:
+                    entry |= {f"fd/calls_{calls}": scores.fd for calls, scores in enumerate(found, 1)}
                 if self.progress.best is None or fd < self.progress.best["fd"]:
                     self.progress.best = {"fd": fd, "update": self.progress.update, "ema": decay}
                     self._export(model, "best")

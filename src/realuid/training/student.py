@@ -20,8 +20,9 @@ class StudentSettings(Settings):
 
     #: Number of network calls for a sample. None: as many as times, or as the student that the run starts from.
     calls: int | None = None
-    #: Start time of the generator. None: where noise / signal = 2.5 (SiD's sigma_init), on coupled paths 1, or that of
-    #: the generator the run starts from; 1 is the paper's form.
+    #: Time of the first call; 1 is the paper's form. None: where noise / signal = 2.5 (SiD's sigma_init); on coupled
+    #: paths where the noise c is as strong as the data a (0.8 on a Brownian bridge with noise 0.5); or that of the
+    #: student the run starts from.
     t_init: float | None = None
     #: Times of the calls, falling. None: equal steps of the angle arctan(noise / signal) from t_init towards data, or
     #: those of the student that the run starts from.

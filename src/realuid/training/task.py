@@ -39,6 +39,8 @@ class Task(ABC):
     batches: Batches
     #: Images that pass through learning networks in one update.
     images_per_update: int
+    #: Kinds of samples: after each call of a student.
+    calls: int = 1
     #: What the result depends on besides the settings: name -> fingerprint; a run resumes with the same ones only.
     inputs: dict[str, str]
 
@@ -47,12 +49,14 @@ class Task(ABC):
         """One update (counted from 0); what it returns is averaged and logged."""
 
     @abstractmethod
-    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[Tensor]:
-        """Batches of samples from a copy of the learner; of several processes only this one's."""
+    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[list[Tensor]]:
+        """Batches of samples from a copy of the learner, after each of its calls; only this process's."""
 
     def grid(self, model: MatchingModel | Student, count: int, seed: int) -> Image.Image:
         """Such samples as one picture."""
-        return sample_image(model, self.batches.data, torch.cat(list(self.sample(model, count, seed))))
+        return sample_image(
+            model, self.batches.data, torch.cat([found[-1] for found in self.sample(model, count, seed)])
+        )
 
     def summary(self, means: Mapping[str, float | list[float]]) -> dict[str, Value]:
         """Turn averaged values into what is written to the log; by default unchanged."""

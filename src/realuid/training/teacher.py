@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from realuid.data import Dataset
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel
-from realuid.on_data import samples
+from realuid.on_data import samples_of_each_call
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, seeded
 from realuid.training.accelerate import make_accelerator
@@ -74,10 +74,10 @@ class TeacherTask(Task):
         with self.learner.autocast():
             return teacher_loss(self.learner.call, self.model.path, self.model.prediction, draw, self.config.batch)
 
-    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[Tensor]:
+    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[list[Tensor]]:
         """Multi-step samples under the conditions of the data."""
         assert isinstance(model, MatchingModel)
-        return samples(model, self.batches.data, count, steps=self.config.steps, seed=seed, part=part)
+        return samples_of_each_call(model, self.batches.data, count, steps=self.config.steps, seed=seed, part=part)
 
 
 def train_teacher(

@@ -1,0 +1,129 @@
+"""Students of one, two and four calls: every number of docs/experiments/calls.md.
+
+    python -m benchmarks.calls digits [--families flow vp edm interpolant] [--methods 1 2 4 ...] [--seeds 3]
+    python -m benchmarks.calls tables
+
+digits: FD of students of the bundled digits at every number of calls up to their own, beside the teacher's at 50 steps.
+Students cost as many forward passes in training: those of more calls get fewer updates. Every run is one folder of
+--out with a result.json, made once; `tables` prints them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.experiments import Bench
+from realuid.files import write_json
+from realuid.models import Student
+from realuid.recipes import load_recipe
+from realuid.recipes.spec import NamedTeacher, student_spec
+from realuid.training import load_start
+from realuid.training.costs import update_cost
+from realuid.training.folder import has_checkpoint
+
+FAMILIES = {"flow": "demo", "vp": "digits-vp", "edm": "digits-edm", "interpolant": "digits-interpolant"}
+#: What is compared: what differs from the recipe's settings of distillation, all data-free unless they say otherwise.
+METHODS: dict[str, dict[str, Any]] = {
+    "1": {"calls": 1},
+    "2": {"calls": 2},
+    "4": {"calls": 4},
+    "4 from data": {"calls": 4, "call_inputs": "data"},
+    "4 told": {"calls": 4, "fake_sees_call": True},
+    "4 deterministic": {"calls": 4, "renoise": "deterministic"},
+    "1 mixture": {"calls": 1, "objective": "mixture", "real_share": 0.33},
+    "4 mixture": {"calls": 4, "objective": "mixture", "real_share": 0.33},
+    "4 from 1": {"calls": 4, "fake_start": "teacher"},
+}
+#: Student of the same seed that a method starts from; it gets half of the updates, and the start had all of its own.
+STARTS = {"4 from 1": "1"}
+
+
+def student(bench: Bench, method: str, seed: int, updates: int) -> dict[str, Any]:
+    """One student, or what an earlier call found: FD of the last average at 1, 2, ... calls, and quick FDs."""
+    run = bench.folder / f"{method}, seed {seed}"
+    if (run / "result.json").is_file():
+        return json.loads((run / "result.json").read_text())
+    one = dataclasses.replace(bench.recipe.distill, calls=1, updates=updates, lr_decay="cosine", seed=seed)
+    config = dataclasses.replace(one, **METHODS[method])
+    length = round(updates * update_cost(one).passes / update_cost(config).passes)
+    config = dataclasses.replace(config, updates=length // 2 if method in STARTS else length, evaluate_every=0)
+    config = dataclasses.replace(config, save_every=max(1, config.updates // 4), sample_every=0)
+    recipe = dataclasses.replace(bench.recipe, distill=config, students={})
+    begin = load_start(bench.folder / f"{STARTS[method]}, seed {seed}") if method in STARTS else None
+    spec = student_spec(recipe, NamedTeacher(bench.teacher()), run, data=bench.data, start=begin)
+    spec.run(resume=has_checkpoint(run))
+    made = load_start(run, config.ema[0])
+    result = {
+        "method": method,
+        "seed": seed,
+        "updates": config.updates,
+        "times": made.times,
+        "fd": {n: bench.fd(first_calls(made, n)) for n in range(1, made.calls + 1)},
+    }
+    write_json(run / "result.json", result)
+    print(f"{bench.folder.name}, {method}, seed {seed}: {result['fd']}", flush=True)
+    return result
+
+
+def first_calls(made: Student, calls: int) -> Student:
+    """The student that makes the first calls of another one only."""
+    return Student(made.model, made.times[:calls], made.noise, made.renoise)
+
+
+def digits(options: argparse.Namespace) -> None:
+    """Every run asked for, seed by seed, so that an early end leaves complete comparisons."""
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for family in options.families:
+            recipe = load_recipe(FAMILIES[family])
+            recipe = dataclasses.replace(recipe, evaluate=dataclasses.replace(recipe.evaluate, seeds=1))
+            bench = Bench(recipe, options.out / family, 1)
+            of_teacher = bench.folder / "teacher.json"
+            if not of_teacher.is_file():
+                write_json(of_teacher, {"fd": bench.fd(bench.teacher())})
+            for method in options.methods:
+                student(bench, method, seed, options.updates)
+
+
+def tables(folder: Path) -> None:
+    """FD in units of the teacher's at 50 steps, mean and standard deviation over seeds, by family and method."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for file in sorted(folder.glob("*/*/result.json")):
+        result = json.loads(file.read_text())
+        groups[file.parts[-3], result["method"]].append(result)
+    print("| family (FD of the teacher) | student | updates | seeds | 1 call | 2 calls | 3 calls | 4 calls |")
+    print("|---|---|---|---|---|---|---|---|")
+    for (family, method), results in groups.items():
+        own = json.loads((folder / family / "teacher.json").read_text())["fd"]
+        cells = [f"{family} ({own:.3g})", method, str(results[0]["updates"]), str(len(results))]
+        for n in ("1", "2", "3", "4"):
+            values = [result["fd"][n] / own for result in results if n in result["fd"]]
+            spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.3g}{spread}" if values else "")
+        print("| " + " | ".join(cells) + " |")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Carry out one experiment, or print what there is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", choices=("digits", "tables"))
+    parser.add_argument("--families", nargs="+", default=["flow"], choices=FAMILIES)
+    parser.add_argument("--methods", nargs="+", default=["1", "2", "4"], choices=METHODS)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--updates", type=int, default=600, help="of one call; others get as many as cost the same")
+    parser.add_argument("--out", type=Path, default=Path("runs/calls"))
+    options = parser.parse_args(arguments)
+    if options.experiment == "tables":
+        tables(options.out)
+    else:
+        digits(options)
+
+
+if __name__ == "__main__":
+    main()
