@@ -150,6 +150,7 @@ def test_statistics_of_other_inception_weights_are_others(digits, tmp_path, monk
     assert keys[0] == keys[2] != keys[1] and keys[0].startswith("inception-")
 
 
+@pytest.mark.slow
 def test_the_reference_of_sorted_data_is_a_random_part(digits, monkeypatch) -> None:
     monkeypatch.setattr("realuid.metrics.evaluate._KEPT", 300)
     data = digits.subset(torch.argsort(digits.labels, stable=True))
