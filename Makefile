@@ -26,7 +26,7 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/pip install --quiet --editable ".[dev,data,onnx]"
+	$(BIN)/pip install --quiet --editable ".[dev,data,onnx,effnet]"
 	touch $@
 
 clean:
