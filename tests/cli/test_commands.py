@@ -74,6 +74,7 @@ def test_demo_makes_models_figures_and_a_report(capsys, tmp_path: Path, recipe: 
     assert (out / "real-data" / "best" / "config.json").is_file() and (out / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_demo_goes_on_where_it_stopped(tmp_path: Path, recipe: Path) -> None:
     out = tmp_path / "demo"
     realuid("demo", recipe, "--out", out)

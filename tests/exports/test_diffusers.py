@@ -75,6 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLAIN | OWN)
 def test_diffusers_alone_makes_the_same_images(folder, name):
     generator = (PLAIN | OWN)[name]()

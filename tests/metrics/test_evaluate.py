@@ -161,9 +161,10 @@ def test_statistics_of_other_inception_weights_are_others(digits, tmp_path, monk
     assert keys[0] == keys[2] != keys[1] and keys[0].startswith("inception-")
 
 
-def test_efficientnet_s_features_are_what_its_classifier_reads() -> None:
+def test_efficientnet_s_features_are_what_its_classifier_reads(monkeypatch) -> None:
     """The package's own forward pass, from images of the training size, is the last layer of the features."""
     pytest.importorskip("efficientnet_lite_pytorch", reason="needs realuid[effnet]")
+    monkeypatch.setitem(sys.modules, "torchvision", None)  # not needed
     extractor = make_extractor("efficientnet", Dataset(torch.zeros(6, 3, 8, 8, dtype=torch.uint8), name="black"))
     x = torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -174,7 +175,6 @@ def test_efficientnet_s_features_are_what_its_classifier_reads() -> None:
         torch.testing.assert_close(extractor(grey), extractor(grey.expand(1, 3, 16, 16)))
     assert features.shape == (2, 1280) == (2, extractor.num_features)
     assert float((features[0] - features[1]).abs().max()) > 0.1
-    assert "torchvision" not in sys.modules
 
 
 def test_efficientnet_says_what_is_missing(digits, monkeypatch) -> None:
@@ -195,6 +195,7 @@ def test_figures_carry_the_names_of_their_distances(kind, fd: str, kid: str) -> 
     assert fd_name(evaluator.describe()) == fd and fd_name({}) == "FD" == fd_name({"distances": {"fd": "<b>"}})
 
 
+@pytest.mark.slow
 def test_the_reference_of_sorted_data_is_a_random_part(digits, monkeypatch) -> None:
     monkeypatch.setattr("realuid.metrics.evaluate._KEPT", 300)
     data = digits.subset(torch.argsort(digits.labels, stable=True))
