@@ -15,7 +15,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from realuid.compat import feature_sums, set_feature_sums
 from realuid.data import Dataset, to_uint8
-from realuid.data.dataset import require_finite
+from realuid.data.pixels import require_finite
 from realuid.errors import DataError
 from realuid.metrics.cache import read_cached, write_cached
 from realuid.metrics.features import FeatureExtractor
@@ -167,6 +167,10 @@ class Evaluator:
     def distance(self, first: Tensor, second: Tensor) -> float:
         """FD between two sets of real samples, uint8 images or float points."""
         return self.distance_of_features(self.features_of(first), self.features_of(second))
+
+    def features_at(self, index: Tensor) -> Tensor:
+        """Features of the data's samples of these numbers, shape (n, num_features), on the CPU."""
+        return torch.cat([self.features(self.data.values[part]) for part in index.split(500)])
 
     def features_of(self, x: Tensor) -> Tensor:
         """Features of a whole set of samples, shape (n, num_features), on the CPU."""

@@ -86,19 +86,19 @@ def tells_classes(data: Dataset) -> bool:
     return data.labels is not None and len(data.labels.unique()) > 1
 
 
-def _four_rotations(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Every image turned by some quarter, to be told apart: a task without labels (Gidaris et al. 2018).
+def _rotated(images: Tensor, quarters: Tensor) -> Tensor:
+    """Images turned by quarters, to be told apart: a task without labels (Gidaris et al. 2018).
 
     Of images that are no squares, the largest square in the middle is turned.
     """
-    quarter, (height, width) = torch.arange(len(values)) % 4, values.shape[-2:]
+    height, width = images.shape[-2:]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    turned = values.clone()
+    turned = images.clone()
     for k in range(4):
-        square = values[k::4, :, top : top + side, left : left + side]
-        turned[k::4, :, top : top + side, left : left + side] = torch.rot90(square, k, (-2, -1))
-    return turned, quarter
+        square = images[quarters == k, :, top : top + side, left : left + side]
+        turned[quarters == k, :, top : top + side, left : left + side] = torch.rot90(square, k, (-2, -1))
+    return turned
 
 
 def train_classifier(data: Dataset, seed: int = 0, updates: int = 1500, batch: int = 128) -> tuple[Classifier, float]:
@@ -113,13 +113,14 @@ def train_classifier(data: Dataset, seed: int = 0, updates: int = 1500, batch: i
     Returns:
         the classifier in evaluation mode, and its accuracy on the tenth of the data that it did not see.
     """
-    if tells_classes(data):
-        values, labels = data.values, data.labels
-        assert labels is not None
-    else:
-        values, labels = _four_rotations(data.values)
-    held_out = max(1, len(values) // 10)
-    order = torch.randperm(len(values), generator=stream(seed, "classifier split"))
+    labelled = tells_classes(data)
+    labels = data.column("label")[:] if labelled else torch.arange(len(data)) % 4
+
+    def images(index: Tensor) -> Tensor:
+        return data.values[index] if labelled else _rotated(data.values[index], labels[index])
+
+    held_out = max(1, len(data) // 10)
+    order = torch.randperm(len(data), generator=stream(seed, "classifier split"))
     test, train = order[:held_out], order[held_out:]
     with seeded(mix(seed, "classifier")):
         model = Classifier(data.shape, int(labels.max()) + 1)
@@ -127,17 +128,17 @@ def train_classifier(data: Dataset, seed: int = 0, updates: int = 1500, batch: i
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=updates)
         for _ in range(updates):
             index = train[torch.randint(len(train), (batch,))]
-            x = to_float(values[index])
+            x = to_float(images(index))
             logits = model.head(model.body(x + 0.1 * torch.randn_like(x)))
             optimizer.zero_grad()
             F.cross_entropy(logits, labels[index]).backward()
             optimizer.step()
             schedule.step()
     model.eval().requires_grad_(False)
-    features = torch.cat([model(part) for part in values[train[:10_000]].split(1000)])
+    features = torch.cat([model(images(part)) for part in train[:10_000].split(1000)])
     spread = features.var(dim=0).mean().sqrt()
     model.scale.copy_(spread if spread > 0 else torch.ones(()))  # 0 where all images are the same
-    hits = torch.cat([model.logits(values[i]).argmax(1) == labels[i] for i in test.split(1000)])
+    hits = torch.cat([model.logits(images(i)).argmax(1) == labels[i] for i in test.split(1000)])
     return model, hits.float().mean().item()
 
 

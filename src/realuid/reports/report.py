@@ -40,7 +40,8 @@ def _grid_of_data(data: Dataset, classes: int) -> Image.Image:
     columns = _columns(classes)
     if columns != classes or data.labels is None:
         return grid_image(data.values[: _ROWS * columns], columns)
-    by_class = [data.values[data.labels == label][:_ROWS] for label in range(classes)]
+    numbers = [(data.labels == label).nonzero().flatten()[:_ROWS] for label in range(classes)]
+    by_class = [data.values[index] for index in numbers]
     rows = min(len(images) for images in by_class)
     return grid_image(torch.stack([images[:rows] for images in by_class], dim=1).flatten(0, 1), columns)
 
