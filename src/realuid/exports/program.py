@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 from torch.nn import functional as F
 
-from realuid.data.dataset import quantise
+from realuid.data.pixels import quantise
 from realuid.errors import ExportError
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.form import form_of
