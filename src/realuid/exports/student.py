@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from realuid.data import to_float
+from realuid.errors import CheckpointError
 from realuid.exports.contract import Contract
 from realuid.models import Condition, ConditionSpec
 from realuid.models.calls import check_calls
@@ -83,7 +84,16 @@ class ExportedStudent(ABC):
 
         Raises:
             ConfigError: where a part of the condition is missing.
+            CheckpointError: where the file cannot compute what its contract promises, for instance some classes.
         """
         inputs = self.contract.arguments(z.float(), condition or Condition())
-        images = self.run(tuple(value.to(self.device) for value in inputs))
+        try:
+            images = self.run(tuple(value.to(self.device) for value in inputs))
+        except Exception as error:  # of any operator of torch, and of ONNX Runtime's own types
+            reason = " ".join(str(error).split())
+            if isinstance(error, MemoryError | torch.OutOfMemoryError) or "memory" in reason or "alloc" in reason:
+                raise
+            raise CheckpointError(
+                f"the exported generator cannot compute what it promises ({reason[:200]})."
+            ) from error
         return to_float(images) if images.dtype == torch.uint8 else images
