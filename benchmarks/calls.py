@@ -2,28 +2,39 @@
 
     python -m benchmarks.calls digits [--families flow vp edm interpolant] [--methods 1 2 4 ...] [--seeds 3]
     python -m benchmarks.calls tables
+    python -m benchmarks.calls speed [--channels 64 64 64] [--side 32] [--batch 16] [--rounds 5]
 
 digits: FD of students of the bundled digits at every number of calls up to their own, beside the teacher's at 50 steps.
 Students cost as many forward passes in training: those of more calls get fewer updates. Every run is one folder of
---out with a result.json, made once; `tables` prints them.
+--out with a result.json, made once; `tables` prints them. speed: sampling with 1, 2, 4 and 8 calls against as many bare
+forward passes, and updates against what the cost model says of them; processor seconds on a CPU, medians of rounds in
+which all take turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import statistics
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.experiments import Bench
+from benchmarks.speed.ours import random_data, teacher_of
+from benchmarks.speed.roofline import clock
 from realuid.files import write_json
 from realuid.models import Student
 from realuid.recipes import load_recipe
 from realuid.recipes.spec import NamedTeacher, student_spec
-from realuid.training import load_start
+from realuid.sampling import generate
+from realuid.training import DistillConfig, DistillTask, load_start
+from realuid.training.accelerate import make_accelerator
 from realuid.training.costs import update_cost
 from realuid.training.folder import has_checkpoint
 
@@ -40,6 +51,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "4 mixture": {"calls": 4, "objective": "mixture", "real_share": 0.33},
     "4 from 1": {"calls": 4, "fake_start": "teacher"},
 }
+#: Numbers of calls that are timed.
+NUMBERS = (1, 2, 4, 8)
 #: Student of the same seed that a method starts from; it gets half of the updates, and the start had all of its own.
 STARTS = {"4 from 1": "1"}
 
@@ -108,19 +121,69 @@ def tables(folder: Path) -> None:
         print("| " + " | ".join(cells) + " |")
 
 
+def speed(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds and ratios by number of calls; written to --out, too."""
+    teacher = teacher_of("", options.channels, options.side).eval()
+    data, count = random_data(options.side), options.batch
+    z, t = torch.randn(count, *teacher.shape), torch.full((count,), 0.5)
+    config = DistillConfig(batch=count, updates=10**6, fake_updates=2, device="auto")
+    configs = {n: dataclasses.replace(config, calls=n) for n in NUMBERS}
+    tasks = {n: DistillTask(teacher, data, config, make_accelerator(config)) for n, config in configs.items()}
+    device = tasks[1].teacher.device
+    teacher, z, t = teacher.to(device), z.to(device), t.to(device)
+    runs: dict[tuple[str, int], Callable[[], object]] = {}
+    numbers = itertools.count()
+    for n in NUMBERS:
+        made = Student(teacher, calls=n)
+        runs["sampling", n] = lambda made=made: list(generate(made, count, batch=count))
+        runs["network", n] = lambda n=n: [teacher(z, t) for _ in range(n)]
+        runs["update", n] = lambda n=n: tasks[n].update(next(numbers))
+    times: dict[tuple[str, int], list[float]] = {key: [] for key in runs}
+    for _ in range(options.rounds + 1):
+        for key, run in runs.items():
+            start = clock(device)
+            with torch.set_grad_enabled(key[0] == "update"):
+                run()
+            times[key].append(clock(device) - start)
+    seconds = {key: statistics.median(taken[1:]) for key, taken in times.items()}
+    rows = []
+    for n in NUMBERS:
+        predicted = update_cost(configs[n]).passes / update_cost(configs[1]).passes
+        rows.append(
+            {
+                "calls": n,
+                "sampling": seconds["sampling", n],
+                "of bare passes": seconds["network", n] / seconds["sampling", n],
+                "update": seconds["update", n],
+                "times that of one call": seconds["update", n] / seconds["update", 1],
+                "by the cost model": predicted,
+            }
+        )
+        print("  ".join(f"{name} {value:.3g}" for name, value in rows[-1].items()), flush=True)
+    result = {"batch": count, "channels": options.channels, "side": options.side, "device": str(device), "rows": rows}
+    write_json(options.out / "speed.json", result)
+    return result
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Carry out one experiment, or print what there is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment", choices=("digits", "tables"))
+    parser.add_argument("experiment", choices=("digits", "tables", "speed"))
     parser.add_argument("--families", nargs="+", default=["flow"], choices=FAMILIES)
     parser.add_argument("--methods", nargs="+", default=["1", "2", "4"], choices=METHODS)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--updates", type=int, default=600, help="of one call; others get as many as cost the same")
+    parser.add_argument("--channels", type=int, nargs="+", default=[64, 64, 64], help="of the network that is timed")
+    parser.add_argument("--side", type=int, default=32, help="of its images")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("runs/calls"))
     options = parser.parse_args(arguments)
     if options.experiment == "tables":
         tables(options.out)
+    elif options.experiment == "speed":
+        speed(options)
     else:
         digits(options)
 
