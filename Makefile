@@ -4,20 +4,38 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 # Any torch of pyproject.toml's range does; this one is what the results were measured with.
 TORCH  ?= torch==2.13.0
+EXTRAS  = dev,data,onnx,lora,effnet
+PYTEST  = python -m pytest -n auto
 
-.PHONY: demo test check clean
+.PHONY: demo test test-all style check test-lowest test-newest clean
 
 demo: $(VENV)/installed
 	$(BIN)/realuid demo
 
+# The fast tests: at most four minutes on two cores.
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/$(PYTEST)
 
-check: $(VENV)/installed-dev
+# All tests, those of processes, exports, benchmarks and kills included.
+test-all: $(VENV)/installed-dev
+	$(BIN)/$(PYTEST) -m "slow or not slow"
+
+style: $(VENV)/installed-dev
 	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/ruff format --check src tests benchmarks examples
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto
+
+check: style test-all
+
+# The fast tests with the lowest versions that pyproject.toml allows of everything but torch, and with the newest.
+test-lowest test-newest: $(VENV)/installed-dev
+	test -x $(VENV)/$@/bin/python || $(PYTHON) -m venv $(VENV)/$@
+	$(VENV)/$@/bin/pip install --quiet $(TORCH)
+	$(VENV)/$@/bin/python -m pip freeze | grep "^torch==" > $(VENV)/$@/torch.txt
+	$(BIN)/uv pip install --quiet --python $(VENV)/$@/bin/python --constraint $(VENV)/$@/torch.txt \
+	    --resolution $(if $(findstring lowest,$@),lowest-direct,highest) --editable ".[$(EXTRAS)]"
+	$(BIN)/uv pip install --quiet --python $(VENV)/$@/bin/python --no-deps torchcfm
+	$(VENV)/$@/bin/$(PYTEST)
 
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,8 +43,10 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/pip install --quiet --editable .
 	touch $@
 
+# torchcfm's network is compared with ours; what torchcfm itself requires (torchdyn, torchvision) is not needed for it.
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/pip install --quiet --editable ".[dev,data,onnx]"
+	$(BIN)/pip install --quiet --editable ".[$(EXTRAS)]"
+	$(BIN)/pip install --quiet --no-deps torchcfm
 	touch $@
 
 clean:

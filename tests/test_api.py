@@ -43,6 +43,7 @@ def test_a_teacher_is_a_whole_run_that_is_kept_and_resumed(tmp_path: Path) -> No
     assert same(realuid.train("digits", run, resume=True), whole)
 
 
+@pytest.mark.slow
 def test_a_student_takes_a_recipe_is_evaluated_kept_and_resumed(tmp_path: Path, digits) -> None:
     settings = STUDENT | {"evaluate_every": 2, "quick_samples": 20}
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({"distill": settings}))

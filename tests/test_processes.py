@@ -56,6 +56,7 @@ def test_parts_make_the_same_samples() -> None:
     assert torch.allclose(torch.cat(_in_turns(parts)), whole, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_processes_sample(student: Path, tmp_path: Path) -> None:
     options = ["sample", str(student), "--count", "45", "--batch", "10", "--device", "cpu", "--out"]
     assert main([*options, str(tmp_path / "one.zip")]) == 0
@@ -67,6 +68,7 @@ def test_two_processes_sample(student: Path, tmp_path: Path) -> None:
     assert np.mean((one.values != two.values).numpy()) < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [1300, 400])
 def test_two_processes_evaluate(samples: int, student: Path, tmp_path: Path) -> None:
     """Three batches, or one, so that the second process has none."""
@@ -83,6 +85,7 @@ def test_two_processes_evaluate(samples: int, student: Path, tmp_path: Path) -> 
         assert two["classes"][name] == pytest.approx(one["classes"][name], rel=1e-6), name
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_measure_on_the_way(tmp_path: Path) -> None:
     """The weights of either run differ by the order of sums; FDs of their samples with them."""
     options = ["train", "demo", "--updates", "3", "--batch", "16", "--evaluate-every", "3", "--quick-samples", "1100"]

@@ -24,9 +24,9 @@ import torch
 ROOT = Path(__file__).parents[2]
 
 
-def environment(threads: int) -> dict[str, str]:
-    """Of a process that imports the benchmarks and the library from this checkout and computes in so many threads."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+def environment(threads: int, root: Path = ROOT) -> dict[str, str]:
+    """Of a process that imports the benchmarks and the library from a checkout and computes in so many threads."""
+    path = os.pathsep.join([str(root), str(root / "src"), os.environ.get("PYTHONPATH", "")])
     return os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": path}
 
 
@@ -87,12 +87,14 @@ class Worker:
         module: what is run, `python -m module`.
         arguments: its command line.
         threads: OMP_NUM_THREADS of the process.
+        root: the checkout that it imports.
     """
 
     name: str
     module: str
     arguments: list[str]
     threads: int
+    root: Path = ROOT
     answers: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -101,7 +103,8 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment(self.threads),
+            env=environment(self.threads, self.root),
+            cwd=self.root if self.root != ROOT else None,
         )
 
     def block(self) -> dict[str, Any]:

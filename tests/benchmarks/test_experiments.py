@@ -15,6 +15,7 @@ experiments = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(experiments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", experiments.EXPERIMENTS)
 def test_an_experiment_in_miniature(name: str, arguments, monkeypatch) -> None:
     monkeypatch.setattr(experiments, "RATIOS", (0.98,))

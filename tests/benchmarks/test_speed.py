@@ -69,6 +69,7 @@ def test_a_worker_that_halves_its_batches_is_refused(tmp_path: Path, monkeypatch
     worker.quit()
 
 
+@pytest.mark.slow
 def test_the_tables_in_miniature(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(speed, "growth", lambda deadline: [])
     size = ["--channels", "8", "16", "--side", "8", "--batch", "4", "--rounds", "1"]

@@ -42,6 +42,7 @@ def test_the_bar_is_updates_times_their_costs(command, monkeypatch) -> None:
     assert two["ours"] is two["ratio"] is None
 
 
+@pytest.mark.slow
 def test_both_questions_in_miniature(command, tmp_path: Path) -> None:
     """Whole curves, the published ones longer for smaller batches; settings of the study times their factors."""
     sizes = ["--updates", "2", "--batches", "4", "8", "--rates", "1e-3", "--own-updates", "4", "--every", "2"]

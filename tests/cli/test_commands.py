@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from conftest import small_teacher
 from PIL import Image
 
@@ -18,7 +19,7 @@ from realuid.data.writers import write_samples
 from realuid.metrics import features, train_classifier
 from realuid.models import Generator, from_pretrained, save_pretrained
 from realuid.models.saving.folder import read_config
-from realuid.recipes import load_recipe
+from realuid.recipes import load_recipe, parse_recipe
 from realuid.sampling import generate
 
 RECIPE = """
@@ -74,6 +75,7 @@ def test_demo_makes_models_figures_and_a_report(capsys, tmp_path: Path, recipe: 
     assert (out / "real-data" / "best" / "config.json").is_file() and (out / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_demo_goes_on_where_it_stopped(tmp_path: Path, recipe: Path) -> None:
     out = tmp_path / "demo"
     realuid("demo", recipe, "--out", out)
@@ -173,13 +175,21 @@ def test_a_run_finds_its_teacher_from_another_folder(tmp_path: Path, recipe: Pat
 @pytest.mark.parametrize("command", ["train", "distill", "demo"])
 def test_dry_run_prints_the_settings_and_writes_nothing(capsys, tmp_path, recipe, model, command) -> None:
     extra = ["--teacher", model] if command == "distill" else []
-    realuid(command, recipe, *extra, "--out", tmp_path / "run", "--dry-run")
+    option = "--evaluate.seeds" if command == "demo" else "--updates"
+    realuid(command, recipe, *extra, "--out", tmp_path / "run", "--dry-run", option, 6000)
     said = capsys.readouterr().out
     assert not (tmp_path / "run").exists()
     settings, _, estimates = said.partition("parameters: ")
-    assert yaml.safe_load(settings)["teacher"]["updates"] == 6
+    asked = load_recipe(str(recipe))
+    section = {"train": "teacher", "distill": "distill", "demo": "evaluate"}[command]
+    change = {"seeds" if command == "demo" else "updates": 6000}
+    changed = {section: dataclasses.replace(getattr(asked, section), **change)}
+    students = {} if command == "distill" else asked.students
+    assert parse_recipe(settings, "said") == dataclasses.replace(asked, **changed, students=students)
     parameters = sum(p.numel() for p in small_teacher().parameters())
-    assert estimates.startswith(f"{parameters:,} a network") and "GiB" in estimates and "min" in estimates
+    assert estimates.startswith(f"{parameters:,} a network")
+    stages = {"train": ["teacher"], "distill": ["student"], "demo": ["teacher", "data-free", "real-data"]}[command]
+    assert re.findall(r"^([\w-]+): about .* GiB for", estimates, re.MULTILINE) == stages
 
 
 def test_samples_as_png_zip_and_folder_are_the_same_images(tmp_path: Path, model: Path) -> None:

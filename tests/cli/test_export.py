@@ -34,6 +34,7 @@ def pixels(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path)).astype(int)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", NAMES)
 def test_every_format_is_sampled_alike(to, model, tmp_path, capsys):
     if to == "onnx":

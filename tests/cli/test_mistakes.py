@@ -288,6 +288,7 @@ def test_families_of_the_demo(capsys) -> None:
     check(capsys, None, "demo", "demo", "--family=vp", says=("--family vp and recipe 'demo'", "pass one of them"))
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_mistake() -> None:
     command = [sys.executable, "-m", "realuid.cli.main", "train", "--help"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -66,7 +66,7 @@ BRIDGE = start("brownian_bridge", noise=0.5)
 STATED = [
     ("docs/theory.md", r"noise / signal = <N>", SIGMA_INIT),
     ("docs/theory.md", r"\(t = <N> on the linear one\)", start("linear")),
-    ("docs/theory.md", r"t = <N> on a Brownian bridge with\s+noise 0.5", BRIDGE),
+    ("docs/theory.md", r"t = <N> on a Brownian bridge with noise 0.5", BRIDGE),
     ("docs/theory.md", r"\(1\+n\)/\(<N>\+n\)", ema_constant()),
     (f"{GUIDES}/distilling.md", r"noise / signal = <N>", SIGMA_INIT),
     (f"{GUIDES}/distilling.md", r"t = <N> on a Brownian bridge with noise 0.5", BRIDGE),
@@ -79,7 +79,7 @@ STATED = [
     (f"{GUIDES}/speed.md", r": <N> for \(0.92, 0.94\)", round(DistillConfig(alpha=0.92, beta=0.94).share, 2)),
     (f"{GUIDES}/speed.md", r"\(`--clip <N>`, the paper's", DistillConfig().clip),
     (f"{GUIDES}/sweep.md", r"after <N> of its updates \(`--patience`\)", SweepConfig().patience),
-    (f"{GUIDES}/sweep.md", r"is <N>\s+\(`--hopeless`\)", SweepConfig().hopeless),
+    (f"{GUIDES}/sweep.md", r"is <N> \(`--hopeless`\)", SweepConfig().hopeless),
     (f"{GUIDES}/sweep.md", r"at least <N> others", _OTHERS),
     (f"{GUIDES}/evaluating.md", r"`--samples <N> --seeds \d+` by default", EvaluateConfig().samples),
     (f"{GUIDES}/evaluating.md", r"`--samples \d+ --seeds <N>` by default", EvaluateConfig().seeds),
@@ -90,20 +90,20 @@ STATED = [
     (f"{GUIDES}/speed.md", r"above 32,<N> numbers", last_size_at_once() % 1000),
     (HELP, r"None: where noise / signal = <N>", SIGMA_INIT),
     (HELP, r"\(<N> on a Brownian bridge with noise 0.5\)", BRIDGE),
-    (HELP, r"None: alpha, in the mixture <N>\.\n", mixture().gamma),
+    (HELP, r"None: alpha, in the mixture <N>\. ", mixture().gamma),
     (HELP, r"\(mixture; None: <N>\)", mixture().data_weight),
     (HELP, r"\(data_forcing; None: <N>\)", make_objective("data_forcing").data_weight),
     (HELP, r"None: <N> lambda_g", PUBLISHED_RATIO),
     ("src/realuid/models/*.py", r"by default <N>:", SIGMA_INIT),
     ("src/realuid/models/*.py", r": t = <N> on the linear path", start("linear")),
     ("src/realuid/training/ema.py", r"\(1 \+ n\) / \(<N> \+ n\)", ema_constant()),
-    ("src/realuid/cli/distill.py", r"<N> of the recipe's\s+#: learning rates", rates("generator_lr")),
+    ("src/realuid/cli/distill.py", r"<N> of the recipe's learning rates", rates("generator_lr")),
 ]
 
 
 @pytest.mark.parametrize(("file", "around", "expected"), STATED, ids=lambda value: str(value)[-40:])
 def test_stated_numbers_are_those_of_the_code(file: str, around: str, expected: float) -> None:
-    text = "\n".join(path.read_text() for path in ROOT.glob(file))
+    text = re.sub(r"\s+(?:#: )?", " ", " ".join(path.read_text() for path in ROOT.glob(file)))
     found = re.findall(around.replace("<N>", NUMBER), text)
     assert found, f"{file} no longer says '{around}': adapt STATED to what it says now."
     for number in found:

@@ -75,6 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLAIN | OWN)
 def test_diffusers_alone_makes_the_same_images(folder, name):
     generator = (PLAIN | OWN)[name]()
@@ -126,7 +127,7 @@ def test_the_card_tells_how_it_was_made_and_its_snippet_runs(tmp_path, monkeypat
         "| alpha, beta | 0.94, 0.96 |",
         f"| FD | {export.figures['fd_mean']:.4g} +-",
         "over 2 seeds of 200 samples",
-        "| FD measured in | features classifier",
+        "| measured in | features classifier",
         "## Licence\n\nThe licence of this model is cc-by-4.0.",
     ):
         assert part in card

@@ -22,6 +22,7 @@ pytest.importorskip("onnxscript", reason="needs realuid[onnx]")
 KINDS = {"edm, classes": lambda: students.edm(classes=4), "points": students.points, "bridge": students.bridge}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_onnx_makes_the_same_images(kind, tmp_path):
     generator = KINDS[kind]()
@@ -37,6 +38,7 @@ def test_onnx_makes_the_same_images(kind, tmp_path):
         student.to("cuda")
 
 
+@pytest.mark.slow
 def test_onnx_runtime_alone_runs_it(tmp_path):
     """The names and types that the contract promises."""
     generator = students.unet(classes=3)
@@ -50,6 +52,7 @@ def test_onnx_runtime_alone_runs_it(tmp_path):
     assert np.abs(images / 127.5 - 1 - exact).max() <= 1 / 255 + 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_reduced_precision_is_close_and_measured(precision, tmp_path, digits):
     generator = students.unet(shape=(1, 8, 8), channels=(16, 16))

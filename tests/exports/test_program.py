@@ -35,6 +35,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_program_makes_the_same_images(kind, tmp_path):
     """For one image, a few, and more than the 63 that diffusers' U-Nets would be traced for."""
@@ -60,6 +61,7 @@ def test_half_precision_keeps_times_and_frequencies_whole(kind):
     assert 1e-6 < float((images - exact).pow(2).mean().sqrt() / exact.std()) < 5e-3
 
 
+@pytest.mark.slow
 def test_torch_alone_runs_it(tmp_path):
     generator = students.unet(classes=3)
     write_program(generator, tmp_path / "s.pt2", Contract.of(generator, True))

@@ -144,6 +144,7 @@ def test_an_export_is_replaced_and_keeps_what_was_added(tmp_path: Path, realuid)
     assert code == 2 and "README.md" in said and (out / "README.md").read_text() == WORK
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("untimed")
 def test_a_demo_is_not_replaced_unless_told_to(moons: Path, tmp_path: Path, realuid) -> None:
     out = tmp_path / "demo"
@@ -160,6 +161,7 @@ def test_a_demo_is_not_replaced_unless_told_to(moons: Path, tmp_path: Path, real
     assert after["results.json"] != before["results.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("untimed")
 def test_a_demo_goes_to_a_folder_of_its_recipe(moons: Path, tmp_path: Path, realuid, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)

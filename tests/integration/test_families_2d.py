@@ -78,6 +78,7 @@ def test_the_ratio_of_real_data_is_one_and_of_a_shifted_one_far_more(bench) -> N
     assert bench.ratio(lambda z, c: real(z, c) + 0.3, world, rounds=2) > 4
 
 
+@pytest.mark.slow
 def test_a_bridge_reaches_the_bar_in_a_short_run(bench) -> None:
     """Pairs of (x_0, x_T) at most twice as far from real ones as those from each other, from a start that is not."""
     before, after = bench.distil(bench.FAMILIES["bridge"], 0.96, 0.98, updates=160, warm=40)

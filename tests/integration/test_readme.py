@@ -36,6 +36,7 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "EvaluateConfig", functools.partial(api.EvaluateConfig, samples=100, seeds=1))
 
 
+@pytest.mark.slow
 def test_the_texts_run(stand_ins: None) -> None:
     pytest.importorskip("onnxruntime", reason="needs realuid[onnx]")
     ran, exported = [], 0

@@ -82,6 +82,7 @@ def test_wrong_options_are_felt(torchcfm_unet, tmp_path):
         assert difference(network, convert(network, tmp_path / "teacher.pt", wrong)) > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [0, 10])
 @pytest.mark.parametrize("side", [32, 64])
 def test_full_size(torchcfm_unet, tmp_path, side, classes):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import realuid.metrics.features as features
 from realuid.cli.demo import results_table
 from realuid.cli.main import main
+from realuid.data import load_dataset, to_float, to_uint8
+from realuid.loaders import load_generator
 from realuid.metrics import train_classifier
+from realuid.models import Condition
 from realuid.recipes import FAMILIES, load_recipe, parse_recipe
 from realuid.recipes.demo import run_demo
 
@@ -29,8 +35,18 @@ def test_pairs_are_measured_and_reported(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(features, "train_classifier", lambda data, seed: train_classifier(data, seed, updates=5))
     results = run_demo(parse_recipe(RECIPE, "small"), tmp_path / "demo", say=lambda text: None)
     assert json.loads((tmp_path / "demo" / "results.json").read_text()) == results
-    for row in (results["teacher"], *results["students"]):
-        assert 0 < row["psnr"] < 40 and 0 < row["consistency"] < 2 and 0 <= row["accuracy"] <= 1
+    student = load_generator(tmp_path / "demo" / "plain")  # without noise: a function of its inputs
+    data = load_dataset("digits", pairs="sr-box-2")
+    truth, source = (getattr(data, name)[torch.arange(60) % len(data)] for name in ("values", "sources"))
+    with torch.no_grad():
+        x = to_uint8(student(torch.zeros(60, *data.shape), Condition(source=to_float(source))))
+    restored, source, truth = (t.numpy().astype(float) for t in (x, source, truth))
+    psnr = np.mean([10 * math.log10(255**2 / ((a - b) ** 2).mean()) for a, b in zip(restored, truth, strict=True)])
+    blocks = restored.reshape(60, 1, 4, 2, 4, 2).mean((3, 5)).round().repeat(2, 2).repeat(2, 3)
+    (row,) = results["students"]
+    assert row["psnr"] == pytest.approx(psnr, abs=0.01)
+    assert row["consistency"] == pytest.approx(math.sqrt((((blocks - source) / 127.5) ** 2).mean()), rel=0.01)
+    assert results["teacher"]["psnr"] != row["psnr"]
     assert [c.header for c in results_table(results).columns][5:8] == ["PSNR\ndB", "RMS to\ninput", "right\nclass"]
     report = (tmp_path / "demo" / "report.html").read_text()
     assert f"{results['students'][0]['psnr']:.2f} dB" in report and "<th>consistency</th>" in report

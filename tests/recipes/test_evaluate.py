@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 import pytest
+from conftest import small_teacher
 
-from realuid.recipes import evaluate
+from realuid.models import Student
+from realuid.recipes import EvaluateConfig, evaluate
 
 
-def test_slow_models_are_timed_once(digits, monkeypatch) -> None:
-    """500 images in 40 s: no second round. In 4 to 7 s: a warm-up and three, whose median counts."""
+class Clock:
+    """A clock that stands still until a model takes its time."""
 
-    for seconds, expected, calls in (([40.0, 1.0], 500 / 40, 1), ([4.0, 5.0, 7.0, 6.0], 500 / 6, 4)):
-        left = list(seconds)
-        monkeypatch.setattr(evaluate, "_seconds", lambda *_, left=left: left.pop(0))
-        assert evaluate.images_per_second({"a": None}, digits, None) == {"a": pytest.approx(expected)}
-        assert len(seconds) - len(left) == calls
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ({"slow": [40.0, 1.0], "fast": [2.0, 1.0]}, {"slow": 500 / 40, "fast": 500 / 2}),
+        ({"one": [9.0, 5.0, 2.0, 3.0], "other": [0.5, 0.5, 0.1, 0.2]}, {"one": 500 / 3, "other": 500 / 0.2}),
+    ],
+    ids=["after half a minute no second round", "without the warm-up, the median of three"],
+)
+def test_models_are_timed_in_turns(digits, monkeypatch, seconds, expected) -> None:
+    clock, order = Clock(), []
+    monkeypatch.setattr(evaluate, "time", clock)
+
+    def takes(name: str):
+        def work(*_) -> None:
+            clock.now += left[name].pop(0)
+            order.append(name)
+
+        return work
+
+    left = {name: list(values) for name, values in seconds.items()}
+    models = {name: Student(small_teacher()) for name in seconds}
+    for name, model in models.items():
+        model.register_forward_pre_hook(takes(name))
+    rates = evaluate.images_per_second(models, digits, EvaluateConfig())
+    assert rates == {name: pytest.approx(rate) for name, rate in expected.items()}
+    assert order == list(seconds) * (len(order) // 2)

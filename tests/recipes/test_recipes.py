@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from realuid.errors import ConfigError
-from realuid.models import build_network, count_parameters
+from realuid.models import MatchingModel
 from realuid.recipes import Recipe, dump_recipe, estimate, load_recipe, parse_recipe, recipe_names
 from realuid.recipes.estimate import describe_student_run, describe_teacher_run
 from realuid.recipes.run import new_teacher, recipe_data
@@ -73,24 +73,45 @@ def test_mistakes_are_named(text: str, says: str) -> None:
         parse_recipe(text, "here")
 
 
-def test_estimates_count_parameters_and_memory() -> None:
+def estimates(monkeypatch) -> tuple[str, str, MatchingModel]:
+    """Of a teacher and of its student, and the teacher; an image's activations take 1/8 GiB here."""
+    monkeypatch.setattr(estimate, "_probe", lambda model, config: estimate._Probe(1.0, 2**27))
     recipe = parse_recipe(TINY, "here")
     data = recipe_data(recipe)
-    parameters = count_parameters(build_network(recipe.network, data.shape))
-    said = describe_teacher_run(teacher_spec(recipe, Path()))
-    assert f"parameters: {parameters:,} a network" in said and "100 updates of 16 images" in said
-    run = student_spec(recipe, NamedTeacher(new_teacher(recipe, data)), Path(), data=data)
-    assert f"parameters: {parameters:,} a network" in describe_student_run(run)
+    model = new_teacher(recipe, data)
+    teacher = describe_teacher_run(teacher_spec(recipe, Path()))
+    return teacher, describe_student_run(student_spec(recipe, NamedTeacher(model), Path(), data=data)), model
+
+
+def test_estimates_count_parameters(monkeypatch) -> None:
+    *runs, model = estimates(monkeypatch)
+    parameters = sum(tensor.numel() for tensor in model.state_dict().values())
+    for said in runs:
+        assert f"parameters: {parameters:,} a network" in said and "for 100 updates of 16 images" in said
+
+
+def test_estimates_add_weights_and_activations(monkeypatch) -> None:
+    """A network of 1 GiB."""
+    monkeypatch.setattr(estimate, "count_parameters", lambda model: 2**28)
+    teacher, student, _ = estimates(monkeypatch)
+    # weights, gradients, two moments, two averages; the activations of 16 images
+    assert f"and {6 + 16 / 8:.2f} GiB for" in teacher
+    # two such networks, one average, the teacher; activations of generator, teacher and fake model
+    assert f"and {4 + 4 + 1 + 1 + 3 * 16 / 8:.2f} GiB for" in student
 
 
 def test_the_estimates_of_a_demo_add_up(monkeypatch) -> None:
     """One image's forward and backward pass takes one second here; a forward pass alone a third of it."""
     monkeypatch.setattr(estimate, "_probe", lambda model, config: estimate._Probe(1.0, 0.0))
-    text = TINY + "students: {uid: {updates: 50}}\nevaluate: {samples: 30, seeds: 2, steps: 9}"
-    said = estimate.describe_demo(parse_recipe(text, "here"))
+    text = TINY + "students: {uid: {updates: 50}, more: {updates: 10, fake_updates: 1}}"
+    said = estimate.describe_demo(parse_recipe(text + "\nevaluate: {samples: 30, seeds: 2, steps: 9}", "here"))
     # five fake updates of 1, their images 1/3, one generator update of 7/3: 23/3 passes for every image of a batch
-    assert "teacher: about 26.7 min" in said and "uid: about 1.7 h" in said
-    assert "samples for evaluation: about 3.3 min" in said and "time: about 2.2 h in all on this CPU" in said
+    minutes = [100 * 16 / 60, 50 * 16 * 23 / 3 / 60, 10 * 16 * 11 / 3 / 60, 2 * 30 * (9 + 1 + 1) / 3 / 60]
+    found = re.findall(r"(teacher|uid|more|samples for evaluation|time): about ([\d.]+) (h|min)", said)
+    assert [name for name, _, _ in found] == ["teacher", "uid", "more", "samples for evaluation", "time"]
+    told = [float(number) * (60 if unit == "h" else 1) for _, number, unit in found]
+    assert told == pytest.approx([*minutes, sum(minutes)], abs=3)
+    assert told[0] == pytest.approx(minutes[0], abs=0.05) and told[2:4] == pytest.approx(minutes[2:], abs=0.05)
 
 
 def test_a_teacher_starts_from_the_recipes_seed() -> None:

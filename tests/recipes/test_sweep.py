@@ -134,6 +134,7 @@ def test_hopeless_trials_stop_and_the_page_says_so(recipe, teacher, tmp_path, mo
     assert not list((tmp_path / "s").glob("trials/*/checkpoints"))
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_resumes_without_losing_a_finished_trial(recipe, teacher, tmp_path: Path) -> None:
     """Killed in the middle of its third trial: the finished ones stay as they are, the half-finished one ends as it
     would have without the kill, and so do the rest."""
@@ -169,6 +170,7 @@ def test_a_killed_sweep_resumes_without_losing_a_finished_trial(recipe, teacher,
     assert [row["fd_mean"] for row in rows] == sorted((row["fd_mean"] for row in rows), reverse=True)
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_trials(recipe, teacher, tmp_path: Path) -> None:
     assert sweep(recipe, teacher, tmp_path / "s", "--processes", "2", "--distill.updates", "10") == 0
     assert [r["status"] for r in read_results(tmp_path / "s")] == ["finished"] * 3

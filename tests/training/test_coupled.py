@@ -12,7 +12,7 @@ from conftest import shown
 
 from realuid.data import Dataset, load_dataset
 from realuid.errors import ConfigError, DataError, PredictionError
-from realuid.models import Condition, Generator, MatchingModel, NetworkConfig, build_network, from_pretrained
+from realuid.models import Condition, Generator, MatchingModel, NetworkConfig, Student, build_network, from_pretrained
 from realuid.models.preconditioning import make_preconditioning
 from realuid.objectives import RealUID
 from realuid.on_data import conditions, sample_image
@@ -233,12 +233,17 @@ def test_every_family_runs_from_training_to_one_step_samples(name: str, conditio
     saved = from_pretrained(tmp_path / "student" / "model")
     assert student.noise == saved.noise == (config.noise is not False)
     assert (tmp_path / "student" / "samples" / "0000002.png").is_file()
+    given, untrained = conditions(teacher, pairs, 9), Student(teacher, student.times, student.noise)
     for model in (teacher, student):
-        given = conditions(model, pairs, 9)
         x = torch.cat(list(generate(model, 9, condition=given, steps=3, batch=4)))
         assert x.shape == (9, 1, 8, 8) and x.isfinite().all()
         again = torch.cat(list(generate(model, 9, condition=given, steps=3, batch=9)))
         assert torch.allclose(x, again, atol=1e-4)
+    ours, read, before = (torch.cat(list(generate(m, 9, condition=given))) for m in (student, saved, untrained))
+    assert torch.equal(read, ours) and not torch.equal(before, ours)
+    for name in [spec.name for spec in student.conditions]:  # what the network reads has an effect
+        other = given.replace(**{name: given[name].flip(0)})
+        assert not torch.equal(torch.cat(list(generate(student, 9, condition=other))), ours)
 
 
 def test_models_of_coupled_points_are_measured() -> None:

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "kill_and_resume.py"
 
 
+@pytest.mark.slow
 def test_a_run_killed_twice_ends_bit_identical() -> None:
     arguments = ("--kills", "2", "--run", "teacher", "--protocol", "chain", "--updates", "40")
     done = subprocess.run(

@@ -46,6 +46,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> dict:
     return torch.load(path, weights_only=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["copied", "shard"])
 def test_two_processes_give_the_result_of_one(how: str, one: dict, tmp_path: Path) -> None:
     """Half the batch each: players and averages, clipped gradients, end within 1e-5 of one process's.
@@ -84,6 +85,7 @@ def check_shares(accounts: dict[str, dict[str, tuple[int, int]]], exchanges: dic
     assert exchanges["own"] == 1 + 1
 
 
+@pytest.mark.slow
 def test_a_split_run_goes_on_in_one_process_and_the_other_way_round(tmp_path: Path) -> None:
     """Checkpoints, quick FDs, pictures and models of runs that are split for all of their updates, or for some."""
 

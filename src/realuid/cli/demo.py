@@ -17,6 +17,7 @@ from realuid.recipes import FAMILIES, DataConfig, EvaluateConfig, Recipe
 from realuid.recipes.demo import REPORT, RESULTS, run_demo
 from realuid.recipes.estimate import describe_demo
 from realuid.recipes.run import RECIPE, recipe_of_run
+from realuid.text import fd_name
 
 #: Figures of models that restore pairs, in place of the KID: column and format.
 RESTORATION = {
@@ -108,7 +109,17 @@ def results_table(results: dict[str, Any]) -> Table:
     fewer = [f"FD, {n}\ncall{'s' if n > 1 else ''}" for n in range(1, most)]
     pairs = [name for name in RESTORATION if name in teacher]
     middle = [RESTORATION[name][0] for name in pairs] or ["KID"]
-    columns = ("model", "alpha,\nbeta", "calls", "FD", "x\nteacher", *fewer, *middle, "images\n/ s", "faster")
+    columns = (
+        "model",
+        "alpha,\nbeta",
+        "calls",
+        fd_name(results),
+        "x\nteacher",
+        *fewer,
+        *middle,
+        "images\n/ s",
+        "faster",
+    )
     for column in (*columns, *(["right\nclass"] if classes else []), *(["published\nFID"] if published else [])):
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     for row in rows:

@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> None:
     figures = {
         "model": options.model,
         "data": chosen.source,
-        "extractor": evaluator.extractor.key,
+        **evaluator.describe(),
         **evaluate_model(model, evaluator, options.evaluate, part=part).to_dict(),
         "images_per_second": part.total(torch.tensor(rate)).item(),
         "processes": part.world,

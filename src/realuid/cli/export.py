@@ -13,6 +13,7 @@ from realuid.cli.options import console, parse
 from realuid.errors import ConfigError
 from realuid.exports import Export, ExportOptions, FormatName, export_student
 from realuid.recipes import DataConfig, EvaluateConfig
+from realuid.text import fd_name
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ def report(result: Export) -> list[str]:
             f"loading it needs trust_remote_code=True: diffusers' own pipelines do not fit ({result.own_code})"
         )
     if result.figures:
-        lines.append(f"FD of the generator {_fd(result.figures)}")
+        lines.append(f"{fd_name(result.figures)} of the generator {_fd(result.figures)}")
     if result.figures_exported:
-        lines.append(f"FD of the exported file {_fd(result.figures_exported)}")
+        lines.append(f"{fd_name(result.figures_exported)} of the exported file {_fd(result.figures_exported)}")
     if result.address:
         lines.append(f"uploaded: {result.address}")
     return lines

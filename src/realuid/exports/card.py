@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from realuid._version import __version__
 from realuid.exports.contract import Contract
-from realuid.text import in_markdown, printable
+from realuid.text import fd_name, in_markdown, printable
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def _made(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
     mean, spread = _number(figures.get("fd_mean"), ".4g"), _number(figures.get("fd_std"), ".2g")
     seeds = figures.get("fd")
     seeds = len(seeds) if isinstance(seeds, list) else 1
-    yield "FD", f"{mean} +- {spread} over {seeds} seeds of {_said(figures, 'samples')} samples"
-    yield "FD measured in", f"features {_said(figures, 'extractor')}, against {_said(figures, 'data')}"
+    yield fd_name(figures), f"{mean} +- {spread} over {seeds} seeds of {_said(figures, 'samples')} samples"
+    yield "measured in", f"features {_said(figures, 'extractor')}, against {_said(figures, 'data')}"
 
 
 def _section(about: dict[str, Any], name: str) -> dict[str, Any]:

@@ -244,5 +244,5 @@ def _evaluator(generator: Student, data: Dataset, config: EvaluateConfig) -> Eva
 
 def _measure(model: OneStep, evaluator: Evaluator, config: EvaluateConfig) -> dict[str, Any]:
     """FD and its company, as `realuid evaluate` writes them."""
-    about = {"data": evaluator.data.name, "extractor": evaluator.extractor.key}
+    about = {"data": evaluator.data.name, **evaluator.describe()}
     return {**about, **evaluate_model(model, evaluator, config).to_dict()}

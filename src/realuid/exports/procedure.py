@@ -11,7 +11,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from realuid.data.dataset import quantise
+from realuid.data.pixels import quantise
 from realuid.errors import ExportError
 from realuid.exports.contract import Contract
 from realuid.exports.form import Form, form_of

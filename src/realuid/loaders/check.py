@@ -248,7 +248,7 @@ class _Trial:
         order = torch.randperm(len(data), generator=stream(seed, "check"))[: max(images, _MEAN_OF)]
         if model.codec:
             few = encode_dataset(data.subset(order[:images]), model.codec, model_device(model))
-            x, self.ranges = few.values, {"latents": (1.0, 0.0), "unscaled latents": (1 / model.codec.scale, 0.0)}
+            x, self.ranges = few.values[:], {"latents": (1.0, 0.0), "unscaled latents": (1 / model.codec.scale, 0.0)}
         else:
             x, self.ranges = to_float(data.values[order]), RANGES if data.is_image else {"data units": (1.0, 0.0)}
         device = model_device(model)
@@ -258,7 +258,7 @@ class _Trial:
         self.x_T, self.eps = (torch.randn(self.x_0.shape, generator=noise).to(device) for _ in range(2))
         self.moments = _Moments(self.mean, self.variance)
         if model.coupled:
-            sources = to_float(data.sources[order])  # type: ignore[index]
+            sources = to_float(data.column(SOURCE)[order])
             self.x_T = sources[:images].to(device)
             self.moments = _Moments.of_pairs(x, sources).to(device)
         read = [spec.name for spec in model.network.conditions if spec.name != SOURCE]

@@ -91,8 +91,9 @@ class PathConfig:
 class EvaluateConfig:
     """How finished models are measured."""
 
-    #: Feature space: 'classifier' is trained on the data at hand, 'inception' needs realuid[fid].
-    extractor: Literal["classifier", "inception"] = "classifier"
+    #: Feature space: 'classifier' is trained on the data at hand, 'efficientnet' needs realuid[effnet], 'inception'
+    #: realuid[fid].
+    extractor: Literal["classifier", "inception", "efficientnet"] = "classifier"
     #: Local copy of torch-fidelity's Inception weights; None downloads them.
     inception_weights: str | None = None
     #: Samples of one measurement.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from realuid.data import Dataset, Order, random_flip, to_float
+from realuid.data.columns import Values
+from realuid.devices import handed_over
 from realuid.models import Condition, ConditionSpec, dropped
 from realuid.models.networks.condition import CALL, LABEL, SOURCE
 from realuid.models.networks.specs import label_spec, source_spec
@@ -27,6 +29,8 @@ from realuid.seeds import mix, stream
 
 #: Kinds of conditions that are images of the data's range, mirrored together with the data.
 _IMAGES = ("source", "image")
+#: Steps whose samples are read before they are asked for, where data is not in memory.
+_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -152,13 +156,14 @@ class Batches:
         self.calls, self.from_data = options.calls, options.from_data
         self.device = device or data.values.device
         labelled = any(spec.name == LABEL for spec in self.conditions)
-        self._by_class = data.column(LABEL).argsort(stable=True).cpu() if labelled else None
+        self._by_class = data.column(LABEL)[:].argsort(stable=True).cpu() if labelled else None
         self._orders: dict[str, Order] = {}
 
     def real(self, role: str, step: int, count: int) -> Draw:
         """Draws for real data. `role` names the stream; `step` counts that role's steps from 0."""
         order = self._orders.setdefault(role, Order(len(self.data), self.seed_of(role), self.data.values.device))
         index = self._mine(order.indices(step * count, count))
+        self._read_ahead(lambda later: self._mine(order.indices(later * count, count)), step, with_values=True)
         random = stream(self.seed, role, step, device=self.device)
         mirror = self._mirror(random, count)
         x_0 = self._pick(self.data.values, index, mirror)
@@ -183,8 +188,8 @@ class Batches:
         if self.conditions or shown:
             # drawn on the host, where the data may have stayed: an index from the device would have to be waited for
             which = random if self.device.type == "cpu" else stream(self.seed, role, step)
-            place = self._mine((stratified(count, which) * len(self.data)).long())
-            index = place if self._by_class is None else self._by_class[place]
+            index = self._any(which, count)
+            self._read_ahead(lambda later: self._any(stream(self.seed, role, later), count), step, shown)
         if shown or any(spec.kind in _IMAGES for spec in self.conditions):
             mirror = self._mirror(random, count)
         real = self._pick(self.data.values, index, mirror) if shown else None  # type: ignore[arg-type]
@@ -197,6 +202,16 @@ class Batches:
             random = stream(self.seed, role, step, again, device=self.device)
             draw = self._draw(random, count, index, mirror, x_0=None, z=None, times=times)
             yield self._of_calls(draw, role, step, count)
+
+    def _any(self, random: torch.Generator, count: int) -> Tensor:
+        """Numbers of random samples, every class as often as in the data, give or take one."""
+        place = self._mine((stratified(count, random) * len(self.data)).long())
+        return place if self._by_class is None else self._by_class[place]
+
+    def _read_ahead(self, index_of: Callable[[int], Tensor], step: int, with_values: bool) -> None:
+        """Have samples of the next steps read where they are not in memory; draws do not depend on it."""
+        columns = [self.data.column(spec.name) for spec in self.conditions] + [self.data.values] * with_values
+        self.data.prefetch(columns, map(index_of, range(step + 1, step + 1 + _AHEAD)))
 
     def _of_calls(self, draw: Draw, role: str, step: int, count: int) -> Draw:
         """The draw with the call of every sample: all in turn through the whole batch, from a random one on.
@@ -228,10 +243,10 @@ class Batches:
         """Random numbers that say which pairs are mirrored, or None."""
         return self._mine(torch.rand(count, generator=random, device=self.device)) if self.flip else None
 
-    def _take(self, column: Tensor, index: Tensor) -> Tensor:
+    def _take(self, column: Values, index: Tensor) -> Tensor:
         return handed_over(column[handed_over(index, column.device)], self.device)
 
-    def _pick(self, images: Tensor, index: Tensor, mirror: Tensor | None) -> Tensor:
+    def _pick(self, images: Values, index: Tensor, mirror: Tensor | None) -> Tensor:
         x = to_float(self._take(images, index))
         return x if mirror is None else random_flip(x, mirror)
 
@@ -268,13 +283,6 @@ class Batches:
 def _conditions_of(data: Dataset, path: Path) -> tuple[ConditionSpec, ...]:
     label = [] if data.labels is None else [label_spec(data.num_classes)]
     return (*label, *([source_spec(data.shape)] if path.coupled else []))
-
-
-def handed_over(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on a device, from the host by way of pinned memory: it is copied while the host goes on."""
-    if tensor.device.type == "cpu" and device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 @overload
