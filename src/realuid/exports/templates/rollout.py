@@ -3,6 +3,9 @@
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput
 
+#: What inputs of the student are called here.
+NAMES = {"labels": "class_labels", "x_T": "source"}
+
 
 class RolloutPipeline(DiffusionPipeline):
     """Standard normal noise, and the conditions that the student takes, to images: the scheduler has the times."""
@@ -15,33 +18,25 @@ class RolloutPipeline(DiffusionPipeline):
     def __call__(
         self,
         batch_size=1,
-        class_labels=None,
-        source=None,
-        conditions=None,
         num_inference_steps=None,
         generator=None,
         latents=None,
         output_type="pil",
         return_dict=True,
+        **conditions,
     ):
-        """Args: class_labels, a list; source, images in [-1, 1]; conditions, further inputs by name, tensors with one
-        row per image; num_inference_steps, 1 to as many as the scheduler has, by default all; output_type, 'pil', 'np'
-        or 'pt' (in [0, 1]).
+        """Args: num_inference_steps, 1 to as many as the scheduler has, by default all; output_type, 'pil', 'np' or
+        'pt' (in [0, 1]); conditions, what the student takes, one row per image: class_labels, a list; source, images in
+        [-1, 1]; others by name.
         """
         config, device = self.student.config, self._execution_device
+        names = [NAMES.get(name, name) for name in config.inputs[2:]]  # after x_t and time
+        if set(names) != set(conditions):
+            raise ValueError(f"pass {', '.join(names) or 'no conditions'}, not {', '.join(conditions) or 'none'}")
+        inputs = [torch.as_tensor(conditions[name], device=device) for name in names]
+        source = dict(zip(names, inputs, strict=True)).get("source")
         self.scheduler.set_timesteps(num_inference_steps, device)
         noise = torch.randn(batch_size, *config.shape, generator=generator) if latents is None else latents
-        given = {"labels": class_labels, "x_T": source, **(conditions or {})}
-        wanted = {
-            "labels": f"class_labels: {batch_size} of 0 to {config.num_classes - 1}",
-            "x_T": f"source: {batch_size} images in [-1, 1]",
-        }
-        inputs = []
-        for name in config.inputs[2:]:  # after x_t and time
-            if given.get(name) is None:
-                raise ValueError("pass " + wanted.get(name, f"conditions = {{'{name}': ...}}: {batch_size} rows"))
-            inputs.append(torch.as_tensor(given[name], device=device))
-        source = None if source is None else torch.as_tensor(source, device=device)
         images = self.scheduler.start(noise.to(device), source)
         for time in self.progress_bar(self.scheduler.timesteps):
             x_0 = self.student(images, time.expand(batch_size), *inputs)
