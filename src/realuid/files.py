@@ -130,8 +130,15 @@ def _no_space(target: Path) -> StorageError:
     return StorageError(f"cannot write '{target}': no space left on the device. Free some, or write to another one.")
 
 
+def check_name(path: Path) -> None:
+    """Raise ConfigError for a path that no file system has."""
+    if "\0" in str(path):
+        raise ConfigError(f"'{path}': a name of a file holds no NUL character.")
+
+
 def _resolved(target: Path) -> Path:
     """What a link stands for: that is replaced, not the link."""
+    check_name(target)
     return target.resolve() if target.is_symlink() else target
 
 

@@ -16,6 +16,7 @@ from realuid.data.pairs import read_inputs
 from realuid.data.writers import write_named
 from realuid.errors import ConfigError
 from realuid.sampling import check_use, generate
+from realuid.settings import MOST_BATCH, check_whole
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,7 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     options = parse(Options, "restore", arguments)
-    if options.batch < 1:
-        raise ConfigError(f"batch = {options.batch}: must be at least 1.")
+    check_whole("batch", options.batch, 1, MOST_BATCH)
     model = load_sampled(options.model, options.loading, options.device)
     if not model.coupled:
         raise ConfigError(

@@ -16,13 +16,17 @@ from realuid.models import Condition, ConditionSpec, Student, example
 from realuid.models.networks.condition import OLD_NAMES, SOURCE
 from realuid.models.networks.specs import Kind, label_spec, source_spec
 from realuid.models.saving.folder import describe
+from realuid.models.saving.weights import check_sample
 from realuid.paths.base import broadcast
+from realuid.reading import parse_json
 
 #: Name of the contract's JSON inside an exported file or folder.
 ABOUT = "realuid.json"
 
 #: What exported inputs are called where they do not have the name of their condition.
 _INPUTS = {name: called for called, name in OLD_NAMES.items()}
+#: Far above what any model has; a file may say anything.
+_MAX_CLASSES, _MAX_NAME = 1_000_000, 100
 
 
 @dataclass(frozen=True)
@@ -152,34 +156,52 @@ class Contract:
         if not text:
             raise CheckpointError(f"'{where}' was not written by `realuid export`: it does not say what it takes.")
         try:
-            values = json.loads(text)
-            shapes = {name: tuple(int(n) for n in values[name]) for name in ("shape", "image_shape")}
+            values = parse_json(text, "its contract", finite=False)
+            shapes = {name: tuple(values[name]) for name in ("shape", "image_shape")}
+            for shape in shapes.values():
+                check_sample(shape)
             conditions = _conditions(values, shapes["shape"])
-            return cls(**{**values, **shapes, "conditions": conditions, **_calls(values)})
-        except (ValueError, TypeError, KeyError) as error:
-            raise CheckpointError(f"'{where}' is damaged: what it says of itself cannot be read ({error}).") from error
+            uint8, about = values.get("uint8", False), values.get("about", {})
+            if not isinstance(uint8, bool) or not isinstance(about, dict):
+                raise ValueError("uint8 is no yes or no, or about is no dictionary")
+            schedule, graph = _calls(values)
+            return cls(shapes["shape"], shapes["image_shape"], conditions, uint8, about, schedule, graph)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"'{where}' is damaged: what it says of itself cannot be read ({reason}).") from error
 
 
-def _calls(values: dict[str, Any]) -> dict[str, Any]:
+def _calls(values: dict[str, Any]) -> tuple[Schedule | None, Graph]:
     """Schedule and graph of a contract."""
     graph = values.get("graph", "whole")
     schedule = Schedule.from_dict(values["schedule"]) if "schedule" in values else None
     if graph not in get_args(Graph) or (graph == "call" and schedule is None):
         raise ValueError("a graph of one call needs a schedule, and others are whole")
-    return {"schedule": schedule, "graph": graph}
+    return schedule, cast(Graph, graph)
 
 
 def _conditions(values: dict[str, Any], shape: tuple[int, ...]) -> tuple[ConditionSpec, ...]:
     """The conditions of a contract; older ones know a number of classes and whether there is an x_T."""
     if "conditions" not in values:
-        classes, coupled = int(values.pop("num_classes", 0)), bool(values.pop("coupled", False))
+        classes, coupled = _classes(values.get("num_classes", 0)), bool(values.get("coupled", False))
         return (*([label_spec(classes)] if classes else []), *([source_spec(shape)] if coupled else []))
     specs = []
     for entry in values["conditions"]:
-        name, kind, mask = (str(entry[key]) for key in ("name", "kind", "mask"))
+        name, kind, mask = (str(entry[key])[:_MAX_NAME] for key in ("name", "kind", "mask"))
         if kind not in get_args(Kind):
             raise ValueError(f"unknown kind of condition {kind!r}")
-        sizes = tuple(None if n is None else int(n) for n in entry["shape"])
+        sizes = tuple(entry["shape"])
+        check_sample(tuple(1 if n is None else n for n in sizes) or (1,))
         dtype = torch.int64 if kind == "label" else torch.float32
-        specs.append(ConditionSpec(name, cast(Kind, kind), sizes, dtype, int(entry["classes"]), mask))
+        if (kind == "label" and not entry["classes"]) or (mask and not sizes):
+            raise ValueError(f"no values of the condition {name!r} fit")
+        specs.append(ConditionSpec(name, cast(Kind, kind), sizes, dtype, _classes(entry["classes"]), mask))
+    if len({name for spec in specs for name in spec.names}) < sum(len(spec.names) for spec in specs):
+        raise ValueError("two conditions of one name")
     return tuple(specs)
+
+
+def _classes(number: Any) -> int:
+    if type(number) is not int or not 0 <= number <= _MAX_CLASSES:
+        raise ValueError(f"{str(number)[:30]} classes, allowed are 0 to {_MAX_CLASSES:,}")
+    return number

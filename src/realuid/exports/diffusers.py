@@ -31,6 +31,7 @@ from realuid.loaders.diffusers_folder import INDEX, SCHEDULER
 from realuid.models import Student
 from realuid.models.networks.specs import label_spec
 from realuid.models.saving.diffusers_weights import load_diffusers_model, read_diffusers_config
+from realuid.reading import read_json
 
 #: Where a folder with its own pipeline keeps the program.
 _PROGRAM = Path("student") / "student.pt2"
@@ -186,10 +187,10 @@ def is_one_step(folder: Path) -> bool:
     if (folder / _PROGRAM).is_file():
         return True
     try:
-        index = json.loads((folder / INDEX).read_text())
-    except (ValueError, OSError):
+        index = read_json(folder / INDEX)
+    except CheckpointError:
         return False
-    return isinstance(index, dict) and index.get("_class_name") == ConsistencyModelPipeline.__name__
+    return index.get("_class_name") == ConsistencyModelPipeline.__name__
 
 
 def read_diffusers(folder: Path) -> ExportedStudent:

@@ -11,14 +11,19 @@ from torch.export.passes import move_to_device_pass
 
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.procedure import trace
-from realuid.exports.program_file import read_program
+from realuid.exports.program_file import check_operators, read_program
 from realuid.exports.student import ExportedStudent
 from realuid.models import Student
 
 
 def write_program(generator: Student, out: Path, contract: Contract) -> None:
-    """Write a .pt2 file that `torch.export.load` reads, with the contract beside the program."""
+    """Write a .pt2 file that `torch.export.load` reads, with the contract beside the program.
+
+    Raises:
+        ExportError: where the network cannot be traced, or calls what `ProgramStudent` would not open again.
+    """
     program = trace(generator, contract)
+    check_operators(program)
     content = io.BytesIO()  # where it writes to a disk that is full, it ends the process
     torch.export.save(program, content, extra_files={ABOUT: contract.to_json()})
     out.write_bytes(content.getbuffer())
@@ -35,8 +40,8 @@ class ProgramStudent(ExportedStudent):
     """
 
     def __init__(self, path: Path):
-        self.program, self.module, about = read_program(path)
-        super().__init__(Contract.from_json(about, str(path)))
+        self.program, self.module, contract = read_program(path)
+        super().__init__(contract)
 
     def run(self, inputs: tuple[Tensor, ...]) -> Tensor:
         return self.module(*inputs)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from realuid.data import to_float
-from realuid.errors import ConfigError
+from realuid.errors import CheckpointError, ConfigError
 from realuid.exports.contract import Contract
 from realuid.models import Condition, ConditionSpec
 from realuid.models.calls import check_calls
@@ -102,6 +102,7 @@ class ExportedStudent(ABC):
 
         Raises:
             ConfigError: where noise or a part of the condition is missing.
+            CheckpointError: where the file cannot compute what its contract promises, for instance some classes.
         """
         return self.predictions(z, condition, eps)[-1]
 
@@ -125,5 +126,13 @@ class ExportedStudent(ABC):
         return found
 
     def _run(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        images = self.run(tuple(value.to(self.device) for value in inputs))
+        try:
+            images = self.run(tuple(value.to(self.device) for value in inputs))
+        except Exception as error:  # of any operator of torch, and of ONNX Runtime's own types
+            reason = " ".join(str(error).split())
+            if isinstance(error, MemoryError | torch.OutOfMemoryError) or "memory" in reason or "alloc" in reason:
+                raise
+            raise CheckpointError(
+                f"the exported generator cannot compute what it promises ({reason[:200]})."
+            ) from error
         return to_float(images) if images.dtype == torch.uint8 else images
