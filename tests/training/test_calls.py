@@ -224,7 +224,14 @@ def test_settings_that_contradict_each_other(data) -> None:
 
 
 def test_sharded_processes_make_as_many_calls(data, monkeypatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {
+        "WORLD_SIZE": "2",
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": "::1",
+        "MASTER_PORT": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
     check_student_run(teacher(), data, dataclasses.replace(TWO, shard=True))
     with pytest.raises(ConfigError, match="must be multiples of calls times processes, 4"):
         check_student_run(teacher(), data, dataclasses.replace(TWO, shard=True, batch=6))

@@ -21,7 +21,7 @@ from realuid.settings import MOST_BATCH, check_whole
 
 @dataclass(frozen=True)
 class Options:
-    """Restore degraded images, with a one-step generator in one call or with a teacher in many."""
+    """Restore degraded images, with a student in one call or a few, or with a teacher in many."""
 
     #: A model, as for `realuid sample`, or what `realuid export` wrote.
     model: tyro.conf.Positional[str]
@@ -31,6 +31,8 @@ class Options:
     out: tyro.conf.Positional[Path]
     #: Class of all images (conditional models).
     label: int | None = None
+    #: How many of its calls a student makes. None: all.
+    calls: int | None = None
     #: Steps of a teacher.
     steps: int = 50
     #: How a teacher is sampled: ddim, euler, heun, ancestral, dpm_solver, sde, or sde:0.5 (with half of its diffusion).
@@ -54,7 +56,7 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError(
             f"'{options.model}' starts from noise, not from images. Use `realuid sample`, or a model of a coupled path."
         )
-    check_use(model, options.sampler, options.guidance)
+    check_use(model, options.sampler, options.guidance, options.calls)
     names, sources = read_inputs(options.images, model.shape)
     batches = generate(
         model,
@@ -64,6 +66,7 @@ def run(arguments: Sequence[str]) -> None:
         steps=options.steps,
         sampler=options.sampler,
         guidance=options.guidance,
+        calls=options.calls,
         seed=options.seed,
         batch=options.batch,
     )

@@ -17,7 +17,7 @@ from torch import Tensor
 from realuid.errors import CheckpointError, ConfigError
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.onnx_file import read_about
-from realuid.exports.program import OneStep, trace
+from realuid.exports.procedure import trace
 from realuid.exports.student import ExportedStudent
 from realuid.models import Student
 
@@ -48,7 +48,7 @@ def write_onnx(generator: Student, out: Path, contract: Contract, precision: Pre
     """
     _require()
     with _quietly():
-        program = trace(OneStep(generator, contract, half=precision == "fp16"))
+        program = trace(generator, contract, half=precision == "fp16")
         exported = torch.onnx.export(
             program, dynamo=True, input_names=list(contract.inputs), output_names=[_OUTPUT], verbose=False
         )
