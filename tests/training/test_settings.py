@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
-from conftest import small_teacher
 
-from realuid._version import __version__
 from realuid.cli.options import parse
 from realuid.cli.train import Options
-from realuid.errors import CheckpointError, ConfigError
+from realuid.errors import ConfigError
 from realuid.recipes import Recipe, parse_recipe
-from realuid.training import DistillConfig, TeacherConfig, train_teacher
+from realuid.training import DistillConfig, TeacherConfig
 from realuid.training.costs import update_cost
 from realuid.training.settings import LoggingSettings, OptimiserSettings, SystemSettings, renamed_options
 
@@ -77,31 +72,6 @@ def test_such_a_command_line_sets_what_it_used_to() -> None:
     teacher = parse(Options, "train", words, default, "RECIPE").teacher
     expected = TeacherConfig(activation_checkpointing=True, fused=False, lr_decay="cosine", adam_betas=(0.5, 0.9))
     assert teacher == expected
-
-
-def test_a_run_of_an_older_version_resumes_or_is_named(digits, tmp_path: Path) -> None:
-    config = TeacherConfig(updates=1, batch=4, device="cpu", lr_decay="cosine")
-    train_teacher(small_teacher(), digits, config, tmp_path)
-    meta = tmp_path / "checkpoints" / "0000001" / "meta.json"
-    told = json.loads(meta.read_text())
-    assert told["version"] == __version__
-
-    def written_by_an_older_version(**changes) -> None:
-        settings = told["settings"] | changes
-        settings |= {"decay": settings.pop("lr_decay"), "betas": settings.pop("adam_betas"), "compile": None}
-        settings |= {"recompute": settings.pop("activation_checkpointing") or None}
-        del settings["keep"]
-        old = {key: value for key, value in told.items() if key != "version"} | {"settings": settings}
-        meta.write_text(json.dumps(old))
-        sums = meta.with_name("checksums.json")
-        kept = {name: value for name, value in json.loads(sums.read_text()).items() if name != "meta.json"}
-        sums.write_text(json.dumps(kept))
-
-    written_by_an_older_version()
-    train_teacher(small_teacher(), digits, config, tmp_path, resume=True)
-    written_by_an_older_version(lr=0.5, flip=True)
-    with pytest.raises(CheckpointError, match=r"made with another flip, lr \(by realuid 0.1.0 or earlier; this is"):
-        train_teacher(small_teacher(), digits, config, tmp_path, resume=True)
 
 
 def test_passes_of_an_update_by_hand() -> None:
