@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tasks import distill_task
 
 from realuid.cli.options import parse
 from realuid.cli.train import Options
@@ -84,3 +85,19 @@ def test_passes_of_an_update_by_hand() -> None:
     assert dmd.passes == 1 + 2 * 3 * 1.5 + (3 + 1 + 1) and dmd.generator_kept == 1
     judged = update_cost(DistillConfig(lambda_g=1.0, fake_updates=1))
     assert judged.passes == 2 + (3 + 2 * 1.5) + (3 + 4 + 3 + 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "label"),
+    [
+        ({"alpha": 0.92, "beta": 0.94}, "0.92, 0.94"),
+        ({"objective": "dmd", "alpha": 0.9, "beta": 0.9}, "dmd 0.9, 0.9"),
+        ({"objective": "general", "beta": 0.94, "gamma": 0.9}, "general 1, 0.94"),
+        ({"objective": "mixture"}, "mixture, data_weight 1"),
+        ({"objective": "mixture", "data_weight": 0.25}, "mixture, data_weight 0.25"),
+        ({"objective": "data_forcing"}, "data_forcing, data_weight 0.5"),
+    ],
+)
+def test_titles_name_the_game(data, settings: dict, label: str) -> None:
+    assert DistillConfig(**settings).label == label
+    assert distill_task(data, **settings).title == f"student ({label})"

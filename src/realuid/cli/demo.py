@@ -108,13 +108,14 @@ def results_table(results: dict[str, Any]) -> Table:
     fewer = [f"FD, {n}\ncall{'s' if n > 1 else ''}" for n in range(1, most)]
     pairs = [name for name in RESTORATION if name in teacher]
     middle = [RESTORATION[name][0] for name in pairs] or ["KID"]
-    columns = ("model", "alpha,\nbeta", "calls", "FD", "x\nteacher", *fewer, *middle, "images\n/ s", "faster")
+    game = "alpha, beta\nor objective"
+    columns = ("model", game, "calls", "FD", "x\nteacher", *fewer, *middle, "images\n/ s", "faster")
     for column in (*columns, *(["right\nclass"] if classes else []), *(["published\nFID"] if published else [])):
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     for row in rows:
         table.add_row(
             row["name"],
-            f"{row['alpha']:g}, {row['beta']:g}" if "alpha" in row else "",
+            row.get("label", "").replace(", data_weight", ",\ndata_weight"),
             str(row["calls"]),
             f"{row['fd_mean']:.3f}" + (f"±{row['fd_std']:.3f}" if len(row["fd"]) > 1 else ""),
             f"{row['fd_mean'] / teacher['fd_mean']:.1f}",

@@ -215,7 +215,7 @@ def _about(recipe: Recipe, name: str) -> dict[str, Any]:
     about: dict[str, Any] = {}
     if name in recipe.students:
         config = recipe.student(name)
-        shown = ("alpha", "beta", "alpha_sid", "objective", "lambda_g")
+        shown = ("alpha", "beta", "alpha_sid", "objective", "data_weight", "lambda_g", "label")
         about = {setting: getattr(config, setting) for setting in shown}
         if origin := recipe.origin(name):
             about["start"] = origin.student

@@ -241,7 +241,8 @@ def write_results(recipe: Recipe, teacher: str | Path, folder: Path) -> dict[str
         )
     rows.sort(key=lambda row: -row["fd_mean"] if row["fd_mean"] is not None else float("-inf"))
     total = len(make_trials(recipe.sweep, recipe.distill)[0])
-    summary = {"recipe": recipe.name, "teacher": str(teacher), "trials": total, "settings": rows}
+    about = {"recipe": recipe.name, "objective": recipe.distill.objective, "teacher": str(teacher)}
+    summary = {**about, "trials": total, "settings": rows}
     write_json(folder / "results.json", summary)
     write_sweep_report(folder, summary, read_results(folder), dump_recipe(recipe))
     return summary

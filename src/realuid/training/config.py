@@ -16,6 +16,7 @@ from realuid.objectives import (
     Objective,
     ObjectiveName,
     TimeWeight,
+    main_coefficients,
     make_objective,
 )
 from realuid.settings import check_range
@@ -108,6 +109,15 @@ class ObjectiveSettings(Settings):
                     f"{name} = {getattr(self, name)}: objective '{self.objective}' has no use for it. It belongs to: "
                     "mixture."
                 )
+
+    @property
+    def label(self) -> str:
+        """The game in titles: '0.9, 0.92' (RealUID's alpha, beta), 'dmd 0.9, 0.9', 'mixture, data_weight 0.5'."""
+        objective, names = self.make_objective(), list(main_coefficients(self.objective))
+        values = ", ".join(f"{getattr(objective, name):g}" for name in names)
+        if names == ["data_weight"]:
+            return f"{self.objective}, data_weight {values}"
+        return values if self.objective == "realuid" else f"{self.objective} {values}"
 
     def make_objective(self) -> Objective:
         """The objective these settings stand for."""
