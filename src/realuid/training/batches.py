@@ -1,8 +1,8 @@
-"""Random draws of every step. They depend on (seed, role, update) only and are made for the whole batch, of which each
-process takes its part: a run gives the same numbers on one process and on many, and resuming needs no random state.
+"""Random draws of every step, as functions of (seed, role, update).
 
-Times and classes are stratified over the whole batch: each is distributed as if drawn independently, and together they
-cover their range evenly, which takes their share out of the variance of gradients.
+They are made for the whole batch, of which each process takes its rows: a run gives the same numbers on one process and
+on many, and resuming needs no random state. Times and classes are stratified over the whole batch: their marginal
+distributions are those of independent draws, and their contribution to the variance of gradients is removed.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from realuid.paths import Path, sample_times, stratified
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, stream
 
-#: Kinds of conditions that are images of the data's range, mirrored together with the data.
+#: Kinds of conditions that are images in the data's range, flipped together with the data.
 _IMAGES = ("source", "image")
-#: Steps whose samples are read before they are asked for, where data is not in memory.
+#: Number of steps whose samples are read ahead when data is not in memory.
 _AHEAD = 2
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What one step needs, for n samples.
+    """Random inputs of one step, for n samples.
 
     Attributes:
         t: times, shape (n,).
-        x_T: source of the path, shape (n, *shape): noise, or where coupled the source of a real pair.
-        eps: third Gaussian of the path, shape (n, *shape), or None where it has none.
+        x_T: source of the path, shape (n, *shape): noise, or on coupled paths the source of a real pair.
+        eps: third Gaussian of the path, shape (n, *shape), or None.
         x_0: real data, shape (n, *shape), or None for generated samples.
-        z: input of the generator, shape (n, *shape), or None for real data and images made before.
+        z: noise of the student, shape (n, *shape), or None for real data and images generated before.
         condition: what the model declares; on a coupled path also the source, whether or not the network reads it.
-        call: which of the student's calls makes each sample, counted from 0 (on the host); of real data, which one it
-            is compared with.
-        renoising: noise of the student's later calls, shape (n, calls - 1, *shape), or None as z.
-        noised: real data to which noise is added for the inputs of later calls, in place of a rollout; shape of z.
+        call: index of the student's call that makes each sample (on the host); for real data, of the call it is
+            compared with.
+        renoising: noise of the student's later calls, shape (n, calls - 1, *shape), or None like z.
+        noised: real data to which noise is added for the inputs of later calls, instead of a rollout; shape of z.
     """
 
     t: Tensor
@@ -65,7 +65,7 @@ class Draw:
 
     @property
     def inputs(self) -> tuple[Tensor, Condition, Tensor | None, tuple[int, ...], Tensor | None]:
-        """What the student is called with: `student(*draw.inputs)`."""
+        """Arguments of the student: `student(*draw.inputs)`."""
         assert self.z is not None, "a draw for generated samples"
         return self.z, self.condition, self.renoising, self.call, self.noised
 
@@ -77,7 +77,7 @@ class Draw:
         return Draw(self.t[part], self.x_T[part], eps, x_0, z, condition, call, renoising, noised)
 
     def showing(self, x_0: Tensor) -> Draw:
-        """The draw with images in it."""
+        """The draw with images x_0, shape (n, *shape)."""
         return dataclasses.replace(self, x_0=x_0)
 
 
@@ -88,7 +88,7 @@ class StepDraws:
     Attributes:
         generated: of generated samples.
         real: of real data in the fake model's loss, or None.
-        judged, judged_real: of samples that the discriminator judges, or None.
+        judged, judged_real: of the discriminator's samples, or None.
     """
 
     generated: Draw
@@ -97,19 +97,19 @@ class StepDraws:
     judged_real: Draw | None = None
 
     def micro_batches(self, count: int) -> Iterator[StepDraws]:
-        """So many micro-batches, each with its share of every draw."""
+        """`count` micro-batches, each with its rows of every draw."""
         draws = (self.generated, self.real, self.judged, self.judged_real)
         return itertools.starmap(StepDraws, zip(*(micro_batches(draw, count) for draw in draws), strict=True))
 
 
 @dataclass(frozen=True)
 class DrawOptions:
-    """What some runs draw otherwise than most.
+    """Options of draws that differ between runs.
 
     Attributes:
-        window: share of the path's times that is drawn, those nearest to the data.
-        label_dropout: share of samples whose conditions are replaced by their nulls.
-        calls: of the student that makes generated samples; where there are several, conditions have an entry `CALL`.
+        window: fraction of the path's times that is drawn, those nearest to the data.
+        label_dropout: fraction of samples whose conditions are replaced by their nulls.
+        calls: of the student; if there are several, conditions have an entry `CALL`.
         from_data: inputs of later calls are real data with noise.
     """
 
@@ -120,14 +120,14 @@ class DrawOptions:
 
 
 class Batches:
-    """Makes the draws of a run.
+    """The draws of a run.
 
     Args:
-        data: the training data, on the device or too large for it; pairs where the path is coupled.
-        path: which times and how many Gaussians to draw, and where x_T comes from.
+        data: the training data, on the device or too large for it; pairs on coupled paths.
+        path: determines times, number of Gaussians and the origin of x_T.
         seed: of the run.
-        flip: mirror real images at random.
-        part: which of the processes this is.
+        flip: flip real images horizontally at random.
+        part: index and number of processes.
         conditions: what the model declares (`MatchingModel.conditions`); by default the data's classes and, on a
             coupled path, its sources.
         device: of the draws. None: the data's.
@@ -170,23 +170,23 @@ class Batches:
         return self._of_calls(self._draw(random, count, index, mirror, x_0=x_0, z=None), role, step, count)
 
     def generated(self, role: str, step: int, count: int, times: str = "path", with_real: bool = False) -> Draw:
-        """Draws for generated samples; class and, where coupled, x_T are those of a random real sample.
+        """Draws for generated samples; class and, on coupled paths, x_T are those of a random real sample.
 
-        Every class is as often in a batch as in the data, give or take one. `times` names the distribution of times in
-        `realuid.paths.TIMES`. `with_real` puts that real sample into the draw as x_0.
+        The frequency of every class in a batch is that in the data, up to one sample. `times` names a distribution in
+        `realuid.paths.TIMES`. `with_real` adds that real sample to the draw as x_0.
         """
         return next(self.turn(role, step, count, times, with_real))
 
     def turn(self, role: str, step: int, count: int, times: str = "path", with_real: bool = False) -> Iterator[Draw]:
-        """Draws without end for the same generated samples, each at times and with noise of its own.
+        """Infinitely many draws for the same generated samples, each with its own times and noise.
 
-        The first one is `generated`; the others are for those who have its images, and come without z.
+        The first one is `generated`; the others have no z, since its images can be reused.
         """
         random = stream(self.seed, role, step, device=self.device)
         index = mirror = None
         shown = with_real or self.from_data
         if self.conditions or shown:
-            # drawn on the host, where the data may have stayed: an index from the device would have to be waited for
+            # drawn on the host, where the data may be: an index on the device would need a synchronisation
             which = random if self.device.type == "cpu" else stream(self.seed, role, step)
             index = self._any(which, count)
             self._read_ahead(lambda later: self._any(stream(self.seed, role, later), count), step, shown)
@@ -204,19 +204,19 @@ class Batches:
             yield self._of_calls(draw, role, step, count)
 
     def _any(self, random: torch.Generator, count: int) -> Tensor:
-        """Numbers of random samples, every class as often as in the data, give or take one."""
+        """Indices of random samples, shape (count,), with class frequencies of the data up to one sample."""
         place = self._mine((stratified(count, random) * len(self.data)).long())
         return place if self._by_class is None else self._by_class[place]
 
     def _read_ahead(self, index_of: Callable[[int], Tensor], step: int, with_values: bool) -> None:
-        """Have samples of the next steps read where they are not in memory; draws do not depend on it."""
+        """Start reading the samples of the next steps if data is not in memory; draws do not depend on it."""
         columns = [self.data.column(spec.name) for spec in self.conditions] + [self.data.values] * with_values
         self.data.prefetch(columns, map(index_of, range(step + 1, step + 1 + _AHEAD)))
 
     def _of_calls(self, draw: Draw, role: str, step: int, count: int) -> Draw:
-        """The draw with the call of every sample: all in turn through the whole batch, from a random one on.
+        """The draw with a call index for every sample: cyclic through the whole batch, from a random one.
 
-        Each call makes as many samples as any other, give or take one, in every batch, micro-batch and process.
+        In every batch, micro-batch and process each call makes the same number of samples, up to one.
         """
         first = mix(self.seed, role, step, "call") % self.calls
         call = tuple((first + i) % self.calls for i in range(count)[self.part.share(count)])
@@ -229,18 +229,18 @@ class Batches:
         return self._mine(torch.randn(size, generator=random, device=self.device))
 
     def seed_of(self, role: str) -> int:
-        """Seed of the order in which a role goes through the data."""
+        """Seed of a role's order of the data."""
         return stream(self.seed, role).initial_seed()
 
     def _mine(self, whole: Tensor) -> Tensor:
-        """This process's part of what was drawn for the whole batch."""
+        """This process's rows of a draw for the whole batch."""
         return whole[self.part.share(len(whole))]
 
     def _normal(self, random: torch.Generator, count: int) -> Tensor:
         return self._mine(torch.randn(count, *self.data.shape, generator=random, device=self.device))
 
     def _mirror(self, random: torch.Generator, count: int) -> Tensor | None:
-        """Random numbers that say which pairs are mirrored, or None."""
+        """Random numbers that decide which pairs are flipped, shape (count,), or None."""
         return self._mine(torch.rand(count, generator=random, device=self.device)) if self.flip else None
 
     def _take(self, column: Values, index: Tensor) -> Tensor:
@@ -270,7 +270,7 @@ class Batches:
         return Draw(t=t, x_T=x_T, eps=eps, x_0=x_0, z=z, condition=condition)
 
     def _condition(self, index: Tensor | None, mirror: Tensor | None) -> Condition:
-        """The columns of the data that the model declares; images in [-1, 1] and mirrored as the data are."""
+        """The columns of the data that the model declares; images are in [-1, 1] and flipped like the data."""
         columns: dict[str, Tensor] = {}
         for spec in self.conditions:
             assert index is not None, "an index into the data wherever there are conditions"
@@ -290,7 +290,7 @@ def micro_batches(draw: Draw, count: int) -> list[Draw]: ...
 @overload
 def micro_batches(draw: Draw | None, count: int) -> list[Draw] | list[None]: ...
 def micro_batches(draw: Draw | None, count: int) -> list[Draw] | list[None]:
-    """Split a draw into so many nearly equal micro-batches; None stays None."""
+    """Split a draw into `count` nearly equal micro-batches; None gives a list of None."""
     if draw is None:
         return [None] * count
     bounds = [len(draw) * i // count for i in range(count + 1)]
