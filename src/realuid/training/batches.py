@@ -23,7 +23,7 @@ from realuid.models import Condition, ConditionSpec, dropped
 from realuid.models.networks.condition import CALL, LABEL, SOURCE
 from realuid.models.networks.specs import label_spec, source_spec
 from realuid.on_data import check_pairs
-from realuid.paths import Path, sample_times, stratified
+from realuid.paths import Path, phase_bounds, sample_times, stratified
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, stream
 
@@ -111,12 +111,14 @@ class DrawOptions:
         label_dropout: share of samples whose conditions are replaced by their nulls.
         calls: of the student that makes generated samples; where there are several, conditions have an entry `CALL`.
         from_data: inputs of later calls are real data with noise.
+        phases: times of the calls, if each is judged at times between its own and the next one only.
     """
 
     window: float = 1.0
     label_dropout: float = 0.0
     calls: int = 1
     from_data: bool = False
+    phases: tuple[float, ...] = ()
 
 
 class Batches:
@@ -153,7 +155,7 @@ class Batches:
         self.data, self.path, self.seed, self.flip, self.part = data, path, seed, flip, part
         self.conditions = _conditions_of(data, path) if conditions is None else tuple(conditions)
         self.window, self.label_dropout = options.window, options.label_dropout
-        self.calls, self.from_data = options.calls, options.from_data
+        self.calls, self.from_data, self.phases = options.calls, options.from_data, options.phases
         self.device = device or data.values.device
         labelled = any(spec.name == LABEL for spec in self.conditions)
         self._by_class = data.column(LABEL)[:].argsort(stable=True).cpu() if labelled else None
@@ -167,7 +169,7 @@ class Batches:
         random = stream(self.seed, role, step, device=self.device)
         mirror = self._mirror(random, count)
         x_0 = self._pick(self.data.values, index, mirror)
-        return self._of_calls(self._draw(random, count, index, mirror, x_0=x_0, z=None), role, step, count)
+        return self._draw(random, self._calls(role, step, count), index, mirror, x_0=x_0)
 
     def generated(self, role: str, step: int, count: int, times: str = "path", with_real: bool = False) -> Draw:
         """Draws for generated samples; class and, where coupled, x_T are those of a random real sample.
@@ -194,14 +196,12 @@ class Batches:
             mirror = self._mirror(random, count)
         real = self._pick(self.data.values, index, mirror) if shown else None  # type: ignore[arg-type]
         z = self._normal(random, count)
-        draw = self._draw(random, count, index, mirror, x_0=real if with_real else None, z=z, times=times)
-        draw = self._of_calls(draw, role, step, count)
-        renoising = self._renoising(role, step, count)
-        yield dataclasses.replace(draw, renoising=renoising, noised=real if self.from_data else None)
+        calls, renoising = self._calls(role, step, count), self._renoising(role, step, count)
+        draw = self._draw(random, calls, index, mirror, x_0=real if with_real else None, times=times)
+        yield dataclasses.replace(draw, z=z, renoising=renoising, noised=real if self.from_data else None)
         for again in itertools.count(1):
             random = stream(self.seed, role, step, again, device=self.device)
-            draw = self._draw(random, count, index, mirror, x_0=None, z=None, times=times)
-            yield self._of_calls(draw, role, step, count)
+            yield self._draw(random, calls, index, mirror, times=times)
 
     def _any(self, random: torch.Generator, count: int) -> Tensor:
         """Numbers of random samples, every class as often as in the data, give or take one."""
@@ -213,15 +213,13 @@ class Batches:
         columns = [self.data.column(spec.name) for spec in self.conditions] + [self.data.values] * with_values
         self.data.prefetch(columns, map(index_of, range(step + 1, step + 1 + _AHEAD)))
 
-    def _of_calls(self, draw: Draw, role: str, step: int, count: int) -> Draw:
-        """The draw with the call of every sample: all in turn through the whole batch, from a random one on.
+    def _calls(self, role: str, step: int, count: int) -> list[int]:
+        """The call of every sample of a whole batch: all in turn, from a random one on.
 
         Each call makes as many samples as any other, give or take one, in every batch, micro-batch and process.
         """
         first = mix(self.seed, role, step, "call") % self.calls
-        call = tuple((first + i) % self.calls for i in range(count)[self.part.share(count)])
-        told = {CALL: torch.tensor(call, device=self.device)} if self.calls > 1 else {}
-        return dataclasses.replace(draw, call=call, condition=draw.condition.replace(**told))
+        return [(first + i) % self.calls for i in range(count)]
 
     def _renoising(self, role: str, step: int, count: int) -> Tensor:
         random = stream(self.seed, role, step, "renoising", device=self.device)
@@ -253,21 +251,34 @@ class Batches:
     def _draw(
         self,
         random: torch.Generator,
-        count: int,
+        calls: list[int],
         index: Tensor | None,
         mirror: Tensor | None,
-        x_0: Tensor | None,
-        z: Tensor | None,
+        x_0: Tensor | None = None,
         times: str = "path",
     ) -> Draw:
-        condition = self._condition(index, mirror)
-        t = self._mine(sample_times(times, self.path, self.window * stratified(count, random)))
+        """The draw of samples that these calls make, one for each of the whole batch, without z."""
+        count, condition = len(calls), self._condition(index, mirror)
+        t = self._mine(sample_times(times, self.path, self._uniform(random, calls, times)))
         x_T = condition[SOURCE] if self.path.coupled else self._normal(random, count)
         eps = self._normal(random, count) if self.path.has_eps else None
         if self.label_dropout:
             rows = torch.rand(count, generator=random, device=self.device) < self.label_dropout
             condition = dropped(self.conditions, condition, self._mine(rows))
-        return Draw(t=t, x_T=x_T, eps=eps, x_0=x_0, z=z, condition=condition)
+        call = tuple(calls[self.part.share(count)])
+        if self.calls > 1:
+            condition = condition.replace(**{CALL: torch.tensor(call, device=self.device)})
+        return Draw(t=t, x_T=x_T, eps=eps, x_0=x_0, z=None, condition=condition, call=call)
+
+    def _uniform(self, random: torch.Generator, calls: list[int], times: str) -> Tensor:
+        """Uniform random numbers that times are made of; in phases each from the interval of its call."""
+        uniform = self.window * stratified(len(calls), random)
+        if not self.phases:
+            return uniform
+        low, high = phase_bounds(times, self.path, self.phases)
+        first = torch.tensor([low[call] for call in calls], device=self.device)
+        width = torch.tensor([high[call] - low[call] for call in calls], device=self.device)
+        return first + width * uniform
 
     def _condition(self, index: Tensor | None, mirror: Tensor | None) -> Condition:
         """The columns of the data that the model declares; images in [-1, 1] and mirrored as the data are."""

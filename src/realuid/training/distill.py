@@ -83,8 +83,8 @@ class DistillTask(Task):
         self.ema = EMA(self.generator, config.ema, self.learner.shell)
         data = (data if teacher.num_classes else data.without_labels()).near(accelerator.device)
         part = Part(accelerator.process_index, accelerator.num_processes)
-        usual = DrawOptions(calls=self.generator.calls, from_data=config.call_inputs == "data")
-        self.calls = self.generator.calls
+        self.calls, phases = self.generator.calls, self.generator.times if config.phases else ()
+        usual = DrawOptions(calls=self.calls, from_data=config.call_inputs == "data", phases=phases)
         self.batches, self.near = (
             Batches(
                 data,

@@ -35,6 +35,9 @@ class StudentSettings(Settings):
     call_inputs: Literal["rollout", "data"] = "rollout"
     #: Tell the fake model which call made a sample: one game for each call, instead of one for their mixture.
     fake_sees_call: bool = False
+    #: Judge every call at times between its own and the next one only, where a later call goes on from its prediction
+    #: (phases), instead of at all times. Then fewer calls than all are no samples.
+    phases: bool = False
     #: Whether the generator is given fresh noise; without it, its samples are a function of x_T (coupled paths only).
     #: None: it is, or as the generator the run starts from.
     noise: bool | None = None
