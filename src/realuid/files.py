@@ -122,7 +122,8 @@ def is_full(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _FULL
-    words = ("No space left", "inline_container", "PytorchStreamWriter", *(f"os error {number})" for number in _FULL))
+    words = ["No space left", "inline_container", "PytorchStreamWriter"]
+    words += [f"os error {n})" for n in _FULL] + [f"Os {{ code: {n}," for n in _FULL]  # safetensors from 0.6 on, before
     return any(word in str(error) for word in words)
 
 

@@ -258,7 +258,13 @@ def test_settings_that_contradict_each_other(data) -> None:
 
 
 def test_sharded_processes_make_as_many_calls(data, monkeypatch) -> None:
-    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
+    for name, value in {
+        "WORLD_SIZE": "2",
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": "::1",
+        "MASTER_PORT": "1",
+    }.items():
         monkeypatch.setenv(name, value)
     check_student_run(teacher(), data, dataclasses.replace(TWO, shard=True))
     with pytest.raises(ConfigError, match="must be multiples of calls times processes, 4"):

@@ -44,8 +44,8 @@ class Draw:
         x_0: real data, shape (n, *shape), or None for generated samples.
         z: input of the generator, shape (n, *shape), or None for real data and images made before.
         condition: what the model declares; on a coupled path also the source, whether or not the network reads it.
-        call: which of the student's calls makes each sample, counted from 0 (on the host); of real data, which one it
-            is compared with.
+        call: which of the student's calls makes each sample, counted from 0 (on the host), None for the last; of real
+            data, which one it is compared with.
         renoising: noise of the student's later calls, shape (n, calls - 1, *shape), or None as z.
         noised: real data to which noise is added for the inputs of later calls, in place of a rollout; shape of z.
     """
@@ -56,7 +56,7 @@ class Draw:
     x_0: Tensor | None
     z: Tensor | None
     condition: Condition
-    call: tuple[int, ...] = ()
+    call: tuple[int, ...] | None = None
     renoising: Tensor | None = None
     noised: Tensor | None = None
 
@@ -64,7 +64,7 @@ class Draw:
         return self.t.shape[0]
 
     @property
-    def inputs(self) -> tuple[Tensor, Condition, Tensor | None, tuple[int, ...], Tensor | None]:
+    def inputs(self) -> tuple[Tensor, Condition, Tensor | None, tuple[int, ...] | None, Tensor | None]:
         """What the student is called with: `student(*draw.inputs)`."""
         assert self.z is not None, "a draw for generated samples"
         return self.z, self.condition, self.renoising, self.call, self.noised
@@ -73,7 +73,7 @@ class Draw:
         """The draw of some of the samples."""
         fields = (self.eps, self.x_0, self.z, self.renoising, self.noised)
         eps, x_0, z, renoising, noised = (None if f is None else f[part] for f in fields)
-        condition, call = self.condition.select(part), self.call[part]
+        condition, call = self.condition.select(part), None if self.call is None else self.call[part]
         return Draw(self.t[part], self.x_T[part], eps, x_0, z, condition, call, renoising, noised)
 
     def showing(self, x_0: Tensor) -> Draw:
