@@ -12,7 +12,7 @@ from oracles import FAMILIES
 from realuid.models import Condition, MatchingModel, Network, Plain, Student
 from realuid.objectives import RealUID
 from realuid.paths import LinearPath, make_path, target
-from realuid.training.batches import Draw
+from realuid.training.draws import Draw
 from realuid.training.updates import Game, fake_loss, generator_loss
 
 T, STD = 0.35, 0.4

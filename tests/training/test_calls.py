@@ -29,8 +29,9 @@ from realuid.recipes import Recipe
 from realuid.recipes.spec import NamedTeacher, student_spec
 from realuid.training import DistillConfig, DistillTask, distill_teacher
 from realuid.training.accelerate import make_accelerator
-from realuid.training.batches import Batches, DrawOptions, micro_batches
+from realuid.training.batches import Batches, DrawOptions
 from realuid.training.compatibility import check_student_run
+from realuid.training.draws import micro_batches
 from realuid.training.updates import generator_loss
 
 TIMES = (0.9, 0.4)

@@ -21,9 +21,10 @@ from realuid.processes import WHOLE, Part
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.adversarial import deception_loss, discriminator_loss
-from realuid.training.batches import Batches, Draw, DrawOptions, StepDraws
+from realuid.training.batches import Batches, DrawOptions
 from realuid.training.compatibility import check_distillation, check_student_run
 from realuid.training.config import DistillConfig
+from realuid.training.draws import Draw, StepDraws
 from realuid.training.ema import EMA
 from realuid.training.execution import choose_execution
 from realuid.training.log import Value
