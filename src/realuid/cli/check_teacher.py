@@ -14,7 +14,8 @@ from realuid.data import save_grid
 from realuid.devices import choose_device
 from realuid.errors import CheckpointError
 from realuid.loaders import load_teacher
-from realuid.loaders.check import Check, check_teacher
+from realuid.loaders.check import check_teacher
+from realuid.loaders.readings import Check
 from realuid.recipes import DataConfig
 from realuid.training.compatibility import check_fits
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from realuid._version import __version__
 from realuid.errors import RealUIDError, unknown_name
+from realuid.launch import heed_interrupts, launched
 from realuid.text import one_line
 
 #: command -> description; each is in the module of its name.
@@ -68,9 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # terminals limited to ASCII still get every line
             stream.reconfigure(errors="backslashreplace")
     command = arguments[0]
+    hint = "; `--resume` continues from the last checkpoint" if command in RESUMABLE else ""
     try:
         if command not in COMMANDS:
             raise RealUIDError(unknown_name("command", command, COMMANDS))
+        if launched().world > 1:
+            heed_interrupts()
         importlib.import_module(f"realuid.cli.{command.replace('-', '_')}").run(arguments[1:])
         _leave(together=True)
     except BrokenPipeError:  # the reader, for instance `head`, has closed the pipe
@@ -79,11 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"realuid: error: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        hint = "; `--resume` continues from the last checkpoint" if command in RESUMABLE else ""
         print(f"realuid: interrupted{hint}", file=sys.stderr)
         return 130
     except Exception as error:
-        return _defect(error)
+        return _no_memory(error) or _alone(error, hint) or _defect(error)
     finally:
         _leave(together=False)
     return 0
@@ -93,6 +96,27 @@ def _leave(together: bool) -> None:
     """Leave the process group that a command may have joined."""
     if "realuid.processes" in sys.modules:
         importlib.import_module("realuid.processes").leave(together)
+
+
+def _no_memory(error: Exception) -> int:
+    """Say that memory has run out, where that is what an error means; otherwise 0."""
+    if not importlib.import_module("realuid.memory").is_out_of_memory(error):
+        return 0
+    print(
+        f"realuid: error: out of memory ({one_line(str(error))[:300]}). Ask for less at a time (--batch), for smaller "
+        "images or a smaller network.",
+        file=sys.stderr,
+    )
+    return 2
+
+
+def _alone(error: Exception, hint: str) -> int:
+    """Say that another process of this run has ended, where that is what an error means; otherwise 0."""
+    if not importlib.import_module("realuid.processes").is_partner_lost(error):
+        return 0
+    reason = one_line(str(error))[:200]
+    print(f"realuid: error: another process of this run has ended or does not answer ({reason}){hint}", file=sys.stderr)
+    return 2
 
 
 def _defect(error: Exception) -> int:

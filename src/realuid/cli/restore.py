@@ -16,11 +16,12 @@ from realuid.data.pairs import read_inputs
 from realuid.data.writers import write_named
 from realuid.errors import ConfigError
 from realuid.sampling import check_use, generate
+from realuid.settings import MOST_BATCH, check_whole
 
 
 @dataclass(frozen=True)
 class Options:
-    """Restore degraded images by a student in one call or by a teacher in many."""
+    """Restore degraded images, with a student in one call or a few, or with a teacher in many."""
 
     #: A model, as for `realuid sample`, or an exported student.
     model: tyro.conf.Positional[str]
@@ -30,6 +31,8 @@ class Options:
     out: tyro.conf.Positional[Path]
     #: Class of all images (conditional models).
     label: int | None = None
+    #: How many of its calls a student makes. None: all.
+    calls: int | None = None
     #: Sampling steps of a teacher.
     steps: int = 50
     #: Sampler of a teacher: ddim, euler, heun, ancestral, dpm_solver, sde, or sde:0.5 (half the diffusion coefficient).
@@ -47,14 +50,13 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     options = parse(Options, "restore", arguments)
-    if options.batch < 1:
-        raise ConfigError(f"batch = {options.batch}: must be at least 1.")
+    check_whole("batch", options.batch, 1, MOST_BATCH)
     model = load_sampled(options.model, options.loading, options.device)
     if not model.coupled:
         raise ConfigError(
             f"'{options.model}' starts from noise, not from images. Use `realuid sample`, or a model of a coupled path."
         )
-    check_use(model, options.sampler, options.guidance)
+    check_use(model, options.sampler, options.guidance, options.calls)
     names, sources = read_inputs(options.images, model.shape)
     batches = generate(
         model,
@@ -64,6 +66,7 @@ def run(arguments: Sequence[str]) -> None:
         steps=options.steps,
         sampler=options.sampler,
         guidance=options.guidance,
+        calls=options.calls,
         seed=options.seed,
         batch=options.batch,
     )

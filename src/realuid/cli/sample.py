@@ -23,6 +23,7 @@ from realuid.processes import join
 from realuid.recipes import DataConfig
 from realuid.sampling import OneStep, balanced_labels, check_use, generate
 from realuid.sampling.classes import class_number
+from realuid.settings import MOST_BATCH, MOST_SAMPLES, check_whole
 from realuid.training.compatibility import check_fits
 
 #: No data was given.
@@ -63,8 +64,8 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
     options = parse(Options, "sample", arguments)
-    if options.count < 1 or options.batch < 1:
-        raise ConfigError(f"count = {options.count}, batch = {options.batch}: both must be at least 1.")
+    check_whole("count", options.count, 1, MOST_SAMPLES)
+    check_whole("batch", options.batch, 1, MOST_BATCH)
     part = join(choose_device(options.device))
     model = load_sampled(options.model, options.loading, options.device)
     check_use(model, options.sampler, options.guidance, options.calls)

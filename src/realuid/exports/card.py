@@ -46,7 +46,7 @@ def model_card(contract: Contract, card: Card, own_code: str | None = None) -> s
         license=card.licence or None,
         library_name="diffusers",
         pipeline_tag="unconditional-image-generation",
-        tags=["realuid", "one-step", "distillation"],
+        tags=["realuid", "one-step" if contract.calls == 1 else "few-step", "distillation"],
     )
     environment = Environment(
         loader=PackageLoader("realuid.exports"),
@@ -79,8 +79,12 @@ def _made(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "data", _said(data, "source")
     yield "alpha, beta", f"{_said(settings, 'alpha')}, {_said(settings, 'beta')}"
     times = about.get("times")
-    start = times[0] if isinstance(times, list | tuple) and times else "not recorded"
-    yield "path, start", f"{_said(path, 'name')}, t_init = {_number(start, '.6g')}"
+    if isinstance(times, list | tuple) and len(times) > 1:
+        yield "path, times of calls", f"{_said(path, 'name')}, {', '.join(_number(t, '.6g') for t in times)}"
+        yield "noise of later calls", _said(about, "renoise")
+    else:
+        start = times[0] if isinstance(times, list | tuple) and times else "not recorded"
+        yield "path, start", f"{_said(path, 'name')}, t_init = {_number(start, '.6g')}"
     if not figures:
         yield "FD", "not measured"
         return

@@ -14,7 +14,7 @@ from realuid.models import Preconditioning, check_preconditioning, preconditioni
 from realuid.paths import Path as MatchingPath
 from realuid.paths import check_prediction, make_path, path_class
 from realuid.sampling import find_sampler
-from realuid.settings import check_range, check_types
+from realuid.settings import MOST_SAMPLES, MOST_STEPS, check_range, check_types
 from realuid.training import DistillConfig
 
 
@@ -112,8 +112,9 @@ class EvaluateConfig:
         check_types(self)
         if self.sampler is not None:
             find_sampler(self.sampler)
-        check_range(self, "[5, inf)", "samples")
-        check_range(self, "[1, inf)", "seeds", "steps")
+        check_range(self, f"[5, {MOST_SAMPLES}]", "samples")
+        check_range(self, f"[1, {MOST_STEPS}]", "steps")
+        check_range(self, "[1, inf)", "seeds")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 from realuid.compat import new_accelerator
 from realuid.devices import choose_device
 from realuid.errors import ConfigError
+from realuid.processes import to_meet
 from realuid.training.config import LoopConfig
 
 #: Supported distributed types of accelerate; `shard` splits weights without it, for several networks at once.
@@ -21,9 +22,11 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
     Mixed precision is torch.autocast in `Player`; accelerate's own is off.
 
     Raises:
-        ConfigError: for an unsupported distributed type, or more processes than images in a batch.
+        ConfigError: for a way to spread runs that is not supported, more processes than images in a batch, or processes
+            that cannot be reached.
     """
-    accelerator = new_accelerator(cpu=choose_device(config.device).type == "cpu")
+    with to_meet():
+        accelerator = new_accelerator(cpu=choose_device(config.device).type == "cpu")
     if accelerator.distributed_type not in SUPPORTED:
         raise ConfigError(
             f"accelerate is configured for {accelerator.distributed_type.value}, but realuid runs one process, or "

@@ -8,7 +8,7 @@ from torch import Tensor
 from realuid.models import Condition
 from realuid.objectives import Adversarial
 from realuid.paths import Path
-from realuid.training.batches import Draw
+from realuid.training.draws import Draw
 from realuid.training.updates import GeneratorCall, ModelCall
 
 

@@ -11,7 +11,6 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import torch
 from torch import Tensor
@@ -23,83 +22,15 @@ from realuid.models import Condition, ConditionSpec, dropped
 from realuid.models.networks.condition import CALL, LABEL, SOURCE
 from realuid.models.networks.specs import label_spec, source_spec
 from realuid.on_data import check_pairs
-from realuid.paths import Path, sample_times, stratified
+from realuid.paths import Path, phase_bounds, sample_times, stratified
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, stream
+from realuid.training.draws import Draw
 
 #: Kinds of conditions that are images in the data's range, flipped together with the data.
 _IMAGES = ("source", "image")
 #: Number of steps whose samples are read ahead when data is not in memory.
 _AHEAD = 2
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Random inputs of one step, for n samples.
-
-    Attributes:
-        t: times, shape (n,).
-        x_T: source of the path, shape (n, *shape): noise, or on coupled paths the source of a real pair.
-        eps: third Gaussian of the path, shape (n, *shape), or None.
-        x_0: real data, shape (n, *shape), or None for generated samples.
-        z: noise of the student, shape (n, *shape), or None for real data and images generated before.
-        condition: what the model declares; on a coupled path also the source, whether or not the network reads it.
-        call: index of the student's call that makes each sample (on the host); for real data, of the call it is
-            compared with.
-        renoising: noise of the student's later calls, shape (n, calls - 1, *shape), or None like z.
-        noised: real data to which noise is added for the inputs of later calls, instead of a rollout; shape of z.
-    """
-
-    t: Tensor
-    x_T: Tensor
-    eps: Tensor | None
-    x_0: Tensor | None
-    z: Tensor | None
-    condition: Condition
-    call: tuple[int, ...] = ()
-    renoising: Tensor | None = None
-    noised: Tensor | None = None
-
-    def __len__(self) -> int:
-        return self.t.shape[0]
-
-    @property
-    def inputs(self) -> tuple[Tensor, Condition, Tensor | None, tuple[int, ...], Tensor | None]:
-        """Arguments of the student: `student(*draw.inputs)`."""
-        assert self.z is not None, "a draw for generated samples"
-        return self.z, self.condition, self.renoising, self.call, self.noised
-
-    def select(self, part: slice) -> Draw:
-        """The draw of some of the samples."""
-        fields = (self.eps, self.x_0, self.z, self.renoising, self.noised)
-        eps, x_0, z, renoising, noised = (None if f is None else f[part] for f in fields)
-        condition, call = self.condition.select(part), self.call[part]
-        return Draw(self.t[part], self.x_T[part], eps, x_0, z, condition, call, renoising, noised)
-
-    def showing(self, x_0: Tensor) -> Draw:
-        """The draw with images x_0, shape (n, *shape)."""
-        return dataclasses.replace(self, x_0=x_0)
-
-
-@dataclass(frozen=True)
-class StepDraws:
-    """All draws of one step of a distillation.
-
-    Attributes:
-        generated: of generated samples.
-        real: of real data in the fake model's loss, or None.
-        judged, judged_real: of the discriminator's samples, or None.
-    """
-
-    generated: Draw
-    real: Draw | None = None
-    judged: Draw | None = None
-    judged_real: Draw | None = None
-
-    def micro_batches(self, count: int) -> Iterator[StepDraws]:
-        """`count` micro-batches, each with its rows of every draw."""
-        draws = (self.generated, self.real, self.judged, self.judged_real)
-        return itertools.starmap(StepDraws, zip(*(micro_batches(draw, count) for draw in draws), strict=True))
 
 
 @dataclass(frozen=True)
@@ -111,12 +42,14 @@ class DrawOptions:
         label_dropout: fraction of samples whose conditions are replaced by their nulls.
         calls: of the student; if there are several, conditions have an entry `CALL`.
         from_data: inputs of later calls are real data with noise.
+        phases: times of the calls, if each is judged at times between its own and the next one only.
     """
 
     window: float = 1.0
     label_dropout: float = 0.0
     calls: int = 1
     from_data: bool = False
+    phases: tuple[float, ...] = ()
 
 
 class Batches:
@@ -153,7 +86,7 @@ class Batches:
         self.data, self.path, self.seed, self.flip, self.part = data, path, seed, flip, part
         self.conditions = _conditions_of(data, path) if conditions is None else tuple(conditions)
         self.window, self.label_dropout = options.window, options.label_dropout
-        self.calls, self.from_data = options.calls, options.from_data
+        self.calls, self.from_data, self.phases = options.calls, options.from_data, options.phases
         self.device = device or data.values.device
         labelled = any(spec.name == LABEL for spec in self.conditions)
         self._by_class = data.column(LABEL)[:].argsort(stable=True).cpu() if labelled else None
@@ -167,7 +100,7 @@ class Batches:
         random = stream(self.seed, role, step, device=self.device)
         mirror = self._mirror(random, count)
         x_0 = self._pick(self.data.values, index, mirror)
-        return self._of_calls(self._draw(random, count, index, mirror, x_0=x_0, z=None), role, step, count)
+        return self._draw(random, self._calls(role, step, count), index, mirror, x_0=x_0)
 
     def generated(self, role: str, step: int, count: int, times: str = "path", with_real: bool = False) -> Draw:
         """Draws for generated samples; class and, on coupled paths, x_T are those of a random real sample.
@@ -194,14 +127,12 @@ class Batches:
             mirror = self._mirror(random, count)
         real = self._pick(self.data.values, index, mirror) if shown else None  # type: ignore[arg-type]
         z = self._normal(random, count)
-        draw = self._draw(random, count, index, mirror, x_0=real if with_real else None, z=z, times=times)
-        draw = self._of_calls(draw, role, step, count)
-        renoising = self._renoising(role, step, count)
-        yield dataclasses.replace(draw, renoising=renoising, noised=real if self.from_data else None)
+        calls, renoising = self._calls(role, step, count), self._renoising(role, step, count)
+        draw = self._draw(random, calls, index, mirror, x_0=real if with_real else None, times=times)
+        yield dataclasses.replace(draw, z=z, renoising=renoising, noised=real if self.from_data else None)
         for again in itertools.count(1):
             random = stream(self.seed, role, step, again, device=self.device)
-            draw = self._draw(random, count, index, mirror, x_0=None, z=None, times=times)
-            yield self._of_calls(draw, role, step, count)
+            yield self._draw(random, calls, index, mirror, times=times)
 
     def _any(self, random: torch.Generator, count: int) -> Tensor:
         """Indices of random samples, shape (count,), with class frequencies of the data up to one sample."""
@@ -213,15 +144,13 @@ class Batches:
         columns = [self.data.column(spec.name) for spec in self.conditions] + [self.data.values] * with_values
         self.data.prefetch(columns, map(index_of, range(step + 1, step + 1 + _AHEAD)))
 
-    def _of_calls(self, draw: Draw, role: str, step: int, count: int) -> Draw:
-        """The draw with a call index for every sample: cyclic through the whole batch, from a random one.
+    def _calls(self, role: str, step: int, count: int) -> list[int]:
+        """The call of every sample of a whole batch: all in turn, from a random one on.
 
-        In every batch, micro-batch and process each call makes the same number of samples, up to one.
+        Each call makes as many samples as any other, give or take one, in every batch, micro-batch and process.
         """
         first = mix(self.seed, role, step, "call") % self.calls
-        call = tuple((first + i) % self.calls for i in range(count)[self.part.share(count)])
-        told = {CALL: torch.tensor(call, device=self.device)} if self.calls > 1 else {}
-        return dataclasses.replace(draw, call=call, condition=draw.condition.replace(**told))
+        return [(first + i) % self.calls for i in range(count)]
 
     def _renoising(self, role: str, step: int, count: int) -> Tensor:
         random = stream(self.seed, role, step, "renoising", device=self.device)
@@ -253,21 +182,34 @@ class Batches:
     def _draw(
         self,
         random: torch.Generator,
-        count: int,
+        calls: list[int],
         index: Tensor | None,
         mirror: Tensor | None,
-        x_0: Tensor | None,
-        z: Tensor | None,
+        x_0: Tensor | None = None,
         times: str = "path",
     ) -> Draw:
-        condition = self._condition(index, mirror)
-        t = self._mine(sample_times(times, self.path, self.window * stratified(count, random)))
+        """The draw of samples that these calls make, one for each of the whole batch, without z."""
+        count, condition = len(calls), self._condition(index, mirror)
+        t = self._mine(sample_times(times, self.path, self._uniform(random, calls, times)))
         x_T = condition[SOURCE] if self.path.coupled else self._normal(random, count)
         eps = self._normal(random, count) if self.path.has_eps else None
         if self.label_dropout:
             rows = torch.rand(count, generator=random, device=self.device) < self.label_dropout
             condition = dropped(self.conditions, condition, self._mine(rows))
-        return Draw(t=t, x_T=x_T, eps=eps, x_0=x_0, z=z, condition=condition)
+        call = tuple(calls[self.part.share(count)])
+        if self.calls > 1:
+            condition = condition.replace(**{CALL: torch.tensor(call, device=self.device)})
+        return Draw(t=t, x_T=x_T, eps=eps, x_0=x_0, z=None, condition=condition, call=call)
+
+    def _uniform(self, random: torch.Generator, calls: list[int], times: str) -> Tensor:
+        """Uniform random numbers that times are made of; in phases each from the interval of its call."""
+        uniform = self.window * stratified(len(calls), random)
+        if not self.phases:
+            return uniform
+        low, high = phase_bounds(times, self.path, self.phases)
+        first = torch.tensor([low[call] for call in calls], device=self.device)
+        width = torch.tensor([high[call] - low[call] for call in calls], device=self.device)
+        return first + width * uniform
 
     def _condition(self, index: Tensor | None, mirror: Tensor | None) -> Condition:
         """The columns of the data that the model declares; images are in [-1, 1] and flipped like the data."""
@@ -283,15 +225,3 @@ class Batches:
 def _conditions_of(data: Dataset, path: Path) -> tuple[ConditionSpec, ...]:
     label = [] if data.labels is None else [label_spec(data.num_classes)]
     return (*label, *([source_spec(data.shape)] if path.coupled else []))
-
-
-@overload
-def micro_batches(draw: Draw, count: int) -> list[Draw]: ...
-@overload
-def micro_batches(draw: Draw | None, count: int) -> list[Draw] | list[None]: ...
-def micro_batches(draw: Draw | None, count: int) -> list[Draw] | list[None]:
-    """Split a draw into `count` nearly equal micro-batches; None gives a list of None."""
-    if draw is None:
-        return [None] * count
-    bounds = [len(draw) * i // count for i in range(count + 1)]
-    return [draw.select(slice(a, b)) for a, b in itertools.pairwise(bounds)]

@@ -152,10 +152,16 @@ def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:
 def check_calls_of_batch(calls: int, config: DistillConfig) -> None:
     """Raise ConfigError for settings of several calls with one call, and batches that cannot be divided evenly."""
     usual = DistillConfig()
-    for name in ("call_inputs", "fake_sees_call"):
+    for name in ("call_inputs", "fake_sees_call", "phases"):
         if calls == 1 and getattr(config, name) != getattr(usual, name):
             raise ConfigError(
                 f"{name} = {getattr(config, name)}: only for students of several calls. Pass --calls too."
+            )
+    for name, value, other in (("renoise", config.renoise, "deterministic"), ("lambda_g", bool(config.lambda_g), True)):
+        if config.phases and value == other:
+            raise ConfigError(
+                f"phases = True with {name} = {getattr(config, name)}: what is judged of a call is its prediction with "
+                "new noise, away from the data. Leave one out."
             )
     processes = started_together() if config.shard else 1
     if calls > 1 < processes and any(batch % (calls * processes) for batch in (config.batch, config.gan_batch)):

@@ -18,7 +18,7 @@ from realuid.objectives import (
     TimeWeight,
     make_objective,
 )
-from realuid.settings import check_range
+from realuid.settings import MOST_STEPS, check_range
 from realuid.training.costs import generated_cost
 from realuid.training.lora import LoraSettings
 from realuid.training.settings import (
@@ -60,7 +60,7 @@ class TeacherConfig(LoopConfig):
         super().__post_init__()
         check_range(self, "(0, inf)", "lr")
         check_range(self, "[0, 1)", "label_dropout")
-        check_range(self, "[1, inf)", "steps")
+        check_range(self, f"[1, {MOST_STEPS}]", "steps")
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from realuid.processes import WHOLE, Part
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.adversarial import deception_loss, discriminator_loss
-from realuid.training.batches import Batches, Draw, DrawOptions, StepDraws
+from realuid.training.batches import Batches, DrawOptions
 from realuid.training.compatibility import check_distillation, check_student_run
 from realuid.training.config import DistillConfig
+from realuid.training.draws import Draw, StepDraws
 from realuid.training.ema import EMA
 from realuid.training.execution import choose_execution
 from realuid.training.log import Value
@@ -83,8 +84,8 @@ class DistillTask(Task):
         self.ema = EMA(self.generator, config.ema, self.learner.shell)
         data = (data if teacher.num_classes else data.without_labels()).near(accelerator.device)
         part = Part(accelerator.process_index, accelerator.num_processes)
-        usual = DrawOptions(calls=self.generator.calls, from_data=config.call_inputs == "data")
-        self.calls = self.generator.calls
+        self.calls, phases = self.generator.calls, self.generator.times if config.phases else ()
+        usual = DrawOptions(calls=self.calls, from_data=config.call_inputs == "data", phases=phases)
         self.batches, self.near = (
             Batches(
                 data,

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 
 from realuid._version import __version__
 from realuid.errors import CheckpointError, ConfigError
-from realuid.files import is_empty, remove_written, write_json
+from realuid.files import check_name, is_empty, remove_written, write_json
 from realuid.leftovers import repair
 from realuid.locks import held
 from realuid.models.saving.folder import CONFIG, is_model_folder
@@ -67,6 +67,7 @@ def is_finished(folder: Path) -> bool:
 
 def refuse_file(folder: Path) -> None:
     """A run needs a folder, which need not exist."""
+    check_name(folder)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"'{folder}' is a file, but a run needs a folder. Pass another out.")
 

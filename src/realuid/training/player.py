@@ -21,10 +21,11 @@ from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from accelerate.utils.memory import clear_device_cache
 from torch import Tensor, nn
 
-from realuid.errors import OutOfMemoryError
+from realuid.errors import OutOfMemoryError, OutOfMemoryWarning
+from realuid.memory import is_out_of_memory
 from realuid.training.accelerate import copied
 from realuid.training.config import LoopConfig
 from realuid.training.execution import Execution
@@ -45,10 +46,6 @@ def learning_rate_factor(update: int, config: OptimiserSettings) -> float:
 def accumulation_steps_for(count: int, micro_batch: int) -> int:
     """Number of gradient-accumulation steps of a batch with at most `micro_batch` images each; 0: no limit."""
     return max(1, -(-count // micro_batch)) if micro_batch else 1
-
-
-class OutOfMemoryWarning(UserWarning):
-    """A batch did not fit into memory, so gradients are accumulated over more micro-batches, with the same result."""
 
 
 def able_to_learn(module: M) -> M:
@@ -183,7 +180,7 @@ class Player:
         metrics = {"loss": self._loss, "grad_norm": norm, "clipped": clipped}
         return {f"{self.name}/{name}": value for name, value in metrics.items()} | self._observed
 
-    def accumulate_more(self, error: RuntimeError) -> None:
+    def accumulate_more(self, error: BaseException) -> None:
         """Double the number of accumulation steps from now on, up to one for each image.
 
         Raises:
@@ -235,7 +232,7 @@ class Attempt:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         self.succeeded = error is None
-        if not isinstance(error, RuntimeError) or not should_reduce_batch_size(error):
+        if error is None or not is_out_of_memory(error):
             return False
         self.player.accumulate_more(error)
         return True

@@ -13,7 +13,7 @@ from typing import Literal, Self, TypeVar
 
 from realuid.devices import check_device
 from realuid.errors import ConfigError
-from realuid.settings import check_range, check_types
+from realuid.settings import MOST_BATCH, MOST_SAMPLES, check_range, check_types
 
 V = TypeVar("V")
 
@@ -68,6 +68,10 @@ def renamed_options(words: Sequence[str]) -> list[str]:
     return found
 
 
+#: More updates than a century has nanoseconds are a slip of the keyboard.
+MOST_UPDATES = 10**18
+
+
 @dataclass(frozen=True)
 class Settings:
     """Base of all settings: types are checked, and old names are refused with the new one."""
@@ -107,7 +111,8 @@ class OptimiserSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "[1, inf)", "updates", "batch")
+        check_range(self, f"[1, {MOST_UPDATES}]", "updates")
+        check_range(self, f"[1, {MOST_BATCH}]", "batch")
         check_range(self, "[0, inf)", "warmup")
         check_range(self, "(0, inf]", "clip")
         check_range(self, "[0, 1)", "adam_betas", "ema")
@@ -186,7 +191,7 @@ class LoggingSettings(Settings):
         super().__post_init__()
         check_range(self, "[0, inf)", "log_every", "evaluate_every", "sample_every", "save_every")
         check_range(self, "[1, inf)", "keep")
-        check_range(self, "[2, inf)", "quick_samples")
+        check_range(self, f"[2, {MOST_SAMPLES}]", "quick_samples")
 
 
 def to_dict(config: object) -> dict:

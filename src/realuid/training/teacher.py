@@ -15,9 +15,10 @@ from realuid.on_data import samples_of_each_call
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, seeded
 from realuid.training.accelerate import make_accelerator
-from realuid.training.batches import Batches, Draw, DrawOptions, micro_batches
+from realuid.training.batches import Batches, DrawOptions
 from realuid.training.compatibility import check_teacher_run
 from realuid.training.config import TeacherConfig
+from realuid.training.draws import Draw, micro_batches
 from realuid.training.ema import EMA
 from realuid.training.execution import choose_execution
 from realuid.training.loop import Run

@@ -17,7 +17,7 @@ from torch import Tensor
 from realuid.models import Condition, Guided, MatchingModel
 from realuid.objectives import Objective, matching_loss, squared_norm
 from realuid.paths import Path, target
-from realuid.training.batches import Draw, micro_batches
+from realuid.training.draws import Draw, micro_batches
 
 #: A student, or its distributed wrapper: what `Draw.inputs` holds -> x_0.
 GeneratorCall = Callable[..., Tensor]
