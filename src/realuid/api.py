@@ -24,8 +24,13 @@ from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_sta
 from realuid.training.folder import refuse_existing
 
 
-def _data(data: Dataset | str) -> Dataset:
-    return load_dataset(data) if isinstance(data, str) else data
+def _data(data: Dataset | str | Path) -> Dataset:
+    return data if isinstance(data, Dataset) else load_dataset(data)
+
+
+def _source(data: Dataset | str | Path) -> str:
+    """What a run's recipe calls its data."""
+    return data.name if isinstance(data, Dataset) else str(data)
 
 
 class RunOptions(TypedDict, total=False):
@@ -87,7 +92,7 @@ class _Distillation(_Run):
 
 
 def train(
-    data: Dataset | str,
+    data: Dataset | str | Path,
     out: str | Path = "runs/teacher",
     *,
     path: str | PathConfig | None = None,
@@ -113,7 +118,7 @@ def train(
     Raises:
         ConfigError: where `out` holds a run already.
     """
-    out, source, data = Path(out), data if isinstance(data, str) else data.name, _data(data)
+    out, source, data = Path(out), _source(data), _data(data)
     run = _Run(**options)
     base = run.settings(source, out)
     chosen = dataclasses.replace(
@@ -128,7 +133,7 @@ def train(
 
 def distill(
     teacher: MatchingModel | str | Path,
-    data: Dataset | str,
+    data: Dataset | str | Path,
     *,
     alpha: float | None = None,
     beta: float | None = None,
@@ -158,7 +163,7 @@ def distill(
     """
     asked = _Distillation(**options)
     start = load_start(asked.start, asked.start_ema) if isinstance(asked.start, str | Path) else asked.start
-    out, source, data = Path(out), data if isinstance(data, str) else data.name, _data(data)
+    out, source, data = Path(out), _source(data), _data(data)
     base = asked.settings(source, out)
     if config is None:
         config = fine_tuning(base.distill) if isinstance(start, Student) and not asked.resume else base.distill
@@ -203,7 +208,7 @@ def sample(
 
 
 def evaluate(
-    model: MatchingModel | Student | str | Path, data: Dataset | str, config: EvaluateConfig | None = None
+    model: MatchingModel | Student | str | Path, data: Dataset | str | Path, config: EvaluateConfig | None = None
 ) -> Evaluation:
     """FD, KID, precision and recall of a model against data, one number a seed.
 
@@ -223,7 +228,7 @@ def export(
     to: FormatName,
     *,
     options: ExportOptions | None = None,
-    data: Dataset | str | None = None,
+    data: Dataset | str | Path | None = None,
     evaluate: EvaluateConfig | None = None,
     push_to_hub: str = "",
     private: bool = False,

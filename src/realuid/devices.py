@@ -1,4 +1,4 @@
-"""One rule for all commands and settings: which device a name stands for."""
+"""Which device a name stands for, one rule for all commands and settings, and how tensors get there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import platform
 
 import torch
+from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
 
@@ -58,3 +59,10 @@ def keep_memory() -> None:
     libc.mallopt(mmap_threshold, 32 * 2**20)  # the largest that it takes
     libc.mallopt(trim_threshold, -1)  # never
     libc.mallopt(top_pad, 64 * 2**20)
+
+
+def handed_over(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device, from the host by way of pinned memory: it is copied while the host goes on."""
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -42,6 +42,10 @@ class OutOfMemoryError(RealUIDError):
     """A batch that does not fit into the device's memory and cannot be cut further."""
 
 
+class OutOfMemoryWarning(UserWarning):
+    """A batch did not fit into memory and is worked on in smaller parts; results stay the same."""
+
+
 class StorageError(RealUIDError):
     """A disk that is full, or a quota that is used up; nothing half-written was left."""
 

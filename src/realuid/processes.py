@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import TypeVar
@@ -12,6 +13,8 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from realuid.launch import launched, meeting
 
 T = TypeVar("T")
 
@@ -78,17 +81,37 @@ def _in_turns(lists: list[list[T]]) -> list[T]:
 
 
 def started_together() -> int:
-    """How many processes share the work of this command, whether or not they have met yet."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """How many processes share the work of this command, whether or not they have met yet.
+
+    Raises:
+        ConfigError: for an environment that says nothing sensible.
+    """
+    return launched().world
 
 
 def join(device: torch.device) -> Part:
-    """Meet the processes that were started together; one that was started alone is on its own."""
+    """Meet the processes that were started together; one that was started alone is on its own.
+
+    Raises:
+        ConfigError: where they cannot be reached.
+    """
     if started_together() > 1:
         from accelerate import PartialState  # slow to import, and most commands are on their own
 
-        PartialState(cpu=device.type == "cpu")
+        with to_meet():
+            PartialState(cpu=device.type == "cpu")
     return Part(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else WHOLE
+
+
+def to_meet() -> AbstractContextManager[None]:
+    """For what sets up the group of processes; see `meeting`."""
+    launch = launched()
+    return nullcontext() if launch.world == 1 or dist.is_initialized() else meeting(launch)
+
+
+def is_partner_lost(error: BaseException) -> bool:
+    """Whether an error says that another process has ended, or can no longer be reached."""
+    return started_together() > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error))
 
 
 def is_first() -> bool:

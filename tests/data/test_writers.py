@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from realuid.data.dataset import to_float
+from realuid.data.pixels import to_float
 from realuid.data.writers import write_named, write_samples
 from realuid.errors import ConfigError
 

@@ -127,7 +127,7 @@ def test_the_card_tells_how_it_was_made_and_its_snippet_runs(tmp_path, monkeypat
         "| alpha, beta | 0.94, 0.96 |",
         f"| FD | {export.figures['fd_mean']:.4g} +-",
         "over 2 seeds of 200 samples",
-        "| FD measured in | features classifier",
+        "| measured in | features classifier",
         "## Licence\n\nThe licence of this model is cc-by-4.0.",
     ):
         assert part in card

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from realuid.data.dataset import to_uint8
+from realuid.data.pixels import to_uint8
 from realuid.files import atomic_file
 
 _POINTS_SIDE, _GUTTER = 256, 2

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import posixpath
 import warnings
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from realuid.data.columns import Column, Derived, Values
 from realuid.data.dataset import Dataset
 from realuid.data.degradations import DEGRADATIONS, degrade
 from realuid.data.files import Files, common_folder, few, open_files
@@ -40,7 +42,10 @@ def with_degradation(data: Dataset, name: str, seed: int = 0) -> Dataset:
         raise DataError(f"{unknown_name('kind of pairs', name, DEGRADATIONS)} And no folder or zip is at '{name}'.")
     if not data.is_image:
         raise DataError(f"pairs '{name}' are made from images, but '{data.name}' holds points.")
-    sources = degrade(data.values, name, seed)
+    if isinstance(data.values, Column):
+        sources: Values = Derived(data.values, partial(degrade, name=name, seed=seed), f"{name} {seed}")
+    else:
+        sources = degrade(data.values, name, seed)
     return dataclasses.replace(data, sources=sources, degradation=name, degradation_seed=seed)
 
 

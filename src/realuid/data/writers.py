@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from realuid.data.dataset import to_uint8
 from realuid.data.grid import save_grid
+from realuid.data.pixels import to_uint8
 from realuid.errors import ConfigError
 from realuid.files import atomic_file, atomic_folder, outside
 

@@ -69,7 +69,8 @@ class ClassAgreement:
         """Scores of all samples that went by."""
         right = torch.cat(self.part.in_order(self._seen)) == self.labels
         data, found = self.evaluator.data, torch.cat(self.part.in_order(self._features))
-        by_class = [(data.values[data.labels == c], self.labels == c) for c in range(data.num_classes)]
+        true = data.column("label")[:]
+        by_class = [((true == c).nonzero().flatten(), self.labels == c) for c in range(data.num_classes)]
         return ClassScores(
             agreement=right.float().mean().item(),
             agreement_by_class=[right[mine].float().mean().item() if mine.any() else None for _, mine in by_class],
@@ -79,4 +80,4 @@ class ClassAgreement:
     def _fd(self, real: Tensor, found: Tensor) -> float | None:
         if min(len(real), len(found)) < 2:  # a covariance needs two
             return None
-        return self.evaluator.distance_of_features(self.evaluator.features_of(real), found)
+        return self.evaluator.distance_of_features(self.evaluator.features_at(real), found)

@@ -6,6 +6,7 @@ import dataclasses
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from realuid.compat import feature_sums, set_feature_sums
 from realuid.data import Dataset, to_uint8
-from realuid.data.dataset import require_finite
+from realuid.data.pixels import require_finite
 from realuid.errors import DataError
 from realuid.metrics.cache import read_cached, write_cached
 from realuid.metrics.features import FeatureExtractor
@@ -74,6 +75,11 @@ class Evaluator:
         self.data, self.device = data, torch.device(device)
         self.extractor = extractor.to(self.device).eval()
         self.reference = self._reference()
+
+    def describe(self) -> dict[str, Any]:
+        """What belongs to every figure: the feature extractor, and what the distances in its features are called."""
+        fd, kid = self.extractor.distances
+        return {"extractor": self.extractor.key, "distances": {"fd": fd, "kid": kid}}
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
@@ -161,6 +167,10 @@ class Evaluator:
     def distance(self, first: Tensor, second: Tensor) -> float:
         """FD between two sets of real samples, uint8 images or float points."""
         return self.distance_of_features(self.features_of(first), self.features_of(second))
+
+    def features_at(self, index: Tensor) -> Tensor:
+        """Features of the data's samples of these numbers, shape (n, num_features), on the CPU."""
+        return torch.cat([self.features(self.data.values[part]) for part in index.split(500)])
 
     def features_of(self, x: Tensor) -> Tensor:
         """Features of a whole set of samples, shape (n, num_features), on the CPU."""

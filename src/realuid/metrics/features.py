@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,7 +9,6 @@ from torch import Tensor, nn
 from realuid.data import Dataset, to_float
 from realuid.errors import ConfigError
 from realuid.metrics.cache import read_cached, write_cached
-from realuid.models import fingerprint
 from realuid.seeds import mix, seeded, stream
 
 #: Part of the cache's keys; to be raised when the classifier or its training changes.
@@ -21,11 +18,13 @@ _CLASSIFIER_VERSION = 2
 class FeatureExtractor(nn.Module):
     """uint8 images, shape (b, c, h, w), or float points, shape (b, d), to features, shape (b, num_features).
 
-    `key` names the extractor, its training data and its weights, for caching and for reports.
+    `key` names the extractor, its training data and its weights, for caching and for reports; `distances` are the names
+    of the Frechet and the kernel distance in its features.
     """
 
     num_features: int
     key: str
+    distances: tuple[str, str] = ("FD", "KID")
 
     def forward(self, x: Tensor) -> Tensor:
         """Features, float32."""
@@ -87,19 +86,19 @@ def tells_classes(data: Dataset) -> bool:
     return data.labels is not None and len(data.labels.unique()) > 1
 
 
-def _four_rotations(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Every image turned by some quarter, to be told apart: a task without labels (Gidaris et al. 2018).
+def _rotated(images: Tensor, quarters: Tensor) -> Tensor:
+    """Images turned by quarters, to be told apart: a task without labels (Gidaris et al. 2018).
 
     Of images that are no squares, the largest square in the middle is turned.
     """
-    quarter, (height, width) = torch.arange(len(values)) % 4, values.shape[-2:]
+    height, width = images.shape[-2:]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    turned = values.clone()
+    turned = images.clone()
     for k in range(4):
-        square = values[k::4, :, top : top + side, left : left + side]
-        turned[k::4, :, top : top + side, left : left + side] = torch.rot90(square, k, (-2, -1))
-    return turned, quarter
+        square = images[quarters == k, :, top : top + side, left : left + side]
+        turned[quarters == k, :, top : top + side, left : left + side] = torch.rot90(square, k, (-2, -1))
+    return turned
 
 
 def train_classifier(data: Dataset, seed: int = 0, updates: int = 1500, batch: int = 128) -> tuple[Classifier, float]:
@@ -114,13 +113,14 @@ def train_classifier(data: Dataset, seed: int = 0, updates: int = 1500, batch: i
     Returns:
         the classifier in evaluation mode, and its accuracy on the tenth of the data that it did not see.
     """
-    if tells_classes(data):
-        values, labels = data.values, data.labels
-        assert labels is not None
-    else:
-        values, labels = _four_rotations(data.values)
-    held_out = max(1, len(values) // 10)
-    order = torch.randperm(len(values), generator=stream(seed, "classifier split"))
+    labelled = tells_classes(data)
+    labels = data.column("label")[:] if labelled else torch.arange(len(data)) % 4
+
+    def images(index: Tensor) -> Tensor:
+        return data.values[index] if labelled else _rotated(data.values[index], labels[index])
+
+    held_out = max(1, len(data) // 10)
+    order = torch.randperm(len(data), generator=stream(seed, "classifier split"))
     test, train = order[:held_out], order[held_out:]
     with seeded(mix(seed, "classifier")):
         model = Classifier(data.shape, int(labels.max()) + 1)
@@ -128,17 +128,17 @@ def train_classifier(data: Dataset, seed: int = 0, updates: int = 1500, batch: i
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=updates)
         for _ in range(updates):
             index = train[torch.randint(len(train), (batch,))]
-            x = to_float(values[index])
+            x = to_float(images(index))
             logits = model.head(model.body(x + 0.1 * torch.randn_like(x)))
             optimizer.zero_grad()
             F.cross_entropy(logits, labels[index]).backward()
             optimizer.step()
             schedule.step()
     model.eval().requires_grad_(False)
-    features = torch.cat([model(part) for part in values[train[:10_000]].split(1000)])
+    features = torch.cat([model(images(part)) for part in train[:10_000].split(1000)])
     spread = features.var(dim=0).mean().sqrt()
     model.scale.copy_(spread if spread > 0 else torch.ones(()))  # 0 where all images are the same
-    hits = torch.cat([model.logits(values[i]).argmax(1) == labels[i] for i in test.split(1000)])
+    hits = torch.cat([model.logits(images(i)).argmax(1) == labels[i] for i in test.split(1000)])
     return model, hits.float().mean().item()
 
 
@@ -157,41 +157,16 @@ def classifier(data: Dataset, seed: int = 0) -> Classifier:
     return model
 
 
-class Inception(FeatureExtractor):
-    """The Inception of the original TensorFlow graph, 2048 pool features: the FID everybody reports.
-
-    Needs the extra `realuid[fid]` (torch-fidelity).
-
-    Args:
-        weights: a local copy of torch-fidelity's `pt_inception-2015-12-05-6726825d.pth`; None downloads it.
-    """
-
-    def __init__(self, weights: str | None = None):
-        super().__init__()
-        if weights is not None and not Path(weights).is_file():
-            raise ConfigError(f"no Inception weights at '{weights}'. Pass the .pth file of torch-fidelity, or nothing.")
-        try:
-            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-        except (ImportError, RuntimeError) as error:  # a broken torchvision raises RuntimeError
-            raise ConfigError(
-                f"the 'inception' extractor needs torch-fidelity, which cannot be imported ({error}). "
-                "pip install 'realuid[fid]', or use the 'classifier' extractor."
-            ) from error
-        self.network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=weights)
-        self.num_features, self.key = 2048, f"inception-{fingerprint(self.network)}"
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[1] == 1:
-            x = x.expand(-1, 3, -1, -1)
-        return self.network(x)[0].float()
-
-
 def make_extractor(name: str, data: Dataset, weights: str | None = None) -> FeatureExtractor:
-    """The extractor called 'classifier' or 'inception' for a data set; toy points need none and get `Points`."""
+    """The extractor called 'classifier', 'inception' or 'efficientnet' for a data set; toy points get `Points`."""
     if not data.is_image:
         return Points(data.shape[0])
     if name == "classifier":
         return classifier(data)
+    from realuid.metrics.pretrained import EfficientNet, Inception
+
     if name == "inception":
         return Inception(weights)
-    raise ConfigError(f"unknown feature extractor '{name}'. Allowed: classifier, inception.")
+    if name == "efficientnet":
+        return EfficientNet()
+    raise ConfigError(f"unknown feature extractor '{name}'. Allowed: classifier, inception, efficientnet.")

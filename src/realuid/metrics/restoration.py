@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from realuid.data import Dataset, degrade, to_uint8
+from realuid.data import Batch, Dataset, degrade, to_uint8
 from realuid.metrics.features import Classifier
 from realuid.processes import WHOLE, Part
 
@@ -22,16 +22,17 @@ def psnr(x: Tensor, truth: Tensor) -> Tensor:
     return (10 * torch.log10(255**2 / mse)).clamp(max=_EXACT)
 
 
-def inconsistency(x: Tensor, data: Dataset) -> Tensor:
+def inconsistency(x: Tensor, pairs: Batch, data: Dataset) -> Tensor:
     """Mean square of what `x`, degraded again, differs by from its source; in data units, shape (b,).
 
     Args:
         x: uint8, shape (b, c, h, w).
-        data: the b pairs, with a known degradation.
+        pairs: of the b samples.
+        data: that they belong to, with a known degradation.
     """
-    assert data.sources is not None, "pairs"
-    again = degrade(x, data.degradation, data.degradation_seed, truth=data.values)
-    difference = again.double() - data.sources.double()
+    assert pairs.sources is not None, "pairs"
+    again = degrade(x, data.degradation, data.degradation_seed, truth=pairs.values)
+    difference = again.double() - pairs.sources.double()
     return (difference / 127.5).square().flatten(1).mean(1)
 
 
@@ -58,13 +59,13 @@ class Restoration:
     @torch.no_grad()
     def _add(self, batch: Tensor, which: slice) -> None:
         index = torch.arange(which.start, which.stop) % len(self.data)
-        x, data = to_uint8(batch).cpu(), self.data.subset(index.to(self.data.values.device)).to("cpu")
-        values = {"psnr": psnr(x, data.values)}
-        if data.degradation:
-            values["inconsistency"] = inconsistency(x, data)
-        if self.classifier is not None and data.labels is not None:
+        x, pairs = to_uint8(batch).cpu(), self.data.take(index.to(self.data.values.device))
+        values = {"psnr": psnr(x, pairs.values)}
+        if self.data.degradation:
+            values["inconsistency"] = inconsistency(x, pairs, self.data)
+        if self.classifier is not None and pairs.labels is not None:
             device = next(self.classifier.parameters()).device
-            values["accuracy"] = (self.classifier.logits(x.to(device)).argmax(1).cpu() == data.labels).double()
+            values["accuracy"] = (self.classifier.logits(x.to(device)).argmax(1).cpu() == pairs.labels).double()
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value.sum())
         self._count += len(batch)

@@ -12,6 +12,7 @@ from realuid.models.matching import MatchingModel
 from realuid.models.networks.condition import Condition
 from realuid.models.networks.specs import without
 from realuid.paths import Estimate
+from realuid.settings import check_finite
 
 
 class Guided(MatchingModel):
@@ -74,5 +75,10 @@ class Guided(MatchingModel):
 
 
 def guided(model: MatchingModel, scale: float) -> MatchingModel:
-    """The model with guidance of a scale; at 1 the model itself."""
+    """The model with guidance of a scale; at 1 the model itself.
+
+    Raises:
+        ConfigError: for a scale that is no finite number, or a model that cannot be guided.
+    """
+    check_finite("guidance", scale)
     return model if scale == 1 else Guided(model, scale)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from realuid.data.dataset import Dataset, to_float
+from realuid.data import Dataset, to_float
 from realuid.data.grid import grid_image
 from realuid.errors import DataError
 from realuid.models import Condition, MatchingModel
@@ -61,7 +61,7 @@ def frequent_labels(data: Dataset, count: int) -> Tensor:
 
     The largest remainders get what rounding leaves. Where all classes are equally frequent: 0, 1, ..., 0, 1, ...
     """
-    frequency = torch.bincount(data.column(LABEL).cpu(), minlength=data.num_classes).double() / len(data)
+    frequency = torch.bincount(data.column(LABEL)[:].cpu(), minlength=data.num_classes).double() / len(data)
     exact = frequency * count
     times = exact.floor().long()
     most = (exact - times).argsort(descending=True, stable=True)
@@ -112,6 +112,7 @@ def sample_image(model: MatchingModel | OneStep, data: Dataset, x: Tensor, colum
     """
     if not model.coupled or not data.is_image:
         return grid_image(x, columns)
-    shown = data.subset(pair_index(data, len(x)).to(data.values.device)).to("cpu")
-    source, truth = to_float(shown.sources), to_float(shown.values)  # type: ignore[arg-type]
+    shown = data.take(pair_index(data, len(x)).to(data.values.device))
+    assert shown.sources is not None, "pairs"
+    source, truth = to_float(shown.sources), to_float(shown.values)
     return grid_image(torch.stack([source, x.cpu(), truth], dim=1).flatten(0, 1), 3 * _TRIPLES)

@@ -6,7 +6,7 @@ import dataclasses
 
 import torch
 
-from realuid.data.dataset import Dataset, to_float
+from realuid.data import Dataset, to_float
 from realuid.models import Codec
 from realuid.seeds import stream
 
@@ -22,5 +22,6 @@ def encode_dataset(data: Dataset, codec: Codec, device: torch.device | str = "cp
         device: where it works.
     """
     noise = stream(0, "latents", device=device)
-    parts = [codec.encode(to_float(part.to(device)), noise).cpu() for part in data.values.split(_BATCH)]
+    batches = (data.values[start : start + _BATCH] for start in range(0, len(data), _BATCH))
+    parts = [codec.encode(to_float(batch.to(device)), noise).cpu() for batch in batches]
     return dataclasses.replace(data, values=torch.cat(parts), sources=None, degradation="", degradation_seed=0)

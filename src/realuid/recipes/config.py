@@ -69,9 +69,7 @@ class Recipe:
 
     def student(self, name: str) -> DistillConfig:
         """The distillation settings of one of the students."""
-        if name not in self.students:
-            raise ConfigError(unknown_name(f"student of recipe '{self.name}'", name, self.students))
-        changes = decided(renamed({k: v for k, v in self.students[name].items() if k not in _START}))
+        changes = decided(renamed({k: v for k, v in self._changes(name).items() if k not in _START}))
         allowed = {f.name for f in dataclasses.fields(DistillConfig)}
         for key in changes:
             if key not in allowed:
@@ -79,9 +77,14 @@ class Recipe:
         base = fine_tuning(self.distill) if self.origin(name) else self.distill
         return from_plain(DistillConfig, {**to_dict(base), **changes}, f"students.{name}")
 
+    def _changes(self, name: str) -> dict[str, Any]:
+        if name not in self.students:
+            raise ConfigError(unknown_name(f"student of recipe '{self.name}'", name, self.students))
+        return self.students[name]
+
     def origin(self, name: str) -> Origin | None:
         """What a student starts from, or None where it is distilled from scratch."""
-        changes = self.students[name]
+        changes = self._changes(name)
         if "start" in changes:
             return Origin(str(changes["start"]), changes.get("start_ema"))
         if "start_ema" in changes:

@@ -153,7 +153,7 @@ def _run_demo(recipe: Recipe, run: TeacherSpec, say: Callable[[str], None], resu
     results = {
         "recipe": recipe.name,
         "data": data.name,
-        "extractor": evaluator.extractor.key,
+        **evaluator.describe(),
         "fd_between_halves": fd_between_halves(evaluator),
         "teacher": entries["teacher"],
         "students": [entries[name] for name in recipe.students],

@@ -179,5 +179,5 @@ def describe_demo(recipe: Recipe) -> str:
     model = run.model
     check_demo(recipe, model, run.data)
     stages = [_teacher(recipe), *(_student(name, recipe.student(name), model.shape) for name in recipe.students)]
-    calls = calls_of(model, recipe.evaluate) + len(recipe.students)
+    calls = calls_of(model, recipe.evaluate) + sum(recipe.student(name).number_of_calls for name in recipe.students)
     return _describe(recipe, model, stages, recipe.evaluate.samples * recipe.evaluate.seeds * calls)

@@ -211,5 +211,6 @@ def fd_between_halves(evaluator: Evaluator, splits: int = 10) -> float:
     distances = []
     for seed in range(splits):
         order = torch.randperm(len(evaluator.data), generator=torch.Generator().manual_seed(seed))
-        distances.append(evaluator.distance(*(evaluator.data.values[half] for half in order.tensor_split(2))))
+        first, second = (evaluator.features_at(half) for half in order.tensor_split(2))
+        distances.append(evaluator.distance_of_features(first, second))
     return statistics.mean(distances)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import DiTTransformer2DModel, UNet2DModel
@@ -28,6 +28,8 @@ class Network(nn.Module):
     num_classes: int = 0
     sees_source: bool = False
     heads: int = 1
+    #: The setting that holds the number of classes; '' for an architecture without.
+    class_setting: ClassVar[str] = ""
     #: Whether its weights are an adapter on a network that others share. A deep copy has weights of its own.
     shares_base: bool = False
 
@@ -37,6 +39,11 @@ class Network(nn.Module):
         #: Tensors that came with imported weights and that the network has no use for, such as a discriminator's head:
         #: saved and exported with it, otherwise ignored.
         self.unused: dict[str, Tensor] = {}
+
+    @property
+    def class_gain(self) -> float:
+        """What multiplies the embedding of a class where it enters."""
+        return 1.0
 
     @property
     def conditions(self) -> tuple[ConditionSpec, ...]:
@@ -103,6 +110,8 @@ class UNet(Network):
         **unet: `UNet2DModel`'s own settings, as in its config.json.
     """
 
+    class_setting: ClassVar[str] = "num_class_embeds"
+
     def __init__(self, sees_source: bool = False, heads: int = 1, learns_variance: bool = False, **unet: Any):
         super().__init__({"sees_source": sees_source, "heads": heads, "learns_variance": learns_variance, **unet})
         self.unet = UNet2DModel(**unet)
@@ -145,6 +154,8 @@ class DiT(Network):
     Args:
         **dit: its own settings, as in its config.json.
     """
+
+    class_setting: ClassVar[str] = "num_embeds_ada_norm"
 
     def __init__(self, **dit: Any):
         super().__init__(dit)
@@ -205,6 +216,7 @@ class MLP(Network):
         heads: predictions made at once.
     """
 
+    class_setting: ClassVar[str] = "num_classes"
     frequencies: Tensor
 
     def __init__(
