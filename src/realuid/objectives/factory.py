@@ -101,7 +101,7 @@ def main_coefficients(name: str) -> dict[str, float]:
     Args:
         name: in `OBJECTIVES`; of any other, those of RealUID.
     """
-    fields = {field.name: field.default for field in dataclasses.fields(OBJECTIVES.get(name, RealUID))}
+    fields: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(OBJECTIVES.get(name, RealUID))}
     return {key: fields[key] for key in ("alpha", "beta", "data_weight") if key in fields}
 
 
