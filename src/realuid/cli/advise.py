@@ -31,7 +31,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     recipe, rest = split_recipe(arguments, "demo")
     options = parse(Options, "advise", rest, Options(recipe.data), "RECIPE")
     check_range(options, "[10, inf)", "count")

@@ -19,7 +19,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     options = parse(Options, "analyze", arguments)
     numbers = write_analysis(options.out)
     for row in numbers["figure_3"]:

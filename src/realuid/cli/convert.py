@@ -38,7 +38,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     options = parse(Options, "convert", arguments)
     if options.out.exists():
         raise ConfigError(f"'{options.out}' is there already. Pass a new name.")

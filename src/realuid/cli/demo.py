@@ -25,7 +25,7 @@ RESTORATION = {
     "consistency": ("RMS to\ninput", "{:.3f}"),
     "accuracy": ("right\nclass", "{:.1%}"),
 }
-#: What a demo that goes on may do otherwise: how finished models are measured at the end, but not the features, in
+#: What a demo that continues may do otherwise: how finished models are measured at the end, but not the features, in
 #: which quick FDs chose among models on the way.
 EVALUATION = tuple(f"evaluate.{name}" for name in ("samples", "seeds", "steps", "sampler", "guidance"))
 #: Where earlier versions put the demo of every recipe.
@@ -51,7 +51,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     arguments = _of_family(arguments)
     recipe, rest = split_recipe(arguments, "demo")
     out = default_out(recipe)

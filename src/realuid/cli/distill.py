@@ -61,7 +61,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     arguments, student = split_student(arguments)
     recipe, rest = split_recipe(arguments, "demo")
     started = _passed("--start", rest)

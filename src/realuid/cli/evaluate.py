@@ -41,7 +41,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     options = parse(Options, "evaluate", arguments)
     device = choose_device(options.device)
     part = join(device)

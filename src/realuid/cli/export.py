@@ -40,7 +40,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     options = parse(Options, "export", arguments)
     if options.private and not options.push_to_hub:
         raise ConfigError("private = True: only with --push-to-hub.")

@@ -33,7 +33,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     options = parse(Options, "info", arguments)
     what = options.what
     if not what:

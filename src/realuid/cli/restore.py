@@ -48,7 +48,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     options = parse(Options, "restore", arguments)
     check_whole("batch", options.batch, 1, MOST_BATCH)
     model = load_sampled(options.model, options.loading, options.device)

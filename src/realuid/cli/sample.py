@@ -62,7 +62,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     options = parse(Options, "sample", arguments)
     check_whole("count", options.count, 1, MOST_SAMPLES)
     check_whole("batch", options.batch, 1, MOST_BATCH)

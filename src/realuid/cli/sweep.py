@@ -41,7 +41,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     arguments, student = split_student(arguments)
     recipe, rest = split_recipe(arguments, "demo")
     run = resumed_run(rest, Options.out)

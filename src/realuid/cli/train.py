@@ -40,7 +40,7 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     recipe, rest = split_recipe(arguments, "demo")
     run = resumed_run(rest, Options.out)
     recipe = recipe_of_run(run) if run else recipe

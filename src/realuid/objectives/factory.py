@@ -110,7 +110,7 @@ def choose_space(objective: Objective, path: Path, asked: str | None = None, usu
 
     Args:
         objective: may be defined in some spaces only.
-        path: where x_t lives.
+        path: of x_t.
         asked: by the user.
         usual: what is taken where nothing was asked for; None: the path's own.
 

@@ -25,7 +25,7 @@ def discriminator_loss(
     Args:
         discriminator: the trained discriminator (or its distributed wrapper).
         adversarial: the per-sample losses.
-        path: where x_t lives.
+        path: of x_t.
         generated, real: draws with images, at times near the data.
         batch: size of the whole batch of either.
     """

@@ -35,7 +35,7 @@ class StudentSettings(Settings):
     call_inputs: Literal["rollout", "data"] = "rollout"
     #: Condition the fake model on the call that made a sample: it models each call instead of their mixture.
     fake_sees_call: bool = False
-    #: Judge every call at times between its own and the next one only, where a later call goes on from its prediction
+    #: Judge every call at times between its own and the next one only, where a later call continues from its prediction
     #: (phases), instead of at all times. Then fewer calls than all are no samples.
     phases: bool = False
     #: Whether the student is given noise; without it, samples are a function of x_T (coupled paths only). None: yes, or
