@@ -1,4 +1,4 @@
-"""What a scheduler's settings of diffusers say about the network beside them: path, prediction and preconditioning.
+"""Path, prediction and preconditioning of a network from the settings of its diffusers scheduler.
 
 What only concerns sampling (clipping, spacing, order, shifted or exponential noise levels) changes neither what the
 network was taught nor how it is asked; realuid's samplers make their own choices.
