@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": "measure FD, KID, precision and recall of a model",
     "check-teacher": "find out if a teacher denoises your data and, if not, why",
     "convert": "write a model in another format",
+    "prepare": "write data for reading from disk, cropped and resized once",
     "advise": "propose (alpha, beta) for a teacher and data",
     "sweep": "try many (alpha, beta) with one teacher and compare",
     "analyze": "draw where the coefficients act, from closed forms",

@@ -22,7 +22,8 @@ from realuid.training import DistillConfig
 class DataConfig:
     """Which data, and in which form."""
 
-    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout or a tar.
+    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout, a tar, or what `realuid prepare` or
+    #: the `save_to_disk` of Hugging Face's datasets wrote, which is read from disk.
     source: str = "digits"
     #: 1 (grey) or 3 (RGB) to convert; None keeps images as they are.
     channels: int | None = None
