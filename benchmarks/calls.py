@@ -1,29 +1,46 @@
 """Students of one, two and four calls: every number of docs/experiments/calls.md.
 
     python -m benchmarks.calls digits [--families flow vp edm interpolant] [--methods 1 2 4 ...] [--seeds 3]
+    python -m benchmarks.calls points [--families flow vp edm interpolant bridge] [--methods 1 2 4 ...] [--seeds 3]
     python -m benchmarks.calls tables
+    python -m benchmarks.calls speed [--channels 64 64 64] [--side 32] [--batch 16] [--rounds 5]
 
 digits: FD of students of the bundled digits at every number of calls up to their own, beside the teacher's at 50 steps.
-Students cost as many forward passes in training: those of more calls get fewer updates. Every run is one folder of
---out with a result.json, made once; `tables` prints them.
+points: the same in two dimensions with teachers in closed form; the sliced Wasserstein distance to real samples, in
+units of that of two sets of real samples. Students cost as many forward passes in training: those of more calls get
+fewer updates. Every run is one folder of --out with a result.json, made once; `tables` prints them.
+
+speed: sampling with 1, 2, 4 and 8 calls against as many bare forward passes, and updates against what the cost model
+says of them; processor seconds on a CPU, medians of rounds in which all take turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import statistics
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.experiments import Bench
+from benchmarks.families_2d import FAMILIES as POINTS
+from benchmarks.families_2d import Mixture, exact_teacher, sliced_wasserstein, student_start, task_from_exact
+from benchmarks.speed.ours import random_data, teacher_of
+from benchmarks.speed.roofline import clock
+from realuid.data import Dataset
 from realuid.files import write_json
-from realuid.models import Student
+from realuid.models import Condition, Student
 from realuid.recipes import load_recipe
 from realuid.recipes.spec import NamedTeacher, student_spec
-from realuid.training import load_start
+from realuid.sampling import generate
+from realuid.training import DistillConfig, DistillTask, load_start
+from realuid.training.accelerate import make_accelerator
 from realuid.training.costs import update_cost
 from realuid.training.folder import has_checkpoint
 
@@ -35,11 +52,28 @@ METHODS: dict[str, dict[str, Any]] = {
     "4": {"calls": 4},
     "4 from data": {"calls": 4, "call_inputs": "data"},
     "4 told": {"calls": 4, "fake_sees_call": True},
+    "4 phases": {"calls": 4, "phases": True},
+    "4 told, from data": {"calls": 4, "fake_sees_call": True, "call_inputs": "data"},
+    "2 told": {"calls": 2, "fake_sees_call": True},
     "4 deterministic": {"calls": 4, "renoise": "deterministic"},
     "1 mixture": {"calls": 1, "objective": "mixture", "real_share": 0.33},
     "4 mixture": {"calls": 4, "objective": "mixture", "real_share": 0.33},
     "4 from 1": {"calls": 4, "fake_start": "teacher"},
 }
+#: Settings in two dimensions: those of benchmarks/families_2d.py.
+GAME_2D: dict[str, Any] = {
+    "batch": 256,
+    "fake_updates": 3,
+    "alpha_sid": 1.0,
+    "generator_lr": 1e-3,
+    "fake_lr": 2e-3,
+    "warmup": 20,
+    "lr_decay": "cosine",
+    "ema": (0.99,),
+    "device": "cpu",
+}
+#: Numbers of calls that are timed.
+NUMBERS = (1, 2, 4, 8)
 #: Student of the same seed that a method starts from; it gets half of the updates, and the start had all of its own.
 STARTS = {"4 from 1": "1"}
 
@@ -69,6 +103,56 @@ def student(bench: Bench, method: str, seed: int, updates: int) -> dict[str, Any
     write_json(run / "result.json", result)
     print(f"{bench.folder.name}, {method}, seed {seed}: {result['fd']}", flush=True)
     return result
+
+
+def point(family: str, method: str, seed: int, options: argparse.Namespace) -> None:
+    """One student in two dimensions, unless an earlier call made it."""
+    run = options.out / f"points {family}" / f"{method}, seed {seed}"
+    if (run / "result.json").is_file():
+        return
+    teacher, world = exact_teacher(POINTS[family])
+    x_0, x_T = world.sample(50_000, seed=seed)
+    data = Dataset(x_0, name="mixture", sources=x_T if teacher.path.coupled else None)
+    one = DistillConfig(**GAME_2D, calls=1, updates=options.updates, seed=seed)
+    config = dataclasses.replace(one, **METHODS[method])
+    config = dataclasses.replace(
+        config, updates=round(one.updates * update_cost(one).passes / update_cost(config).passes)
+    )
+    task = task_from_exact(teacher, student_start(POINTS[family], data, 500, seed), data, config)
+    for update in range(config.updates):
+        task.update(update)
+        task.ema.update()
+    made = task.ema.averaged(config.ema[0])
+    assert isinstance(made, Student)
+    result = {"method": method, "seed": seed, "updates": config.updates, "times": made.times, "fd": ratios(made, world)}
+    write_json(run / "result.json", result)
+    write_json(run.parent / "teacher.json", {"fd": 1.0})
+    print(f"{family}, {method}, seed {seed}: {result['fd']}", flush=True)
+
+
+@torch.no_grad()
+def ratios(made: Student, world: Mixture, count: int = 2000, rounds: int = 10) -> dict[int, float]:
+    """Sliced Wasserstein distance to real samples over that of real to real, by number of calls."""
+    of_students, of_real = [0.0] * made.calls, 0.0
+    for i in range(rounds):
+        random = torch.Generator().manual_seed(3000 + i)
+        z, *e = (torch.randn(count, 2, generator=random) for _ in range(made.calls))
+        (real, source), (other, x_T) = world.sample(count, seed=1000 + i), world.sample(count, seed=2000 + i)
+        found = made.predictions(z, Condition(source=x_T), torch.stack(e, dim=1) if e else None)
+        if world.link is not None:
+            real, other = torch.cat([real, source], dim=1), torch.cat([other, x_T], dim=1)
+            found = [torch.cat([x, x_T], dim=1) for x in found]
+        of_real += sliced_wasserstein(other, real)
+        of_students = [sum_ + sliced_wasserstein(x, real) for sum_, x in zip(of_students, found, strict=True)]
+    return {n: sum_ / of_real for n, sum_ in enumerate(of_students, 1)}
+
+
+def points(options: argparse.Namespace) -> None:
+    """Every run asked for, seed by seed."""
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for family in options.families:
+            for method in options.methods:
+                point(family, method, seed, options)
 
 
 def first_calls(made: Student, calls: int) -> Student:
@@ -108,19 +192,71 @@ def tables(folder: Path) -> None:
         print("| " + " | ".join(cells) + " |")
 
 
+def speed(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds and ratios by number of calls; written to --out, too."""
+    teacher = teacher_of("", options.channels, options.side).eval()
+    data, count = random_data(options.side), options.batch
+    z, t = torch.randn(count, *teacher.shape), torch.full((count,), 0.5)
+    config = DistillConfig(batch=count, updates=10**6, fake_updates=2, device="auto")
+    configs = {n: dataclasses.replace(config, calls=n) for n in NUMBERS}
+    tasks = {n: DistillTask(teacher, data, config, make_accelerator(config)) for n, config in configs.items()}
+    device = tasks[1].teacher.device
+    teacher, z, t = teacher.to(device), z.to(device), t.to(device)
+    runs: dict[tuple[str, int], Callable[[], object]] = {}
+    numbers = itertools.count()
+    for n in NUMBERS:
+        made = Student(teacher, calls=n)
+        runs["sampling", n] = lambda made=made: list(generate(made, count, batch=count))
+        runs["network", n] = lambda n=n: [teacher(z, t) for _ in range(n)]
+        runs["update", n] = lambda n=n: tasks[n].update(next(numbers))
+    times: dict[tuple[str, int], list[float]] = {key: [] for key in runs}
+    for _ in range(options.rounds + 1):
+        for key, run in runs.items():
+            start = clock(device)
+            with torch.set_grad_enabled(key[0] == "update"):
+                run()
+            times[key].append(clock(device) - start)
+    seconds = {key: statistics.median(taken[1:]) for key, taken in times.items()}
+    rows = []
+    for n in NUMBERS:
+        predicted = update_cost(configs[n]).passes / update_cost(configs[1]).passes
+        rows.append(
+            {
+                "calls": n,
+                "sampling": seconds["sampling", n],
+                "of bare passes": seconds["network", n] / seconds["sampling", n],
+                "update": seconds["update", n],
+                "times that of one call": seconds["update", n] / seconds["update", 1],
+                "by the cost model": predicted,
+            }
+        )
+        print("  ".join(f"{name} {value:.3g}" for name, value in rows[-1].items()), flush=True)
+    result = {"batch": count, "channels": options.channels, "side": options.side, "device": str(device), "rows": rows}
+    write_json(options.out / "speed.json", result)
+    return result
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Carry out one experiment, or print what there is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment", choices=("digits", "tables"))
-    parser.add_argument("--families", nargs="+", default=["flow"], choices=FAMILIES)
+    parser.add_argument("experiment", choices=("digits", "points", "tables", "speed"))
+    parser.add_argument("--families", nargs="+", default=["flow"], choices=POINTS)
     parser.add_argument("--methods", nargs="+", default=["1", "2", "4"], choices=METHODS)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--updates", type=int, default=600, help="of one call; others get as many as cost the same")
+    parser.add_argument("--channels", type=int, nargs="+", default=[64, 64, 64], help="of the network that is timed")
+    parser.add_argument("--side", type=int, default=32, help="of its images")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("runs/calls"))
     options = parser.parse_args(arguments)
     if options.experiment == "tables":
         tables(options.out)
+    elif options.experiment == "points":
+        points(options)
+    elif options.experiment == "speed":
+        speed(options)
     else:
         digits(options)
 

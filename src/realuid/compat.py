@@ -17,7 +17,9 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 if TYPE_CHECKING:  # each is slow to import, and optional for most commands
     from accelerate import Accelerator
     from peft.tuners.tuners_utils import BaseTunerLayer
-    from torch.export.pt2_archive._package import PT2ArchiveContents, PT2ArchiveReader
+    from torch.export import ExportedProgram
+    from torch.export.pt2_archive._package import PT2ArchiveReader
+    from torch.library import OpOverload
     from torchmetrics.image.fid import FrechetInceptionDistance
 
 
@@ -48,18 +50,48 @@ class MovesAnother(nn.Module):
         return super()._apply(fn, recurse)
 
 
-def open_pt2_archive(file: IO[bytes]) -> PT2ArchiveReader:
-    """The entries of a .pt2 file, none of which is interpreted (torch 2.10-2.13)."""
+def open_pt2_archive(file: IO[bytes], without: str = "") -> PT2ArchiveReader:
+    """The entries of a .pt2 file, none of which is interpreted (torch 2.10-2.13).
+
+    Args:
+        file: open, binary.
+        without: an entry that reads as empty.
+    """
     from torch.export.pt2_archive._package import PT2ArchiveReader
 
-    return PT2ArchiveReader(file)
+    class Reader(PT2ArchiveReader):
+        def read_bytes(self, name: str) -> bytes:
+            return b"" if name == without else super().read_bytes(name)
+
+    return Reader(file)
 
 
-def load_pt2_archive(file: IO[bytes]) -> PT2ArchiveContents:
-    """The programs of a .pt2 file (torch 2.10-2.13). It runs what the file asks for: check its entries first."""
-    from torch.export.pt2_archive._package import load_pt2
+def load_pt2_program(archive: PT2ArchiveReader) -> ExportedProgram:
+    """The program 'model' of an archive (torch 2.10-2.13). It runs what the file asks for: check its entries first.
 
-    return load_pt2(file)
+    The inputs of the trace may have been left out (`without="data/sample_inputs/model.pt"`).
+    """
+    from torch.export.pt2_archive._package import _load_exported_programs
+
+    return _load_exported_programs(archive, archive.get_file_names(), None)["model"]
+
+
+@contextmanager
+def sizes_only() -> Iterator[Callable[[Tensor], Tensor]]:
+    """Operators called inside work out sizes and kinds of numbers, and have no memory (torch 2.10-2.13).
+
+    Gives a function that makes such a tensor of an ordinary one; weights may be ordinary. An operator whose size
+    depends on the numbers in its inputs raises an error.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        yield mode.from_tensor
+
+
+def is_pure(operator: OpOverload) -> bool:
+    """Whether an operator takes no `out`, a tensor to write to and to resize (torch 2.10-2.13)."""
+    return not any(argument.is_out for argument in operator._schema.arguments)
 
 
 def new_accelerator(cpu: bool) -> Accelerator:
@@ -100,8 +132,16 @@ def rename_old_attention(model: nn.Module, weights: dict[str, Tensor]) -> None:
     model._fix_state_dict_keys_on_load(weights)  # type: ignore[operator]
 
 
+def inner_name(module: object) -> str | None:
+    """Under which name a wrapper holds the module that it wraps: torch.compile, DataParallel and its kin (torch
+    2.10-2.13); None for what is no wrapper."""
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return "module"
+    return "_orig_mod" if isinstance(module, nn.Module) and "_orig_mod" in dict(module.named_children()) else None
+
+
 def activate_adapter(layer: BaseTunerLayer, name: str | None) -> None:
-    """Let one adapter of a layer act, or none, and leave `requires_grad` of all of them alone (PEFT 0.17-0.21).
+    """Activate one adapter of a layer, or none, without changing `requires_grad` of any (PEFT 0.17-0.21).
 
     PEFT's own `set_adapter` and `enable_adapters` also decide what is trained, which autograd reads on the way back,
     when another role may be active.

@@ -1,6 +1,6 @@
-"""Files that are either whole or absent: temporary name, fsync, rename; and checksums that tell a damaged one.
+"""Atomic files and folders (temporary name, fsync, rename) and their checksums.
 
-Nothing here replaces a folder that realuid did not write, and what a user put into one that it did write stays there.
+Nothing here replaces a folder that realuid did not write, and files that users added to its folders are kept.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ def is_full(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _FULL
-    words = ("No space left", "inline_container", "PytorchStreamWriter", *(f"os error {number})" for number in _FULL))
+    words = ["No space left", "inline_container", "PytorchStreamWriter"]
+    words += [f"os error {n})" for n in _FULL] + [f"Os {{ code: {n}," for n in _FULL]  # safetensors from 0.6 on, before
     return any(word in str(error) for word in words)
 
 
@@ -130,8 +131,15 @@ def _no_space(target: Path) -> StorageError:
     return StorageError(f"cannot write '{target}': no space left on the device. Free some, or write to another one.")
 
 
+def check_name(path: Path) -> None:
+    """Raise ConfigError for a path that no file system has."""
+    if "\0" in str(path):
+        raise ConfigError(f"'{path}': a name of a file holds no NUL character.")
+
+
 def _resolved(target: Path) -> Path:
     """What a link stands for: that is replaced, not the link."""
+    check_name(target)
     return target.resolve() if target.is_symlink() else target
 
 

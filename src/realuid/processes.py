@@ -1,10 +1,11 @@
-"""Several processes that share the work of one command, as torchrun starts them."""
+"""Several processes that divide the work of one command, as torchrun starts them."""
 
 from __future__ import annotations
 
 import gc
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import TypeVar
@@ -13,21 +14,23 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from realuid.launch import launched, meeting
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Part:
-    """Which of several processes this is; the default does everything by itself.
+    """Index and number of processes; the default is a single process.
 
-    Work on many samples is cut into slices of a fixed size, which the processes take in turns.
+    Many samples are divided into slices of a fixed size, which are assigned to the processes cyclically.
     """
 
     rank: int = 0
     world: int = 1
 
     def share(self, count: int) -> slice:
-        """This process's part of a batch of `count` samples."""
+        """This process's rows of a batch of `count` samples."""
         return slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)
 
     def slices(self, count: int, size: int) -> list[slice]:
@@ -44,7 +47,7 @@ class Part:
         return x.cpu()
 
     def in_order(self, own: list[T]) -> list[T]:
-        """What all processes made of their slices, on each of them, in the order of the samples."""
+        """Results of all processes, on each of them, in the order of the samples."""
         if self.world == 1:
             return own
         everyone: list[list[T]] = [[] for _ in range(self.world)]
@@ -52,7 +55,7 @@ class Part:
         return _in_turns(everyone)
 
     def collect(self, batches: Iterable[Tensor], count: int, size: int) -> Iterator[Tensor]:
-        """What all processes make of their slices, a few batches at a time: on process 0 in order, elsewhere nothing.
+        """Batches of all processes, a few at a time: on process 0 in order, elsewhere nothing.
 
         Args:
             batches: made of `slices(count, size)`, one each.
@@ -78,21 +81,41 @@ def _in_turns(lists: list[list[T]]) -> list[T]:
 
 
 def started_together() -> int:
-    """How many processes share the work of this command, whether or not they have met yet."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """How many processes share the work of this command, whether or not they have met yet.
+
+    Raises:
+        ConfigError: for an environment that says nothing sensible.
+    """
+    return launched().world
 
 
 def join(device: torch.device) -> Part:
-    """Meet the processes that were started together; one that was started alone is on its own."""
+    """Meet the processes that were started together; one that was started alone is on its own.
+
+    Raises:
+        ConfigError: where they cannot be reached.
+    """
     if started_together() > 1:
         from accelerate import PartialState  # slow to import, and most commands are on their own
 
-        PartialState(cpu=device.type == "cpu")
+        with to_meet():
+            PartialState(cpu=device.type == "cpu")
     return Part(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else WHOLE
 
 
+def to_meet() -> AbstractContextManager[None]:
+    """For what sets up the group of processes; see `meeting`."""
+    launch = launched()
+    return nullcontext() if launch.world == 1 or dist.is_initialized() else meeting(launch)
+
+
+def is_partner_lost(error: BaseException) -> bool:
+    """Whether an error says that another process has ended, or can no longer be reached."""
+    return started_together() > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error))
+
+
 def is_first() -> bool:
-    """Whether this is the process that speaks and writes for all."""
+    """Whether this is the process that prints and writes for all."""
     return os.environ.get("RANK", "0") == "0"
 
 

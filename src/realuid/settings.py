@@ -1,9 +1,10 @@
-"""What the values of a configuration may be, checked in one place and said in one way."""
+"""Checks of the types and ranges of settings."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -11,19 +12,28 @@ import dacite
 from dacite.types import is_instance
 
 from realuid.errors import ConfigError, unknown_name
+from realuid.reading import is_finite
 
 T = TypeVar("T")
 
+#: Far above what anybody waits for or has room for; beyond it, tables for all of them would end in a lack of memory.
+MOST_SAMPLES, MOST_STEPS, MOST_BATCH = 10**8, 10**6, 10**9
+#: Settings that may be infinite, which switches something off.
+NO_LIMIT = ("clip",)
+
 
 def check_types(config: Any) -> None:
-    """Compare the values of a dataclass with its annotations: names out of a list, numbers, tuples of them.
+    """Compare the values of a dataclass with its annotations: names out of a list, finite numbers, tuples of them.
 
     Raises:
         ConfigError: naming the setting, its value and what is allowed.
     """
     hints = get_type_hints(type(config))
     for field in dataclasses.fields(config):
-        check_type(field.name, getattr(config, field.name), hints[field.name])
+        name, value = field.name, getattr(config, field.name)
+        check_type(name, value, hints[name])
+        if not is_finite(value) and not (name in NO_LIMIT and value == math.inf):
+            raise ConfigError(f"{name} = {in_words(value)} is no finite number.")
 
 
 def check_type(name: str, value: Any, hint: Any) -> None:
@@ -73,6 +83,27 @@ def as_number(value: Any, hint: Any) -> Any:
     return int(number) if hint is int and number.is_integer() else number
 
 
+def check_whole(name: str, value: Any, least: int, most: int) -> int:
+    """A whole number of a range, as an int.
+
+    Raises:
+        ConfigError: for another number, or what is none.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or not least <= number <= most:
+        raise ConfigError(f"{name} = {value}: allowed are whole numbers from {least} to {most:,}.")
+    return number
+
+
+def check_finite(name: str, value: Any) -> None:
+    """Raise ConfigError unless a value is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"{name} = {value}: must be a finite number.")
+
+
 def check_range(config: Any, interval: str, *names: str) -> None:
     """Raise ConfigError unless numbers, or all numbers of a tuple, lie in an interval such as '[0, 1)', or are None."""
     low, high = (float(end) for end in interval[1:-1].split(","))
@@ -81,11 +112,15 @@ def check_range(config: Any, interval: str, *names: str) -> None:
         value = getattr(config, name)
         for number in value if isinstance(value, tuple | list) else (value,):
             if number is not None and (not low <= number <= high or number in excluded):
-                given = " ".join(map(str, value)) if isinstance(value, tuple | list) else value
-                raise ConfigError(f"{name} = {given}: must be {_in_words(interval)}.")
+                raise ConfigError(f"{name} = {in_words(value)}: must be {_interval(interval)}.")
 
 
-def _in_words(interval: str) -> str:
+def in_words(value: Any) -> str:
+    """A value, or several of them, as they are written on a command line."""
+    return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def _interval(interval: str) -> str:
     """'[0, 1)' as 'at least 0 and below 1'."""
     low, high = (end.strip() for end in interval[1:-1].split(","))
     words = f"{'at least' if interval[0] == '[' else 'above'} {low}"

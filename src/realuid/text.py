@@ -1,10 +1,11 @@
-"""Text that a stranger may have written, where people read it: on terminals, and as plain words in Markdown."""
+"""Untrusted text on terminals and in Markdown, with invisible characters and markup escaped."""
 
 from __future__ import annotations
 
 import json
 import re
 import unicodedata
+from typing import Any
 
 #: Categories of characters that nobody sees and that do something: control (escape sequences begin with one), format
 #: (they turn the direction of text), halves of surrogates (bytes of file names that are no text), line separators.
@@ -35,3 +36,14 @@ def one_line(text: str) -> str:
 def in_markdown(text: str) -> str:
     """Text that Markdown shows as it is, within a line or a cell of a table."""
     return _MARKDOWN.sub(r"\\\1", one_line(text))
+
+
+#: What a Frechet distance is called in the features of the extractors.
+_FD_NAMES = ("FD", "FID", "FD-EffNet")
+
+
+def fd_name(figures: dict[str, Any]) -> str:
+    """What the Frechet distance of figures is called, as `Evaluator.describe` says; FD where they do not say."""
+    names = figures.get("distances")
+    name = names.get("fd") if isinstance(names, dict) else None
+    return name if name in _FD_NAMES else "FD"

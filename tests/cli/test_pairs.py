@@ -75,8 +75,8 @@ def test_what_only_teachers_do_is_refused_for_generators(capsys, models, tmp_pat
     Image.new("L", (8, 8)).save(tmp_path / "in" / "a.png")
     restore = ("restore", models["student"], tmp_path / "in", tmp_path / "out")
     for words in (restore, ("sample", models["student"]), ("evaluate", models["student"])):
-        assert "guidance = 3.0: the model is a generator" in refused(capsys, *words, "--guidance", 3)
-        assert "sampler = heun: the model is a generator" in refused(capsys, *words, "--sampler", "heun")
+        assert "guidance = 3.0: the model is a student" in refused(capsys, *words, "--guidance", 3)
+        assert "sampler = heun: the model is a student" in refused(capsys, *words, "--sampler", "heun")
     assert not (tmp_path / "out").exists()
 
 

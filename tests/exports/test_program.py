@@ -13,7 +13,8 @@ import torch
 
 from realuid.errors import CheckpointError, ConfigError, ExportError
 from realuid.exports.contract import Contract
-from realuid.exports.program import OneStep, ProgramStudent, write_program
+from realuid.exports.procedure import Procedure
+from realuid.exports.program import ProgramStudent, write_program
 from realuid.models import Condition, Generator, MatchingModel, UNet
 from realuid.models.networks.specs import label_spec, source_spec
 from realuid.paths import LinearPath
@@ -55,7 +56,7 @@ def test_half_precision_keeps_times_and_frequencies_whole(kind):
     given = dict(zip(contract.inputs, inputs, strict=True))
     exact = students.images(generator, given["noise"], Condition(label=given.get("labels"), source=given.get("x_T")))
     with torch.no_grad():
-        images = OneStep(generator, contract, half=True)(*inputs)
+        images = Procedure(generator, contract, half=True)(*inputs)
     assert images.dtype == torch.float32
     assert 1e-6 < float((images - exact).pow(2).mean().sqrt() / exact.std()) < 5e-3
 

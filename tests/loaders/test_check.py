@@ -15,7 +15,8 @@ import realuid
 from realuid.cli.main import main
 from realuid.data import Dataset, to_float
 from realuid.errors import CheckpointError
-from realuid.loaders.check import AS_GIVEN, LEVELS, RANGES, check_teacher
+from realuid.loaders.check import LEVELS, RANGES, check_teacher
+from realuid.loaders.readings import AS_GIVEN
 from realuid.models import EDM, Steps, Teacher, save_pretrained
 from realuid.paths import Path, make_path, target
 from realuid.sampling import sample_teacher

@@ -10,8 +10,19 @@ import torch
 
 from realuid.data import Dataset
 from realuid.errors import ConfigError, DataError, NonFiniteError
-from realuid.metrics import Classifier, Evaluator, classifier, make_extractor, precision_recall, train_classifier
+from realuid.metrics import (
+    Classifier,
+    EfficientNet,
+    Evaluator,
+    Inception,
+    classifier,
+    make_extractor,
+    precision_recall,
+    train_classifier,
+)
 from realuid.metrics.cache import cache_folder
+from realuid.metrics.features import Points
+from realuid.text import fd_name
 
 
 def frechet(x: np.ndarray, y: np.ndarray) -> float:
@@ -126,7 +137,7 @@ def test_classifier_is_trained_once(digits, monkeypatch) -> None:
 def test_inception_says_what_is_missing(digits) -> None:
     with pytest.raises(ConfigError, match=r"no Inception weights at 'nowhere.pth'"):
         make_extractor("inception", digits, "nowhere.pth")
-    with pytest.raises(ConfigError, match="Allowed: classifier, inception"):
+    with pytest.raises(ConfigError, match="Allowed: classifier, inception, efficientnet"):
         make_extractor("vgg", digits)
 
 
@@ -148,6 +159,40 @@ def test_statistics_of_other_inception_weights_are_others(digits, tmp_path, monk
         torch.save({"weight": torch.full((1, 1), weight), "bias": torch.zeros(1)}, path)
         keys.append(make_extractor("inception", digits, str(path)).key)
     assert keys[0] == keys[2] != keys[1] and keys[0].startswith("inception-")
+
+
+def test_efficientnet_s_features_are_what_its_classifier_reads(monkeypatch) -> None:
+    """The package's own forward pass, from images of the training size, is the last layer of the features."""
+    pytest.importorskip("efficientnet_lite_pytorch", reason="needs realuid[effnet]")
+    monkeypatch.setitem(sys.modules, "torchvision", None)  # not needed
+    extractor = make_extractor("efficientnet", Dataset(torch.zeros(6, 3, 8, 8, dtype=torch.uint8), name="black"))
+    x = torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features = extractor(x)
+        logits = extractor.network((x.float() - 127) / 128)
+        torch.testing.assert_close(extractor.network._fc(features), logits)
+        grey = torch.full((1, 1, 16, 16), 90, dtype=torch.uint8)
+        torch.testing.assert_close(extractor(grey), extractor(grey.expand(1, 3, 16, 16)))
+    assert features.shape == (2, 1280) == (2, extractor.num_features)
+    assert float((features[0] - features[1]).abs().max()) > 0.1
+
+
+def test_efficientnet_says_what_is_missing(digits, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(ConfigError, match=r"pip install 'realuid\[effnet\]'"):
+        make_extractor("efficientnet", digits)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fd", "kid"),
+    [(Points, "FD", "KID"), (Inception, "FID", "KID"), (EfficientNet, "FD-EffNet", "KID-EffNet")],
+)
+def test_figures_carry_the_names_of_their_distances(kind, fd: str, kid: str) -> None:
+    assert kind.distances == (fd, kid)
+    evaluator = Evaluator(Dataset(torch.randn(9, 2), name="points"), Points(2))
+    evaluator.extractor.distances = kind.distances
+    assert evaluator.describe() == {"extractor": "points", "distances": {"fd": fd, "kid": kid}}
+    assert fd_name(evaluator.describe()) == fd and fd_name({}) == "FD" == fd_name({"distances": {"fd": "<b>"}})
 
 
 @pytest.mark.slow

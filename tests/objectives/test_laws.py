@@ -184,7 +184,7 @@ def mixture_of(data_weight: float) -> tuple[MixtureUID, Weights]:
 
 def general_of(beta: float) -> tuple[GeneralRealUID, Weights]:
     """alpha = beta, on either side of 1."""
-    gamma = min(beta, 0.9)
+    gamma = 0.5
     return GeneralRealUID(beta, beta, gamma), general_weights(beta, beta, gamma)
 
 

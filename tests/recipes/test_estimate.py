@@ -64,7 +64,9 @@ def test_a_tensor_kept_by_two_operations_counts_once() -> None:
 
 @pytest.mark.parametrize(("processes", "shard", "expected"), [(1, True, 2.25), (2, False, 1.75), (2, True, 1.125)])
 def test_processes_share_the_batch_and_with_shard_the_weights(monkeypatch, processes, shard, expected) -> None:
-    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    of_torchrun = {"RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "::1", "MASTER_PORT": "1"}
+    for name, value in {"WORLD_SIZE": str(processes), **of_torchrun}.items():
+        monkeypatch.setenv(name, value)
     stage = _Stage("teacher", TeacherConfig(batch=8, shard=shard), learners=1, passes=1.0, kept=1.0)
     # weights, gradients, two moments and one average of 1/4 GiB each; eight images of 1/8 GiB
     assert stage.gibibytes(_Probe(1.0, 2**27), 2**26) == expected

@@ -110,7 +110,7 @@ def test_generators_need_one_call():
 
 @pytest.mark.parametrize(
     ("sampler", "steps", "message"),
-    [("eulr", 5, "Did you mean 'euler'"), ("euler", 0, "at least one step")],
+    [("eulr", 5, "Did you mean 'euler'"), ("euler", 0, "steps = 0: allowed are whole")],
 )
 def test_wrong_requests_are_refused(sampler, steps, message):
     with pytest.raises(ConfigError, match=message):

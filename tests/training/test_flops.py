@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from realuid.data import Dataset
 from realuid.training import DistillConfig, DistillTask
 from realuid.training.accelerate import make_accelerator
+from realuid.training.costs import update_cost
 from realuid.training.log import Means, Throughput
 
 BATCH, REAL = 16, 2
@@ -101,6 +102,16 @@ def test_the_generator_turn_goes_through_frozen_networks_without_their_weights_g
     of = Layers()
     run = task(objective=objective, alpha=0.92, beta=0.94)
     assert flops(lambda: generator_turn(run, 0)) == BATCH * (of.learn + 2 * of.through)
+
+
+@pytest.mark.parametrize(("inputs", "before"), [("rollout", 1.5), ("data", 0)])
+def test_a_rollout_costs_the_calls_before_the_one_that_is_trained(inputs: str, before: float) -> None:
+    """Each of four calls makes a quarter of a batch: 0, 1, 2 or 3 calls come before it, as in the cost model."""
+    of, run, one = Layers(), task(calls=4, call_inputs=inputs), task()
+    assert flops(lambda: fake_turn(run, 0)) == BATCH * ((before + 1) * of.forward + of.learn)
+    assert flops(lambda: generator_turn(run, 0)) == BATCH * (before * of.forward + of.learn + 2 * of.through)
+    costs, cost_of_one = update_cost(run.config), update_cost(one.config)
+    assert costs.images == cost_of_one.images + before and costs.generator == cost_of_one.generator + before
 
 
 def test_dmd_does_not_go_back_through_the_networks_and_keeps_nothing_for_it() -> None:

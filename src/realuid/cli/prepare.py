@@ -1,4 +1,4 @@
-"""realuid prepare SOURCE OUT: data as a folder that is read from disk, row by row."""
+"""realuid prepare SOURCE OUT: convert data to a folder that is read from disk."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from realuid.errors import ConfigError
 
 @dataclass(frozen=True)
 class Options:
-    """Write data as a folder of Arrow files, decoded, cropped and resized once, which no run has to hold in memory."""
+    """Convert data to a folder of Arrow files: cropped and resized once, and read from disk during training."""
 
-    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout, a tar, or a folder of this kind.
+    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout, a tar, or such a folder.
     source: tyro.conf.Positional[str]
-    #: A new folder; pass it as --data.source.
+    #: New folder; pass it as --data.source.
     out: tyro.conf.Positional[Path]
-    #: 1 (grey) or 3 (RGB) to convert; None keeps images as they are.
+    #: Convert images to 1 (grey) or 3 (RGB) channels. None: unchanged.
     channels: int | None = None
-    #: Side length to crop and resize to; None keeps the size.
+    #: Side length to crop and resize images to. None: unchanged.
     resolution: int | None = None
-    #: Pairs for coupled paths: a degradation, or a folder or zip of images with the names of the data's own.
+    #: Sources of the pairs, for coupled paths: a degradation, or a folder or zip of images with the same names.
     pairs: str | None = None
-    #: Of degradations that draw at random.
+    #: Seed of random degradations (inpaint-freeform).
     pairs_seed: int = 0
-    #: Leave images out that cannot be read, instead of an error.
+    #: Skip images that cannot be read instead of raising an error.
     skip_damaged: bool = False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import threading
 from typing import NamedTuple
@@ -57,6 +58,13 @@ def alone_if(large: bool) -> contextlib.AbstractContextManager:
     return _one_at_a_time if large else contextlib.nullcontext()
 
 
+@functools.cache
+def known_formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow was built with: AVIF comes with 11.3."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
 def decode(content: bytes, channels: int | None, resolution: int | None) -> Decoded:
     """Pixels of one encoded image, turned as its EXIF data say.
 
@@ -69,7 +77,7 @@ def decode(content: bytes, channels: int | None, resolution: int | None) -> Deco
         UnreadableError: for damaged files, other formats, more than `MAX_PIXELS`, and pixels without a known range.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+        with Image.open(io.BytesIO(content), formats=known_formats()) as opened:
             _reduce(opened, resolution)
             width, height = opened.size
             if width * height > MAX_PIXELS:

@@ -29,7 +29,7 @@ _NO_DATA = ("recipe.yaml", "config.json", "checkpoints", "report.html")
 
 
 def load_dataset(
-    source: str,
+    source: str | Path,
     channels: int | None = None,
     resolution: int | None = None,
     pairs: str | None = None,
@@ -57,7 +57,9 @@ def load_dataset(
     Raises:
         DataError: for a source that does not exist or cannot be read.
     """
-    how = Reading(channels, resolution, skip_damaged)
+    if not isinstance(source, str | Path):
+        raise DataError(f"the source of data is a {type(source).__name__}. Allowed: {SOURCES}.")
+    source, how = str(source), Reading(channels, resolution, skip_damaged)
     if pairs_seed and pairs not in DRAWING:
         raise DataError(
             f"pairs_seed = {pairs_seed}: pairs = {pairs} draws nothing at random, only {', '.join(DRAWING)} does. "

@@ -16,7 +16,8 @@ from markupsafe import Markup
 
 from realuid._version import __version__
 from realuid.exports.contract import Contract
-from realuid.text import in_markdown, printable
+from realuid.objectives import main_coefficients
+from realuid.text import fd_name, in_markdown, printable
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def model_card(contract: Contract, card: Card, own_code: str | None = None) -> s
         license=card.licence or None,
         library_name="diffusers",
         pipeline_tag="unconditional-image-generation",
-        tags=["realuid", "one-step", "distillation"],
+        tags=["realuid", "one-step" if contract.calls == 1 else "few-step", "distillation"],
     )
     environment = Environment(
         loader=PackageLoader("realuid.exports"),
@@ -77,18 +78,26 @@ def _made(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
     settings, path, data, figures = (_section(about, name) for name in ("distillation", "path", "data", "measurement"))
     yield "teacher", _said(about, "teacher")
     yield "data", _said(data, "source")
-    yield "alpha, beta", f"{_said(settings, 'alpha')}, {_said(settings, 'beta')}"
+    objective = _said(settings, "objective")
+    yield "objective", objective
+    coefficients = main_coefficients(objective)
+    settings = {**settings, **{k: v for k, v in coefficients.items() if k in settings and settings[k] is None}}
+    yield ", ".join(coefficients), ", ".join(_said(settings, name) for name in coefficients)
     times = about.get("times")
-    start = times[0] if isinstance(times, list | tuple) and times else "not recorded"
-    yield "path, start", f"{_said(path, 'name')}, t_init = {_number(start, '.6g')}"
+    if isinstance(times, list | tuple) and len(times) > 1:
+        yield "path, times of calls", f"{_said(path, 'name')}, {', '.join(_number(t, '.6g') for t in times)}"
+        yield "noise of later calls", _said(about, "renoise")
+    else:
+        start = times[0] if isinstance(times, list | tuple) and times else "not recorded"
+        yield "path, start", f"{_said(path, 'name')}, t_init = {_number(start, '.6g')}"
     if not figures:
         yield "FD", "not measured"
         return
     mean, spread = _number(figures.get("fd_mean"), ".4g"), _number(figures.get("fd_std"), ".2g")
     seeds = figures.get("fd")
     seeds = len(seeds) if isinstance(seeds, list) else 1
-    yield "FD", f"{mean} +- {spread} over {seeds} seeds of {_said(figures, 'samples')} samples"
-    yield "FD measured in", f"features {_said(figures, 'extractor')}, against {_said(figures, 'data')}"
+    yield fd_name(figures), f"{mean} +- {spread} over {seeds} seeds of {_said(figures, 'samples')} samples"
+    yield "measured in", f"features {_said(figures, 'extractor')}, against {_said(figures, 'data')}"
 
 
 def _section(about: dict[str, Any], name: str) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """A diffusers pipeline folder.
 
-A generator whose network is an ordinary `UNet2DModel` becomes diffusers' own `ConsistencyModelPipeline`, which takes
-one step by default: the weights are refitted to what its scheduler computes, and `DiffusionPipeline.from_pretrained`
-needs no other code. Any other generator is written as a torch.export program with a short pipeline beside it.
+A student of one call whose network is an ordinary `UNet2DModel` becomes diffusers' own `ConsistencyModelPipeline`,
+which takes one step by default: the weights are refitted to what its scheduler computes, and
+`DiffusionPipeline.from_pretrained` needs no other code. Any other student is written as a torch.export program with a
+short pipeline beside it; of several calls the program is one of them, and a scheduler has their times in its config.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 import shutil
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import diffusers
 import torch
@@ -30,6 +31,7 @@ from realuid.loaders.diffusers_folder import INDEX, SCHEDULER
 from realuid.models import Student
 from realuid.models.networks.specs import label_spec
 from realuid.models.saving.diffusers_weights import load_diffusers_model, read_diffusers_config
+from realuid.reading import read_json
 
 #: Where a folder with its own pipeline keeps the program.
 _PROGRAM = Path("student") / "student.pt2"
@@ -37,6 +39,8 @@ _PROGRAM = Path("student") / "student.pt2"
 
 def needs_own_code(generator: Student) -> str | None:
     """Why diffusers' own classes cannot compute a generator, or None where they can."""
+    if generator.calls > 1:
+        return f"it makes {generator.calls} calls at times of its own"
     if (reason := foldable(generator)) is not None:
         return reason
     if len(set(generator.model.shape[1:])) > 1:
@@ -108,23 +112,38 @@ class _Line(NamedTuple):
         )
 
 
-def _write_own_pipeline(generator: Student, out: Path, contract: Contract) -> None:
-    """The program, and the code that dresses it as a pipeline."""
+def _write_own_pipeline(student: Student, out: Path, contract: Contract) -> None:
+    """The program, and the code that dresses it as a pipeline; of several calls with a scheduler of their times."""
     (out / _PROGRAM).parent.mkdir()
-    write_program(generator, out / _PROGRAM, contract)
-    templates = resources.files("realuid.exports") / "templates"
-    for name, target in (("pipeline.py", out), ("one_step.py", (out / _PROGRAM).parent)):
-        with resources.as_file(templates / name) as source:
-            shutil.copyfile(source, target / name)
-    index = {
-        "_class_name": ["pipeline", "OneStepPipeline"],
+    write_program(student, out / _PROGRAM, contract)
+    name = "pipeline.py" if contract.graph == "whole" else "rollout.py"
+    _copy(name, out / "pipeline.py")
+    _copy("one_step.py", (out / _PROGRAM).parent / "one_step.py")
+    index: dict[str, Any] = {
+        "_class_name": ["pipeline", "OneStepPipeline" if contract.graph == "whole" else "RolloutPipeline"],
         "_diffusers_version": diffusers.__version__,
         "student": ["one_step", "OneStepStudent"],
     }
+    if contract.graph == "call":
+        assert contract.schedule is not None, "the schedule of a graph of one call"
+        folder = out / "scheduler"
+        folder.mkdir()
+        _copy("renoising.py", folder / "renoising.py")
+        _write_json(folder / SCHEDULER, {"_class_name": "RenoisingScheduler", **contract.schedule.to_dict()})
+        index["scheduler"] = ["renoising", "RenoisingScheduler"]
     config = {"shape": contract.shape, "num_classes": contract.num_classes, "inputs": contract.inputs}
-    (out / INDEX).write_text(json.dumps(index, indent=2) + "\n")
     about = {"_class_name": "OneStepStudent", "_realuid_version": __version__, **config}
-    ((out / _PROGRAM).parent / "config.json").write_text(json.dumps(about, indent=2) + "\n")
+    _write_json((out / _PROGRAM).parent / "config.json", about)
+    _write_json(out / INDEX, index)
+
+
+def _copy(template: str, to: Path) -> None:
+    with resources.as_file(resources.files("realuid.exports") / "templates" / template) as source:
+        shutil.copyfile(source, to)
+
+
+def _write_json(to: Path, values: dict[str, Any]) -> None:
+    to.write_text(json.dumps(values, indent=2) + "\n")
 
 
 class PipelineStudent(ExportedStudent):
@@ -168,10 +187,10 @@ def is_one_step(folder: Path) -> bool:
     if (folder / _PROGRAM).is_file():
         return True
     try:
-        index = json.loads((folder / INDEX).read_text())
-    except (ValueError, OSError):
+        index = read_json(folder / INDEX)
+    except CheckpointError:
         return False
-    return isinstance(index, dict) and index.get("_class_name") == ConsistencyModelPipeline.__name__
+    return index.get("_class_name") == ConsistencyModelPipeline.__name__
 
 
 def read_diffusers(folder: Path) -> ExportedStudent:

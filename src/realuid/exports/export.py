@@ -23,6 +23,7 @@ from realuid.exports.hub import push_to_hub as upload
 from realuid.exports.onnx import OnnxStudent, Precision, write_onnx
 from realuid.exports.program import ProgramStudent, write_program
 from realuid.exports.read import load_student
+from realuid.exports.schedule import Graph
 from realuid.exports.student import ExportedStudent
 from realuid.files import CHECKSUMS, atomic_file, atomic_folder, damage, is_empty, write_checksums
 from realuid.metrics import Evaluator
@@ -48,6 +49,9 @@ class ExportOptions:
 
     #: Images leave as uint8 instead of float32 in [-1, 1] (onnx, torch).
     uint8: bool = False
+    #: What the file of a student of several calls holds: all of them as one graph (whole), or one call with its time as
+    #: an input, and numbers that say what happens in between (onnx, torch).
+    graph: Graph = "whole"
     #: Arithmetic of an onnx file; the change in FD is measured where data is given.
     precision: Precision = "fp32"
     #: Licence for the model card, as the Hub spells it: apache-2.0, cc-by-nc-4.0, ...
@@ -57,13 +61,17 @@ class ExportOptions:
 
     def check(self, to: str) -> None:
         """Raise ConfigError for options that the format does not have."""
-        homes = {"uint8": ("onnx", "torch"), "precision": ("onnx",), "licence": ("diffusers",), "ema_key": ("authors",)}
+        programs = ("onnx", "torch")
+        homes = {"uint8": programs, "graph": programs, "precision": ("onnx",)}
+        homes |= {"licence": ("diffusers",), "ema_key": ("authors",)}
         for name, formats in homes.items():
             value = getattr(self, name)
             if name == "licence" and value and not _LICENCE.fullmatch(value):
                 raise ConfigError(f"licence = {value[:100]} is no identifier of a licence, such as apache-2.0.")
             if value != getattr(ExportOptions(), name) and to not in formats:
                 raise ConfigError(f"{name} = {value}: only for {' and '.join(formats)}, not for {to}.")
+        if self.uint8 and self.graph == "call":
+            raise ConfigError("uint8 = True with graph = call: later calls need the exact prediction. Leave one out.")
 
 
 @dataclass(frozen=True)
@@ -103,8 +111,6 @@ FORMATS: dict[str, _Format] = {
     "safetensors": _Format(lambda g, out, contract, _: save_single_file(g, out, **contract.about), load_single_file),
     "authors": _Format(lambda g, out, contract, o: write_authors(g, out, contract, o.ema_key), read_authors),
 }
-#: Formats of weights, which have room for any number of calls.
-_ANY_CALLS = ("safetensors",)
 #: Ending of a file in each format, by which `load_any` knows it.
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors", "authors": ".pt"}
 
@@ -120,7 +126,7 @@ def export_student(
     push_to_hub: str = "",
     private: bool = False,
 ) -> Export:
-    """Write a one-step generator in another format, all of it or nothing, and put it on the Hub if asked to.
+    """Write a student in another format, all of it or nothing, and put it on the Hub if asked to.
 
     Args:
         generator: a generator, or where one is; of a run folder, the averaged weights.
@@ -140,17 +146,17 @@ def export_student(
     options, out = options or ExportOptions(), Path(out)
     _check_request(to, options, out, push_to_hub)
     generator = _on_cpu(generator) if isinstance(generator, Student) else load_student(generator)
-    if generator.calls > 1 and to not in _ANY_CALLS:
+    if generator.calls > 1 and to == "authors":
         raise ExportError(
-            f"the student makes {generator.calls} calls, and a file of format {to} makes one. Use safetensors, or "
-            "convert it to a folder."
+            f"the student makes {generator.calls} calls, and the authors' scripts make one. Use another format."
         )
     about = dict(generator.about)
     evaluate = evaluate or EvaluateConfig()
     evaluator = None if data is None else _evaluator(generator, data, evaluate)
     if evaluator is not None:
         about["measurement"] = _measure(generator, evaluator, evaluate)
-    contract = Contract.of(generator, options.uint8, **about)
+    graph: Graph = "call" if to == "diffusers" and generator.calls > 1 else options.graph
+    contract = Contract.of(generator, options.uint8, graph, **about)
     own_code = needs_own_code(generator) if to == "diffusers" else None
     form, reduced = FORMATS[to], None
     with atomic_folder(out, ours=_is_export) if form.folder else atomic_file(out) as temporary:
@@ -204,10 +210,8 @@ def compare(generator: Student, student: Student | ExportedStudent, contract: Co
     """
     worst = 0.0
     for batch in (1, 3):
-        noise, *others = contract.example(batch, seed=batch)
-        condition = contract.condition(others)
-        eps = torch.randn(batch, generator.calls - 1, *generator.shape, generator=torch.Generator().manual_seed(batch))
-        ours, theirs = (model(noise, condition, eps) for model in (generator, student))
+        drawn = contract.draw(batch, seed=batch)
+        ours, theirs = (model(*drawn) for model in (generator, student))
         if generator.codec:
             ours = generator.codec.decode(ours)
         worst = max(worst, _difference(ours, theirs, contract.uint8))
@@ -240,5 +244,5 @@ def _evaluator(generator: Student, data: Dataset, config: EvaluateConfig) -> Eva
 
 def _measure(model: OneStep, evaluator: Evaluator, config: EvaluateConfig) -> dict[str, Any]:
     """FD and its company, as `realuid evaluate` writes them."""
-    about = {"data": evaluator.data.name, "extractor": evaluator.extractor.key}
+    about = {"data": evaluator.data.name, **evaluator.describe()}
     return {**about, **evaluate_model(model, evaluator, config).to_dict()}

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from realuid.errors import CheckpointError, ConfigError
 from realuid.exports.contract import ABOUT, Contract
-from realuid.exports.program import OneStep, trace
+from realuid.exports.onnx_file import read_about
+from realuid.exports.procedure import trace
 from realuid.exports.student import ExportedStudent
 from realuid.models import Student
 
@@ -47,7 +48,7 @@ def write_onnx(generator: Student, out: Path, contract: Contract, precision: Pre
     """
     _require()
     with _quietly():
-        program = trace(OneStep(generator, contract, half=precision == "fp16"))
+        program = trace(generator, contract, half=precision == "fp16")
         exported = torch.onnx.export(
             program, dynamo=True, input_names=list(contract.inputs), output_names=[_OUTPUT], verbose=False
         )
@@ -113,6 +114,7 @@ class OnnxStudent(ExportedStudent):
         _require()
         import onnxruntime
 
+        super().__init__(read_about(path))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
@@ -120,7 +122,6 @@ class OnnxStudent(ExportedStudent):
             self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has an exception type of its own for every kind of damage
             raise CheckpointError(f"'{path}' cannot be read as an ONNX model ({type(error).__name__}).") from error
-        super().__init__(Contract.from_json(self.session.get_modelmeta().custom_metadata_map.get(ABOUT), str(path)))
 
     def run(self, inputs: tuple[Tensor, ...]) -> Tensor:
         return torch.from_numpy(self.session.run([_OUTPUT], _feed(self.contract, inputs))[0])

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
 from realuid.data import to_float
+from realuid.errors import CheckpointError, ConfigError
 from realuid.exports.contract import Contract
 from realuid.models import Condition, ConditionSpec
 from realuid.models.calls import check_calls
+from realuid.models.networks.condition import SOURCE
 from realuid.models.saving.folder import class_names
 
 
 class ExportedStudent(ABC):
-    """A one-step student that another library computes.
+    """A student that another library computes.
 
     Args:
         contract: what it takes and returns.
@@ -24,7 +28,6 @@ class ExportedStudent(ABC):
     def __init__(self, contract: Contract):
         self.contract = contract
         self.device = torch.device("cpu")
-        self.calls = 1
         #: Images are images already: where the network makes latents, the exported file decodes them itself.
         self.codec = None
 
@@ -50,22 +53,36 @@ class ExportedStudent(ABC):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, 0 where unconditional."""
+        """Number of classes, 0 if unconditional."""
         return self.contract.num_classes
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, where they have some."""
+        """Names of the classes, if they have names."""
         return class_names(self.contract.about.get("classes"), self.num_classes)
 
-    def first_calls(self, calls: int | None) -> ExportedStudent:
-        """The student that makes so many calls: all of them, or an error."""
-        check_calls(self, calls)
-        return self
+    @property
+    def calls(self) -> int:
+        """Number of network calls for a sample."""
+        return self.contract.calls
 
-    def predictions(self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None) -> list[Tensor]:
-        """Its samples: of one kind."""
-        return [self(z, condition, eps)]
+    def first_calls(self, calls: int | None) -> ExportedStudent:
+        """The student that makes its first calls only.
+
+        Raises:
+            ConfigError: for another number of calls, or fewer than all of a file that holds them as one graph.
+        """
+        if check_calls(self, calls) == self.calls:
+            return self
+        if self.contract.graph == "whole":
+            raise ConfigError(
+                f"calls = {calls}: the file makes all {self.calls} calls at once. Leave calls out, or export one call "
+                "with --graph call."
+            )
+        assert self.contract.schedule is not None and calls is not None, "a graph of one call"
+        fewer = copy.copy(self)
+        fewer.contract = dataclasses.replace(self.contract, schedule=self.contract.schedule.first(calls))
+        return fewer
 
     @abstractmethod
     def run(self, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -75,15 +92,47 @@ class ExportedStudent(ABC):
     def to(self, device: torch.device | str) -> ExportedStudent:
         """The same student on a device."""
 
-    @torch.no_grad()
     def __call__(self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None) -> Tensor:
-        """Standard normal z, shape (b, *shape), to samples in data units, float32, shape (b, *image_shape).
+        """Samples in data units, float32, shape (b, *image_shape).
 
-        `eps`, the noise of later calls, is not read: exported files make one call.
+        Args:
+            z: standard normal, shape (b, *shape).
+            condition: what `conditions` declares.
+            eps: standard normal noise of later calls, shape (b, calls - 1, *shape), read where the student takes some.
 
         Raises:
-            ConfigError: where a part of the condition is missing.
+            ConfigError: where noise or a part of the condition is missing.
+            CheckpointError: where the file cannot compute what its contract promises, for instance some classes.
         """
-        inputs = self.contract.arguments(z.float(), condition or Condition())
-        images = self.run(tuple(value.to(self.device) for value in inputs))
+        return self.predictions(z, condition, eps)[-1]
+
+    @torch.no_grad()
+    def predictions(self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None) -> list[Tensor]:
+        """Samples after 1, 2, ... calls, where the graph is one call; otherwise after all. Arguments as of a call."""
+        contract, given = self.contract, condition or Condition()
+        if contract.draws and eps is None:
+            raise ConfigError(f"a student of {self.calls} calls needs eps, the noise of its later calls.")
+        z, eps = z.float(), None if eps is None else eps.float()
+        if contract.graph == "whole":
+            first = (z, eps) if contract.draws and eps is not None else (z,)
+            return [self._run(contract.arguments(first, given))]
+        schedule, x_T = contract.schedule, given.get(SOURCE)
+        assert schedule is not None, "the schedule of a graph of one call"
+        x_t, found = schedule.start(z, x_T), list[Tensor]()
+        for k, time in enumerate(schedule.times):
+            if k:
+                x_t = schedule.next_input(k - 1, x_t, found[-1], x_T, None if eps is None else eps[:, k - 1])
+            found.append(self._run(contract.arguments((x_t, torch.full((len(z),), time)), given)).to(z.device))
+        return found
+
+    def _run(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        try:
+            images = self.run(tuple(value.to(self.device) for value in inputs))
+        except Exception as error:  # of any operator of torch, and of ONNX Runtime's own types
+            reason = " ".join(str(error).split())
+            if isinstance(error, MemoryError | torch.OutOfMemoryError) or "memory" in reason or "alloc" in reason:
+                raise
+            raise CheckpointError(
+                f"the exported generator cannot compute what it promises ({reason[:200]})."
+            ) from error
         return to_float(images) if images.dtype == torch.uint8 else images

@@ -8,19 +8,20 @@ from realuid.metrics.evaluate import Evaluator, Scores
 from realuid.metrics.features import (
     Classifier,
     FeatureExtractor,
-    Inception,
     classifier,
     make_extractor,
     tells_classes,
     train_classifier,
 )
 from realuid.metrics.manifold import precision_recall
+from realuid.metrics.pretrained import EfficientNet, Inception
 from realuid.metrics.restoration import Restoration
 
 __all__ = [
     "ClassAgreement",
     "ClassScores",
     "Classifier",
+    "EfficientNet",
     "Evaluator",
     "FeatureExtractor",
     "Inception",

@@ -6,6 +6,7 @@ import dataclasses
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +75,11 @@ class Evaluator:
         self.data, self.device = data, torch.device(device)
         self.extractor = extractor.to(self.device).eval()
         self.reference = self._reference()
+
+    def describe(self) -> dict[str, Any]:
+        """What belongs to every figure: the feature extractor, and what the distances in its features are called."""
+        fd, kid = self.extractor.distances
+        return {"extractor": self.extractor.key, "distances": {"fd": fd, "kid": kid}}
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,7 +9,6 @@ from torch import Tensor, nn
 from realuid.data import Dataset, to_float
 from realuid.errors import ConfigError
 from realuid.metrics.cache import read_cached, write_cached
-from realuid.models import fingerprint
 from realuid.seeds import mix, seeded, stream
 
 #: Part of the cache's keys; to be raised when the classifier or its training changes.
@@ -21,11 +18,13 @@ _CLASSIFIER_VERSION = 2
 class FeatureExtractor(nn.Module):
     """uint8 images, shape (b, c, h, w), or float points, shape (b, d), to features, shape (b, num_features).
 
-    `key` names the extractor, its training data and its weights, for caching and for reports.
+    `key` names the extractor, its training data and its weights, for caching and for reports; `distances` are the names
+    of the Frechet and the kernel distance in its features.
     """
 
     num_features: int
     key: str
+    distances: tuple[str, str] = ("FD", "KID")
 
     def forward(self, x: Tensor) -> Tensor:
         """Features, float32."""
@@ -158,41 +157,16 @@ def classifier(data: Dataset, seed: int = 0) -> Classifier:
     return model
 
 
-class Inception(FeatureExtractor):
-    """The Inception of the original TensorFlow graph, 2048 pool features: the FID everybody reports.
-
-    Needs the extra `realuid[fid]` (torch-fidelity).
-
-    Args:
-        weights: a local copy of torch-fidelity's `pt_inception-2015-12-05-6726825d.pth`; None downloads it.
-    """
-
-    def __init__(self, weights: str | None = None):
-        super().__init__()
-        if weights is not None and not Path(weights).is_file():
-            raise ConfigError(f"no Inception weights at '{weights}'. Pass the .pth file of torch-fidelity, or nothing.")
-        try:
-            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-        except (ImportError, RuntimeError) as error:  # a broken torchvision raises RuntimeError
-            raise ConfigError(
-                f"the 'inception' extractor needs torch-fidelity, which cannot be imported ({error}). "
-                "pip install 'realuid[fid]', or use the 'classifier' extractor."
-            ) from error
-        self.network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=weights)
-        self.num_features, self.key = 2048, f"inception-{fingerprint(self.network)}"
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[1] == 1:
-            x = x.expand(-1, 3, -1, -1)
-        return self.network(x)[0].float()
-
-
 def make_extractor(name: str, data: Dataset, weights: str | None = None) -> FeatureExtractor:
-    """The extractor called 'classifier' or 'inception' for a data set; toy points need none and get `Points`."""
+    """The extractor called 'classifier', 'inception' or 'efficientnet' for a data set; toy points get `Points`."""
     if not data.is_image:
         return Points(data.shape[0])
     if name == "classifier":
         return classifier(data)
+    from realuid.metrics.pretrained import EfficientNet, Inception
+
     if name == "inception":
         return Inception(weights)
-    raise ConfigError(f"unknown feature extractor '{name}'. Allowed: classifier, inception.")
+    if name == "efficientnet":
+        return EfficientNet()
+    raise ConfigError(f"unknown feature extractor '{name}'. Allowed: classifier, inception, efficientnet.")

@@ -18,6 +18,7 @@ from realuid.files import atomic_file
 from realuid.models import MatchingModel, Student
 from realuid.on_data import sample_image, samples
 from realuid.reports.plots import fd_curves, figure_svg, gap_by_time
+from realuid.text import fd_name
 
 #: Rows and columns of a grid, and its seed: every model starts from the same noise. Up to so many classes get a column
 #: each.
@@ -85,7 +86,7 @@ def write_report(
     for entry in [results["teacher"], *results["students"]]:
         uri = png_uri(_grid_of(models[entry["name"]], data, steps, sampler, guidance))
         calls = entry["calls"]
-        note = f"{calls} network call{'s' if calls > 1 else ''} an image, FD {entry['fd_mean']:.2f}"
+        note = f"{calls} network call{'s' if calls > 1 else ''} an image, {fd_name(results)} {entry['fd_mean']:.2f}"
         grids.append({"title": entry["name"], "note": note, "uri": uri})
     histories, plots = {}, []
     for entry in results["students"]:
@@ -102,6 +103,7 @@ def write_report(
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     html = environment.from_string(template).render(
         results=results,
+        fd_name=fd_name(results),
         rows=[results["teacher"], *results["students"]],
         fewer_calls=range(1, max((entry["calls"] for entry in results["students"]), default=1)),
         grids=grids,

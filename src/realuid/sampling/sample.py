@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
+from realuid.memory import InParts
 from realuid.models import Condition, MatchingModel, guided
 from realuid.models.networks.condition import SOURCE
 from realuid.processes import WHOLE, Part
@@ -22,6 +23,7 @@ from realuid.sampling.options import OneStep, Sampling, SamplingOptions
 from realuid.sampling.posterior import ancestral, ddim
 from realuid.sampling.sde import scaled_sde, sde
 from realuid.seeds import stream
+from realuid.settings import MOST_BATCH, MOST_SAMPLES, MOST_STEPS, check_whole
 
 #: Samples for which noise is drawn at once.
 _DRAWN = 64
@@ -84,8 +86,7 @@ def sample_teacher(
     path, sampler = model.path, sampler or model.default_sampler
     if isinstance(sampler, str):
         sampler = find_sampler(sampler)
-    if steps < 1:
-        raise ConfigError(f"steps = {steps}: at least one step is needed.")
+    steps = check_whole("steps", steps, 1, MOST_STEPS)
     condition = condition or Condition()
     times = path.grid(steps)
     t = as_batch(times[0], x_T)
@@ -124,7 +125,7 @@ def generate(
         model: a student or a teacher.
         count: how many samples in all.
         seed: of the noise. A sample's noise on the way is a stream of its own.
-        batch: samples at a time.
+        batch: samples at a time; fewer from when on memory runs out.
         part: makes only those batches of the same samples that are this process's, `part.slices(count, batch)`.
         **options: condition, labels, sources, for teachers steps, sampler, guidance, for students calls: see
             `SamplingOptions`.
@@ -133,7 +134,9 @@ def generate(
         samples in data units, shape (<= batch, *image_shape), on the model's device; latents are decoded.
 
     Raises:
-        ConfigError: for a condition that is missing, wrong or superfluous, before anything is computed.
+        ConfigError: for a condition that is missing, wrong or superfluous, or a number out of its range, before
+            anything is computed.
+        OutOfMemoryError: where not even one sample fits into memory.
     """
     for found in _generate(model, count, seed, batch, part, Sampling(**options), each=False):
         yield found[-1]
@@ -161,25 +164,36 @@ def _generate(
     model: MatchingModel | OneStep, count: int, seed: int, batch: int, part: Part, asked: Sampling, each: bool
 ) -> Iterator[list[Tensor]]:
     model = guided(model, asked.guidance) if isinstance(model, MatchingModel) else model.first_calls(asked.calls)
+    count, batch = check_whole("count", count, 1, MOST_SAMPLES), check_whole("batch", batch, 1, MOST_BATCH)
+    seed = check_whole("seed", seed, 0, 2**64 - 1)
     given = asked.condition_of(model, count)
-    if not 0 <= seed < 2**64:
-        raise ConfigError(f"seed = {seed}: allowed are 0 to 2^64 - 1.")
-    device = model.device
-    noise, drawn = _normals(model.shape, seed), 0
+    z, first = torch.empty(0), 0
+
+    def make(samples: range) -> list[Tensor]:
+        here = given.select(slice(samples.start, samples.stop)).to(model.device)
+        own = z[samples.start - first : samples.stop - first].to(model.device)
+        return _make(model, own, here, _noise_of(seed, samples), asked, each)
+
+    noise, drawn, in_parts = _normals(model.shape, seed), 0, InParts(make, "samples")
     for mine in part.slices(count, batch):
         deque(itertools.islice(noise, mine.start - drawn), maxlen=0)  # those of other processes
-        drawn = mine.stop
-        z = torch.stack(list(itertools.islice(noise, mine.stop - mine.start))).to(device)
-        here = given.select(mine).to(device)
-        on_the_way = _noise_of(seed, range(mine.start, mine.stop))
-        if isinstance(model, MatchingModel):
-            x_T = here[SOURCE] if model.coupled else z
-            found = [sample_teacher(model, x_T, asked.steps, here, asked.sampler, on_the_way)]
-        else:
-            drawn_later = [on_the_way(z) for _ in range(model.calls - 1)]
-            eps = torch.stack(drawn_later, dim=1) if drawn_later else None
-            found = model.predictions(z, here, eps) if each else [model(z, here, eps)]
-        yield [model.codec.decode(x) for x in found] if model.codec else found
+        first, drawn = mine.start, mine.stop
+        z = torch.stack(list(itertools.islice(noise, mine.stop - mine.start)))
+        yield in_parts(range(mine.start, mine.stop))
+
+
+def _make(
+    model: MatchingModel | OneStep, z: Tensor, here: Condition, on_the_way: Noise, asked: Sampling, each: bool
+) -> list[Tensor]:
+    """One batch of `_generate`."""
+    if isinstance(model, MatchingModel):
+        x_T = here[SOURCE] if model.coupled else z
+        found = [sample_teacher(model, x_T, asked.steps, here, asked.sampler, on_the_way)]
+    else:
+        drawn = [on_the_way(z) for _ in range(model.calls - 1)]
+        eps = torch.stack(drawn, dim=1) if drawn else None
+        found = model.predictions(z, here, eps) if each else [model(z, here, eps)]
+    return [model.codec.decode(x) for x in found] if model.codec else found
 
 
 def _normals(shape: tuple[int, ...], seed: int) -> Iterator[Tensor]:

@@ -1,0 +1,132 @@
+"""What a launcher (torchrun, accelerate launch, ...) told this process, and how it meets the others.
+
+torch alone would wait for minutes without a word where they cannot be reached, and ignore Ctrl-C meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from realuid.errors import ConfigError
+
+#: Seconds: until a wait is said; for a host that does not answer; for one where process 0 does not listen yet, which
+#: may take long to start; after Ctrl-C for Python to end by itself.
+SAID, SILENT, REFUSED, GRACE = 5.0, 10.0, 300.0, 5.0
+#: How signals are told to `heed_interrupts`: one byte each.
+_INTERRUPT = bytes([signal.SIGINT])
+
+
+class PartnerWarning(UserWarning):
+    """A process waits for others that it was started with."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """This process among those that were started together, and where number 0 is met."""
+
+    world: int = 1
+    rank: int = 0
+    host: str = ""
+    port: int = 0
+
+
+def launched() -> Launch:
+    """What the environment says: WORLD_SIZE, RANK, MASTER_ADDR and MASTER_PORT.
+
+    Raises:
+        ConfigError: for variables that are missing, or no whole numbers of their range.
+    """
+    world = _number("WORLD_SIZE", 1, 10**6, "1")
+    if world == 1:
+        return Launch()
+    rank = _number("RANK", 0, world - 1)
+    _number("LOCAL_RANK", 0, world - 1, "0")
+    if not os.environ.get("MASTER_ADDR"):
+        raise ConfigError(f"WORLD_SIZE = {world}, but MASTER_ADDR is not set. {_ADVICE}")
+    return Launch(world, rank, os.environ["MASTER_ADDR"], _number("MASTER_PORT", 1, 65535))
+
+
+_ADVICE = "Start processes with torchrun, which sets these variables, or unset WORLD_SIZE for a single one."
+
+
+def _number(name: str, least: int, most: int, default: str = "") -> int:
+    text = os.environ.get(name) or default
+    if not text:
+        raise ConfigError(f"{name} is not set, but WORLD_SIZE is {os.environ['WORLD_SIZE']}. {_ADVICE}")
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else -1
+    if not least <= number <= most:
+        raise ConfigError(f"{name} = {text}: allowed are whole numbers from {least} to {most}. {_ADVICE}")
+    return number
+
+
+@contextmanager
+def meeting(launch: Launch) -> Iterator[None]:
+    """While the processes meet in the `with` block: what it waits for is said, and process 0 has to be there before.
+
+    Raises:
+        ConfigError: where process 0 cannot be reached.
+    """
+    if launch.rank > 0:
+        reach(launch)
+    text = f"process {launch.rank} of {launch.world}: waiting for the others at {launch.host}:{launch.port}."
+    timer = threading.Timer(SAID, lambda: warnings.warn(text, PartnerWarning, stacklevel=1))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def reach(launch: Launch) -> None:
+    """Wait until process 0 listens: for a while where its host answers, a few seconds where it does not.
+
+    Raises:
+        ConfigError: where it does not in that time.
+    """
+    start, said = time.monotonic(), False
+    while True:
+        try:
+            with socket.create_connection((launch.host, launch.port), timeout=SAID / 2):
+                return
+        except OSError as error:
+            reason, patience = str(error), REFUSED if isinstance(error, ConnectionRefusedError) else SILENT
+        where, waited = f"process 0 at {launch.host}:{launch.port} ({reason})", time.monotonic() - start
+        if waited > patience:
+            raise ConfigError(
+                f"process {launch.rank} of {launch.world} cannot reach {where}. Check MASTER_ADDR and MASTER_PORT, the "
+                "network between the machines, and that process 0 runs."
+            )
+        if waited > SAID and not said:
+            text = f"process {launch.rank} of {launch.world}: waiting for {where}."
+            warnings.warn(text, PartnerWarning, stacklevel=2)
+            said = True
+        time.sleep(0.2)
+
+
+def heed_interrupts() -> None:
+    """Let Ctrl-C end this process also while it waits in torch for others, where Python's handlers have no turn.
+
+    Of the command line only, not of the library: it takes the process's wakeup descriptor.
+    """
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while os.read(read, 1) != _INTERRUPT:
+            pass
+        time.sleep(GRACE)
+        print("realuid: interrupted while waiting for other processes", file=sys.stderr, flush=True)
+        os._exit(130)
+
+    threading.Thread(target=watch, daemon=True).start()
