@@ -18,6 +18,7 @@ from huggingface_hub import HfApi
 import realuid
 from realuid.errors import CheckpointError, ConfigError, ExportError
 from realuid.exports import ExportOptions, export_student, load_any
+from realuid.exports.card import _made
 from realuid.exports.diffusers import is_one_step
 from realuid.models import Condition, save_pretrained
 from realuid.recipes import EvaluateConfig
@@ -213,3 +214,31 @@ def test_labels_reach_the_network(folder):
     z = torch.randn(1, 3, 8, 8).expand(3, -1, -1, -1)
     a, b, c = student(z, Condition(label=torch.tensor([0, 1, 2])))
     assert min(float((a - b).abs().max()), float((b - c).abs().max())) > 1e-3
+
+
+def test_our_folders_know_the_names_of_classes_and_which_one_stands_for_none(tmp_path):
+    generator = students.unet(classes=4)
+    generator.model.null_class, generator.model.class_names = True, ("cat", "dog", "owl")
+    export_student(generator, tmp_path / "out", "diffusers")
+    student = load_any(tmp_path / "out")
+    assert (student.num_classes, student.class_names) == (3, ("cat", "dog", "owl"))
+    about = tmp_path / "out" / "realuid.json"
+    about.write_text(about.read_text().replace('"classes": 3', '"classes": 2'))
+    with pytest.raises(CheckpointError, match=r"realuid.json is of another network than unet/"):
+        load_any(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"alpha": 0.94, "beta": 0.96}, {"alpha, beta": "0.94, 0.96"}),
+        ({"objective": "dmd", "alpha": 0.9, "beta": 0.9}, {"alpha, beta": "0.9, 0.9", "objective": "dmd"}),
+        ({"objective": "mixture", "alpha": 1.0, "data_weight": 0.3}, {"data_weight": "0.3", "objective": "mixture"}),
+        ({"objective": "mixture", "data_weight": None}, {"data_weight": "1.0", "objective": "mixture"}),
+        ({"objective": ["?"]}, {"objective": "['?']"}),
+        ({}, {"alpha, beta": "not recorded, not recorded"}),
+    ],
+)
+def test_the_card_names_the_coefficients_that_the_objective_has(settings, said):
+    rows = dict(_made({"distillation": settings}))
+    assert {name: rows[name] for name in ("alpha, beta", "data_weight", "objective") if name in rows} == said

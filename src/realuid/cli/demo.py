@@ -125,7 +125,7 @@ def results_table(results: dict[str, Any]) -> Table:
     for row in rows:
         table.add_row(
             row["name"],
-            f"{row['alpha']:g}, {row['beta']:g}" if "alpha" in row else "",
+            _coefficients(row),
             str(row["calls"]),
             f"{row['fd_mean']:.3f}" + (f"±{row['fd_std']:.3f}" if len(row["fd"]) > 1 else ""),
             f"{row['fd_mean'] / teacher['fd_mean']:.1f}",
@@ -137,6 +137,13 @@ def results_table(results: dict[str, Any]) -> Table:
             *([f"{row['published_fid']:g}" if "published_fid" in row else ""] if published else []),
         )
     return table
+
+
+def _coefficients(row: dict[str, Any]) -> str:
+    """alpha and beta of a student, or the share of data of an objective that has that instead."""
+    if "alpha" in row:
+        return f"{row['alpha']:g}, {row['beta']:g}"
+    return f"λ {row['data_weight']:g}" if "data_weight" in row else ""
 
 
 def _fd_of_fewer_calls(row: dict[str, Any], calls: int) -> str:

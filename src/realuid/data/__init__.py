@@ -1,4 +1,4 @@
-"""Data in memory as uint8, and batches of it on a device."""
+"""Data sets as columns that are read by index, in memory or not; images are uint8."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def load_hugging_face(name: str, how: Reading) -> Dataset:
         raise DataError(f"'hf:{name}': behind the question mark stands image=COLUMN, label=COLUMN, or both with &.")
     table = _load(place, name)
     image, label = _columns(table.features, asked, name)
-    encoded = table.cast_column(image, _library().Image(decode=False))
+    encoded = table.select_columns([image]).cast_column(image, _library().Image(decode=False))  # others stay closed
     entries = {str(i): Entry(0, _reader(encoded, image, i)) for i in range(len(table))}
     if not entries:
         raise DataError(f"'hf:{name}' holds no images.")

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from realuid._version import __version__
 from realuid.exports.contract import Contract
+from realuid.objectives import coefficients_of
 from realuid.text import fd_name, in_markdown, printable
 
 
@@ -77,7 +78,14 @@ def _made(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
     settings, path, data, figures = (_section(about, name) for name in ("distillation", "path", "data", "measurement"))
     yield "teacher", _said(about, "teacher")
     yield "data", _said(data, "source")
-    yield "alpha, beta", f"{_said(settings, 'alpha')}, {_said(settings, 'beta')}"
+    objective = str(settings.get("objective", "realuid"))
+    if names := coefficients_of(objective):
+        values = [
+            default if settings.get(name, "") is None else _said(settings, name) for name, default in names.items()
+        ]
+        yield ", ".join(names), ", ".join(map(str, values))
+    if objective != "realuid":
+        yield "objective", objective
     times = about.get("times")
     if isinstance(times, list | tuple) and len(times) > 1:
         yield "path, times of calls", f"{_said(path, 'name')}, {', '.join(_number(t, '.6g') for t in times)}"

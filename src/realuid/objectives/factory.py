@@ -47,7 +47,7 @@ def make_objective(
     delta: str = "plain",
     **weights: Unpack[SampleWeights],
 ) -> Objective:
-    """The objective called `name`; THEORY.md, section 2, defines all of them.
+    """The objective called `name`; docs/theory.md defines all of them.
 
     Args:
         name: in `OBJECTIVES`. UID is 'realuid' with alpha = beta = 1, RealSiD is 'realuid' with its alpha_sid.
@@ -93,6 +93,15 @@ def make_objective(
         "delta_scale": beta if delta == "beta" else 1.0,
     }
     return OBJECTIVES[name](**{key: value for key, value in values.items() if key in own}, **weights)
+
+
+def coefficients_of(name: str) -> dict[str, float]:
+    """Which of alpha, beta and data_weight the objective called `name` has, with their defaults: what tells runs apart.
+
+    An unknown name, as a file may hold it, has none.
+    """
+    fields = dataclasses.fields(OBJECTIVES[name]) if name in OBJECTIVES else ()
+    return {field.name: field.default for field in fields if field.name in ("alpha", "beta", "data_weight")}
 
 
 def choose_space(objective: Objective, path: Path, asked: str | None = None, usual: str | None = None) -> str:

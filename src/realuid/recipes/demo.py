@@ -215,8 +215,8 @@ def _about(recipe: Recipe, name: str) -> dict[str, Any]:
     about: dict[str, Any] = {}
     if name in recipe.students:
         config = recipe.student(name)
-        shown = ("alpha", "beta", "alpha_sid", "objective", "lambda_g")
-        about = {setting: getattr(config, setting) for setting in shown}
+        shown = ("alpha_sid", "objective", "lambda_g")
+        about = config.coefficients | {setting: getattr(config, setting) for setting in shown}
         if origin := recipe.origin(name):
             about["start"] = origin.student
     if name in recipe.published:

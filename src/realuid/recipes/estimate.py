@@ -25,6 +25,7 @@ from realuid.training.config import LoopConfig
 from realuid.training.costs import FORWARD, LEARN, update_cost
 from realuid.training.distill import generator_accumulation_steps
 from realuid.training.execution import Execution, choose_execution
+from realuid.training.lora import ROLES
 
 #: Images of a first measurement, and seconds below which more of them are measured.
 _FEW, _QUICK = 16, 0.2
@@ -94,13 +95,13 @@ def _saved(model: MatchingModel, batch: int, autocast: Callable[[], torch.autoca
 
 
 class _Stage(NamedTuple):
-    """A training run: its settings, how many networks learn, the passes for every image of a batch, and of how many
-    networks activations are kept at once.
+    """A training run: its settings, how many times the numbers of a network are in memory, the passes for every image
+    of a batch, and of how many networks activations are kept at once.
     """
 
     name: str
     config: LoopConfig
-    learners: int
+    copies: int
     passes: float
     kept: float
 
@@ -108,11 +109,8 @@ class _Stage(NamedTuple):
         return self.config.updates * _mine(self.config) * probe.seconds * self.passes / 3600
 
     def gibibytes(self, probe: _Probe, parameters: int) -> float:
-        """Per learner weights, gradients and two Adam moments; averages; the frozen teacher; activations. With `shard`,
-        the processes have all but the activations in shares.
-        """
-        copies = 4 * self.learners + len(self.config.ema) + (1 if self.learners > 1 else 0)
-        weights = 4 * parameters * copies / (started_together() if self.config.shard else 1)
+        """Of copies and activations. With `shard`, the processes have all but the activations in shares."""
+        weights = 4 * parameters * self.copies / (started_together() if self.config.shard else 1)
         return (weights + _at_once(self.config) * probe.activations * self.kept) / 2**30
 
 
@@ -126,11 +124,17 @@ def _at_once(config: LoopConfig) -> int:
 
 
 def _student(name: str, c: DistillConfig, shape: tuple[int, ...]) -> _Stage:
-    """In units of a forward and backward pass, by the cost model."""
+    """In units of a forward and backward pass, by the cost model.
+
+    In memory are the frozen teacher, per network that learns weights, gradients and two Adam moments, and the student's
+    averages. Adapters, which are small, are not counted.
+    """
     cost = update_cost(c)
     steps = 1 if c.micro_batch else generator_accumulation_steps(choose_device(c.device), _mine(c) * math.prod(shape))
     kept = max(cost.fake_kept, cost.generator_kept / steps)
-    return _Stage(name, c, learners=2, passes=cost.passes / LEARN, kept=kept)
+    whole = [role for role in ROLES if not c.adapts(role)]
+    copies = 1 + 4 * len(whole) + (len(c.ema) if "student" in whole else 0)
+    return _Stage(name, c, copies, passes=cost.passes / LEARN, kept=kept)
 
 
 def _describe(recipe: Recipe, model: MatchingModel, stages: Sequence[_Stage], images: float = 0) -> str:
@@ -159,7 +163,8 @@ def _duration(hours: float) -> str:
 
 
 def _teacher(recipe: Recipe) -> _Stage:
-    return _Stage("teacher", recipe.teacher, learners=1, passes=1.0, kept=1.0)
+    """Weights, gradients, two Adam moments and averages."""
+    return _Stage("teacher", recipe.teacher, copies=4 + len(recipe.teacher.ema), passes=1.0, kept=1.0)
 
 
 def describe_teacher_run(run: TeacherSpec) -> str:

@@ -16,6 +16,7 @@ from realuid.objectives import (
     Objective,
     ObjectiveName,
     TimeWeight,
+    coefficients_of,
     make_objective,
 )
 from realuid.settings import MOST_STEPS, check_range
@@ -108,6 +109,12 @@ class ObjectiveSettings(Settings):
                     f"{name} = {getattr(self, name)}: objective '{self.objective}' has no use for it. It belongs to: "
                     "mixture."
                 )
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """Those of alpha, beta and data_weight that the objective has, by name."""
+        objective = self.make_objective()
+        return {name: getattr(objective, name) for name in coefficients_of(self.objective)}
 
     def make_objective(self) -> Objective:
         """The objective these settings stand for."""

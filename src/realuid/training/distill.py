@@ -62,7 +62,10 @@ class DistillTask(Task):
     ):
         config = config.of_student(start) if isinstance(start, Student) else config
         self.config, self.path = config, teacher.path
-        self.title, self.section = f"student ({config.alpha:g}, {config.beta:g})", "distillation"
+        self.title, self.section = (
+            f"student ({', '.join(f'{c:g}' for c in config.coefficients.values())})",
+            "distillation",
+        )
         self.adversarial, space = config.make_adversarial(), check_distillation(teacher, config)
         frozen, student, opponent = make_roles(teacher, config, start, fake)
         self.generator, self.fake = able_to_learn(student.eval()), able_to_learn(opponent.eval())

@@ -85,11 +85,11 @@ class SharedBase:
     """A network whose weights stay as they are, in memory once, and the adapters of the roles that share it.
 
     Args:
-        network: frozen from now on; its layers are replaced in place by ones that can be adapted. `release` undoes it.
+        network: frozen from now on, in evaluation mode; its layers are replaced in place by ones that can be adapted.
     """
 
     def __init__(self, network: Network):
-        self.network = network.requires_grad_(False)
+        self.network = network.requires_grad_(False).eval()
         self._layers: list[BaseTunerLayer] = []
         self._active: str | None = None
         self._names: list[str] = []

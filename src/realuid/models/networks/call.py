@@ -38,6 +38,3 @@ class SeesCall(Network):
 
     def recompute_activations(self) -> None:
         self.network.recompute_activations()
-
-    def units(self) -> list[nn.Module]:
-        return self.network.units()
