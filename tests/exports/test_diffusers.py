@@ -18,7 +18,6 @@ from huggingface_hub import HfApi
 import realuid
 from realuid.errors import CheckpointError, ConfigError, ExportError
 from realuid.exports import ExportOptions, export_student, load_any
-from realuid.exports.card import _made
 from realuid.exports.diffusers import is_one_step
 from realuid.models import Condition, save_pretrained
 from realuid.recipes import EvaluateConfig
@@ -137,6 +136,26 @@ def test_the_card_tells_how_it_was_made_and_its_snippet_runs(tmp_path, monkeypat
     assert (tmp_path / "sample.png").is_file()
 
 
+@pytest.mark.parametrize(
+    ("settings", "rows"),
+    [
+        ({"objective": "mixture", "data_weight": None}, ["| objective | mixture |", "| data_weight | 1.0 |"]),
+        ({"objective": "data_forcing", "data_weight": 0.25, "alpha": 1.0}, ["| data_weight | 0.25 |"]),
+        (
+            {"objective": "general", "alpha": 1.0, "beta": 0.94},
+            ["| objective | general |", "| alpha, beta | 1.0, 0.94 |"],
+        ),
+        ({"objective": ["?"]}, ["| alpha, beta | not recorded, not recorded |"]),
+    ],
+)
+def test_a_card_names_the_objective_and_its_coefficients(tmp_path, settings, rows):
+    run = save_pretrained(students.unet(), tmp_path / "run", distillation=settings)
+    export_student(run, tmp_path / "out", "diffusers")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert all(row in card for row in rows)
+    assert ("| alpha, beta" in card) == ("data_weight" not in settings)
+
+
 def test_a_student_in_memory_has_its_card_too(tmp_path, digits):
     """As README has it: loaded, distilled, exported, without a word about where things lie."""
     folder = folders.save_ddpm(tmp_path / "my-ddpm", folders.unet(1), DDPMScheduler())
@@ -226,19 +245,3 @@ def test_our_folders_know_the_names_of_classes_and_which_one_stands_for_none(tmp
     about.write_text(about.read_text().replace('"classes": 3', '"classes": 2'))
     with pytest.raises(CheckpointError, match=r"realuid.json is of another network than unet/"):
         load_any(tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"alpha": 0.94, "beta": 0.96}, {"alpha, beta": "0.94, 0.96"}),
-        ({"objective": "dmd", "alpha": 0.9, "beta": 0.9}, {"alpha, beta": "0.9, 0.9", "objective": "dmd"}),
-        ({"objective": "mixture", "alpha": 1.0, "data_weight": 0.3}, {"data_weight": "0.3", "objective": "mixture"}),
-        ({"objective": "mixture", "data_weight": None}, {"data_weight": "1.0", "objective": "mixture"}),
-        ({"objective": ["?"]}, {"objective": "['?']"}),
-        ({}, {"alpha, beta": "not recorded, not recorded"}),
-    ],
-)
-def test_the_card_names_the_coefficients_that_the_objective_has(settings, said):
-    rows = dict(_made({"distillation": settings}))
-    assert {name: rows[name] for name in ("alpha, beta", "data_weight", "objective") if name in rows} == said

@@ -17,8 +17,6 @@ from PIL import Image
 from realuid.cli.demo import results_table
 from realuid.data import grid_image
 from realuid.models import Generator
-from realuid.recipes import Recipe
-from realuid.recipes.demo import _about
 from realuid.reports import write_report
 from realuid.reports.report import read_jsonl
 
@@ -34,7 +32,7 @@ RESULTS = {
     "extractor": "classifier-x",
     "fd_between_halves": 20.25,
     "teacher": entry("teacher", 3.5, calls=3, images_per_second=1234.0),
-    "students": [entry("data-free", 14.0, alpha=0.9, beta=0.92, images_per_second=43190.0)],
+    "students": [entry("data-free", 14.0, label="0.9, 0.92", images_per_second=43190.0)],
     "seconds": 99.0,
     "threads": 2,
     "device": "cpu",
@@ -125,7 +123,7 @@ def test_every_number_of_calls_has_a_column(tmp_path: Path, digits) -> None:
         ["2.6", "", "", "0.0012"],
         ["1.1", "10.500", "6.250", "0.0012"],
     ]
-    table = results_table({**results, "students": [student | {"alpha": 1, "beta": 1} for student in students]})
+    table = results_table({**results, "students": [student | {"label": "1, 1"} for student in students]})
     columns = {c.header.replace("\n", " "): list(c.cells) for c in table.columns}
     assert columns["FD, 1 call"] == ["", "", "10.500"] and columns["FD, 2 calls"] == ["", "", "6.250"]
     assert "FD, 3 calls" not in columns and columns["calls"] == ["3", "1", "3"]
@@ -135,14 +133,3 @@ def test_damaged_lines_of_metrics_are_passed_over(tmp_path):
     (tmp_path / "metrics.jsonl").write_bytes(b'{"update": 1, "fd": 2.0}\n{"upd\xffte": 2\n3\n{"update": 4}\n{"up')
     assert read_jsonl(tmp_path / "metrics.jsonl") == [{"update": 1, "fd": 2.0}, {"update": 4}]
     assert read_jsonl(tmp_path / "nowhere.jsonl") == []
-
-
-def test_a_student_of_a_mixture_shows_its_share_of_data(tmp_path: Path, digits) -> None:
-    teacher = small_teacher()
-    recipe = Recipe(students={"mixed": {"objective": "mixture", "data_weight": 0.3}, "uid": {"alpha": 0.96}})
-    students = [entry(name, 9.0, images_per_second=400.0, **_about(recipe, name)) for name in recipe.students]
-    results = RESULTS | {"students": students}
-    models = {"teacher": teacher, **dict.fromkeys(recipe.students, Generator(teacher))}
-    page = Page(write_report(tmp_path, results, models, digits, "", steps=2, sampler=None).read_text())
-    assert [row[1] for row in page.rows[2:4]] == ["λ 0.3", "0.96, 1.0"]
-    assert list(results_table(results).columns[1].cells)[1:] == ["λ 0.3", "0.96, 1"]

@@ -1,4 +1,4 @@
-"""How many network calls a student makes for a sample, and at which times."""
+"""Number and times of a student's network calls for a sample."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from realuid.errors import ConfigError
 from realuid.paths import Path
 from realuid.settings import MOST_CALLS, check_whole
 
-#: Noise-to-signal ratio at which a student starts unless told otherwise: SiD's sigma_init.
+#: Noise-to-signal ratio at which a student starts by default: SiD's sigma_init.
 SIGMA_INIT = 2.5
 
 

@@ -47,7 +47,7 @@ def make_objective(
     delta: str = "plain",
     **weights: Unpack[SampleWeights],
 ) -> Objective:
-    """The objective called `name`; docs/theory.md defines all of them.
+    """The objective called `name`; THEORY.md, section 2, defines all of them.
 
     Args:
         name: in `OBJECTIVES`. UID is 'realuid' with alpha = beta = 1, RealSiD is 'realuid' with its alpha_sid.
@@ -95,13 +95,14 @@ def make_objective(
     return OBJECTIVES[name](**{key: value for key, value in values.items() if key in own}, **weights)
 
 
-def coefficients_of(name: str) -> dict[str, float]:
-    """Which of alpha, beta and data_weight the objective called `name` has, with their defaults: what tells runs apart.
+def main_coefficients(name: str) -> dict[str, float]:
+    """The settings that say how much an objective relies on data, with their defaults: data_weight, or alpha and beta.
 
-    An unknown name, as a file may hold it, has none.
+    Args:
+        name: in `OBJECTIVES`; of any other, those of RealUID.
     """
-    fields = dataclasses.fields(OBJECTIVES[name]) if name in OBJECTIVES else ()
-    return {field.name: field.default for field in fields if field.name in ("alpha", "beta", "data_weight")}
+    fields: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(OBJECTIVES.get(name, RealUID))}
+    return {key: fields[key] for key in ("alpha", "beta", "data_weight") if key in fields}
 
 
 def choose_space(objective: Objective, path: Path, asked: str | None = None, usual: str | None = None) -> str:
@@ -109,7 +110,7 @@ def choose_space(objective: Objective, path: Path, asked: str | None = None, usu
 
     Args:
         objective: may be defined in some spaces only.
-        path: where x_t lives.
+        path: of x_t.
         asked: by the user.
         usual: what is taken where nothing was asked for; None: the path's own.
 

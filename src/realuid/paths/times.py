@@ -66,7 +66,7 @@ def phase_bounds(name: str, path: Path, phases: tuple[float, ...]) -> tuple[tupl
 
     Args:
         name, path: as in `sample_times`, whose times grow with the random number; found by bisection.
-        phases: falling times; the last phase goes on to data.
+        phases: falling times; the last phase continues to data.
 
     Returns:
         lower and upper ends, one of each for every phase.
