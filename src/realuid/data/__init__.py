@@ -1,4 +1,4 @@
-"""Data sets as columns that are read by index, in memory or not; images are uint8."""
+"""Data sets: sources, columns with random access, pairs, classes, and writing of samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An exported student, run by whatever its format is for, behind the call of our own: noise and condition in."""
+"""Exported students, run by other libraries, with the interface of `Student`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from realuid.models.saving.folder import class_names
 
 
 class ExportedStudent(ABC):
-    """A student that another library computes.
+    """A student run by another library.
 
     Args:
         contract: what it takes and returns.
