@@ -24,7 +24,7 @@ from realuid.objectives import RealUID
 from realuid.paths import LinearPath, TrigonometricPath
 from realuid.sampling import sample_teacher
 from realuid.training import DistillConfig, distill_teacher
-from realuid.training.batches import Draw
+from realuid.training.draws import Draw
 from realuid.training.updates import Game, fake_loss, generator_loss
 
 UNCONDITIONAL, CONDITIONAL = "torchcfm_unet_uncond_teacher.pt", "torchcfm_unet_cond_teacher.pt"

@@ -1,4 +1,4 @@
-"""What happens between the calls of a student, in plain numbers, so that others can do it without its path."""
+"""The coefficients between the calls of a student, for use without its path."""
 
 from __future__ import annotations
 

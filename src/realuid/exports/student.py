@@ -1,4 +1,4 @@
-"""An exported student, run by whatever its format is for, behind the call of our own: noise and condition in."""
+"""Exported students, run by other libraries, with the interface of `Student`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from realuid.models.saving.folder import class_names
 
 
 class ExportedStudent(ABC):
-    """A student that another library computes.
+    """A student run by another library.
 
     Args:
         contract: what it takes and returns.
@@ -53,12 +53,12 @@ class ExportedStudent(ABC):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, 0 where unconditional."""
+        """Number of classes, 0 if unconditional."""
         return self.contract.num_classes
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, where they have some."""
+        """Names of the classes, if they have names."""
         return class_names(self.contract.about.get("classes"), self.num_classes)
 
     @property

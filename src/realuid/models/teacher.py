@@ -20,13 +20,13 @@ class Teacher(MatchingModel):
         prediction: what it predicts, a name in `realuid.paths.PREDICTIONS`; by default what networks on this path
             usually do.
         num_classes: of a class-conditional network.
-        time_scale: what it is told at t = 1: 1 by default; 1000 for a network that counts steps. On a path of discrete
+        time_scale: its time input at t = 1: 1 by default; 1000 for a network that counts steps. On a path of discrete
             steps (`ddpm`) it is told their numbers, 0 to 999, by default and with time_scale = 1000.
         reverse_time: whether its time is 0 at noise and 1 at data; its velocity is then data - noise.
         preconditioning: in place of time_scale and reverse_time, one of `realuid.models.PRECONDITIONINGS`.
 
     Raises:
-        ConfigError: for what cannot be called, and settings that contradict each other.
+        ConfigError: for an object that cannot be called, and contradictory settings.
     """
 
     def __init__(

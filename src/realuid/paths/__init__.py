@@ -1,6 +1,6 @@
-"""The mathematics of x_t: coefficients, targets and prediction conversions. Pure, no I/O.
+"""The mathematics of x_t: coefficients, targets, conversions between predictions. Pure, no I/O.
 
-A new matching model is one file here and one line in `PATHS`; or, in a package of its own, one entry point.
+A new matching model is one file here and one line in `PATHS`, or one entry point of another package.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from realuid.paths.flow import LinearPath, TrigonometricPath
 from realuid.paths.installed import GROUP, installed_path
 from realuid.paths.interpolant import InterpolantPath
 from realuid.paths.predictions import PREDICTIONS, STACKED, check_prediction, heads, target
-from realuid.paths.times import TIMES, check_times, sample_times, stratified
+from realuid.paths.times import TIMES, check_times, phase_bounds, sample_times, stratified
 from realuid.paths.ve import VEPath
 from realuid.paths.vp import CosinePath, DDPMPath, VPPath
 from realuid.settings import typed
@@ -77,6 +77,7 @@ __all__ = [
     "make_path",
     "path_class",
     "path_from_config",
+    "phase_bounds",
     "sample_times",
     "stratified",
     "target",
