@@ -21,6 +21,7 @@ from realuid.recipes.run import recipe_of_run
 from realuid.recipes.spec import NO_TEACHER, NamedTeacher, named_teacher, student_spec, teacher_spec
 from realuid.sampling import OneStep, Sampling, SamplingOptions, check_use, generate
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
+from realuid.training.compatibility import check_fits
 from realuid.training.folder import refuse_existing
 
 
@@ -216,10 +217,14 @@ def evaluate(
         model: a teacher, a student, or what `load_model` takes.
         data: real data, or what `load_dataset` takes.
         config: samples, seeds, feature extractor, and the sampler of a teacher.
+
+    Raises:
+        ConfigError: where model and data do not fit together.
     """
     loaded = load_model(model) if isinstance(model, str | Path) else model
-    config = config or EvaluateConfig()
-    return evaluate_model(loaded, make_evaluator(_data(data), config), config)
+    config, real = config or EvaluateConfig(), _data(data)
+    check_fits(loaded, real)
+    return evaluate_model(loaded, make_evaluator(real, config), config)
 
 
 def export(

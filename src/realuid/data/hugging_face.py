@@ -43,7 +43,8 @@ def load_hugging_face(name: str, how: Reading) -> Dataset:
     table = _load(place, name)
     images = [key for key, kind in table.features.items() if type(kind).__name__ == "Image"]
     image, label = choose(table.features, images, asked, f"hf:{name}")
-    encoded = table.cast_column(image, library(f"hf:{name}").Image(decode=False))
+    unopened = library(f"hf:{name}").Image(decode=False)
+    encoded = table.select_columns([image]).cast_column(image, unopened)  # others stay closed
     entries = {str(i): Entry(0, _reader(encoded, image, i)) for i in range(len(table))}
     if not entries:
         raise DataError(f"'hf:{name}' holds no images.")

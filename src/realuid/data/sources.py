@@ -1,4 +1,4 @@
-"""Where data comes from: one string names the bundled digits, a toy, a zip, a folder or a Hugging Face data set."""
+"""Data sets by one string: the bundled digits, toy data, a zip, a tar, a folder or a Hugging Face data set."""
 
 from __future__ import annotations
 
