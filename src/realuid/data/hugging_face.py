@@ -40,7 +40,7 @@ def load_hugging_face(name: str, how: Reading) -> Dataset:
     place, _, query = name.partition("?")
     asked = {key: values[-1] for key, values in parse_qs(query).items()}
     if query and (not asked or set(asked) - {"image", "label"}):
-        raise DataError(f"'hf:{name}': behind the question mark stands image=COLUMN, label=COLUMN, or both with &.")
+        raise DataError(f"'hf:{name}': allowed after the question mark are image=COLUMN, label=COLUMN, or both with &.")
     table = _load(place, name)
     image, label = _columns(table.features, asked, name)
     encoded = table.cast_column(image, _library().Image(decode=False))
