@@ -99,7 +99,6 @@ CALLS: dict[str, tuple[Callable[[], object], str]] = {
     "unknown points": (lambda: realuid.load_dataset("toy:rings"), "rings"),
     "a list as values": (lambda: Dataset([[1.0]]), "list"),  # type: ignore[arg-type]
     "an array as values": (lambda: Dataset(np.zeros((4, 2))), "ndarray"),  # type: ignore[arg-type]
-    "no values": (lambda: Dataset(BYTES[:0]), "no"),
     "values of int64": (lambda: Dataset(BYTES.long()), "int64"),
     "values of float64": (lambda: Dataset(torch.zeros(4, 2, dtype=torch.float64)), "float64"),
     "values NaN": (lambda: Dataset(torch.full((4, 2), math.nan)), "finite"),
@@ -108,7 +107,7 @@ CALLS: dict[str, tuple[Callable[[], object], str]] = {
     "too many dimensions": (lambda: Dataset(torch.zeros(4, 1, 2, 2, 2, dtype=torch.uint8)), "shape"),
     "labels of another length": (lambda: Dataset(BYTES, torch.zeros(3, dtype=torch.int64)), "labels"),
     "labels with fractions": (lambda: Dataset(BYTES, torch.full((8,), 0.5)), "labels"),
-    "labels below 0": (lambda: Dataset(BYTES, torch.full((8,), -1)), "-1"),
+    "labels below 0": (lambda: Dataset(BYTES, torch.full((8,), -1), classes=("a", "b")), "-1"),
     "labels beyond the classes": (lambda: Dataset(BYTES, torch.full((8,), 2), classes=("a", "b")), "2"),
     "classes without labels": (lambda: Dataset(BYTES, classes=("a",)), "labels"),
     "sources of another shape": (lambda: Dataset(BYTES, sources=BYTES[:, :, :4]), "match"),
@@ -121,9 +120,8 @@ CALLS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: realuid.Teacher(Odd(lambda x: x), (2,), prediction="speed"),
         "prediction",
     ),
-    "a teacher of other shapes": (lambda: realuid.Teacher(Odd(lambda x: x[:, :1]), (2,)), "shape"),
-    "a teacher of no tensor": (lambda: realuid.Teacher(Odd(lambda x: None), (2,)), "NoneType"),
-    "a teacher that fails": (lambda: realuid.Teacher(Odd(lambda x: 1 / 0), (2,)), "division"),
+    "a teacher of other shapes": (lambda: realuid.sample(realuid.Teacher(Odd(lambda x: x[:, :1]), (2,)), 2), "shape"),
+    "a teacher of no tensor": (lambda: realuid.sample(realuid.Teacher(Odd(lambda x: None), (2,)), 2), "NoneType"),
     "a teacher that is no function": (lambda: realuid.Teacher(3, (2,)), "int"),  # type: ignore[arg-type]
     "a generator from time 0": (lambda: Generator(teacher(), 0.0), "time"),
     "a generator beyond the end": (lambda: Generator(teacher(), 2.0), "time"),
@@ -165,14 +163,19 @@ CALLS: dict[str, tuple[Callable[[], object], str]] = {
     "evaluate on nothing": (lambda: realuid.evaluate(student(), "nowhere"), "nowhere"),
     "evaluate no samples": (lambda: EvaluateConfig(samples=0), "samples = 0"),
     "evaluate by unknown features": (lambda: EvaluateConfig(extractor="resnet"), "resnet"),  # type: ignore[arg-type]
-    "evaluate few images": (lambda: realuid.evaluate(student(), pictures(1)), "1"),
-    "check a generator": (lambda: realuid.check_teacher(student(), pictures()), "teacher"),  # type: ignore[arg-type]
+    "evaluate few images": (lambda: realuid.evaluate(student(), pictures(1)), "1 image"),
+    "evaluate something": (lambda: realuid.evaluate(3, pictures()), "model"),  # type: ignore[arg-type]
+    "evaluate with settings of another kind": (
+        lambda: realuid.evaluate(student(), pictures(), {"samples": 8}),  # type: ignore[arg-type]
+        "config",
+    ),
+    "check a generator": (lambda: realuid.check_teacher(student(), pictures()), "MatchingModel"),  # type: ignore[arg-type]
     "check on other data": (lambda: realuid.check_teacher(teacher(), pictures(shape=(3, 8, 8))), "shape"),
     "check on no images": (lambda: realuid.check_teacher(teacher(), pictures(), images=0), "images = 0"),
     "export nothing": (lambda: realuid.export("nowhere", "o.safetensors", "safetensors"), "nowhere"),
     "export to an unknown format": (lambda: realuid.export(student(), "o.onnx", "onx"), "onnx"),  # type: ignore[arg-type]
     "export with another ending": (lambda: realuid.export(student(), "o.txt", "safetensors"), ".safetensors"),
-    "export a teacher": (lambda: realuid.export(teacher(), "o.safetensors", "safetensors"), "teacher"),  # type: ignore[arg-type]
+    "export a teacher": (lambda: realuid.export(teacher(), "o.safetensors", "safetensors"), "Student"),  # type: ignore[arg-type]
     "export over pictures": (lambda: realuid.export(student(), "pictures", "diffusers"), "pictures"),
     "export of more than is": (lambda: realuid.export("empty.file", "o.safetensors", "safetensors"), "empty.file"),
 }
