@@ -32,8 +32,8 @@ from realuid.recipes import load_recipe
 from realuid.recipes.run import recipe_data
 from realuid.training import DistillTask
 from realuid.training.accelerate import make_accelerator
-from realuid.training.batches import Draw
 from realuid.training.costs import generated_cost
+from realuid.training.draws import Draw
 from realuid.training.updates import fake_loss, generated_images, generator_loss
 
 PAIRS = ((0.92, 0.94), (0.92, 0.86), (0.96, 0.98), (0.88, 0.90), (0.94, 1.0))

@@ -11,7 +11,7 @@ import torch
 from realuid.data import Dataset, load_dataset
 from realuid.models import Generator, MatchingModel, NetworkConfig, build_network
 from realuid.paths import make_path
-from realuid.training.batches import Draw
+from realuid.training.draws import Draw
 from realuid.training.updates import generated_images
 
 torch.set_num_threads(1)

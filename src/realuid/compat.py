@@ -132,8 +132,16 @@ def rename_old_attention(model: nn.Module, weights: dict[str, Tensor]) -> None:
     model._fix_state_dict_keys_on_load(weights)  # type: ignore[operator]
 
 
+def inner_name(module: object) -> str | None:
+    """Under which name a wrapper holds the module that it wraps: torch.compile, DataParallel and its kin (torch
+    2.10-2.13); None for what is no wrapper."""
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return "module"
+    return "_orig_mod" if isinstance(module, nn.Module) and "_orig_mod" in dict(module.named_children()) else None
+
+
 def activate_adapter(layer: BaseTunerLayer, name: str | None) -> None:
-    """Let one adapter of a layer act, or none, and leave `requires_grad` of all of them alone (PEFT 0.17-0.21).
+    """Activate one adapter of a layer, or none, without changing `requires_grad` of any (PEFT 0.17-0.21).
 
     PEFT's own `set_adapter` and `enable_adapters` also decide what is trained, which autograd reads on the way back,
     when another role may be active.

@@ -1,6 +1,6 @@
-"""Files that are either whole or absent: temporary name, fsync, rename; and checksums that tell a damaged one.
+"""Atomic files and folders (temporary name, fsync, rename) and their checksums.
 
-Nothing here replaces a folder that realuid did not write, and what a user put into one that it did write stays there.
+Nothing here replaces a folder that realuid did not write, and files that users added to its folders are kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading files that a stranger may have written: regular files only, of limited size, and JSON of limited depth.
+"""Reading untrusted files: regular files only, of limited size, and JSON of limited depth.
 
 A name may stand for a FIFO or a device, on which a read waits for ever; JSON may be nested deeper than Python recurses,
 or hold numbers that are no numbers. Readers of models, contracts and settings open their files here.

@@ -1,4 +1,4 @@
-"""What the values of a configuration may be, checked in one place and said in one way."""
+"""Checks of the types and ranges of settings."""
 
 from __future__ import annotations
 

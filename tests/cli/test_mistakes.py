@@ -233,7 +233,7 @@ def test_bad_numbers(capsys, tmp_path, model) -> None:
 @pytest.mark.parametrize("data", [None, {"sauce": "digits"}, ["digits"]])
 def test_a_model_that_does_not_say_its_data_is_not_measured_on_digits(capsys, tmp_path, data) -> None:
     model = save_pretrained(small_teacher(), tmp_path / "silent", **({} if data is None else {"data": data}))
-    check(capsys, None, "evaluate", model, says=("does not say what it was trained on", "--data.source"))
+    check(capsys, None, "evaluate", model, says=("does not record its training data", "--data.source"))
 
 
 @pytest.mark.parametrize(

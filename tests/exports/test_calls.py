@@ -37,12 +37,13 @@ KINDS = {
     "bridge without noise": lambda: several(students.bridge(), 2, noise=False),
     "interpolant": lambda: several(students.interpolant(), 2),
 }
-#: Traced in the fast suite; U-Nets take seconds each.
-FAST = ("points", "points, deterministic")
+#: Traced in the fast suite; U-Nets take seconds each, in ONNX, which is made of the same program, tens of them.
+FAST, IN_ONNX = ("points", "points, deterministic"), ("points", "flow, classes", "bridge")
 CASES = [
     pytest.param(kind, to, graph, marks=() if kind in FAST else pytest.mark.slow)
     for kind in KINDS
-    for to, graph in (("torch", "whole"), ("torch", "call"), ("onnx", "whole"), ("onnx", "call"))
+    for to in ("torch", *(["onnx"] if kind in IN_ONNX else []))
+    for graph in ("whole", "call")
 ]
 ENDINGS = {"torch": "pt2", "onnx": "onnx"}
 

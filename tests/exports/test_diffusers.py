@@ -136,6 +136,26 @@ def test_the_card_tells_how_it_was_made_and_its_snippet_runs(tmp_path, monkeypat
     assert (tmp_path / "sample.png").is_file()
 
 
+@pytest.mark.parametrize(
+    ("settings", "rows"),
+    [
+        ({"objective": "mixture", "data_weight": None}, ["| objective | mixture |", "| data_weight | 1.0 |"]),
+        ({"objective": "data_forcing", "data_weight": 0.25, "alpha": 1.0}, ["| data_weight | 0.25 |"]),
+        (
+            {"objective": "general", "alpha": 1.0, "beta": 0.94},
+            ["| objective | general |", "| alpha, beta | 1.0, 0.94 |"],
+        ),
+        ({"objective": ["?"]}, ["| alpha, beta | not recorded, not recorded |"]),
+    ],
+)
+def test_a_card_names_the_objective_and_its_coefficients(tmp_path, settings, rows):
+    run = save_pretrained(students.unet(), tmp_path / "run", distillation=settings)
+    export_student(run, tmp_path / "out", "diffusers")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert all(row in card for row in rows)
+    assert ("| alpha, beta" in card) == ("data_weight" not in settings)
+
+
 def test_a_student_in_memory_has_its_card_too(tmp_path, digits):
     """As README has it: loaded, distilled, exported, without a word about where things lie."""
     folder = folders.save_ddpm(tmp_path / "my-ddpm", folders.unet(1), DDPMScheduler())

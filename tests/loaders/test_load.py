@@ -71,7 +71,7 @@ def test_torch_files_tell(shared, tmp_path):
     checkpoint = torch.load(reference / "torchcfm_unet_uncond_teacher.pt", weights_only=True)
     average = checkpoint["ema_models"]["0.999"]
     torch.save({**checkpoint, "ema_models": {"0.999": average, "0.9999": average}}, tmp_path / "two.pt")
-    with pytest.raises(CheckpointError, match=r"several averages: pass ema_key, one of raw, 0\.999, 0\.9999"):
+    with pytest.raises(CheckpointError, match=r"several averages: pass key \(--key\), one of raw, 0\.999, 0\.9999"):
         load_teacher(tmp_path / "two.pt")
     assert load_teacher(tmp_path / "two.pt", key="0.9999").shape == (3, 32, 32)
 

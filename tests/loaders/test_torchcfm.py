@@ -24,7 +24,7 @@ from realuid.objectives import RealUID
 from realuid.paths import LinearPath, TrigonometricPath
 from realuid.sampling import sample_teacher
 from realuid.training import DistillConfig, distill_teacher
-from realuid.training.batches import Draw
+from realuid.training.draws import Draw
 from realuid.training.updates import Game, fake_loss, generator_loss
 
 UNCONDITIONAL, CONDITIONAL = "torchcfm_unet_uncond_teacher.pt", "torchcfm_unet_cond_teacher.pt"
@@ -209,12 +209,12 @@ def test_one_average_is_taken_and_several_are_asked_for(weights, tmp_path):
     torch.save({"net_model": marked(weights, 1), "ema_models": {"0.999": marked(weights, 2)}, "step": 3}, path)
     assert bias(load_torchcfm(path)) == 2
     assert bias(load_torchcfm(path, "raw")) == 1
-    with pytest.raises(CheckpointError, match=r"ema_key = 0.5 is not in .* Allowed: raw, 0.999\."):
+    with pytest.raises(CheckpointError, match=r"key = 0.5 is not in .* Allowed: raw, 0.999\."):
         load_torchcfm(path, "0.5")
 
     torch.save({"ema_models": {0.999: marked(weights, 2), 0.9999: marked(weights, 4)}}, path)
     assert bias(load_torchcfm(path, "0.9999")) == 4
-    with pytest.raises(CheckpointError, match=r"several averages: pass ema_key, one of 0.999, 0.9999\."):
+    with pytest.raises(CheckpointError, match=r"several averages: pass key \(--key\), one of 0.999, 0.9999\."):
         load_torchcfm(path)
 
     torch.save({"net_model": marked(weights, 1)}, path)

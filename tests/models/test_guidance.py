@@ -78,7 +78,7 @@ def test_models_without_a_null_class_cannot_be_guided(data) -> None:
     with pytest.raises(ConfigError, match="a null class needs a class beside it"):
         MatchingModel(build_network(NetworkConfig("mlp", (8,), 1), (2,)), LinearPath(), null_class=True)
     config = TeacherConfig(batch=8, label_dropout=0.1, device="cpu")
-    with pytest.raises(ConfigError, match=r"label_dropout = 0.1: the model has no class that stands for no label"):
+    with pytest.raises(ConfigError, match=r"label_dropout = 0.1: the model has no null class"):
         check_teacher_run(plain, data, config)
 
 

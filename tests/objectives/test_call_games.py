@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from oracles import FAMILIES
 
 from realuid.models import Condition, MatchingModel, Network, Plain, Student
 from realuid.objectives import RealUID
-from realuid.paths import LinearPath
-from realuid.training.batches import Draw
+from realuid.paths import LinearPath, make_path, target
+from realuid.training.draws import Draw
 from realuid.training.updates import Game, fake_loss, generator_loss
 
 T, STD = 0.35, 0.4
@@ -166,3 +167,34 @@ def test_a_student_that_its_fake_model_takes_for_the_teacher_rests() -> None:
     game = Game(RealUID(0.92, 0.94), LinearPath(), "velocity", teacher)
     generator_loss(student, teacher, game, draw, 6).loss.backward()
     assert all(float(p.grad.abs().max()) == pytest.approx(0, abs=1e-12) for p in student.parameters())
+
+
+@pytest.mark.parametrize("name", ["linear", "trigonometric", "vp", "cosine", "ve"])
+def test_targets_of_form_b_from_the_prediction_are_those_from_the_next_input(name: str) -> None:
+    """Form B judges x_s, the input of the next call, at t > s by the score -(x_t - r x_s) / (n_t^2 - r^2 n_s^2).
+
+    With new noise x_s is the prediction x_0 noised to s. Then x_t has the law that x_0 noised to t at once has, and the
+    library's target, which is made of x_0, has the same expectation given x_t: phases differ from form A in times only.
+    """
+    family, (mean, std), (s, t) = FAMILIES[name], (0.7, 0.5), ((0.3, 0.6) if name != "ve" else (0.4, 1.5))
+    (a_s, n_s, _), (a_t, n_t, _) = family.abc(s), family.abc(t)
+    r = a_t / a_s
+    left = n_t**2 - r**2 * n_s**2
+    # x_0, then e to x_s, then e' to x_t: rows are coefficients of (x_0, e, e') with variances std^2, 1, 1
+    variances = np.array([std**2, 1.0, 1.0])
+    x_s, x_t = np.array([a_s, n_s, 0.0]), np.array([r * a_s, r * n_s, math.sqrt(left)])
+    assert x_t @ (variances * x_t) == pytest.approx(a_t**2 * std**2 + n_t**2, abs=1e-12)  # the law of x_t
+    from_x_s = -(x_t - r * x_s) / left
+    gain = from_x_s @ (variances * x_t) / (x_t @ (variances * x_t))
+
+    path = make_path(family.path, **family.settings)
+    x_0, x_T = torch.randn(2, 64, 1, dtype=torch.float64)
+    at, k = path.sample(mean + std * x_0, x_T, torch.full((64,), t, dtype=torch.float64))
+    y = target("score", path, k, mean + std * x_0, x_T, None)
+    # y is affine in (x_0, x_T), which are independent and standard: its regression on x_t in closed form
+    coefficients = torch.linalg.lstsq(
+        torch.cat([x_0, x_T, torch.ones_like(x_0)], dim=1), torch.cat([y, at], dim=1)
+    ).solution
+    (y_0, x0), (y_T, xT) = coefficients[:2].tolist()
+    assert (y_0 * x0 + y_T * xT) / (x0**2 + xT**2) == pytest.approx(gain, abs=1e-6)
+    assert gain == pytest.approx(-1 / (a_t**2 * std**2 + n_t**2), abs=1e-9)  # the score of the law itself

@@ -12,7 +12,8 @@ from conftest import small_teacher
 from realuid.data import Dataset, to_float
 from realuid.paths import BrownianBridge
 from realuid.processes import Part
-from realuid.training.batches import Batches, DrawOptions, micro_batches
+from realuid.training.batches import Batches, DrawOptions
+from realuid.training.draws import micro_batches
 
 
 def test_draws_depend_on_seed_role_and_step_alone(data) -> None:

@@ -29,8 +29,9 @@ from realuid.recipes import Recipe
 from realuid.recipes.spec import NamedTeacher, student_spec
 from realuid.training import DistillConfig, DistillTask, distill_teacher
 from realuid.training.accelerate import make_accelerator
-from realuid.training.batches import Batches, DrawOptions, micro_batches
+from realuid.training.batches import Batches, DrawOptions
 from realuid.training.compatibility import check_student_run
+from realuid.training.draws import micro_batches
 from realuid.training.updates import generator_loss
 
 TIMES = (0.9, 0.4)
@@ -147,6 +148,40 @@ def test_fine_tuning_goes_on_from_fewer_calls(data, tmp_path) -> None:
         dataclasses.replace(config, noise=False).of_student(one)
 
 
+@pytest.mark.parametrize("path", ["linear", "ve", "ddpm", "interpolant"])
+@pytest.mark.parametrize("times", ["path", "log-normal"])
+def test_phases_judge_every_call_between_its_time_and_the_next(data, path, times) -> None:
+    student = Student(MatchingModel(teacher().network, make_path(path)), calls=3)
+    options = DrawOptions(calls=3, phases=student.times)
+    whole, phases = (Batches(data, student.model.path, 0, options=o) for o in (DrawOptions(calls=3), options))
+    found = [[], [], []]
+    for step in range(30):
+        draw = phases.generated("generator", step, 30, times)
+        for call, t in zip(draw.call, draw.t.tolist(), strict=True):
+            found[call].append(t)
+    # what the distribution of all times has in an interval, as often as there
+    drawn = torch.cat([whole.generated("generator", step, 30, times).t for step in range(300)])
+    ends = [*student.times, -1.0]
+    for call, seen in enumerate(found):
+        assert ends[call + 1] < min(seen) * (1 + 1e-6) and max(seen) <= ends[call] * (1 + 1e-6)
+        expected = drawn[(drawn > ends[call + 1]) & (drawn <= ends[call])].double()
+        quartiles = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
+        spread = float(expected.std())
+        difference = torch.tensor(seen, dtype=torch.float64).quantile(quartiles) - expected.quantile(quartiles)
+        assert difference.abs().max() < 0.2 * spread
+    turn = phases.turn("fake", 3, 6, times)
+    for draw in (next(turn), next(turn), phases.real("fake real", 3, 6)):
+        assert all(ends[c + 1] <= t <= ends[c] + 1e-6 for c, t in zip(draw.call, draw.t.tolist(), strict=True))
+
+
+def test_a_student_learns_in_phases(data) -> None:
+    config = dataclasses.replace(TWO, phases=True)
+    assert all_calls_learn(task(data, config))
+    for name, value in (("renoise", "deterministic"), ("lambda_g", 0.1)):
+        with pytest.raises(ConfigError, match=f"phases = True with {name} = {value}"):
+            check_student_run(teacher(), data, dataclasses.replace(config, **{name: value}))
+
+
 @pytest.mark.parametrize("start", ["random", "teacher"])
 def test_a_fake_model_that_is_told_the_call(data, start) -> None:
     run = task(data, dataclasses.replace(TWO, fake_sees_call=True, fake_start=start, alpha=0.9, beta=0.95))
@@ -158,7 +193,8 @@ def test_a_fake_model_that_is_told_the_call(data, start) -> None:
         assert torch.equal(before, run.teacher(x, t))
     run.update(0)
     assert (run.fake(x, t, call) - run.fake(x, t, Condition(call=1 - call["call"]))).abs().min() > 1e-6
-    assert run.fake.network.of_call.abs().min() > 0  # both calls were seen, in generated and in real data
+    pairs = run.fake.network.network.classes.weight
+    assert pairs.shape[0] == 2 and pairs.abs().min() > 0  # both calls were seen
 
 
 OBJECTIVES = {
@@ -218,7 +254,7 @@ def test_settings_that_contradict_each_other(data) -> None:
         DistillConfig(times=TIMES, calls=3)
     with pytest.raises(ConfigError, match="calls = 0: must be at least 1"):
         DistillConfig(calls=0)
-    for name, value in (("call_inputs", "data"), ("fake_sees_call", True)):
+    for name, value in (("call_inputs", "data"), ("fake_sees_call", True), ("phases", True)):
         with pytest.raises(ConfigError, match=f"{name} = {value}: only for students of several calls. Pass --calls"):
             check_student_run(teacher(), data, dataclasses.replace(TWO, times=None, **{name: value}))
 

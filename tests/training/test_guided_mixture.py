@@ -14,7 +14,7 @@ from realuid.data import Dataset
 from realuid.models import Condition, MatchingModel, Network, Plain, guided
 from realuid.objectives import MixtureUID
 from realuid.paths import LinearPath
-from realuid.training.batches import Draw
+from realuid.training.draws import Draw
 from realuid.training.updates import Game, fake_loss, generator_loss
 
 STD, SCALE, T = 0.6, 2.5, 0.4

@@ -16,8 +16,8 @@ from tasks import attentive, distill_task, fake_turn, generator_turn, noise
 from realuid.errors import ConfigError, OutOfMemoryError
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
 from realuid.training.accelerate import make_accelerator
-from realuid.training.batches import micro_batches
 from realuid.training.distill import generator_accumulation_steps
+from realuid.training.draws import micro_batches
 from realuid.training.player import OutOfMemoryWarning, Player
 
 

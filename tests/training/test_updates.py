@@ -15,7 +15,8 @@ from realuid.objectives import RealUID
 from realuid.paths import VEPath
 from realuid.training import DistillTask
 from realuid.training.adversarial import deception_loss, discriminator_loss
-from realuid.training.batches import Batches, Draw
+from realuid.training.batches import Batches
+from realuid.training.draws import Draw
 from realuid.training.updates import Game, fake_loss, generator_loss, teacher_loss
 
 

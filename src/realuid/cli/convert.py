@@ -25,21 +25,21 @@ from realuid.models import Student, save_pretrained
 
 @dataclass(frozen=True)
 class Options:
-    """Write a model that can be read in another format."""
+    """Convert a model to another format."""
 
-    #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, or a hub id.
+    #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, or a Hub id.
     model: tyro.conf.Positional[str]
-    #: What to write: a new folder, or for torchcfm a new file.
+    #: Output: a new folder, or for torchcfm a new file.
     out: tyro.conf.Positional[Path]
-    #: The format: realuid's folder, or a checkpoint that the scripts of torchcfm and of the RealUID authors read.
+    #: Format: a realuid folder, or a checkpoint for the scripts of torchcfm and the RealUID authors.
     to: Literal["realuid", "torchcfm"] = "realuid"
     loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
-    #: What the weights of a torchcfm checkpoint do not tell.
+    #: Properties of a torchcfm network that its weights do not determine.
     adm: ADMOptions = field(default_factory=ADMOptions)
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     options = parse(Options, "convert", arguments)
     if options.out.exists():
         raise ConfigError(f"'{options.out}' is there already. Pass a new name.")

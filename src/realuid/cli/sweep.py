@@ -20,28 +20,28 @@ from realuid.training import DistillConfig
 
 @dataclass(frozen=True)
 class Options:
-    """Search a grid, or at random, for the best (alpha, beta / alpha); what is not varied comes from the recipe."""
+    """Grid or random search for the best (alpha, beta / alpha); other settings come from the recipe."""
 
     data: DataConfig
     sweep: Annotated[SweepConfig, tyro.conf.arg(name="")]
     distill: DistillConfig
     evaluate: EvaluateConfig
-    #: The teacher of all trials, anything `realuid distill` takes; --resume takes the one the sweep was started with.
+    #: The teacher of all trials, as for `realuid distill`; with --resume that of the sweep.
     teacher: str = "runs/teacher"
     #: Folder of the sweep.
     out: Path = Path("runs/sweep")
-    #: Go on even if the teacher denoises the data worse than trivially (see `realuid check-teacher`).
+    #: Accept a teacher that denoises worse than a linear denoiser (see `realuid check-teacher`).
     trust_teacher: bool = False
-    #: Trials at a time, each in a process of its own.
+    #: Number of trials in parallel, each in its own process.
     processes: int = 1
-    #: Go on with the sweep in --out, with the settings it was started with; finished trials stay as they are.
+    #: Continue the sweep in --out with the settings it was started with; finished trials are kept.
     resume: bool = False
     #: List the trials and stop.
     dry_run: bool = False
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     arguments, student = split_student(arguments)
     recipe, rest = split_recipe(arguments, "demo")
     run = resumed_run(rest, Options.out)

@@ -53,12 +53,12 @@ class ExportedStudent(ABC):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, 0 where unconditional."""
+        """Number of classes, 0 if unconditional."""
         return self.contract.num_classes
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, where they have some."""
+        """Names of the classes, if they have names."""
         return class_names(self.contract.about.get("classes"), self.num_classes)
 
     @property

@@ -74,7 +74,7 @@ def check_teacher(
 
 
 def require_sound(model: MatchingModel, data: Dataset, images: int = 16) -> None:
-    """Raise CheckpointError, with the likely cause, where a teacher denoises the data worse than trivially."""
+    """Raise CheckpointError, with the likely cause, where a teacher denoises the data worse than a linear denoiser."""
     check = check_teacher(model, data, images=images)
     if not check.ok:
         raise CheckpointError(

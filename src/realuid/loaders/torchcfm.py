@@ -177,10 +177,10 @@ def _choose(path: str | Path, layout: tuple[str, tuple[str, ...]], ema_key: str 
         )
     averages = [key for key in found if key != RAW]
     if ema_key is None and len(averages) > 1:
-        raise CheckpointError(f"'{path}' holds several averages: pass ema_key, one of {', '.join(found)}.")
+        raise CheckpointError(f"'{path}' holds several averages: pass key (--key), one of {', '.join(found)}.")
     key = (averages or [RAW])[0] if ema_key is None else ema_key
     if key not in found:
-        raise CheckpointError(f"ema_key = {key} is not in '{path}'. Allowed: {', '.join(found)}.")
+        raise CheckpointError(f"key = {key} is not in '{path}'. Allowed: {', '.join(found)}.")
     return found[key]
 
 

@@ -1,4 +1,4 @@
-"""How many network calls a student makes for a sample, and at which times."""
+"""Number and times of a student's network calls for a sample."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 from realuid.errors import ConfigError
 from realuid.paths import Path
 
-#: Noise-to-signal ratio at which a student starts unless told otherwise: SiD's sigma_init.
+#: Noise-to-signal ratio at which a student starts by default: SiD's sigma_init.
 SIGMA_INIT = 2.5
 
 

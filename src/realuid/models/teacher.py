@@ -5,7 +5,7 @@ from __future__ import annotations
 from realuid.errors import ConfigError
 from realuid.models.matching import MatchingModel
 from realuid.models.networks.own import Function, OwnNetwork
-from realuid.models.preconditioning import Plain, Preconditioning, Reversed
+from realuid.models.preconditioning import Plain, Preconditioning, Reversed, Steps, own_preconditioning
 from realuid.models.saving.weights import check_sample
 from realuid.paths import Path, heads, make_path
 
@@ -21,13 +21,14 @@ class Teacher(MatchingModel):
         prediction: what it predicts, a name in `realuid.paths.PREDICTIONS`; by default what networks on this path
             usually do.
         num_classes: of a class-conditional network.
-        time_scale: what it is told at t = 1: 1 by default; 1000 for a network that counts steps.
+        time_scale: its time input at t = 1: 1 by default; 1000 for a network that counts steps. On a path of discrete
+            steps (`ddpm`) it is told their numbers, 0 to 999, by default and with time_scale = 1000.
         reverse_time: whether its time is 0 at noise and 1 at data; its velocity is then data - noise.
         preconditioning: in place of time_scale and reverse_time, one of `realuid.models.PRECONDITIONINGS`.
 
     Raises:
         CheckpointError: for a shape that is not of positive whole numbers.
-        ConfigError: for what cannot be called, and settings that contradict each other.
+        ConfigError: for an object that cannot be called, and contradictory settings.
     """
 
     def __init__(
@@ -53,6 +54,9 @@ class Teacher(MatchingModel):
             scale = 1.0 if time_scale is None else float(time_scale)
             sign = -1.0 if prediction == "velocity" else 1.0
             preconditioning = Reversed(scale, sign) if reverse_time else Plain(scale)
+            own = own_preconditioning(path, prediction)
+            if isinstance(own, Steps) and time_scale in (None, own.time_scale) and not reverse_time:
+                preconditioning = own
         elif time_scale is not None or reverse_time:
             raise ConfigError("time_scale and reverse_time are what a preconditioning decides: pass either.")
         super().__init__(OwnNetwork(function, shape, num_classes, heads(prediction)), path, prediction, preconditioning)

@@ -158,7 +158,7 @@ def best_student(real: Mixture, alpha: float, beta: float, teacher: Field, steps
         real: a single Gaussian.
         alpha, beta: RealUID's coefficients.
         teacher: f~.
-        steps: at most so many.
+        steps: at most that many.
     """
     knobs = torch.tensor([real.means[0], math.log(real.stds[0])], dtype=torch.float64)
     h = 1e-3

@@ -95,12 +95,22 @@ def make_objective(
     return OBJECTIVES[name](**{key: value for key, value in values.items() if key in own}, **weights)
 
 
+def main_coefficients(name: str) -> dict[str, float]:
+    """The settings that say how much an objective relies on data, with their defaults: data_weight, or alpha and beta.
+
+    Args:
+        name: in `OBJECTIVES`; of any other, those of RealUID.
+    """
+    fields: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(OBJECTIVES.get(name, RealUID))}
+    return {key: fields[key] for key in ("alpha", "beta", "data_weight") if key in fields}
+
+
 def choose_space(objective: Objective, path: Path, asked: str | None = None, usual: str | None = None) -> str:
     """The prediction in which the losses are taken: what was asked for, else the usual one where it is allowed.
 
     Args:
         objective: may be defined in some spaces only.
-        path: where x_t lives.
+        path: of x_t.
         asked: by the user.
         usual: what is taken where nothing was asked for; None: the path's own.
 

@@ -15,7 +15,7 @@ from realuid.paths.flow import LinearPath, TrigonometricPath
 from realuid.paths.installed import GROUP, installed_path
 from realuid.paths.interpolant import InterpolantPath
 from realuid.paths.predictions import PREDICTIONS, STACKED, check_prediction, heads, target
-from realuid.paths.times import TIMES, check_times, sample_times, stratified
+from realuid.paths.times import TIMES, check_times, phase_bounds, sample_times, stratified
 from realuid.paths.ve import VEPath
 from realuid.paths.vp import CosinePath, DDPMPath, VPPath
 from realuid.settings import typed
@@ -77,6 +77,7 @@ __all__ = [
     "make_path",
     "path_class",
     "path_from_config",
+    "phase_bounds",
     "sample_times",
     "stratified",
     "target",

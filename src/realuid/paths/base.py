@@ -54,9 +54,9 @@ class Path(ABC):
 
     #: Name in `realuid.paths.PATHS` and in saved configurations.
     name: ClassVar[str]
-    #: What networks on this path usually predict, and the space in which losses are taken unless told otherwise.
+    #: What networks on this path usually predict, and the space in which losses are taken by default.
     default_prediction: ClassVar[str]
-    #: How teachers on this path are sampled unless told otherwise: a name in `realuid.sampling.SAMPLERS`.
+    #: How teachers on this path are sampled by default: a name in `realuid.sampling.SAMPLERS`.
     default_sampler: ClassVar[str] = "ddim"
     #: Whether a third, fresh Gaussian enters (c > 0): bridges and stochastic interpolants.
     has_eps: ClassVar[bool] = False
@@ -83,7 +83,7 @@ class Path(ABC):
 
     @property
     def default_preconditioning(self) -> dict[str, Any]:
-        """Scales around networks unless told otherwise: for `make_preconditioning`.
+        """Scales around networks by default: for `make_preconditioning`.
 
         Those that also skip x_t are for the default prediction only; those of the time alone are for all.
         """

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -57,6 +58,27 @@ def check_times(name: str) -> str:
 def sample_times(name: str, path: Path, uniform: Tensor) -> Tensor:
     """Times of a named distribution, shape (b,), for uniform random numbers in [0, 1), shape (b,)."""
     return TIMES[check_times(name)](path, uniform)
+
+
+@functools.lru_cache(maxsize=64)
+def phase_bounds(name: str, path: Path, phases: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Between which uniform random numbers `sample_times` gives times after the next phase, up to this one.
+
+    Args:
+        name, path: as in `sample_times`, whose times grow with the random number; found by bisection.
+        phases: falling times; the last phase continues to data.
+
+    Returns:
+        lower and upper ends, one of each for every phase.
+    """
+    wanted = torch.tensor(phases, dtype=torch.float64)
+    low, high = torch.zeros_like(wanted), torch.ones_like(wanted)
+    for _ in range(52):
+        middle = (low + high) / 2
+        below = sample_times(name, path, middle) <= wanted
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    ends = tuple(low.tolist())
+    return (*ends[1:], 0.0), ends
 
 
 def stratified(count: int, random: torch.Generator) -> Tensor:

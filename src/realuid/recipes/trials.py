@@ -1,4 +1,4 @@
-"""Which settings a sweep tries."""
+"""The trials of a sweep."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Trial:
     """One setting with one seed."""
 
     number: int
-    #: alpha, ratio, seed and whatever else is varied.
+    #: alpha, ratio, seed and other varied settings.
     settings: dict[str, float]
 
     @property
@@ -29,7 +29,7 @@ class Trial:
         return "-".join([f"{self.number:03d}", *(f"{key}={value:g}" for key, value in self.settings.items())])
 
     def config(self, base: DistillConfig) -> DistillConfig:
-        """The distillation it stands for: evaluated and saved on the way, so that it can be judged and resumed."""
+        """The settings of its distillation, with evaluations and checkpoints during training."""
         changes = {key: _like(value, getattr(base, key)) for key, value in self.settings.items() if key != "ratio"}
         changes["beta"] = round(self.settings["alpha"] * self.settings["ratio"], 6)
         every = base.evaluate_every or max(1, base.updates // 10)
@@ -41,7 +41,7 @@ def _like(value: float, example: Any) -> Any:
 
 
 def make_trials(sweep: SweepConfig, base: DistillConfig) -> tuple[list[Trial], list[str]]:
-    """All trials of a sweep, and why some settings are none. The same for the same arguments, on every machine."""
+    """All trials of a sweep, and the reasons for excluded settings. Deterministic."""
     if sweep.search == "grid":
         names = ("alpha", "ratio", *sweep.others)
         columns = (sweep.alpha, sweep.ratio, *sweep.others.values())

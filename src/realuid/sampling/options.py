@@ -87,7 +87,7 @@ class Sampling:
     calls: int | None = None
 
     def condition_of(self, model: MatchingModel | OneStep, count: int) -> Condition:
-        """The condition of so many samples.
+        """The condition of that many samples.
 
         Raises:
             ConfigError: for one that is missing, wrong or superfluous.

@@ -1,8 +1,8 @@
-"""Random draws of every step. They depend on (seed, role, update) only and are made for the whole batch, of which each
-process takes its part: a run gives the same numbers on one process and on many, and resuming needs no random state.
+"""Random draws of every step, as functions of (seed, role, update).
 
-Times and classes are stratified over the whole batch: each is distributed as if drawn independently, and together they
-cover their range evenly, which takes their share out of the variance of gradients.
+They are made for the whole batch, of which each process takes its rows: a run gives the same numbers on one process and
+on many, and resuming needs no random state. Times and classes are stratified over the whole batch: their marginal
+distributions are those of independent draws, and their contribution to the variance of gradients is removed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import torch
 from torch import Tensor
@@ -23,111 +22,45 @@ from realuid.models import Condition, ConditionSpec, dropped
 from realuid.models.networks.condition import CALL, LABEL, SOURCE
 from realuid.models.networks.specs import label_spec, source_spec
 from realuid.on_data import check_pairs
-from realuid.paths import Path, sample_times, stratified
+from realuid.paths import Path, phase_bounds, sample_times, stratified
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, stream
+from realuid.training.draws import Draw
 
-#: Kinds of conditions that are images of the data's range, mirrored together with the data.
+#: Kinds of conditions that are images in the data's range, flipped together with the data.
 _IMAGES = ("source", "image")
-#: Steps whose samples are read before they are asked for, where data is not in memory.
+#: Number of steps whose samples are read ahead when data is not in memory.
 _AHEAD = 2
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What one step needs, for n samples.
-
-    Attributes:
-        t: times, shape (n,).
-        x_T: source of the path, shape (n, *shape): noise, or where coupled the source of a real pair.
-        eps: third Gaussian of the path, shape (n, *shape), or None where it has none.
-        x_0: real data, shape (n, *shape), or None for generated samples.
-        z: input of the generator, shape (n, *shape), or None for real data and images made before.
-        condition: what the model declares; on a coupled path also the source, whether or not the network reads it.
-        call: which of the student's calls makes each sample, counted from 0 (on the host), None for the last; of real
-            data, which one it is compared with.
-        renoising: noise of the student's later calls, shape (n, calls - 1, *shape), or None as z.
-        noised: real data to which noise is added for the inputs of later calls, in place of a rollout; shape of z.
-    """
-
-    t: Tensor
-    x_T: Tensor
-    eps: Tensor | None
-    x_0: Tensor | None
-    z: Tensor | None
-    condition: Condition
-    call: tuple[int, ...] | None = None
-    renoising: Tensor | None = None
-    noised: Tensor | None = None
-
-    def __len__(self) -> int:
-        return self.t.shape[0]
-
-    @property
-    def inputs(self) -> tuple[Tensor, Condition, Tensor | None, tuple[int, ...] | None, Tensor | None]:
-        """What the student is called with: `student(*draw.inputs)`."""
-        assert self.z is not None, "a draw for generated samples"
-        return self.z, self.condition, self.renoising, self.call, self.noised
-
-    def select(self, part: slice) -> Draw:
-        """The draw of some of the samples."""
-        fields = (self.eps, self.x_0, self.z, self.renoising, self.noised)
-        eps, x_0, z, renoising, noised = (None if f is None else f[part] for f in fields)
-        condition, call = self.condition.select(part), None if self.call is None else self.call[part]
-        return Draw(self.t[part], self.x_T[part], eps, x_0, z, condition, call, renoising, noised)
-
-    def showing(self, x_0: Tensor) -> Draw:
-        """The draw with images in it."""
-        return dataclasses.replace(self, x_0=x_0)
-
-
-@dataclass(frozen=True)
-class StepDraws:
-    """All draws of one step of a distillation.
-
-    Attributes:
-        generated: of generated samples.
-        real: of real data in the fake model's loss, or None.
-        judged, judged_real: of samples that the discriminator judges, or None.
-    """
-
-    generated: Draw
-    real: Draw | None = None
-    judged: Draw | None = None
-    judged_real: Draw | None = None
-
-    def micro_batches(self, count: int) -> Iterator[StepDraws]:
-        """So many micro-batches, each with its share of every draw."""
-        draws = (self.generated, self.real, self.judged, self.judged_real)
-        return itertools.starmap(StepDraws, zip(*(micro_batches(draw, count) for draw in draws), strict=True))
-
-
-@dataclass(frozen=True)
 class DrawOptions:
-    """What some runs draw otherwise than most.
+    """Options of draws that differ between runs.
 
     Attributes:
-        window: share of the path's times that is drawn, those nearest to the data.
-        label_dropout: share of samples whose conditions are replaced by their nulls.
-        calls: of the student that makes generated samples; where there are several, conditions have an entry `CALL`.
+        window: fraction of the path's times that is drawn, those nearest to the data.
+        label_dropout: fraction of samples whose conditions are replaced by their nulls.
+        calls: of the student; if there are several, conditions have an entry `CALL`.
         from_data: inputs of later calls are real data with noise.
+        phases: times of the calls, if each is judged at times between its own and the next one only.
     """
 
     window: float = 1.0
     label_dropout: float = 0.0
     calls: int = 1
     from_data: bool = False
+    phases: tuple[float, ...] = ()
 
 
 class Batches:
-    """Makes the draws of a run.
+    """The draws of a run.
 
     Args:
-        data: the training data, on the device or too large for it; pairs where the path is coupled.
-        path: which times and how many Gaussians to draw, and where x_T comes from.
+        data: the training data, on the device or too large for it; pairs on coupled paths.
+        path: determines times, number of Gaussians and the origin of x_T.
         seed: of the run.
-        flip: mirror real images at random.
-        part: which of the processes this is.
+        flip: flip real images horizontally at random.
+        part: index and number of processes.
         conditions: what the model declares (`MatchingModel.conditions`); by default the data's classes and, on a
             coupled path, its sources.
         device: of the draws. None: the data's.
@@ -153,7 +86,7 @@ class Batches:
         self.data, self.path, self.seed, self.flip, self.part = data, path, seed, flip, part
         self.conditions = _conditions_of(data, path) if conditions is None else tuple(conditions)
         self.window, self.label_dropout = options.window, options.label_dropout
-        self.calls, self.from_data = options.calls, options.from_data
+        self.calls, self.from_data, self.phases = options.calls, options.from_data, options.phases
         self.device = device or data.values.device
         labelled = any(spec.name == LABEL for spec in self.conditions)
         self._by_class = data.column(LABEL)[:].argsort(stable=True).cpu() if labelled else None
@@ -167,26 +100,26 @@ class Batches:
         random = stream(self.seed, role, step, device=self.device)
         mirror = self._mirror(random, count)
         x_0 = self._pick(self.data.values, index, mirror)
-        return self._of_calls(self._draw(random, count, index, mirror, x_0=x_0, z=None), role, step, count)
+        return self._draw(random, self._calls(role, step, count), index, mirror, x_0=x_0)
 
     def generated(self, role: str, step: int, count: int, times: str = "path", with_real: bool = False) -> Draw:
-        """Draws for generated samples; class and, where coupled, x_T are those of a random real sample.
+        """Draws for generated samples; class and, on coupled paths, x_T are those of a random real sample.
 
-        Every class is as often in a batch as in the data, give or take one. `times` names the distribution of times in
-        `realuid.paths.TIMES`. `with_real` puts that real sample into the draw as x_0.
+        The frequency of every class in a batch is that in the data, up to one sample. `times` names a distribution in
+        `realuid.paths.TIMES`. `with_real` adds that real sample to the draw as x_0.
         """
         return next(self.turn(role, step, count, times, with_real))
 
     def turn(self, role: str, step: int, count: int, times: str = "path", with_real: bool = False) -> Iterator[Draw]:
-        """Draws without end for the same generated samples, each at times and with noise of its own.
+        """Infinitely many draws for the same generated samples, each with its own times and noise.
 
-        The first one is `generated`; the others are for those who have its images, and come without z.
+        The first one is `generated`; the others have no z, since its images can be reused.
         """
         random = stream(self.seed, role, step, device=self.device)
         index = mirror = None
         shown = with_real or self.from_data
         if self.conditions or shown:
-            # drawn on the host, where the data may have stayed: an index from the device would have to be waited for
+            # drawn on the host, where the data may be: an index on the device would need a synchronisation
             which = random if self.device.type == "cpu" else stream(self.seed, role, step)
             index = self._any(which, count)
             self._read_ahead(lambda later: self._any(stream(self.seed, role, later), count), step, shown)
@@ -194,34 +127,30 @@ class Batches:
             mirror = self._mirror(random, count)
         real = self._pick(self.data.values, index, mirror) if shown else None  # type: ignore[arg-type]
         z = self._normal(random, count)
-        draw = self._draw(random, count, index, mirror, x_0=real if with_real else None, z=z, times=times)
-        draw = self._of_calls(draw, role, step, count)
-        renoising = self._renoising(role, step, count)
-        yield dataclasses.replace(draw, renoising=renoising, noised=real if self.from_data else None)
+        calls, renoising = self._calls(role, step, count), self._renoising(role, step, count)
+        draw = self._draw(random, calls, index, mirror, x_0=real if with_real else None, times=times)
+        yield dataclasses.replace(draw, z=z, renoising=renoising, noised=real if self.from_data else None)
         for again in itertools.count(1):
             random = stream(self.seed, role, step, again, device=self.device)
-            draw = self._draw(random, count, index, mirror, x_0=None, z=None, times=times)
-            yield self._of_calls(draw, role, step, count)
+            yield self._draw(random, calls, index, mirror, times=times)
 
     def _any(self, random: torch.Generator, count: int) -> Tensor:
-        """Numbers of random samples, every class as often as in the data, give or take one."""
+        """Indices of random samples, shape (count,), with class frequencies of the data up to one sample."""
         place = self._mine((stratified(count, random) * len(self.data)).long())
         return place if self._by_class is None else self._by_class[place]
 
     def _read_ahead(self, index_of: Callable[[int], Tensor], step: int, with_values: bool) -> None:
-        """Have samples of the next steps read where they are not in memory; draws do not depend on it."""
+        """Start reading the samples of the next steps if data is not in memory; draws do not depend on it."""
         columns = [self.data.column(spec.name) for spec in self.conditions] + [self.data.values] * with_values
         self.data.prefetch(columns, map(index_of, range(step + 1, step + 1 + _AHEAD)))
 
-    def _of_calls(self, draw: Draw, role: str, step: int, count: int) -> Draw:
-        """The draw with the call of every sample: all in turn through the whole batch, from a random one on.
+    def _calls(self, role: str, step: int, count: int) -> list[int]:
+        """The call of every sample of a whole batch: all in turn, from a random one on.
 
         Each call makes as many samples as any other, give or take one, in every batch, micro-batch and process.
         """
         first = mix(self.seed, role, step, "call") % self.calls
-        call = tuple((first + i) % self.calls for i in range(count)[self.part.share(count)])
-        told = {CALL: torch.tensor(call, device=self.device)} if self.calls > 1 else {}
-        return dataclasses.replace(draw, call=call, condition=draw.condition.replace(**told))
+        return [(first + i) % self.calls for i in range(count)]
 
     def _renoising(self, role: str, step: int, count: int) -> Tensor:
         random = stream(self.seed, role, step, "renoising", device=self.device)
@@ -229,18 +158,18 @@ class Batches:
         return self._mine(torch.randn(size, generator=random, device=self.device))
 
     def seed_of(self, role: str) -> int:
-        """Seed of the order in which a role goes through the data."""
+        """Seed of a role's order of the data."""
         return stream(self.seed, role).initial_seed()
 
     def _mine(self, whole: Tensor) -> Tensor:
-        """This process's part of what was drawn for the whole batch."""
+        """This process's rows of a draw for the whole batch."""
         return whole[self.part.share(len(whole))]
 
     def _normal(self, random: torch.Generator, count: int) -> Tensor:
         return self._mine(torch.randn(count, *self.data.shape, generator=random, device=self.device))
 
     def _mirror(self, random: torch.Generator, count: int) -> Tensor | None:
-        """Random numbers that say which pairs are mirrored, or None."""
+        """Random numbers that decide which pairs are flipped, shape (count,), or None."""
         return self._mine(torch.rand(count, generator=random, device=self.device)) if self.flip else None
 
     def _take(self, column: Values, index: Tensor) -> Tensor:
@@ -253,24 +182,37 @@ class Batches:
     def _draw(
         self,
         random: torch.Generator,
-        count: int,
+        calls: list[int],
         index: Tensor | None,
         mirror: Tensor | None,
-        x_0: Tensor | None,
-        z: Tensor | None,
+        x_0: Tensor | None = None,
         times: str = "path",
     ) -> Draw:
-        condition = self._condition(index, mirror)
-        t = self._mine(sample_times(times, self.path, self.window * stratified(count, random)))
+        """The draw of samples that these calls make, one for each of the whole batch, without z."""
+        count, condition = len(calls), self._condition(index, mirror)
+        t = self._mine(sample_times(times, self.path, self._uniform(random, calls, times)))
         x_T = condition[SOURCE] if self.path.coupled else self._normal(random, count)
         eps = self._normal(random, count) if self.path.has_eps else None
         if self.label_dropout:
             rows = torch.rand(count, generator=random, device=self.device) < self.label_dropout
             condition = dropped(self.conditions, condition, self._mine(rows))
-        return Draw(t=t, x_T=x_T, eps=eps, x_0=x_0, z=z, condition=condition)
+        call = tuple(calls[self.part.share(count)])
+        if self.calls > 1:
+            condition = condition.replace(**{CALL: torch.tensor(call, device=self.device)})
+        return Draw(t=t, x_T=x_T, eps=eps, x_0=x_0, z=None, condition=condition, call=call)
+
+    def _uniform(self, random: torch.Generator, calls: list[int], times: str) -> Tensor:
+        """Uniform random numbers that times are made of; in phases each from the interval of its call."""
+        uniform = self.window * stratified(len(calls), random)
+        if not self.phases:
+            return uniform
+        low, high = phase_bounds(times, self.path, self.phases)
+        first = torch.tensor([low[call] for call in calls], device=self.device)
+        width = torch.tensor([high[call] - low[call] for call in calls], device=self.device)
+        return first + width * uniform
 
     def _condition(self, index: Tensor | None, mirror: Tensor | None) -> Condition:
-        """The columns of the data that the model declares; images in [-1, 1] and mirrored as the data are."""
+        """The columns of the data that the model declares; images are in [-1, 1] and flipped like the data."""
         columns: dict[str, Tensor] = {}
         for spec in self.conditions:
             assert index is not None, "an index into the data wherever there are conditions"
@@ -283,15 +225,3 @@ class Batches:
 def _conditions_of(data: Dataset, path: Path) -> tuple[ConditionSpec, ...]:
     label = [] if data.labels is None else [label_spec(data.num_classes)]
     return (*label, *([source_spec(data.shape)] if path.coupled else []))
-
-
-@overload
-def micro_batches(draw: Draw, count: int) -> list[Draw]: ...
-@overload
-def micro_batches(draw: Draw | None, count: int) -> list[Draw] | list[None]: ...
-def micro_batches(draw: Draw | None, count: int) -> list[Draw] | list[None]:
-    """Split a draw into so many nearly equal micro-batches; None stays None."""
-    if draw is None:
-        return [None] * count
-    bounds = [len(draw) * i // count for i in range(count + 1)]
-    return [draw.select(slice(a, b)) for a, b in itertools.pairwise(bounds)]

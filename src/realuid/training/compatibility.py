@@ -1,4 +1,4 @@
-"""Does what a run is given fit together? All such checks: models, data and settings against each other."""
+"""Checks that the models, data and settings of a run fit together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from realuid.training.config import DistillConfig, TeacherConfig
 
 
 def check_teacher_run(model: MatchingModel, data: Dataset, config: TeacherConfig) -> None:
-    """All checks of the training of a teacher; warn where it could be sampled, but not distilled.
+    """All checks of the training of a teacher; warn if it could be sampled, but not distilled.
 
     Raises:
         DataError: for a batch larger than the data.
@@ -26,7 +26,7 @@ def check_teacher_run(model: MatchingModel, data: Dataset, config: TeacherConfig
     check_batch(config.batch, data)
     if config.label_dropout and all(spec.null is None for spec in model.conditions):
         raise ConfigError(
-            f"label_dropout = {config.label_dropout}: the model has no class that stands for no label. Train a "
+            f"label_dropout = {config.label_dropout}: the model has no null class. Train a "
             "conditional one (data.conditional), or set label_dropout = 0."
         )
     check_sampling(model, config.steps)
@@ -43,16 +43,16 @@ def check_student_run(
     start: Student | MatchingModel | None = None,
     fake: MatchingModel | None = None,
 ) -> None:
-    """All checks of a distillation; warn of settings that are unwise.
+    """All checks of a distillation; warn about discouraged settings.
 
     Raises:
-        ConfigError, DataError, PredictionError: where teacher, data, settings and starts do not fit together.
+        ConfigError, DataError, PredictionError: if teacher, data, settings and starts do not fit together.
     """
     check_fits(teacher, data)
     check_degradation(teacher, data)
     if teacher.codec and config.flip:
         raise ConfigError(
-            "flip = True: the data is encoded once, and mirrored latents are not those of mirrored images."
+            "flip = True: the data is encoded once, and flipped latents are not the latents of flipped images."
         )
     check_start(teacher, start.model if isinstance(start, Student) else start, fake)
     if isinstance(start, Student):
@@ -75,7 +75,7 @@ def check_batch(batch: int, data: Dataset) -> None:
 
 
 def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: MatchingModel | None) -> None:
-    """Raise ConfigError unless generator and fake model have weights to start from, and both fit the teacher."""
+    """Raise ConfigError unless student and fake model have initial weights, and both fit the teacher."""
     for name, model in (("start", start), ("fake", fake)):
         if next((model or teacher).parameters(), None) is None:
             raise ConfigError(
@@ -95,7 +95,7 @@ def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: Match
 
 
 def check_adapters(config: DistillConfig, start: Student | MatchingModel | None, fake: MatchingModel | None) -> None:
-    """Raise ConfigError where settings or starts go against adapters, which begin as the teacher that they change."""
+    """Raise ConfigError for settings or starts that contradict adapters, which are initialised as the teacher."""
     begins = "an adapter begins as the teacher. "
     if config.adapts("fake") and fake is None and config.fake_start == "random":
         raise ConfigError(
@@ -115,7 +115,7 @@ def check_adapters(config: DistillConfig, start: Student | MatchingModel | None,
 
 
 def check_without_teacher(config: DistillConfig) -> None:
-    """Raise ConfigError for settings that need a teacher; warn that to do without one is experimental."""
+    """Raise ConfigError for settings that need a teacher; warn that training without one is experimental."""
     objective = config.make_objective()
     if not (isinstance(objective, MixtureUID) and objective.data_weight == 1 and config.data_weight_warmup == 0):
         raise ConfigError(
@@ -134,12 +134,12 @@ def check_without_teacher(config: DistillConfig) -> None:
 
 
 def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:
-    """The prediction in which the losses are taken, or an error where these settings are not for this teacher.
+    """The prediction in which the losses are computed, after checking the settings against the teacher.
 
     Raises:
-        ConfigError: for a space that the objective is not defined in, a t_init outside the path's times, no noise where
-            there is no x_T, or guidance of a teacher that has no null class.
-        PredictionError: where that prediction, or the data's, does not follow from the teacher's.
+        ConfigError: for a space in which the objective is not defined, a t_init outside the path's times, no noise on a
+            path without x_T, or guidance of a teacher without null class.
+        PredictionError: if that prediction, or the data prediction, does not follow from the teacher's.
     """
     usual = teacher.prediction if teacher.heads > 1 else teacher.path.default_prediction
     space = choose_space(config.make_objective(), teacher.path, config.space, usual)
@@ -150,12 +150,18 @@ def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:
 
 
 def check_calls_of_batch(calls: int, config: DistillConfig) -> None:
-    """Raise ConfigError for settings of several calls where there is one, and batches that cannot be shared evenly."""
+    """Raise ConfigError for settings of several calls with one call, and batches that cannot be divided evenly."""
     usual = DistillConfig()
-    for name in ("call_inputs", "fake_sees_call"):
+    for name in ("call_inputs", "fake_sees_call", "phases"):
         if calls == 1 and getattr(config, name) != getattr(usual, name):
             raise ConfigError(
                 f"{name} = {getattr(config, name)}: only for students of several calls. Pass --calls too."
+            )
+    for name, value, other in (("renoise", config.renoise, "deterministic"), ("lambda_g", bool(config.lambda_g), True)):
+        if config.phases and value == other:
+            raise ConfigError(
+                f"phases = True with {name} = {getattr(config, name)}: what is judged of a call is its prediction with "
+                "new noise, away from the data. Leave one out."
             )
     processes = started_together() if config.shard else 1
     if calls > 1 < processes and any(batch % (calls * processes) for batch in (config.batch, config.gan_batch)):
@@ -196,7 +202,7 @@ def check_fits(model: MatchingModel | OneStep, data: Dataset) -> None:
 
 
 def check_degradation(teacher: MatchingModel, data: Dataset) -> None:
-    """Raise ConfigError where a teacher learnt to undo another degradation than that of the data; '' is unknown."""
+    """Raise ConfigError if the teacher was trained on another degradation than that of the data; '' is unknown."""
     if teacher.degradation and data.degradation and teacher.degradation != data.degradation:
         raise ConfigError(
             f"data.pairs = {data.degradation}, but the teacher was trained on pairs of {teacher.degradation}. Pass "
@@ -205,10 +211,10 @@ def check_degradation(teacher: MatchingModel, data: Dataset) -> None:
 
 
 def check_sampling(model: MatchingModel, steps: int, sampler: str | None = None, guidance: float = 1.0) -> None:
-    """Draw one sample as a teacher is to be sampled, with a network that says 0.
+    """Draw one sample with the given settings and a network that returns 0.
 
     Raises:
-        ConfigError, PredictionError: what `generate` says where the model cannot be sampled so.
+        ConfigError, PredictionError: as `generate` raises if the model cannot be sampled with them.
     """
     twin = silent(model)
     condition = example(twin.conditions, 1)

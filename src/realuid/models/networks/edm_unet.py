@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Protocol, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +92,8 @@ class EDMUNet(Network):
     Raises:
         ConfigError: for sizes that do not fit.
     """
+
+    class_setting: ClassVar[str] = "label_dim"
 
     def __init__(self, settings: EDMSettings):
         super().__init__(dataclasses.asdict(settings))

@@ -123,10 +123,14 @@ class SongUNet(EDMUNet):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
+    @property
+    def class_gain(self) -> float:
+        return math.sqrt(self.num_classes)
+
     def embed(self, time: Tensor, condition: Condition) -> Tensor:
         emb = self.map_noise(time).to(self.map_layer0.weight.dtype)
         if self.map_label is not None:
-            emb = emb + self.map_label(self.one_hot(condition).to(emb.dtype) * math.sqrt(self.num_classes))
+            emb = emb + self.map_label(self.one_hot(condition).to(emb.dtype) * self.class_gain)
         if self.map_augment is not None:
             emb = emb + self.map_augment(emb.new_zeros(emb.shape[0], self.augment_dim))
         return F.silu(self.map_layer1(F.silu(self.map_layer0(emb))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -23,6 +23,8 @@ class VectorUNet(UNet):
         sees_source, heads: as of `UNet`.
         **unet: `UNet2DModel`'s own settings, without those of classes.
     """
+
+    class_setting: ClassVar[str] = ""
 
     def __init__(self, vector: int, sees_source: bool = False, heads: int = 1, **unet: Any):
         super().__init__(sees_source, heads, **{**unet, "class_embed_type": "identity"})

@@ -1,4 +1,4 @@
-"""What a model that was built from a file is checked for before it is handed out."""
+"""Checks of a model built from a file."""
 
 from __future__ import annotations
 
