@@ -202,16 +202,14 @@ train demo --out run --lr inf | lr = inf
 train demo --out run --lr -1 | lr = -1
 train demo --out run --lr 0 | lr = 0
 train demo --out run --label-dropout 2 | label_dropout = 2
-train demo --out run --label-dropout 0.1 | label_dropout
 train demo --out run --seed -1 | seed = -1
 train demo --out run --steps 0 | steps = 0
 train demo --out run --save-every -1 | save_every = -1
-train demo --out run --log-every 0 | log_every = 0
+train demo --out run --log-every -1 | log_every = -1
 train demo --out run --device tpu | tpu
 train demo --out run --precision fp8 | fp8
 train demo --out run --network.channels 0 | channels
 train demo --out run --network.channels -8 8 | channels
-train demo --out run --network.channels 7 | channels
 train demo --out run --network.blocks 0 | blocks = 0
 train demo --out run --network.dropout nan | dropout = nan
 train demo --out run --network.dropout 1.5 | dropout = 1.5
@@ -220,7 +218,7 @@ train demo --out run --path.name vpp | vpp
 train demo --out run --path.settings.gamma 1 | gamma
 train demo --out run --data.source toy:rings | rings
 train demo --out run --data.source hf: | hf:
-train demo --out run --data.source '' | data
+train demo --out run --data.source '' | source of data is empty
 train demo --out run --data.source empty.zip | empty.zip
 train demo --out run --data.source text.zip | text.zip
 train demo --out run --data.source pipe | pipe
@@ -228,7 +226,7 @@ train demo --out run --data.source /dev/zero | /dev/zero
 train demo --out run --data.channels 2 | channels = 2
 train demo --out run --data.resolution -4 | resolution = -4
 train demo --out run --data.pairs grey | pairs
-train demo --out run --data.source pictures --data.conditional | conditional
+train demo --out run --data.source pictures --batch 5 | batch of 5
 train demo --out pictures | pictures
 train demo --out empty.file | empty.file
 train demo --out empty.file/run | empty.file

@@ -1,4 +1,4 @@
-"""Images of files as one uint8 tensor: decoded in threads, straight to their place in it."""
+"""Image files as one uint8 tensor, decoded by threads directly into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs: images with what they come from, read from files of equal names or made by a degradation."""
+"""Pairs of images and sources, from files of equal names or by a degradation."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from realuid.models import MatchingModel, Reversed, Student, UNet
 from realuid.models.saving.torch_file import read_torch_file
 from realuid.paths import LinearPath
 
-#: How far from 1 the share of the noise that passes the network may be, for rounding.
+#: Tolerance of the skip connection's weight, which must be 1.
 _ROUNDING = 1e-6
 
 

@@ -1,4 +1,4 @@
-"""The model card: what a student is, how it was made and measured, and how to run it.
+"""The model card: description, training settings, evaluation and usage of a student.
 
 What a model's files say of its teacher and data is a stranger's text: the template shows every value as plain words.
 """

@@ -1,4 +1,4 @@
-"""What every exported format promises: which inputs it takes, what comes out, and where it came from."""
+"""The contract of exported files: inputs, output and origin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking into an .onnx file, which a stranger may have written, before ONNX Runtime computes anything of it.
+"""Checks of an untrusted .onnx file before ONNX Runtime opens it.
 
 A graph may loop for ever, read other files as its weights, or ask for any amount of memory when it is opened, since
 whatever depends on no input is computed then. So a file continues only if it is made of operators of a list, holds its

@@ -1,4 +1,4 @@
-"""A student written out for tracing, with plain tensors as inputs: all of its calls, or one of them at any time."""
+"""A student as a module for tracing, with tensors as inputs: all calls, or one call at a given time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening a .pt2 file, which a stranger may have written, without running what it brings.
+"""Opening an untrusted .pt2 file without executing its code.
 
 `torch.export.load` unpickles, imports, compiles and evaluates whatever a file asks for. So a file is read here first,
 by the same reader, and continues to torch only if it holds nothing but what `write_program` writes: raw weights and,

@@ -1,4 +1,4 @@
-"""Does a teacher denoise the data it is to be distilled on and, if not, how was it meant to be asked?
+"""Checks that a teacher denoises the data of a distillation and, if not, finds its conventions.
 
 Real data is noised to a few levels and denoised in one step, as declared and in every other plausible reading: what the
 network predicts, which way its time runs and on which scale, in which range of values it learnt. The error is compared
@@ -43,7 +43,7 @@ _TINY = 1e-12
 def check_teacher(
     model: MatchingModel, data: Dataset, *, images: int = 64, seed: int = 0, thorough: bool = False
 ) -> Check:
-    """Denoise real data in one step, as declared and in other readings.
+    """Denoise real data in one step, under the declared conventions and under others.
 
     Other ranges of values, which cost most, are tried only where the declared reading does not fit, or on demand.
 

@@ -1,4 +1,4 @@
-"""Which format a path holds, read off the files themselves: never off their names, and never guessed."""
+"""Recognition of model formats by the content of files, not by their names."""
 
 from __future__ import annotations
 

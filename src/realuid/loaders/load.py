@@ -1,4 +1,4 @@
-"""The door: a teacher or a generator from anything that can be read."""
+"""Loading a teacher or a student from any supported format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KINDS: dict[Kind, str] = {"teacher": "a teacher", "generator": "a one-step gene
 
 @dataclass(frozen=True)
 class Request:
-    """What a caller may say about a model beyond where it is. See `load_model`."""
+    """Options of loading besides the location. See `load_model`."""
 
     kind: Kind | None = None
     key: str | None = None
@@ -49,8 +49,8 @@ def load_model(
         kind: which of the two it is, where the files do not tell: EDM's teachers and SiD's students look alike.
         key: which weights, where there are several: the decay of an average in a checkpoint ('raw' for the weights as
             trained), the entry of a pickle ('ema'), the folder of a network ('unet_ema').
-        adm: what the weights of a torchcfm checkpoint do not tell.
-        network: for a model around a network of your own (`Teacher`): an instance, whose weights are replaced.
+        adm: properties of a torchcfm network that its weights do not determine.
+        network: for a model around a user's network (`Teacher`): an instance, whose weights are replaced.
 
     Raises:
         ConfigError: for what is no path, and an unknown kind.

@@ -1,4 +1,4 @@
-"""Ways to ask a network and to understand its answer, how well they denoise data, and which of them fits."""
+"""Conventions of a network's inputs and outputs, their denoising errors, and the choice among them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to ask a network and to understand its answer."""
+    """Conventions of a network: prediction, sign, direction and scale of time, range of values."""
 
     prediction: str
     preconditioning: Preconditioning
@@ -38,7 +38,7 @@ class Reading:
 
     @property
     def time_scale(self) -> float | None:
-        """What the network is told at t = 1; None behind scaled inputs, where time is no number of the path's."""
+        """The network's time input at t = 1; None with preconditioned inputs, where it is not a multiple of t."""
         return self.preconditioning.time_scale if isinstance(self.preconditioning, Plain) else None
 
     def __str__(self) -> str:

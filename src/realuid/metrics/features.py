@@ -1,4 +1,4 @@
-"""Feature extractors: what a Frechet distance is measured in."""
+"""Feature extractors for Frechet and kernel distances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses: unified matching, the RealUID family, the adversarial add-on. Pure functions of predictions and targets."""
+"""Losses as pure functions of predictions and targets: unified matching, the RealUID family, the adversarial loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where coefficients act, for Gaussians in one dimension: the paper's Figures 3 and 4, and law 2; numbers and plots."""
+"""The effect of the coefficients for Gaussians in one dimension: the paper's Figures 3 and 4, and law 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes by name: what users call them, and the numbers that networks read."""
+"""Classes by name: conversion of class names to the numbers that networks read."""
 
 from __future__ import annotations
 
