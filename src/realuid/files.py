@@ -18,6 +18,7 @@ from typing import Any
 
 from realuid.errors import ConfigError, StorageError
 from realuid.leftovers import TEMPORARY, remove_leftovers, temporary_name
+from realuid.reading import read_limited
 
 CHECKSUMS = "checksums.json"
 #: Numbers of errors where no more can be written: the disk is full, the quota used up, the file too large.
@@ -177,7 +178,7 @@ def is_empty(folder: Path) -> bool:
 def _listed(folder: Path) -> set[str]:
     """Names in the checksums of a folder; none where it has none."""
     try:
-        return set(json.loads((folder / CHECKSUMS).read_text()))
+        return set(json.loads(read_limited(folder / CHECKSUMS)))
     except (OSError, ValueError, TypeError, RecursionError):
         return set()
 
@@ -244,7 +245,7 @@ def write_checksums(folder: Path) -> None:
 def damage(folder: Path) -> str | None:
     """What is wrong with a folder written with checksums, or None if it is whole."""
     try:
-        sums = json.loads((folder / CHECKSUMS).read_text())
+        sums = json.loads(read_limited(folder / CHECKSUMS))
     except (OSError, ValueError, RecursionError):
         return f"{CHECKSUMS} is missing or unreadable"
     if not isinstance(sums, dict):

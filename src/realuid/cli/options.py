@@ -83,6 +83,11 @@ def split_student(arguments: Sequence[str]) -> tuple[list[str], str]:
     return [recipe, *arguments[1:]], student
 
 
+def passed(option: str, words: Sequence[str]) -> bool:
+    """Whether an option is among the words of a command."""
+    return any(word.split("=")[0] == option for word in words)
+
+
 def resumed_run(words: Sequence[str], usual: Path) -> Path | None:
     """The folder of the run that `--resume` continues, or None. Read first, since options depend on its recipe.
 
