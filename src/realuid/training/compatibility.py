@@ -7,13 +7,14 @@ import warnings
 from torch import Tensor
 
 from realuid.data import Dataset
-from realuid.errors import ConfigError, DataError, PredictionError
+from realuid.errors import ConfigError, DataError, PredictionError, RealUIDError
 from realuid.models import MatchingModel, Silent, Student, example, guided, silent
 from realuid.objectives import MixtureUID, UnwiseSettingWarning, advice, choose_space
 from realuid.on_data import check_pairs
 from realuid.processes import started_together
 from realuid.sampling import OneStep, generate
 from realuid.training.config import DistillConfig, TeacherConfig
+from realuid.training.lora import ROLES
 
 
 def check_teacher_run(model: MatchingModel, data: Dataset, config: TeacherConfig) -> None:
@@ -102,9 +103,8 @@ def check_adapters(config: DistillConfig, start: Student | MatchingModel | None,
             f"fake_start = random with lora_rank = {config.lora_rank}: {begins}Pass fake_start teacher, or lora_roles "
             "student for a fake model with all of its weights."
         )
-    given = (("student", "start", start), ("fake", "fake", fake))
-    for role, name, model in given:
-        if config.adapts(role) and model is not None:  # type: ignore[arg-type]  # the names of roles
+    for role, name, model in zip(ROLES, ("start", "fake"), (start, fake), strict=True):
+        if config.adapts(role) and model is not None:
             raise ConfigError(
                 f"{name} with lora_rank = {config.lora_rank}: {begins}Leave {name} out, or set lora_roles to the other "
                 "role."
@@ -147,6 +147,22 @@ def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:
     guided(teacher, config.guidance)
     check_calls_of_batch(config.make_student(teacher).calls, config)
     return space
+
+
+def check_settings(teacher: MatchingModel, data: Dataset, config: DistillConfig, whose: str) -> None:
+    """Raise an error where settings are not for a teacher and data: of a distillation that begins after others.
+
+    Args:
+        teacher: trained or not.
+        data, config: of the distillation, which starts from the teacher or from a student that is not made yet.
+        whose: settings these are, for messages.
+    """
+    try:
+        check_adapters(config, None, None)
+        check_distillation(teacher, config)
+        check_batch(max(config.real_batch, config.gan_batch), data)
+    except RealUIDError as error:
+        raise type(error)(f"{whose}: {error}") from error
 
 
 def check_calls_of_batch(calls: int, config: DistillConfig) -> None:
