@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import small_teacher
 from PIL import Image
-from wrong_calls import cases
+from wrong_commands import cases
 from wrong_python_calls import CALLS
 
 from realuid.cli.main import main
