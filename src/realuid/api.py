@@ -1,4 +1,4 @@
-"""The Python interface in a few functions: load data and models, train, distil, sample, evaluate, export."""
+"""The Python interface: load data and models, train, distil, sample, evaluate, export."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from realuid.data import Dataset, load_dataset
-from realuid.exports import Export, ExportOptions, FormatName, export_student, load_any
+from realuid.exports import Export, ExportedStudent, ExportOptions, FormatName, export_student, load_any
 from realuid.loaders import load_generator, load_model, load_teacher
 from realuid.loaders.check import check_teacher, require_sound
 from realuid.models import MatchingModel, NetworkConfig, Student
@@ -20,8 +20,12 @@ from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
 from realuid.recipes.run import recipe_of_run
 from realuid.recipes.spec import NO_TEACHER, NamedTeacher, named_teacher, student_spec, teacher_spec
 from realuid.sampling import OneStep, Sampling, SamplingOptions, check_use, generate
+from realuid.settings import check_kind
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
+from realuid.training.compatibility import check_fits
 from realuid.training.folder import refuse_existing
+
+_NONE = type(None)
 
 
 def _data(data: Dataset | str | Path) -> Dataset:
@@ -36,10 +40,10 @@ def _source(data: Dataset | str | Path) -> str:
 class RunOptions(TypedDict, total=False):
     """Keyword arguments of `train` and `distill` alike.
 
-    recipe: what settings are taken from that are not passed: a name, or a YAML file. None: the linear path and the
+    recipe: for settings that are not passed: a name, or a YAML file. None: the linear path and the
         defaults of `NetworkConfig`, `TeacherConfig` and `DistillConfig`.
-    evaluate: how quick FDs are measured on the way (with `config.evaluate_every`).
-    resume: continue the run in `out`, with the settings it was started with.
+    evaluate: settings of quick FDs during training (with `config.evaluate_every`).
+    resume: continue the run in `out` with the settings it was started with.
     """
 
     recipe: str | None
@@ -50,10 +54,10 @@ class RunOptions(TypedDict, total=False):
 class DistillOptions(RunOptions, total=False):
     """Keyword arguments of `distill`.
 
-    start: fine-tune this distilled generator instead of distilling from scratch; or a model to make one of.
-    start_ema: which average of its weights, where `start` is a run's folder; None takes the best.
-    fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
-    trust_teacher: go on even if the teacher denoises the data worse than trivially (see `check_teacher`).
+    start: fine-tune this distilled student instead of distilling from scratch; or the model of a new one.
+    start_ema: EMA decay of its weights, if `start` is a run's folder; None: its best model.
+    fake: initial fake model, on the teacher's path; by default as `config.fake_start` says.
+    trust_teacher: accept a teacher that denoises worse than a linear denoiser (see `check_teacher`).
     """
 
     start: Student | MatchingModel | str | Path | None
@@ -71,7 +75,8 @@ class _Run:
     resume: bool = False
 
     def settings(self, source: str, out: Path) -> Recipe:
-        """Those the run was started with, the recipe's, or the defaults; an error where `out` is taken."""
+        """The settings the run was started with, the recipe's, or the defaults; an error if `out` is in use."""
+        check_kind("evaluate", self.evaluate, EvaluateConfig, _NONE)
         refuse_existing(out, self.resume)
         if self.resume:
             base = recipe_of_run(out)
@@ -106,18 +111,21 @@ def train(
     Args:
         data: a data set, or what `load_dataset` takes.
         out: folder of the run.
-        path: name of the path, see `realuid.paths.PATHS`, or its settings, too.
+        path: name of the path, see `realuid.paths.PATHS`, or a `PathConfig`.
         network: architecture.
         config: training settings.
         conditional: use the data's class labels.
         **options: recipe, evaluate, resume: see `RunOptions`.
 
     Returns:
-        the trained teacher, with averaged weights.
+        the trained teacher, with EMA weights.
 
     Raises:
-        ConfigError: where `out` holds a run already.
+        ConfigError: if `out` already holds a run.
     """
+    for name, value, kind in (("network", network, NetworkConfig), ("config", config, TeacherConfig)):
+        check_kind(name, value, kind, _NONE)
+    check_kind("path", path, str, PathConfig, _NONE)
     out, source, data = Path(out), _source(data), _data(data)
     run = _Run(**options)
     base = run.settings(source, out)
@@ -144,24 +152,28 @@ def distill(
     """Distil a teacher into a one-step generator by RealUID, as `realuid distill` does.
 
     Args:
-        teacher: a model, or what `load_teacher` takes; "none" (experimental): there is none, and the mixture objective
-            learns from the data alone, with the recipe's network.
+        teacher: a model, or what `load_teacher` takes; "none" (experimental): no teacher; the mixture objective learns
+            from data alone, with the recipe's network.
         data: real data, or what `load_dataset` takes.
-        alpha, beta: the loss's coefficients, in place of those of `config`; 1, 1 uses no real data.
+        alpha, beta: coefficients of the loss, instead of those of `config`; 1, 1 uses no real data.
         out: folder of the run.
         config: all settings of the distillation.
         **options: recipe, evaluate, resume: see `RunOptions`; start, start_ema, fake, trust_teacher: see
             `DistillOptions`.
 
     Raises:
-        CheckpointError: for such a teacher, with the likely cause.
-        ConfigError: where `out` holds a run already.
+        CheckpointError: for a teacher that denoises worse than a linear denoiser, with the likely cause.
+        ConfigError: if `out` already holds a run.
 
     Returns:
         the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
         which `sample` decodes); `generator(z, Condition(source=...))` on a coupled path.
     """
     asked = _Distillation(**options)
+    check_kind("teacher", teacher, str, Path, MatchingModel)
+    check_kind("config", config, DistillConfig, _NONE)
+    check_kind("start", asked.start, str, Path, Student, MatchingModel, _NONE)
+    check_kind("fake", asked.fake, MatchingModel, _NONE)
     start = load_start(asked.start, asked.start_ema) if isinstance(asked.start, str | Path) else asked.start
     out, source, data = Path(out), _source(data), _data(data)
     base = asked.settings(source, out)
@@ -181,7 +193,7 @@ def distill(
 
 
 def _name(teacher: MatchingModel) -> str:
-    """What a teacher is called in the record of its student: where it was loaded from, or what it is."""
+    """Name of a teacher in the record of its student: what it was loaded from, or its kind."""
     return teacher.origin or str(teacher.network.settings.get("function", type(teacher.network).__name__))
 
 
@@ -192,15 +204,16 @@ def sample(
     seed: int = 0,
     **options: Unpack[SamplingOptions],
 ) -> Tensor:
-    """Draw samples, shape (count, *image_shape), in data units ([-1, 1] for images).
+    """Samples, shape (count, *image_shape), in data units ([-1, 1] for images).
 
     Args:
-        model: a teacher, a generator, what `load_model` takes, or what `export` wrote.
+        model: a teacher, a student, what `load_model` takes, or an exported student.
         count: how many.
         seed: of the noise.
         **options: condition, labels, sources, for teachers steps, sampler, guidance, for students calls: see
             `realuid.sampling.SamplingOptions`.
     """
+    check_kind("model", model, str, Path, MatchingModel, Student, ExportedStudent)
     loaded = load_any(model) if isinstance(model, str | Path) else model
     asked = Sampling(**options)
     check_use(loaded, asked.sampler, asked.guidance, asked.calls)
@@ -210,16 +223,24 @@ def sample(
 def evaluate(
     model: MatchingModel | Student | str | Path, data: Dataset | str | Path, config: EvaluateConfig | None = None
 ) -> Evaluation:
-    """FD, KID, precision and recall of a model against data, one number a seed.
+    """FD, KID, precision and recall of a model against data, one number for each seed.
 
     Args:
-        model: a teacher, a generator, or what `load_model` takes.
+        model: a teacher, a student, or what `load_model` takes.
         data: real data, or what `load_dataset` takes.
-        config: samples, seeds, feature extractor, and how a teacher is sampled.
+        config: samples, seeds, feature extractor, and the sampler of a teacher.
+
+    Raises:
+        ConfigError: if model and data do not fit together, or a setting does not fit the model.
+        DataError: for data that cannot be read, or too few images to measure against.
     """
+    check_kind("model", model, str, Path, MatchingModel, Student)
+    check_kind("config", config, EvaluateConfig, _NONE)
     loaded = load_model(model) if isinstance(model, str | Path) else model
-    config = config or EvaluateConfig()
-    return evaluate_model(loaded, make_evaluator(_data(data), config), config)
+    data, config = _data(data), config or EvaluateConfig()
+    check_fits(loaded, data)
+    check_use(loaded, config.sampler, config.guidance)
+    return evaluate_model(loaded, make_evaluator(data, config), config)
 
 
 def export(
@@ -233,23 +254,23 @@ def export(
     push_to_hub: str = "",
     private: bool = False,
 ) -> Export:
-    """Write a one-step generator in another format, read it back and compare; nothing is written where they differ.
+    """Export a student, read the result back and compare; nothing is written if their images differ.
 
     Args:
-        generator: a generator, or where one is; of a run folder, the averaged weights.
+        generator: a student, or its folder or file; of a run folder, the EMA weights.
         out: a new folder (diffusers) or a file: .onnx, .pt2 (torch), .safetensors, .pt (authors).
         to: 'diffusers', 'onnx', 'torch', 'safetensors' or 'authors'.
         options: uint8 images, reduced precision, licence, ...
-        data: measure the FD against it, for the model card and for a reduced precision.
-        evaluate: how that is measured.
+        data: compute the FD against it, for the model card and with reduced precision.
+        evaluate: settings of that evaluation.
         push_to_hub: upload the folder to this repository, owner/name (diffusers).
-        private: of a repository that is created.
+        private: create a private repository.
 
     Returns:
-        where it is, how far its images are from the generator's, and what was measured.
+        path, largest difference from the student's images, and metrics.
 
     Raises:
-        ExportError: where the format has no room for the model, the result differs, or the upload fails.
+        ExportError: if the format cannot hold the model, the result differs, or the upload fails.
     """
     return export_student(
         generator,

@@ -141,7 +141,7 @@ def inner_name(module: object) -> str | None:
 
 
 def activate_adapter(layer: BaseTunerLayer, name: str | None) -> None:
-    """Let one adapter of a layer act, or none, and leave `requires_grad` of all of them alone (PEFT 0.17-0.21).
+    """Activate one adapter of a layer, or none, without changing `requires_grad` of any (PEFT 0.17-0.21).
 
     PEFT's own `set_adapter` and `enable_adapters` also decide what is trained, which autograd reads on the way back,
     when another role may be active.

@@ -1,4 +1,4 @@
-"""Which device a name stands for, one rule for all commands and settings, and how tensors get there."""
+"""Devices by name, by one rule for all commands and settings, and transfers to them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def check_device(name: str) -> None:
-    """Raise ConfigError unless a device may be called so; whether it is there does not matter."""
+    """Raise ConfigError unless the name is allowed; the device need not exist."""
     if name == "gpu":
         raise ConfigError("unknown device 'gpu': GPUs are called 'cuda'. Allowed: auto, cpu, cuda.")
     if name not in DEVICES:
@@ -23,10 +23,10 @@ def check_device(name: str) -> None:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device called `name`; 'auto' is CUDA where there is one, and the CPU everywhere else.
+    """The device called `name`; 'auto' is CUDA if available, else the CPU.
 
     Raises:
-        ConfigError: for another name, or CUDA where there is none.
+        ConfigError: for another name, or CUDA if it is not available.
     """
     check_device(name)
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
@@ -47,10 +47,10 @@ def tune_process() -> None:
 
 
 def keep_memory() -> None:
-    """Let this process keep the memory that its tensors on the CPU free, for those that come next.
+    """Let this process reuse freed memory of CPU tensors instead of returning it to the system.
 
-    glibc gives blocks of that size back to the system, which has to fill them with zeros when they are asked for again:
-    a tenth of an update. Its `mallopt` (malloc.h) says otherwise; other C libraries are left as they are.
+    By default glibc returns large blocks, which the system fills with zeros before they are used again: a tenth of an
+    update. Its `mallopt` (malloc.h) changes that; other C libraries are left unchanged.
     """
     trim_threshold, top_pad, mmap_threshold = -1, -2, -3
     if platform.libc_ver()[0] != "glibc":
@@ -62,7 +62,7 @@ def keep_memory() -> None:
 
 
 def handed_over(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on a device, from the host by way of pinned memory: it is copied while the host goes on."""
+    """The tensor on a device, copied asynchronously through pinned memory."""
     if tensor.device.type == "cpu" and device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

@@ -7,7 +7,10 @@ from difflib import get_close_matches
 
 
 class RealUIDError(ValueError):
-    """A mistake in what was passed: the message says what it was, what is allowed and what to do."""
+    """A mistake in what was passed: the message says what it was, what is allowed and what to do, in one line."""
+
+    def __init__(self, message: object = ""):
+        super().__init__(" ".join(line.strip() for line in str(message).splitlines()))
 
 
 class ConfigError(RealUIDError):
@@ -19,7 +22,7 @@ class DataError(RealUIDError):
 
 
 class DataWarning(UserWarning):
-    """What was left out of data, or changed in it, with numbers; or a choice among several readings of it."""
+    """Data was skipped or changed, with numbers; or one of several interpretations was chosen."""
 
 
 class PredictionError(RealUIDError):
@@ -31,15 +34,15 @@ class CheckpointError(RealUIDError):
 
 
 class ExportError(RealUIDError):
-    """A model that a format has no room for, or an exported file that does not compute what the model computes."""
+    """A model that a format cannot hold, or an exported file whose output differs from the model's."""
 
 
 class NonFiniteError(RealUIDError):
-    """A loss, a gradient or a sample is infinite or NaN; nothing of it was saved."""
+    """A loss, a gradient or a sample is infinite or NaN; it was not saved."""
 
 
 class OutOfMemoryError(RealUIDError):
-    """A batch that does not fit into the device's memory and cannot be cut further."""
+    """A batch that does not fit into the device's memory and cannot be split further."""
 
 
 class OutOfMemoryWarning(UserWarning):
@@ -51,7 +54,7 @@ class StorageError(RealUIDError):
 
 
 def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> str:
-    """The message for a name that is in no table: what was passed, the nearest match, and what is allowed."""
+    """The message for an unknown name: what was passed, the nearest match, and what is allowed."""
     allowed = sorted(allowed)
     close = get_close_matches(name, allowed, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""

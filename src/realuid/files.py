@@ -1,6 +1,6 @@
-"""Files that are either whole or absent: temporary name, fsync, rename; and checksums that tell a damaged one.
+"""Atomic files and folders (temporary name, fsync, rename) and their checksums.
 
-Nothing here replaces a folder that realuid did not write, and what a user put into one that it did write stays there.
+Nothing here replaces a folder that realuid did not write, and files that users added to its folders are kept.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from typing import Any
 
 from realuid.errors import ConfigError, StorageError
 from realuid.leftovers import TEMPORARY, remove_leftovers, temporary_name
+from realuid.reading import read_limited
 
 CHECKSUMS = "checksums.json"
 #: Numbers of errors where no more can be written: the disk is full, the quota used up, the file too large.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: Bytes that are left on a disk that is full: the next buffer of a C++ stream does not fit.
+_NO_ROOM = 1 << 16
 #: The file by which a process holds a folder, see `realuid.locks`; it means nothing when no process does.
 LOCK = ".realuid.lock"
 
@@ -62,7 +65,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
         temporary.replace(target)
         _fsync(target.parent)
     except Exception as error:
-        if is_full(error):
+        if is_full(error, target.parent):
             raise _no_space(target) from error
         raise
     finally:
@@ -106,7 +109,7 @@ def atomic_folder(target: Path, ours: Callable[[Path], bool] | None = None) -> I
         temporary.rename(target)
         _fsync(target.parent)
     except Exception as error:
-        if is_full(error):
+        if is_full(error, target.parent):
             raise _no_space(target) from error
         raise
     finally:
@@ -116,12 +119,27 @@ def atomic_folder(target: Path, ours: Callable[[Path], bool] | None = None) -> I
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-def is_full(error: BaseException) -> bool:
-    """Whether an error says that a disk is full, a quota used up or a file too large: in torch's words, or others'."""
+def check_writable(target: Path) -> None:
+    """Raise ConfigError where no file of this name can be written: before the work of which it is the result."""
+    _refuse_parts(_resolved(target))
+    above = next((folder for folder in target.absolute().parents if folder.exists()), None)
+    if above is not None and not above.is_dir():
+        raise ConfigError(f"'{above}' is a file, so '{target}' cannot be written below it. Pass another name.")
+
+
+def is_full(error: BaseException, folder: Path | None = None) -> bool:
+    """Whether an error says that a disk is full, a quota used up or a file too large: in torch's words, or others'.
+
+    Args:
+        error: while something was written.
+        folder: where; what C++ libraries say of a stream has many reasons, and is believed where there is no room.
+    """
     if isinstance(error, StorageError):
         return True
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _FULL
+    if folder is not None and "iostream error" in str(error) and shutil.disk_usage(folder).free < _NO_ROOM:
+        return True
     words = ["No space left", "inline_container", "PytorchStreamWriter"]
     words += [f"os error {n})" for n in _FULL] + [f"Os {{ code: {n}," for n in _FULL]  # safetensors from 0.6 on, before
     return any(word in str(error) for word in words)
@@ -168,7 +186,7 @@ def is_empty(folder: Path) -> bool:
 def _listed(folder: Path) -> set[str]:
     """Names in the checksums of a folder; none where it has none."""
     try:
-        return set(json.loads((folder / CHECKSUMS).read_text()))
+        return set(json.loads(read_limited(folder / CHECKSUMS)))
     except (OSError, ValueError, TypeError, RecursionError):
         return set()
 
@@ -235,7 +253,7 @@ def write_checksums(folder: Path) -> None:
 def damage(folder: Path) -> str | None:
     """What is wrong with a folder written with checksums, or None if it is whole."""
     try:
-        sums = json.loads((folder / CHECKSUMS).read_text())
+        sums = json.loads(read_limited(folder / CHECKSUMS))
     except (OSError, ValueError, RecursionError):
         return f"{CHECKSUMS} is missing or unreadable"
     if not isinstance(sums, dict):

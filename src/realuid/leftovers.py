@@ -1,4 +1,4 @@
-"""Temporary files and folders: their names, and what to do with those of processes that are gone."""
+"""Temporary files and folders: their names, and removal of those of ended processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 TEMPORARY = re.compile(r"\.(?P<target>.+)\.(?P<pid>\d+)-(?P<token>[0-9a-f]{16})\.realuid\.(?P<kind>tmp|old)")
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 _TOKEN = _HOST + secrets.token_hex(4)
-#: Temporaries of another host are taken for left behind after so many seconds.
+#: Temporaries of another host are taken for left behind after that many seconds.
 _STALE = 24 * 3600.0
 
 

@@ -1,4 +1,4 @@
-"""Folders in which one process works at a time."""
+"""Locks on folders that one process uses at a time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from realuid.files import LOCK
 
 
 class WaitingWarning(UserWarning):
-    """Another process works in a folder, and this one waits for it."""
+    """Another process uses a folder, and this one waits for it."""
 
 
 @contextmanager
 def held(folder: Path, wait: bool = False) -> Iterator[None]:
-    """Hold a folder for the length of a `with` block; the hold ends with the process, however it ends.
+    """Lock a folder within a `with` block; the lock is released with the process, however it ends.
 
     Args:
         folder: created if it is not there.

@@ -1,4 +1,4 @@
-"""Running out of memory, in whoever's words, and work on batches that then goes on in smaller parts."""
+"""Running out of memory, in whoever's words, and work on batches that then continues in smaller parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes that share the work of one command, as torchrun starts them."""
+"""Several processes that divide the work of one command, as torchrun starts them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Part:
-    """Which of several processes this is; the default does everything by itself.
+    """Index and number of processes; the default is a single process.
 
-    Work on many samples is cut into slices of a fixed size, which the processes take in turns.
+    Many samples are divided into slices of a fixed size, which are assigned to the processes cyclically.
     """
 
     rank: int = 0
     world: int = 1
 
     def share(self, count: int) -> slice:
-        """This process's part of a batch of `count` samples."""
+        """This process's rows of a batch of `count` samples."""
         return slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)
 
     def slices(self, count: int, size: int) -> list[slice]:
@@ -47,7 +47,7 @@ class Part:
         return x.cpu()
 
     def in_order(self, own: list[T]) -> list[T]:
-        """What all processes made of their slices, on each of them, in the order of the samples."""
+        """Results of all processes, on each of them, in the order of the samples."""
         if self.world == 1:
             return own
         everyone: list[list[T]] = [[] for _ in range(self.world)]
@@ -55,7 +55,7 @@ class Part:
         return _in_turns(everyone)
 
     def collect(self, batches: Iterable[Tensor], count: int, size: int) -> Iterator[Tensor]:
-        """What all processes make of their slices, a few batches at a time: on process 0 in order, elsewhere nothing.
+        """Batches of all processes, a few at a time: on process 0 in order, elsewhere nothing.
 
         Args:
             batches: made of `slices(count, size)`, one each.
@@ -115,7 +115,7 @@ def is_partner_lost(error: BaseException) -> bool:
 
 
 def is_first() -> bool:
-    """Whether this is the process that speaks and writes for all."""
+    """Whether this is the process that prints and writes for all."""
     return os.environ.get("RANK", "0") == "0"
 
 

@@ -1,4 +1,4 @@
-"""Reading files that a stranger may have written: regular files only, of limited size, and JSON of limited depth.
+"""Reading untrusted files: regular files only, of limited size, and JSON of limited depth.
 
 A name may stand for a FIFO or a device, on which a read waits for ever; JSON may be nested deeper than Python recurses,
 or hold numbers that are no numbers. Readers of models, contracts and settings open their files here.
@@ -66,8 +66,11 @@ def read_limited(path: str | Path, limit: int = MAX_JSON_BYTES) -> bytes:
     Raises:
         CheckpointError: where there is none, or it is larger.
     """
-    with open_regular(path) as file:
-        content = file.read(limit + 1)
+    try:
+        with open_regular(path) as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise CheckpointError(f"'{path}' cannot be read ({_reason(error)}).") from error
     if len(content) > limit:
         raise CheckpointError(f"'{path}' is larger than {limit >> 20} MiB, far more than such a file needs.")
     return content

@@ -1,4 +1,4 @@
-"""Random streams without state: what happens at a point of a run depends on the seed and on that point only."""
+"""Random streams without state: draws depend only on the seed and the point of a run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def stream(*parts: int | str, device: torch.device | str = "cpu") -> torch.Gener
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """torch's global streams start from a seed inside a `with` block, and are as before after it.
+    """Seed torch's global random streams within a `with` block and restore them afterwards.
 
-    For what draws from nothing else: new networks, dropout.
+    For code that uses the global streams: initialisation of networks, dropout.
     """
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices):

@@ -1,4 +1,4 @@
-"""Text that a stranger may have written, where people read it: on terminals, and as plain words in Markdown."""
+"""Untrusted text on terminals and in Markdown, with invisible characters and markup escaped."""
 
 from __future__ import annotations
 

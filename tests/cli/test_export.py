@@ -41,9 +41,9 @@ def test_every_format_is_sampled_alike(to, model, tmp_path, capsys):
         pytest.importorskip("onnxruntime")
     out = tmp_path / NAMES[to]
     assert main(["export", str(model), str(out), "--to", to]) == 0
-    assert "largest difference from the generator" in capsys.readouterr().out
+    assert "largest difference from the student" in capsys.readouterr().out
     assert main(["info", str(out)]) == 0
-    assert ("takes noise, labels" if to in ("onnx", "torch", "diffusers") else "parameters") in capsys.readouterr().out
+    assert ("inputs noise, labels" if to in ("onnx", "torch", "diffusers") else "parameters") in capsys.readouterr().out
     for source, name in ((model, "ours.png"), (out, "theirs.png")):
         assert main(["sample", str(source), "--out", str(tmp_path / name), "--count", "9", "--seed", "3"]) == 0
     ours, theirs = pixels(tmp_path / "ours.png"), pixels(tmp_path / "theirs.png")

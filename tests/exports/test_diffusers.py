@@ -136,6 +136,26 @@ def test_the_card_tells_how_it_was_made_and_its_snippet_runs(tmp_path, monkeypat
     assert (tmp_path / "sample.png").is_file()
 
 
+@pytest.mark.parametrize(
+    ("settings", "rows"),
+    [
+        ({"objective": "mixture", "data_weight": None}, ["| objective | mixture |", "| data_weight | 1.0 |"]),
+        ({"objective": "data_forcing", "data_weight": 0.25, "alpha": 1.0}, ["| data_weight | 0.25 |"]),
+        (
+            {"objective": "general", "alpha": 1.0, "beta": 0.94},
+            ["| objective | general |", "| alpha, beta | 1.0, 0.94 |"],
+        ),
+        ({"objective": ["?"]}, ["| alpha, beta | not recorded, not recorded |"]),
+    ],
+)
+def test_a_card_names_the_objective_and_its_coefficients(tmp_path, settings, rows):
+    run = save_pretrained(students.unet(), tmp_path / "run", distillation=settings)
+    export_student(run, tmp_path / "out", "diffusers")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert all(row in card for row in rows)
+    assert ("| alpha, beta" in card) == ("data_weight" not in settings)
+
+
 def test_a_student_in_memory_has_its_card_too(tmp_path, digits):
     """As README has it: loaded, distilled, exported, without a word about where things lie."""
     folder = folders.save_ddpm(tmp_path / "my-ddpm", folders.unet(1), DDPMScheduler())
@@ -213,3 +233,15 @@ def test_labels_reach_the_network(folder):
     z = torch.randn(1, 3, 8, 8).expand(3, -1, -1, -1)
     a, b, c = student(z, Condition(label=torch.tensor([0, 1, 2])))
     assert min(float((a - b).abs().max()), float((b - c).abs().max())) > 1e-3
+
+
+def test_our_folders_know_the_names_of_classes_and_which_one_stands_for_none(tmp_path):
+    generator = students.unet(classes=4)
+    generator.model.null_class, generator.model.class_names = True, ("cat", "dog", "owl")
+    export_student(generator, tmp_path / "out", "diffusers")
+    student = load_any(tmp_path / "out")
+    assert (student.num_classes, student.class_names) == (3, ("cat", "dog", "owl"))
+    about = tmp_path / "out" / "realuid.json"
+    about.write_text(about.read_text().replace('"classes": 3', '"classes": 2'))
+    with pytest.raises(CheckpointError, match=r"realuid.json is of another network than unet/"):
+        load_any(tmp_path / "out")

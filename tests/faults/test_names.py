@@ -167,7 +167,7 @@ def test_a_licence_is_an_identifier(licence: str, generator: Path, tmp_path: Pat
 def test_pages_and_plots_show_names_as_they_are(tmp_path: Path) -> None:
     settings = {"alpha": 1.0, "ratio": 1.0}
     row = {"settings": settings, "beta": 1.0, "fd_mean": 2.0, "fd_std": None, "status": [], "finished": 1, "trials": 1}
-    results = {"recipe": INJECTION, "teacher": INJECTION, "trials": 1, "settings": [row]}
+    results = {"recipe": INJECTION, "objective": "realuid", "teacher": INJECTION, "trials": 1, "settings": [row]}
     trial = {"settings": settings, "status": "finished", "history": [{"update": 1, "fd": 2.0}]}
     page = write_sweep_report(tmp_path, results, [trial], yaml.safe_dump({"name": INJECTION})).read_text()
     assert "<script" not in page and page.count("&lt;script&gt;") >= 3

@@ -243,7 +243,7 @@ def test_distillation_on_latents(tmp_path):
     before, after = teacher.codec.autoencoder.state_dict(), student.model.codec.autoencoder.state_dict()
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     assert torch.cat(list(generate(student, 3, labels=torch.tensor([0, 1, 2])))).shape == (3, 3, 16, 16)
-    with pytest.raises(ConfigError, match="mirrored latents"):
+    with pytest.raises(ConfigError, match="flipped latents"):
         distill_teacher(teacher, data, dataclasses.replace(config, flip=True), tmp_path / "other")
 
 

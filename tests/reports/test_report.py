@@ -18,6 +18,7 @@ from realuid.cli.demo import results_table
 from realuid.data import grid_image
 from realuid.models import Generator
 from realuid.reports import write_report
+from realuid.reports.report import read_jsonl
 
 
 def entry(name: str, fd: float, **extra) -> dict:
@@ -31,7 +32,7 @@ RESULTS = {
     "extractor": "classifier-x",
     "fd_between_halves": 20.25,
     "teacher": entry("teacher", 3.5, calls=3, images_per_second=1234.0),
-    "students": [entry("data-free", 14.0, alpha=0.9, beta=0.92, images_per_second=43190.0)],
+    "students": [entry("data-free", 14.0, label="0.9, 0.92", images_per_second=43190.0)],
     "seconds": 99.0,
     "threads": 2,
     "device": "cpu",
@@ -122,7 +123,13 @@ def test_every_number_of_calls_has_a_column(tmp_path: Path, digits) -> None:
         ["2.6", "", "", "0.0012"],
         ["1.1", "10.500", "6.250", "0.0012"],
     ]
-    table = results_table({**results, "students": [student | {"alpha": 1, "beta": 1} for student in students]})
+    table = results_table({**results, "students": [student | {"label": "1, 1"} for student in students]})
     columns = {c.header.replace("\n", " "): list(c.cells) for c in table.columns}
     assert columns["FD, 1 call"] == ["", "", "10.500"] and columns["FD, 2 calls"] == ["", "", "6.250"]
     assert "FD, 3 calls" not in columns and columns["calls"] == ["3", "1", "3"]
+
+
+def test_damaged_lines_of_metrics_are_passed_over(tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"update": 1, "fd": 2.0}\n{"upd\xffte": 2\n3\n{"update": 4}\n{"up')
+    assert read_jsonl(tmp_path / "metrics.jsonl") == [{"update": 1, "fd": 2.0}, {"update": 4}]
+    assert read_jsonl(tmp_path / "nowhere.jsonl") == []

@@ -191,7 +191,7 @@ def test_what_splits_the_weights_is_refused(plugin: str, monkeypatch) -> None:
 
     kind = DistributedType[plugin]
     monkeypatch.setattr(Accelerator, "distributed_type", property(lambda self: kind))
-    with pytest.raises(ConfigError, match=rf"accelerate was told to use {kind.value}.*torchrun.*--activation-ch"):
+    with pytest.raises(ConfigError, match=rf"accelerate is configured for {kind.value}.*torchrun.*--activation-ch"):
         make_accelerator(DistillConfig(device="cpu"))
 
 

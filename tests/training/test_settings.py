@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
-from conftest import small_teacher
+from tasks import distill_task
 
-from realuid._version import __version__
 from realuid.cli.options import parse
 from realuid.cli.train import Options
-from realuid.errors import CheckpointError, ConfigError
+from realuid.errors import ConfigError
 from realuid.recipes import Recipe, parse_recipe
-from realuid.training import DistillConfig, TeacherConfig, train_teacher
+from realuid.training import DistillConfig, TeacherConfig
 from realuid.training.costs import update_cost
 from realuid.training.settings import LoggingSettings, OptimiserSettings, SystemSettings, renamed_options
 
@@ -79,31 +75,6 @@ def test_such_a_command_line_sets_what_it_used_to() -> None:
     assert teacher == expected
 
 
-def test_a_run_of_an_older_version_resumes_or_is_named(digits, tmp_path: Path) -> None:
-    config = TeacherConfig(updates=1, batch=4, device="cpu", lr_decay="cosine")
-    train_teacher(small_teacher(), digits, config, tmp_path)
-    meta = tmp_path / "checkpoints" / "0000001" / "meta.json"
-    told = json.loads(meta.read_text())
-    assert told["version"] == __version__
-
-    def written_by_an_older_version(**changes) -> None:
-        settings = told["settings"] | changes
-        settings |= {"decay": settings.pop("lr_decay"), "betas": settings.pop("adam_betas"), "compile": None}
-        settings |= {"recompute": settings.pop("activation_checkpointing") or None}
-        del settings["keep"]
-        old = {key: value for key, value in told.items() if key != "version"} | {"settings": settings}
-        meta.write_text(json.dumps(old))
-        sums = meta.with_name("checksums.json")
-        kept = {name: value for name, value in json.loads(sums.read_text()).items() if name != "meta.json"}
-        sums.write_text(json.dumps(kept))
-
-    written_by_an_older_version()
-    train_teacher(small_teacher(), digits, config, tmp_path, resume=True)
-    written_by_an_older_version(lr=0.5, flip=True)
-    with pytest.raises(CheckpointError, match=r"made with another flip, lr \(by realuid 0.1.0 or earlier; this is"):
-        train_teacher(small_teacher(), digits, config, tmp_path, resume=True)
-
-
 def test_passes_of_an_update_by_hand() -> None:
     plain = update_cost(DistillConfig(fake_updates=5))
     assert plain.passes == 1 + 5 * 3 + (3 + 2 + 2) and (plain.fake_kept, plain.generator_kept) == (1, 3)
@@ -114,3 +85,19 @@ def test_passes_of_an_update_by_hand() -> None:
     assert dmd.passes == 1 + 2 * 3 * 1.5 + (3 + 1 + 1) and dmd.generator_kept == 1
     judged = update_cost(DistillConfig(lambda_g=1.0, fake_updates=1))
     assert judged.passes == 2 + (3 + 2 * 1.5) + (3 + 4 + 3 + 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "label"),
+    [
+        ({"alpha": 0.92, "beta": 0.94}, "0.92, 0.94"),
+        ({"objective": "dmd", "alpha": 0.9, "beta": 0.9}, "dmd 0.9, 0.9"),
+        ({"objective": "general", "beta": 0.94, "gamma": 0.9}, "general 1, 0.94"),
+        ({"objective": "mixture"}, "mixture, data_weight 1"),
+        ({"objective": "mixture", "data_weight": 0.25}, "mixture, data_weight 0.25"),
+        ({"objective": "data_forcing"}, "data_forcing, data_weight 0.5"),
+    ],
+)
+def test_titles_name_the_game(data, settings: dict, label: str) -> None:
+    assert DistillConfig(**settings).label == label
+    assert distill_task(data, **settings).title == f"student ({label})"

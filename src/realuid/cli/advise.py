@@ -1,4 +1,4 @@
-"""realuid advise RECIPE --teacher FOLDER: a first (alpha, beta)."""
+"""realuid advise RECIPE --teacher FOLDER: propose (alpha, beta)."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from realuid.settings import check_range
 
 @dataclass(frozen=True)
 class Options:
-    """Propose (alpha, beta) from the paper's findings and a probe of the teacher, and say what it is based on."""
+    """Propose (alpha, beta) from published results and the measured speed of the teacher, with reasons."""
 
-    #: Best data that the teacher has not seen.
+    #: Data, preferably not the teacher's training data.
     data: DataConfig
-    #: Anything `realuid distill` takes.
+    #: The teacher, as for `realuid distill`.
     teacher: str = "runs/teacher"
-    #: For fine-tuning a distilled generator.
+    #: Propose values for fine-tuning a distilled student.
     fine_tune: bool = False
-    #: Draws of data, time and noise of the probe.
+    #: Number of samples (data, time, noise) for measuring the speed.
     count: int = 2000
-    #: auto (CUDA where there is one), cpu or cuda.
+    #: Device: auto (CUDA if available), cpu or cuda.
     device: str = "auto"
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     recipe, rest = split_recipe(arguments, "demo")
     options = parse(Options, "advise", rest, Options(recipe.data), "RECIPE")
-    check_range(options, "[10, inf)", "count")
+    check_range(options, "[10, 1000000]", "count")
     teacher = load_teacher(options.teacher).to(choose_device(options.device))
     data = recipe_data(replace(recipe, data=options.data), teacher)
     advice = advise(teacher, data, options.fine_tune, options.count)

@@ -1,4 +1,4 @@
-"""realuid analyze: where the coefficients act, from closed forms."""
+"""realuid analyze: what alpha and beta do, from closed forms."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from realuid.cli.options import console, parse
+from realuid.files import check_writable
 from realuid.reports.analysis import write_analysis
 
 
 @dataclass(frozen=True)
 class Options:
-    """Draw the paper's Figures 3 and 4 and the mixture objective's law 2 (Gaussians in one dimension), with numbers."""
+    """Plot the paper's Figures 3 and 4 and the mixture objective's law 2 (Gaussians in one dimension), with numbers."""
 
     #: Folder for figure3.png, figure4.png, law2.png and analysis.json.
     out: Path = Path("runs/analysis")
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     options = parse(Options, "analyze", arguments)
+    check_writable(options.out / "analysis.json")
     numbers = write_analysis(options.out)
     for row in numbers["figure_3"]:
         share = row["share_at_uncovered_mode"]

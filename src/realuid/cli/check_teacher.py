@@ -13,6 +13,7 @@ from realuid.cli.options import console, parse, refuse_pairs
 from realuid.data import save_grid
 from realuid.devices import choose_device
 from realuid.errors import CheckpointError
+from realuid.files import check_writable
 from realuid.loaders import load_teacher
 from realuid.loaders.check import check_teacher
 from realuid.loaders.readings import Check
@@ -24,28 +25,29 @@ _SHOWN = 6
 
 @dataclass(frozen=True)
 class Options:
-    """Denoise real data in one step, as the teacher's files declare it and in every other reading: which one fits?"""
+    """Denoise real data in one step under the declared conventions and under every other, to find those that fit."""
 
-    #: The teacher: a folder of realuid or diffusers, a file of EDM, torchcfm or the RealUID authors, or a hub id.
+    #: The teacher: a folder of realuid or diffusers, a file of EDM, torchcfm or the RealUID authors, or a Hub id.
     teacher: tyro.conf.Positional[str]
-    #: The data it is to be distilled on.
+    #: The data for the distillation.
     data: DataConfig = field(default_factory=DataConfig)
-    #: Which of its weights, where a file holds several: the decay of an average, or 'raw'.
+    #: Which weights, if a file holds several: an EMA decay, or 'raw'.
     key: str | None = None
-    #: Where noisy images and what becomes of them are drawn, from little noise to much.
+    #: PNG file for noisy and denoised images, by increasing noise.
     out: Path = Path("check-teacher.png")
-    #: How many images are denoised.
+    #: Number of images.
     images: int = 64
-    #: Try other ranges of values, even where the declared one fits.
+    #: Also try other ranges of values when the declared one fits.
     thorough: bool = False
     seed: int = 0
-    #: auto (CUDA where there is one), cpu or cuda.
+    #: Device: auto (CUDA if available), cpu or cuda.
     device: str = "auto"
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command; exit code 2 where the teacher does not fit."""
+    """Run the command; exit code 2 if the conventions do not fit."""
     options = parse(Options, "check-teacher", arguments)
+    check_writable(options.out)
     teacher = load_teacher(options.teacher, key=options.key).to(choose_device(options.device))
     refuse_pairs(teacher, options.data)
     data = options.data.load()
@@ -61,8 +63,8 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _table(check: Check) -> Table:
-    """The best readings and the declared one: error / trivial error by noise level."""
-    table = Table(title="denoising error / that of the best linear denoiser, from little noise to much")
+    """The best conventions and the declared ones: error / error of the best linear denoiser, by noise level."""
+    table = Table(title="denoising error / that of the best linear denoiser, by increasing noise")
     table.add_column("reading")
     for _ in check.declared.errors:
         table.add_column(justify="right")

@@ -1,4 +1,4 @@
-"""realuid demo RECIPE: the whole story in one command."""
+"""realuid demo RECIPE: train a teacher, distil it, evaluate and report."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from realuid.recipes.estimate import describe_demo
 from realuid.recipes.run import RECIPE, recipe_of_run
 from realuid.text import fd_name
 
-#: Figures of models that restore pairs, in place of the KID: column and format.
+#: Metrics of models that restore pairs, shown instead of KID: column and format.
 RESTORATION = {
     "psnr": ("PSNR\ndB", "{:.1f}"),
     "consistency": ("RMS to\ninput", "{:.3f}"),
     "accuracy": ("right\nclass", "{:.1%}"),
 }
-#: What a demo that goes on may do otherwise: how finished models are measured at the end, but not the features, in
+#: What a demo that continues may do otherwise: how finished models are measured at the end, but not the features, in
 #: which quick FDs chose among models on the way.
 EVALUATION = tuple(f"evaluate.{name}" for name in ("samples", "seeds", "steps", "sampler", "guidance"))
 #: Where earlier versions put the demo of every recipe.
@@ -34,24 +34,24 @@ OLD_OUT = Path("runs/demo")
 
 @dataclass(frozen=True)
 class Options:
-    """Train a teacher, distil every student of a recipe, measure all of them, write a report."""
+    """Train a teacher, distil every student of a recipe, evaluate all of them, write a report."""
 
     data: DataConfig
     evaluate: EvaluateConfig
-    #: In place of a recipe: flow, vp, edm, bridge or interpolant, each with its recipe for digits.
+    #: Instead of a recipe: flow, vp, edm, bridge or interpolant, each by its recipe for digits.
     family: str | None = None
-    #: Folder for everything. None: runs/ and the name of the recipe.
+    #: Output folder. None: runs/ and the name of the recipe.
     out: Path | None = None
-    #: Go on with the demo in --out, with the settings it was started with.
+    #: Continue the demo in --out with the settings it was started with.
     resume: bool = False
-    #: Make the demo in --out anew.
+    #: Replace the demo in --out.
     overwrite: bool = False
-    #: Print the resolved configuration, parameter count and estimates, and stop.
+    #: Print the resolved settings with parameter count, memory and time, and stop.
     dry_run: bool = False
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     arguments = _of_family(arguments)
     recipe, rest = split_recipe(arguments, "demo")
     out = default_out(recipe)
@@ -69,13 +69,13 @@ def run(arguments: Sequence[str]) -> None:
     out = run or options.out or default_out(recipe)
     results = run_demo(recipe, out, say=console.print, resume=options.resume, overwrite=options.overwrite)
     console.print(results_table(results), soft_wrap=False)
-    console.print(f"{results['seconds']:.0f} s in all")
+    console.print(f"{results['seconds']:.0f} s in total")
     for what, name in (("figures", RESULTS), ("report", REPORT)):
         console.print(f"{what}: {out / name}")
 
 
 def default_out(recipe: Recipe) -> Path:
-    """Where the demo of a recipe goes by itself."""
+    """Default folder of the demo of a recipe."""
     return Path("runs") / (re.sub(r"[^\w.-]+", "-", recipe.name).strip(".-") or "demo")
 
 
@@ -98,7 +98,7 @@ def _of_family(arguments: Sequence[str]) -> list[str]:
 
 
 def results_table(results: dict[str, Any]) -> Table:
-    """The figures of results.json as a table for the terminal."""
+    """The metrics of results.json as a table for the terminal."""
     title = f"{results['recipe']} on {results['data']}: one step against {results['teacher']['calls']}"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     teacher = results["teacher"]
@@ -109,9 +109,10 @@ def results_table(results: dict[str, Any]) -> Table:
     fewer = [f"FD, {n}\ncall{'s' if n > 1 else ''}" for n in range(1, most)]
     pairs = [name for name in RESTORATION if name in teacher]
     middle = [RESTORATION[name][0] for name in pairs] or ["KID"]
+    game = "alpha, beta\nor objective"
     columns = (
         "model",
-        "alpha,\nbeta",
+        game,
         "calls",
         fd_name(results),
         "x\nteacher",
@@ -125,7 +126,7 @@ def results_table(results: dict[str, Any]) -> Table:
     for row in rows:
         table.add_row(
             row["name"],
-            f"{row['alpha']:g}, {row['beta']:g}" if "alpha" in row else "",
+            row.get("label", "").replace(", data_weight", ",\ndata_weight"),
             str(row["calls"]),
             f"{row['fd_mean']:.3f}" + (f"±{row['fd_std']:.3f}" if len(row["fd"]) > 1 else ""),
             f"{row['fd_mean'] / teacher['fd_mean']:.1f}",
@@ -140,6 +141,6 @@ def results_table(results: dict[str, Any]) -> Table:
 
 
 def _fd_of_fewer_calls(row: dict[str, Any], calls: int) -> str:
-    """FD of a student after some of its calls, where it makes more."""
+    """FD of a student after fewer calls than it has."""
     found = [entry["fd_mean"] for entry in row.get("by_calls", [])[:-1] if entry["calls"] == calls]
     return f"{found[0]:.3f}" if found else ""

@@ -12,6 +12,7 @@ import tyro
 from realuid.cli.options import (
     console,
     parse,
+    passed,
     refuse_changes,
     replace,
     resumed_run,
@@ -38,47 +39,47 @@ class Options:
 
     data: DataConfig
     distill: Annotated[DistillConfig, tyro.conf.arg(name="")]
-    #: The teacher: a folder of realuid or diffusers, a file of EDM, torchcfm or the RealUID authors, or a hub id;
-    #: --resume takes the one the run was started with, unless told where it is now. 'none' (experimental): there is
-    #: none, and the mixture objective learns from the data alone, with the recipe's network.
+    #: The teacher: a folder of realuid or diffusers, a file of EDM, torchcfm or the RealUID authors, or a Hub id. With
+    #: --resume: where the teacher of the run is now, if it was moved. 'none' (experimental): no teacher; the mixture
+    #: objective learns from data alone, with the recipe's network.
     teacher: str = "runs/teacher"
-    #: Which of the teacher's weights, where a file holds several: the decay of an average, or 'raw'.
+    #: Which of the teacher's weights, if a file holds several: an EMA decay, or 'raw'.
     key: str | None = None
-    #: Fine-tune: start from this distilled generator, with the fake model from the teacher, a third of the recipe's
-    #: learning rates and no warm-up, unless told otherwise.
+    #: Fine-tune this distilled student: by default with the fake model initialised from the teacher, a third of the
+    #: recipe's learning rates and no warm-up.
     start: str | None = None
-    #: Which average of its weights to start from: its decay. None: the best.
+    #: EMA decay of the weights to start from. None: the best model of its run.
     start_ema: float | None = None
     #: Folder of the run.
     out: Path = Path("runs/student")
-    #: Go on even if the teacher denoises the data worse than trivially (see `realuid check-teacher`).
+    #: Accept a teacher that denoises worse than a linear denoiser (see `realuid check-teacher`).
     trust_teacher: bool = False
-    #: Continue the run in --out from its last checkpoint, with the settings it was started with; for longer than
-    #: planned with more --updates.
+    #: Continue the run in --out from its last checkpoint with the settings it was started with; --updates may be
+    #: larger.
     resume: bool = False
-    #: Print the resolved configuration, parameter count and estimates, and stop.
+    #: Print the resolved settings with parameter count, memory and time, and stop.
     dry_run: bool = False
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     arguments, student = split_student(arguments)
     recipe, rest = split_recipe(arguments, "demo")
-    started = _passed("--start", rest)
+    started = passed("--start", rest)
     chain = [*recipe.ancestors(student), student] if student and not started else []
     stages = chain if len(chain) > 1 else []
     run = None if stages else resumed_run(rest, Options.out)
     asked = recipe_of_run(run) if run else replace(recipe, distill=_settings(recipe, student, started))
     options = parse(Options, "distill", rest, Options(asked.data, asked.distill), "RECIPE[:STUDENT]")
     if options.start_ema is not None and options.start is None:
-        raise ConfigError("--start-ema without --start: say which distilled generator to start from.")
+        raise ConfigError("--start-ema without --start: pass --start, the student to start from.")
     if run:
         refuse_changes(arguments, options, asked, "data", "distill")
         asked = replace(asked, distill=options.distill, students={})
     else:
         asked = replace(asked, data=options.data, distill=options.distill, students={})
     name, place, key = options.teacher, options.teacher, options.key
-    if options.resume and not _passed("--teacher", rest):
+    if options.resume and not passed("--teacher", rest):
         name, place, key = teacher_of_run(options.out / stages[0] if stages else options.out)
     teacher = named_teacher(name, asked, place=place, key=key)
     if stages and name == NO_TEACHER:
@@ -91,12 +92,8 @@ def run(arguments: Sequence[str]) -> None:
         _run_one(asked, student or "distill", options, teacher)
 
 
-def _passed(option: str, words: Sequence[str]) -> bool:
-    return any(word.split("=")[0] == option for word in words)
-
-
 def _settings(recipe: Recipe, student: str, started: bool) -> DistillConfig:
-    """What the recipe says about the student ('' for none), or about one that starts from another, before options."""
+    """The recipe's settings of a student ('' for none), or of a fine-tuned one, before options are applied."""
     if student:
         return recipe.student(student)
     return fine_tuning(recipe.distill) if started else recipe.distill
@@ -122,7 +119,7 @@ def _run_one(recipe: Recipe, name: str, options: Options, teacher: NamedTeacher)
 
 
 def _run_chain(recipe: Recipe, stages: Sequence[str], options: Options, teacher: NamedTeacher) -> None:
-    """A student and all those it starts from, in folders of their names; only the last one listens to options."""
+    """A student and all students it starts from, in folders of their names; options apply to the last one only."""
     name = stages[-1]
     students = {**recipe.students, name: {**recipe.students[name], **to_dict(options.distill)}}
     recipe = replace(recipe, data=options.data, students=students)

@@ -1,4 +1,4 @@
-"""realuid evaluate MODEL: measure a model."""
+"""realuid evaluate MODEL: metrics of a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import tyro
 
 from realuid.cli.options import ModelOptions, asked_data, parse, print_json, refuse_pairs
 from realuid.devices import choose_device
-from realuid.files import write_json
+from realuid.files import check_writable, write_json
 from realuid.loaders import load_model, local_path, model_folder, recognise
 from realuid.models import MatchingModel
 from realuid.models.saving.folder import read_config
@@ -26,23 +26,25 @@ from realuid.training.compatibility import check_fits, check_sampling
 
 @dataclass(frozen=True)
 class Options:
-    """Measure FD, KID, precision and recall over several seeds, and images per second."""
+    """Compute FD, KID, precision and recall over several seeds, and images per second."""
 
-    #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, or a hub id.
+    #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, or a Hub id.
     model: tyro.conf.Positional[str]
-    #: What to compare with; by default the data the model was trained on.
+    #: Data to compare with; by default the model's training data.
     data: DataConfig = field(default_factory=lambda: DataConfig(source=""))
     evaluate: Annotated[EvaluateConfig, tyro.conf.arg(name="")] = field(default_factory=EvaluateConfig)
-    #: Also write the figures to this JSON file.
+    #: Also write the metrics to this JSON file.
     out: Path | None = None
-    #: auto (CUDA where there is one), cpu or cuda.
+    #: Device: auto (CUDA if available), cpu or cuda.
     device: str = "auto"
     loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     options = parse(Options, "evaluate", arguments)
+    if options.out:
+        check_writable(options.out)
     device = choose_device(options.device)
     part = join(device)
     model = load_model(options.model, kind=options.loading.kind, key=options.loading.key).to(device)

@@ -18,29 +18,29 @@ from realuid.text import fd_name
 
 @dataclass(frozen=True)
 class Options:
-    """Write a one-step generator for diffusers, ONNX Runtime, torch alone, the authors' scripts, or as safetensors.
+    """Export a student to diffusers, ONNX, torch.export, safetensors or the authors' format.
 
-    The file is read back and compared with the generator before it takes its name.
+    The file is read back and compared with the student before it is kept.
     """
 
-    #: A generator: a model folder, a run folder, or any format that is read with its weights.
+    #: A student: a model folder, a run folder, or an exported file that holds its weights.
     model: tyro.conf.Positional[str]
-    #: A new folder (diffusers), or a file: .onnx, .pt2 (torch), .safetensors, .pt (authors).
+    #: Output: a new folder (diffusers), or a file: .onnx, .pt2 (torch), .safetensors, .pt (authors).
     out: tyro.conf.Positional[Path]
-    #: The format.
+    #: Format.
     to: FormatName
     export: Annotated[ExportOptions, tyro.conf.arg(name="")] = field(default_factory=ExportOptions)
-    #: Measure the FD against this data, for the model card and for a reduced precision.
+    #: Compute the FD against this data, for the model card and, with reduced precision, before and after.
     data: DataConfig = field(default_factory=lambda: DataConfig(source=""))
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     #: Upload the folder to this repository of the Hugging Face Hub, owner/name (diffusers); `hf auth login` first.
     push_to_hub: str = ""
-    #: The repository is private, where it is created.
+    #: Create the repository as a private one.
     private: bool = False
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     options = parse(Options, "export", arguments)
     if options.private and not options.push_to_hub:
         raise ConfigError("private = True: only with --push-to-hub.")
@@ -60,14 +60,14 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def report(result: Export) -> list[str]:
-    """What was written, how far it is from the generator, and what that does to the FD."""
-    lines = [f"{result.path}: largest difference from the generator {result.difference:.2g} (images are in [-1, 1])"]
+    """What was written, its largest difference from the student, and the FD of both."""
+    lines = [f"{result.path}: largest difference from the student {result.difference:.2g} (images are in [-1, 1])"]
     if result.own_code:
         lines.append(
             f"loading it needs trust_remote_code=True: diffusers' own pipelines do not fit ({result.own_code})"
         )
     if result.figures:
-        lines.append(f"{fd_name(result.figures)} of the generator {_fd(result.figures)}")
+        lines.append(f"{fd_name(result.figures)} of the student {_fd(result.figures)}")
     if result.figures_exported:
         lines.append(f"{fd_name(result.figures_exported)} of the exported file {_fd(result.figures_exported)}")
     if result.address:

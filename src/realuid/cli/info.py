@@ -1,4 +1,4 @@
-"""realuid info WHAT: say what a model, a run, a recipe or a data set is."""
+"""realuid info WHAT: describe a model, a run, a recipe or a data set."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from realuid.models import MatchingModel, Student, count_parameters
 from realuid.models.saving.folder import describe, read_config
 from realuid.recipes import dump_recipe, load_recipe, recipe_names
 
-#: Data with a bare name, which a recipe may have, too: then both are told.
+#: Names of data sets that may also be names of recipes: both are described.
 NAMED_SOURCES = ("digits",)
 
 
 @dataclass(frozen=True)
 class Options:
-    """Say what something is. Without an argument: list the recipes."""
+    """Describe a model, a run, a recipe or a data set. Without an argument: list the recipes."""
 
-    #: A model (a folder, a file or a hub id), a run folder, a recipe or a data set.
+    #: A model (a folder, a file or a Hub id), a run folder, a recipe or a data set.
     what: tyro.conf.Positional[str] = ""
     loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     options = parse(Options, "info", arguments)
     what = options.what
     if not what:
@@ -60,12 +60,12 @@ def _data(source: str) -> None:
 
 
 def _student(what: str) -> None:
-    """What an exported student takes and gives, and what it says of how it was made."""
+    """Inputs and outputs of an exported student, and how it was made."""
     student = load_any(what)
     assert isinstance(student, ExportedStudent)
     contract = student.contract
     console.print(
-        f"{what}: takes {', '.join(contract.inputs)} of shape {contract.shape}, gives images of shape "
+        f"{what}: inputs {', '.join(contract.inputs)} of shape {contract.shape}, output images of shape "
         f"{contract.image_shape}{' as uint8' if contract.uint8 else ''}"
     )
     print_json(contract.about)
@@ -83,7 +83,7 @@ def _model(what: str, loading: ModelOptions) -> None:
 
 
 def _imported(model: MatchingModel | Student, path: Path) -> dict[str, Any]:
-    """What an imported model is in our terms, and checksums of the files it came from."""
+    """Description of an imported model, and checksums of its files."""
     files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file() and f.suffix != ".md")
     return {
         **describe(model),

@@ -1,4 +1,4 @@
-"""The `realuid` command: finds the sub-command, turns users' mistakes into one line and exit code 2."""
+"""The `realuid` command: dispatches to sub-commands; a user's mistake is one line and exit code 2."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from realuid.errors import RealUIDError, unknown_name
 from realuid.launch import heed_interrupts, launched
 from realuid.text import one_line
 
-#: command -> what it does, in one line; each lives in the module of its name.
+#: command -> description; each is in the module of its name.
 COMMANDS = {
-    "demo": "train a teacher, distil it, measure and report, in one go",
+    "demo": "train a teacher, distil it, evaluate and write a report",
     "train": "train a teacher",
     "distill": "distil a teacher into a one-step generator",
-    "sample": "draw images from a teacher or a generator",
-    "restore": "turn degraded images into restored ones",
-    "export": "write a generator for diffusers, ONNX Runtime, torch alone or the authors' scripts",
-    "evaluate": "measure FD, KID, precision and recall of a model",
-    "check-teacher": "find out if a teacher denoises your data and, if not, why",
-    "convert": "write a model in another format",
+    "sample": "sample a teacher or a student",
+    "restore": "restore degraded images",
+    "export": "export a student to diffusers, ONNX, torch.export, safetensors or the authors' format",
+    "evaluate": "compute FD, KID, precision and recall of a model",
+    "check-teacher": "check whether a teacher denoises your data, and under which conventions",
+    "convert": "convert a model to another format",
+    "prepare": "convert data to a folder that is read from disk, resized once",
     "advise": "propose (alpha, beta) for a teacher and data",
-    "sweep": "try many (alpha, beta) with one teacher and compare",
-    "analyze": "draw where the coefficients act, from closed forms",
-    "info": "say what a model, a run, a recipe or a data set is",
+    "sweep": "compare many (alpha, beta) with one teacher",
+    "analyze": "plot the effect of alpha and beta, from closed forms",
+    "info": "describe a model, a run, a recipe or a data set",
 }
 
 
@@ -56,7 +57,7 @@ def overview() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code: 0 done, 1 a defect, 2 a mistake in what was asked, 130 interrupted."""
+    """Run a command line; returns the exit code: 0 success, 1 a defect, 2 a user's mistake, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview())
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     warnings.showwarning = _one_line_warning
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows ASCII only still gets every line
+        if isinstance(stream, io.TextIOWrapper):  # terminals limited to ASCII still get every line
             stream.reconfigure(errors="backslashreplace")
     command = arguments[0]
     hint = "; `--resume` continues from the last checkpoint" if command in RESUMABLE else ""
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             heed_interrupts()
         importlib.import_module(f"realuid.cli.{command.replace('-', '_')}").run(arguments[1:])
         _leave(together=True)
-    except BrokenPipeError:  # whoever reads, `head` for instance, has seen enough
+    except BrokenPipeError:  # the reader, for instance `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (RealUIDError, OSError) as error:
         print(f"realuid: error: {one_line(str(error))}", file=sys.stderr)
@@ -93,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _leave(together: bool) -> None:
-    """Close the group of processes that a command may have joined."""
+    """Leave the process group that a command may have joined."""
     if "realuid.processes" in sys.modules:
         importlib.import_module("realuid.processes").leave(together)
 
@@ -120,7 +121,7 @@ def _alone(error: Exception, hint: str) -> int:
 
 
 def _defect(error: Exception) -> int:
-    """What nobody foresaw, in one line that says where the traceback is; with $REALUID_DEBUG it is printed."""
+    """An unexpected error as one line with the path of its traceback; with $REALUID_DEBUG it is printed."""
     story = "".join(traceback.format_exception(error))
     if os.environ.get("REALUID_DEBUG"):
         print(story, file=sys.stderr)

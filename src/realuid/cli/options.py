@@ -1,4 +1,4 @@
-"""What the commands share: a recipe as the first word, its settings as options, a console."""
+"""Shared by the commands: a recipe as first argument, its settings as options, the console."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class PlainConsole(Console):
         return super().render_str(printable(text), **style)
 
 
-#: Text is not folded, so that paths and YAML can be copied; tables are printed with soft_wrap = False.
-#: Of several processes only the first one speaks.
+#: Lines are not wrapped, so that paths and YAML can be copied; tables are printed with soft_wrap = False.
+#: Of several processes only the first one prints.
 console = PlainConsole(soft_wrap=True, markup=False, emoji=False, highlight=False, quiet=not is_first())
 
 
@@ -54,16 +54,16 @@ def print_json(value: object) -> None:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What the files of a model may leave open."""
+    """Choices that the files of a model may leave open."""
 
-    #: Which weights, where a file holds several: the decay of an average, or 'raw'; for diffusers 'unet' or 'unet_ema'.
+    #: Which weights, if a file holds several: an EMA decay, or 'raw'; for diffusers 'unet' or 'unet_ema'.
     key: str | None = None
-    #: Which of the two it is, where the files do not tell (pickles of EDM and SiD).
+    #: Teacher or generator, if the files do not determine it (pickles of EDM and SiD).
     kind: Literal["teacher", "generator"] | None = None
 
 
 def load_sampled(path: str, loading: ModelOptions, device: str) -> MatchingModel | Student | ExportedStudent:
-    """A model to draw samples from, on a device; ONNX files stay on the CPU, unless told otherwise in vain."""
+    """A model to sample, on a device; ONNX files run on the CPU, and another explicit device is an error."""
     chosen, model = choose_device(device), load_any(path, kind=loading.kind, key=loading.key)
     return model if device == "auto" and isinstance(model, OnnxStudent) else model.to(chosen)
 
@@ -79,16 +79,23 @@ def split_student(arguments: Sequence[str]) -> tuple[list[str], str]:
     """Arguments whose first word is RECIPE[:STUDENT] into those of RECIPE alone, and the student ('' for none)."""
     if not arguments or arguments[0].startswith("-"):
         return list(arguments), ""
-    recipe, _, student = arguments[0].partition(":")
+    recipe, colon, student = arguments[0].partition(":")
+    if colon and not student:
+        raise ConfigError(f"RECIPE = {arguments[0]}: no student is named after the colon. Name one, or leave it out.")
     return [recipe, *arguments[1:]], student
 
 
+def passed(option: str, words: Sequence[str]) -> bool:
+    """Whether an option is among the words of a command."""
+    return any(word.split("=")[0] == option for word in words)
+
+
 def resumed_run(words: Sequence[str], usual: Path) -> Path | None:
-    """The folder of the run that `--resume` goes on with, or None: read ahead, since options follow from its recipe.
+    """The folder of the run that `--resume` continues, or None. Read first, since options depend on its recipe.
 
     Args:
         words: the command's options.
-        usual: where runs are without `--out`.
+        usual: the default of `--out`.
     """
     switches = [word for word in words if word in ("--resume", "--no-resume")]
     if switches[-1:] != ["--resume"] or "--help" in words or "-h" in words:
@@ -99,7 +106,7 @@ def resumed_run(words: Sequence[str], usual: Path) -> Path | None:
 
 
 def say_result(kind: str, folder: Path) -> None:
-    """Where a run is, the best quick FD it saw and, where the recipe knows one, what a paper reports."""
+    """Print a run's folder, its best quick FD and, if the recipe has one, the published FID."""
     about = read_config(model_folder(folder))
     reached = (about["trained"].get("best") or {}).get("fd")
     parts = [] if reached is None else [f"best quick FD {reached:.3g}"]
@@ -116,11 +123,11 @@ def parse(
         options: a dataclass.
         command: for the usage line.
         arguments: without the command (and the recipe).
-        default: values where nothing is passed, for instance those of a recipe.
+        default: values of options that are not passed, for instance those of a recipe.
         positional: what stands before the options in the usage line.
 
     Raises:
-        ConfigError: with tyro's complaint, which it would print in a box, as one line.
+        ConfigError: with tyro's message as one line instead of a box.
     """
     recipes = f"recipes: {', '.join(recipe_names())}, or a .yaml file" if positional else None
     said = io.StringIO()
@@ -142,7 +149,7 @@ def parse(
 
 
 def _complaint(box: str) -> str:
-    """What tyro says in a box (its title in the frame, or ruled off where there is none), up to the next rule."""
+    """The message in tyro's box (its title in the frame, or above a rule), up to the next rule."""
     lines = [line.strip("│ ") for line in box.splitlines()]
     inside = lines[1 if box.startswith("╭") else 2 :]
     told = " ".join(line for line in takewhile(lambda line: line[:3] not in ("───", "---"), inside) if line)
@@ -156,10 +163,10 @@ def replace(recipe: Recipe, **sections: object) -> Recipe:
 
 
 def trained_on(model: str) -> DataConfig:
-    """The data that realuid trained a model on, as its folder records it.
+    """The training data of a model, as recorded in its folder.
 
     Raises:
-        ConfigError: where its files do not say.
+        ConfigError: if its files do not record it.
     """
     path = local_path(model)
     if recognise(path) == "realuid":
@@ -168,25 +175,25 @@ def trained_on(model: str) -> DataConfig:
         with contextlib.suppress(TypeError):
             if isinstance(said, dict):
                 return DataConfig(**said)
-    raise ConfigError(f"'{model}' does not say what it was trained on: pass --data.source, the data to compare with.")
+    raise ConfigError(f"'{model}' does not record its training data: pass --data.source, the data to compare with.")
 
 
 def asked_data(model: str, asked: DataConfig) -> DataConfig:
-    """The data that options name; without a source it is what the model was trained on, as far as nothing else is said.
+    """The data given by options; without a source the model's training data, changed by the other options.
 
     Raises:
-        ConfigError: where the model's files do not say what that was.
+        ConfigError: if the model's files do not record it.
     """
     if asked.source:
         return asked
     said = {f.name: getattr(asked, f.name) for f in dataclasses.fields(asked) if getattr(asked, f.name) != f.default}
     if asked.pairs:
-        said = {"pairs_seed": 0, **said}  # other pairs come without the seed of those it was trained on
+        said = {"pairs_seed": 0, **said}  # other pairs do not inherit the seed of the training pairs
     return dataclasses.replace(trained_on(model), **{k: v for k, v in said.items() if k != "source"})
 
 
 def refuse_pairs(model: MatchingModel | Student, asked: DataConfig) -> None:
-    """Raise ConfigError where data is asked for in pairs, and the model has no use for them."""
+    """Raise ConfigError if pairs are given for a model that does not use them."""
     if asked.pairs and not model.coupled:
         raise ConfigError(f"data.pairs = {asked.pairs}: the model starts from noise, not from images. Leave it out.")
 
@@ -199,16 +206,16 @@ def refuse_changes(
     free: Collection[str] = (),
     longer: bool = True,
 ) -> None:
-    """A resumed run goes on with the recipe and settings it was started with, but for those in `FREE`, and if
-    longer: others are an error instead of having no effect.
+    """Raise ConfigError if options differ from those a resumed run was started with, except for those in `FREE` and,
+    if `longer`, a larger number of updates.
 
     Args:
         words: of the command; the first one may name a recipe.
         asked: options of the command, with those of the run as defaults.
         run: the recipe the run was started with.
-        sections: of a recipe that are options of the command.
+        sections: sections of a recipe that are options of the command.
         free: settings that may change, as 'section.name'.
-        longer: whether `FREE` settings may change, and it may go on for more updates.
+        longer: whether `FREE` settings and the number of updates may change.
     """
     if words and not words[0].startswith("-") and (named := load_recipe(words[0]).name) != run.name:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""realuid restore MODEL IMAGES OUT: turn degraded images into restored ones."""
+"""realuid restore MODEL IMAGES OUT: restore degraded images."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from realuid.settings import MOST_BATCH, check_whole
 class Options:
     """Restore degraded images, with a student in one call or a few, or with a teacher in many."""
 
-    #: A model, as for `realuid sample`, or what `realuid export` wrote.
+    #: A model, as for `realuid sample`, or an exported student.
     model: tyro.conf.Positional[str]
-    #: Folder or zip of degraded images, of the model's size or a whole fraction of it.
+    #: Folder or zip of degraded images, of the model's size or an integer fraction of it.
     images: tyro.conf.Positional[Path]
-    #: Where to: a new folder or a .zip; every image keeps its name, as PNG.
+    #: Output: a new folder or a .zip; every image keeps its name, as PNG.
     out: tyro.conf.Positional[Path]
     #: Class of all images (conditional models).
     label: int | None = None
     #: How many of its calls a student makes. None: all.
     calls: int | None = None
-    #: Steps of a teacher.
+    #: Sampling steps of a teacher.
     steps: int = 50
-    #: How a teacher is sampled: ddim, euler, heun, ancestral, dpm_solver, sde, or sde:0.5 (with half of its diffusion).
-    #: None: its own way.
+    #: Sampler of a teacher: ddim, euler, heun, ancestral, dpm_solver, sde, or sde:0.5 (half the diffusion coefficient).
+    #: None: its path's default.
     sampler: str | None = None
-    #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1 is none.
+    #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1: no guidance.
     guidance: float = 1.0
     seed: int = 0
     batch: int = 256
-    #: auto (CUDA where there is one; ONNX files run on the CPU), cpu or cuda.
+    #: Device: auto (CUDA if available; ONNX files run on the CPU), cpu or cuda.
     device: str = "auto"
     loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     options = parse(Options, "restore", arguments)
     check_whole("batch", options.batch, 1, MOST_BATCH)
     model = load_sampled(options.model, options.loading, options.device)

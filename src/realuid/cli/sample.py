@@ -1,4 +1,4 @@
-"""realuid sample MODEL: draw images."""
+"""realuid sample MODEL: sample images."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ from realuid.sampling.classes import class_number
 from realuid.settings import MOST_BATCH, MOST_SAMPLES, check_whole
 from realuid.training.compatibility import check_fits
 
-#: Where nothing is said about data.
+#: No data was given.
 NO_DATA = DataConfig(source="")
 
 
 @dataclass(frozen=True)
 class Options:
-    """Draw images from a teacher (many calls) or a one-step generator."""
+    """Sample images from a teacher (many calls) or a student (one or a few)."""
 
-    #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, a hub id;
-    #: or what `realuid export` wrote.
+    #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, a Hub id, or an
+    #: exported student.
     model: tyro.conf.Positional[str]
-    #: Where to: one .png (a grid), a .zip (EDM layout), a .tar (webdataset) or a folder of PNG files.
+    #: Output: one .png (a grid), a .zip (EDM layout), a .tar (webdataset) or a folder of PNG files.
     out: Path = Path("samples.png")
-    #: How many images.
+    #: Number of images.
     count: int = 64
-    #: Classes to draw, in turn, by name or number; by default all of them (conditional models).
+    #: Classes to sample in rotation, by name or number (conditional models). Empty: all.
     classes: tuple[str, ...] = ()
-    #: Where source images come from, for coupled paths; by default the data the model was trained on.
+    #: Data of the source images (coupled paths); by default the model's training data.
     data: DataConfig = field(default_factory=lambda: NO_DATA)
-    #: How many of its calls a student makes. None: all.
+    #: Number of calls of a student. None: all.
     calls: int | None = None
-    #: Steps of a teacher.
+    #: Sampling steps of a teacher.
     steps: int = 50
-    #: How a teacher is sampled: ddim, euler, heun, ancestral, dpm_solver, sde, or sde:0.5 (with half of its diffusion).
-    #: None: its own way.
+    #: Sampler of a teacher: ddim, euler, heun, ancestral, dpm_solver, sde, or sde:0.5 (half the diffusion coefficient).
+    #: None: its path's default.
     sampler: str | None = None
-    #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1 is none.
+    #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1: no guidance.
     guidance: float = 1.0
     seed: int = 0
     batch: int = 256
-    #: auto (CUDA where there is one; ONNX files run on the CPU), cpu or cuda.
+    #: Device: auto (CUDA if available; ONNX files run on the CPU), cpu or cuda.
     device: str = "auto"
     loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     options = parse(Options, "sample", arguments)
     check_whole("count", options.count, 1, MOST_SAMPLES)
     check_whole("batch", options.batch, 1, MOST_BATCH)
@@ -96,7 +96,7 @@ def run(arguments: Sequence[str]) -> None:
     )
     batches = part.collect(batches, options.count, options.batch)
     if part.rank > 0:
-        deque(batches, maxlen=0)  # makes its part
+        deque(batches, maxlen=0)  # generates this process's batches
     elif model.coupled and options.out.suffix == ".png":
         save_image(sample_image(model, data, torch.cat(list(batches))), options.out)
     else:
@@ -106,7 +106,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def pairs_of_classes(data: Dataset, classes: tuple[int, ...]) -> Dataset:
-    """The data, or only its pairs of the wanted classes, each of which needs one."""
+    """The data, or only its pairs of the requested classes; each class needs a pair."""
     if not classes:
         return data
     assert data.labels is not None, "a conditional model fits no other data"
@@ -121,14 +121,14 @@ def pairs_of_classes(data: Dataset, classes: tuple[int, ...]) -> Dataset:
 
 
 def chosen_classes(options: Options, model: MatchingModel | OneStep) -> tuple[int, ...]:
-    """Numbers of the classes that were asked for, or an error where they are not the model's."""
+    """Numbers of the requested classes, or an error if the model does not have them."""
     if options.classes and not model.num_classes:
         raise ConfigError(f"--classes {' '.join(options.classes)}: the model is not conditional.")
     return tuple(class_number(n, model.class_names, model.num_classes, "--classes") for n in options.classes)
 
 
 def class_labels(chosen: tuple[int, ...], count: int, num_classes: int) -> torch.Tensor | None:
-    """The label of every sample: the chosen classes in turn, or all; None where the model is not conditional."""
+    """The label of every sample: the chosen classes in rotation, or all; None for an unconditional model."""
     if not num_classes:
         return None
     numbers = torch.tensor(chosen or range(num_classes))

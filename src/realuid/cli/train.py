@@ -32,15 +32,15 @@ class Options:
     teacher: Annotated[TeacherConfig, tyro.conf.arg(name="")]
     #: Folder of the run.
     out: Path = Path("runs/teacher")
-    #: Continue the run in --out from its last checkpoint, with the settings it was started with; for longer than
-    #: planned with more --updates.
+    #: Continue the run in --out from its last checkpoint with the settings it was started with; --updates may be
+    #: larger.
     resume: bool = False
-    #: Print the resolved configuration, parameter count and estimates, and stop.
+    #: Print the resolved settings with parameter count, memory and time, and stop.
     dry_run: bool = False
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out the command."""
+    """Run the command."""
     recipe, rest = split_recipe(arguments, "demo")
     run = resumed_run(rest, Options.out)
     recipe = recipe_of_run(run) if run else recipe
@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _options(recipe: Recipe, words: Sequence[str]) -> Options:
-    """The recipe changed by the command line, on which all settings of the chosen path are options."""
+    """The recipe changed by the command line, where all settings of the chosen path are options."""
     known = _chosen_path(recipe.path, words)
     default = Options(recipe.data, recipe.network, known.in_full(), recipe.teacher)
     options = parse(Options, "train", words, default, "RECIPE")
@@ -71,8 +71,7 @@ def _options(recipe: Recipe, words: Sequence[str]) -> Options:
 
 
 def _chosen_path(path: PathConfig, words: Sequence[str]) -> PathConfig:
-    """The recipe's path, or another one that `--path.name` asks for: as it is by itself, without what was said of the
-    recipe's.
+    """The recipe's path, or the one of `--path.name` with its own defaults instead of the recipe's settings.
 
     Raises:
         ConfigError: where `--path.settings.NAME` is no setting of it, or has no name.

@@ -1,4 +1,4 @@
-"""Data in memory as uint8, and batches of it on a device."""
+"""Data sets: sources, columns with random access, pairs, classes, and writing of samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are these the values and labels of a data set?"""
+"""Checks of the values and labels of a data set."""
 
 from __future__ import annotations
 

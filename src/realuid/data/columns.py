@@ -1,4 +1,4 @@
-"""Columns of a data set: tensors in memory, or rows that are read or computed when they are asked for."""
+"""Columns of a data set: tensors in memory, or rows that are read or computed on access."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-#: Batches that a column reads ahead at most; the oldest ones are forgotten.
+#: Maximum number of batches that a column reads ahead; the oldest ones are dropped.
 _AHEAD = 16
 
 

@@ -1,4 +1,4 @@
-"""One encoded image to uint8 pixels, and what was changed on the way."""
+"""Decoding of one image to uint8 pixels, with a record of changes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ENDINGS = frozenset(
     {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif"}
 )
-#: More pixels in one image are refused: 50 megapixels, which take about 200 MB while they are decoded.
+#: Maximum pixels of an image: 50 megapixels, which take about 200 MB while decoded.
 MAX_PIXELS = 48 * 2**20
-#: More bytes in one encoded image are refused.
+#: Maximum bytes of an encoded image.
 MAX_BYTES = 2**28
 #: Encoded bytes, or pixels, from which on only one image is decoded at a time.
 LARGE = 2**22
@@ -66,7 +66,7 @@ def known_formats() -> tuple[str, ...]:
 
 
 def decode(content: bytes, channels: int | None, resolution: int | None) -> Decoded:
-    """Pixels of one encoded image, turned as its EXIF data say.
+    """Pixels of one encoded image, oriented by its EXIF data.
 
     Args:
         content: a file of one of `FORMATS`.

@@ -1,4 +1,4 @@
-"""What the sources of restoration pairs are made of: degradations of uint8 images, of one size with the images.
+"""Degradations of uint8 images of the same size, for the sources of restoration pairs.
 
 Each is a function (images, truth, seed) -> sources on uint8, shape (n, c, h, w). Those that draw at random draw for an
 image from (seed, the pixels of its truth): what it gets depends neither on the order of a data set nor on what else is
@@ -37,7 +37,7 @@ def degrade(images: Tensor, name: str, seed: int = 0, truth: Tensor | None = Non
         images: uint8, shape (n, c, h, w).
         name: in `DEGRADATIONS`.
         seed: of those in `DRAWING`; the others do not read it.
-        truth: images that are degraded with the same draws, like `images`; by default these themselves. Restored images
+        truth: images whose draws are used, like `images`; by default these themselves. Restored images
             are degraded as their truth was.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Encoded images under their names: from a folder, a zip or a tar, none of which is opened further than asked for."""
+"""Encoded images by name from a folder, a zip or a tar, read on access."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many images as one picture."""
+"""Image grids and scatter plots of samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes of images in files: from dataset.json, from .cls files of a tar, or from the folders that they lie in."""
+"""Classes of image files: from dataset.json, from .cls files of a tar, or from their folders."""
 
 from __future__ import annotations
 

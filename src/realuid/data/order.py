@@ -1,4 +1,4 @@
-"""The order in which a run goes through its data."""
+"""The random order of a run's data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from realuid.seeds import stream
 class Order:
     """An endless, reproducible order of samples: epoch e is a permutation seeded by (seed, e).
 
-    Which samples stand at a position depends on nothing else, so resuming needs no state but the position.
+    The sample at a position depends on nothing else, so resuming needs only the position.
     """
 
     def __init__(self, size: int, seed: int, device: torch.device | str = "cpu"):

@@ -1,4 +1,4 @@
-"""Write samples: one picture, a zip in the EDM layout, a tar as webdataset reads it, or PNG files. All or nothing."""
+"""Writing samples atomically: one picture, a zip in the EDM layout, a tar for webdataset, or PNG files."""
 
 from __future__ import annotations
 

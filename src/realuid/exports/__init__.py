@@ -1,4 +1,4 @@
-"""Students in other people's formats: written, checked, read back and put on the Hub."""
+"""Export of students to other formats: written, read back, compared, and uploaded to the Hub."""
 
 from __future__ import annotations
 

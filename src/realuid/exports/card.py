@@ -1,4 +1,4 @@
-"""The model card: what a student is, how it was made and measured, and how to run it.
+"""The model card: description, training settings, evaluation and usage of a student.
 
 What a model's files say of its teacher and data is a stranger's text: the template shows every value as plain words.
 """
@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from realuid._version import __version__
 from realuid.exports.contract import Contract
+from realuid.objectives import main_coefficients
 from realuid.text import fd_name, in_markdown, printable
 
 
@@ -77,7 +78,11 @@ def _made(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
     settings, path, data, figures = (_section(about, name) for name in ("distillation", "path", "data", "measurement"))
     yield "teacher", _said(about, "teacher")
     yield "data", _said(data, "source")
-    yield "alpha, beta", f"{_said(settings, 'alpha')}, {_said(settings, 'beta')}"
+    objective = _said(settings, "objective")
+    yield "objective", objective
+    coefficients = main_coefficients(objective)
+    settings = {**settings, **{k: v for k, v in coefficients.items() if k in settings and settings[k] is None}}
+    yield ", ".join(coefficients), ", ".join(_said(settings, name) for name in coefficients)
     times = about.get("times")
     if isinstance(times, list | tuple) and len(times) > 1:
         yield "path, times of calls", f"{_said(path, 'name')}, {', '.join(_number(t, '.6g') for t in times)}"

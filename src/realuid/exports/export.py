@@ -1,4 +1,4 @@
-"""Write a student in somebody else's format, read it back, compare, and only then let it have its name."""
+"""Export of a student: write it in another format, read it back, compare, and only then keep it."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from realuid.models import Student, load_single_file, save_single_file
 from realuid.recipes import EvaluateConfig
 from realuid.recipes.evaluate import evaluate_model, make_evaluator
 from realuid.sampling import OneStep
+from realuid.settings import check_kind
 from realuid.training.compatibility import check_fits
 
 FormatName = Literal["diffusers", "onnx", "torch", "safetensors", "authors"]
@@ -45,18 +46,18 @@ _LICENCE = re.compile(r"[a-zA-Z0-9][\w.+-]{0,99}")
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What an export may do besides writing the generator."""
+    """Options of an export."""
 
-    #: Images leave as uint8 instead of float32 in [-1, 1] (onnx, torch).
+    #: Output images as uint8 instead of float32 in [-1, 1] (onnx, torch).
     uint8: bool = False
-    #: What the file of a student of several calls holds: all of them as one graph (whole), or one call with its time as
-    #: an input, and numbers that say what happens in between (onnx, torch).
+    #: Graph of a student of several calls: all calls (whole), or one call with its time as an input, together with the
+    #: coefficients between calls (onnx, torch).
     graph: Graph = "whole"
-    #: Arithmetic of an onnx file; the change in FD is measured where data is given.
+    #: Precision of an ONNX file; the FD before and after is computed if data is given.
     precision: Precision = "fp32"
-    #: Licence for the model card, as the Hub spells it: apache-2.0, cc-by-nc-4.0, ...
+    #: Licence for the model card, by its identifier on the Hub: apache-2.0, cc-by-nc-4.0, ...
     licence: str = ""
-    #: The decay under which the authors' scripts will look for the weights (authors).
+    #: EMA decay of the weights in the authors' checkpoint (authors).
     ema_key: str = "0.999"
 
     def check(self, to: str) -> None:
@@ -76,7 +77,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Export:
-    """What was written and how it compares.
+    """The result of an export.
 
     Attributes:
         path: of the file or folder.
@@ -143,6 +144,8 @@ def export_student(
             fails (then the folder stays).
         ConfigError: for an unknown format, options or an ending that do not fit it.
     """
+    check_kind("generator", generator, str, Path, Student)
+    check_kind("options", options, ExportOptions, type(None))
     options, out = options or ExportOptions(), Path(out)
     _check_request(to, options, out, push_to_hub)
     generator = _on_cpu(generator) if isinstance(generator, Student) else load_student(generator)

@@ -1,4 +1,4 @@
-r"""The same function from a U-Net that is called differently: other scales of input and output, another time.
+r"""Folding of input scale, output scale and time into the weights of a U-Net.
 
 At one fixed time a `UNet2DModel` F has three places where numbers can move into weights: the first convolution takes
 the input's scale, the last one the output's, and the bias of the time embedding's first layer absorbs what the

@@ -20,10 +20,10 @@ class Form:
     """x_0 = skip z + skip_source x_T + sum_i out[i] F_i(into z + into_source x_T; time).
 
     Attributes:
-        skip, skip_source: what of the noise and of the source images passes the network by.
-        into, into_source: what of them enters it (the network may also be given x_T itself).
+        skip, skip_source: coefficients of noise and source images in the skip connection.
+        into, into_source: their coefficients in the network's input (the network may also read x_T itself).
         out: one factor for each head of the network.
-        time: what the network is told.
+        time: the network's time input.
     """
 
     skip: float

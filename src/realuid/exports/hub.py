@@ -1,4 +1,4 @@
-"""Put an exported folder on the Hugging Face Hub."""
+"""Upload of an exported folder to the Hugging Face Hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONNX: written from the torch.export program, run by ONNX Runtime; optionally in half or 8-bit precision."""
+"""ONNX export from the torch.export program, run by ONNX Runtime; optionally in half or 8-bit precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators that a program of a stranger may be made of: what networks compute, and nothing that trusts its arguments.
+"""Operators allowed in an untrusted program: those of networks that check their arguments.
 
 torch has thousands of operators, some of which take the caller's word for indices and sizes and read or write beyond
 their memory (`segment_reduce`, `_sparse_coo_tensor_unsafe`, `max_unpool2d`). So these are listed: they check what they

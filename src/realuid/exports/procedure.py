@@ -1,4 +1,4 @@
-"""A student written out for tracing, with plain tensors as inputs: all of its calls, or one of them at any time."""
+"""A student as a module for tracing, with tensors as inputs: all calls, or one call at a given time."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def trace(student: Student, contract: Contract, half: bool = False) -> torch.exp
     try:
         with torch.no_grad():
             program = torch.export.export(step, example, dynamic_shapes=shapes, strict=False)
-    except Exception as error:  # a network of the user's own may do anything
+    except Exception as error:  # a user's network may do anything
         reason = " ".join(str(error).split())[:300]
         name = type(student.model.network).__name__
         raise ExportError(f"the network, a {name}, cannot be traced for any batch size ({reason}).") from error

@@ -1,4 +1,4 @@
-"""The student as a `torch.export` program: noise (and class, and source image) in, image out, any batch size."""
+"""Export of a student as a `torch.export` program for any batch size."""
 
 from __future__ import annotations
 

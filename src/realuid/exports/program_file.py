@@ -1,7 +1,7 @@
-"""Opening a .pt2 file, which a stranger may have written, without running what it brings.
+"""Opening an untrusted .pt2 file without executing its code.
 
 `torch.export.load` unpickles, imports, compiles and evaluates whatever a file asks for. So a file is read here first,
-by the same reader, and goes on to torch only if it holds nothing but what `write_program` writes: raw weights and,
+by the same reader, and continues to torch only if it holds nothing but what `write_program` writes: raw weights and,
 around them, operators of a list, plain names and arithmetic of the batch size. What comes of it is then traced with
 tensors that have sizes and no numbers: it has to make what its contract says, and nothing enormous on the way.
 """

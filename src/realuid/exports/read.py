@@ -1,4 +1,4 @@
-"""One entry for every format that a student may have: what `realuid sample` opens."""
+"""Reading students in every format."""
 
 from __future__ import annotations
 

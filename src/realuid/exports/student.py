@@ -1,4 +1,4 @@
-"""An exported student, run by whatever its format is for, behind the call of our own: noise and condition in."""
+"""Exported students, run by other libraries, with the interface of `Student`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from realuid.data import to_float
 from realuid.errors import CheckpointError, ConfigError
 from realuid.exports.contract import Contract
+from realuid.memory import is_out_of_memory
 from realuid.models import Condition, ConditionSpec
 from realuid.models.calls import check_calls
 from realuid.models.networks.condition import SOURCE
@@ -19,7 +20,7 @@ from realuid.models.saving.folder import class_names
 
 
 class ExportedStudent(ABC):
-    """A student that another library computes.
+    """A student run by another library.
 
     Args:
         contract: what it takes and returns.
@@ -53,12 +54,12 @@ class ExportedStudent(ABC):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, 0 where unconditional."""
+        """Number of classes, 0 if unconditional."""
         return self.contract.num_classes
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, where they have some."""
+        """Names of the classes, if they have names."""
         return class_names(self.contract.about.get("classes"), self.num_classes)
 
     @property
@@ -129,9 +130,9 @@ class ExportedStudent(ABC):
         try:
             images = self.run(tuple(value.to(self.device) for value in inputs))
         except Exception as error:  # of any operator of torch, and of ONNX Runtime's own types
-            reason = " ".join(str(error).split())
-            if isinstance(error, MemoryError | torch.OutOfMemoryError) or "memory" in reason or "alloc" in reason:
+            if is_out_of_memory(error):
                 raise
+            reason = " ".join(str(error).split())
             raise CheckpointError(
                 f"the exported generator cannot compute what it promises ({reason[:200]})."
             ) from error

@@ -1,4 +1,4 @@
-"""Loading models: ours, and other people's, one file per family; and writing the layouts their scripts read."""
+"""Loading models of realuid and of other libraries, one file per family; writing other libraries' layouts."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _UP = {False: "UpBlock2D", True: "AttnUpBlock2D"}
 
 @dataclass(frozen=True)
 class ADMOptions:
-    """What the shapes of the weights do not tell.
+    """Properties of an ADM U-Net that the shapes of its weights do not determine.
 
     Args:
         image_side: side length of the images. None: the level that has attention is taken to have side 16, torchcfm's
@@ -74,7 +74,7 @@ def infer_settings(weights: Weights, options: ADMOptions = PUBLISHED) -> dict[st
 
     Args:
         weights: state dict of an ADM U-Net.
-        options: what shapes do not tell.
+        options: what shapes do not determine.
 
     Raises:
         CheckpointError: for an architecture that `UNet2DModel` does not have, or where `options` has to say more.

@@ -1,4 +1,4 @@
-"""Load EDM-style network pickles (NVlabs/edm, SiD), without running them.
+"""Loading EDM-style network pickles (NVlabs/edm, SiD) without executing them.
 
 A pickle holds a dictionary; under `ema` stands the preconditioned network: a class name, the arguments it was made
 with and its weights. The network is rebuilt from the arguments with our own implementation and takes the weights by

@@ -1,4 +1,4 @@
-"""The door: a teacher or a generator from anything that can be read."""
+"""Loading a teacher or a student from any supported format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from realuid.errors import CheckpointError
+from realuid.errors import CheckpointError, ConfigError, unknown_name
 from realuid.loaders import torchcfm
 from realuid.loaders.adm import PUBLISHED, ADMOptions, is_adm
 from realuid.loaders.diffusers_folder import load_diffusers
@@ -16,13 +16,15 @@ from realuid.loaders.formats import local_path, model_folder, recognise
 from realuid.models import MatchingModel, Student, from_pretrained, load_single_file
 from realuid.models.networks.own import Function
 from realuid.models.saving.torch_file import read_torch_file
+from realuid.settings import check_kind
 
 Kind = Literal["teacher", "generator"]
+_KINDS: dict[Kind, str] = {"teacher": "a teacher", "generator": "a one-step generator"}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a caller may say about a model beyond where it is. See `load_model`."""
+    """Options of loading besides the location. See `load_model`."""
 
     kind: Kind | None = None
     key: str | None = None
@@ -47,12 +49,16 @@ def load_model(
         kind: which of the two it is, where the files do not tell: EDM's teachers and SiD's students look alike.
         key: which weights, where there are several: the decay of an average in a checkpoint ('raw' for the weights as
             trained), the entry of a pickle ('ema'), the folder of a network ('unet_ema').
-        adm: what the weights of a torchcfm checkpoint do not tell.
-        network: for a model around a network of your own (`Teacher`): an instance, whose weights are replaced.
+        adm: properties of a torchcfm network that its weights do not determine.
+        network: for a model around a user's network (`Teacher`): an instance, whose weights are replaced.
 
     Raises:
+        ConfigError: for what is no path, and an unknown kind.
         CheckpointError: where nothing is found, it cannot be read, is of the other kind, or has to be told apart.
     """
+    check_kind("model", source, str, Path)
+    if kind is not None and kind not in _KINDS:
+        raise ConfigError(unknown_name("kind", str(kind), _KINDS))
     request = Request(kind, key, adm, network)
     path = local_path(source)
     name = recognise(path)
@@ -62,8 +68,7 @@ def load_model(
     (model.model if isinstance(model, Student) else model).origin = str(source)
     found: Kind = "generator" if isinstance(model, Student) else "teacher"
     if kind is not None and kind != found:
-        names = {"teacher": "a teacher", "generator": "a one-step generator"}
-        raise CheckpointError(f"'{source}' is {names[found]}, not {names[kind]}.")
+        raise CheckpointError(f"'{source}' is {_KINDS[found]}, not {_KINDS[kind]}.")
     return model
 
 

@@ -1,4 +1,4 @@
-"""Read what EDM-style network pickles hold, without running them.
+"""Reading EDM-style network pickles without executing them.
 
 The few names that network pickles contain only ever make the records below: nothing is imported, no stored source is
 looked at. See `realuid.models.saving.machine`.

@@ -1,4 +1,4 @@
-"""Ways to ask a network and to understand its answer, how well they denoise data, and which of them fits."""
+"""Conventions of a network's inputs and outputs, their denoising errors, and the choice among them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to ask a network and to understand its answer."""
+    """Conventions of a network: prediction, sign, direction and scale of time, range of values."""
 
     prediction: str
     preconditioning: Preconditioning
@@ -38,7 +38,7 @@ class Reading:
 
     @property
     def time_scale(self) -> float | None:
-        """What the network is told at t = 1; None behind scaled inputs, where time is no number of the path's."""
+        """The network's time input at t = 1; None with preconditioned inputs, where it is not a multiple of t."""
         return self.preconditioning.time_scale if isinstance(self.preconditioning, Plain) else None
 
     def __str__(self) -> str:
@@ -108,11 +108,11 @@ def _differences(declared: Reading, best: Reading) -> Iterator[str]:
         first, other = ("noise", "data") if best.reversed_time else ("data", "noise")
         yield f"have time 0 at {first}, not at {other}"
     if best.time_scale != declared.time_scale:
-        yield f"be told times on a scale of {best.time_scale:g}, not {declared.time_scale:g}"
+        yield f"expect times on a scale of {best.time_scale:g}, not {declared.time_scale:g}"
     elif isinstance(declared.preconditioning, Steps) and not isinstance(best.preconditioning, Reversed | Steps):
-        yield "be told the time, not the number of a step"
+        yield "expect the time, not the number of a step"
     if best.values != declared.values:
-        yield f"have learnt values in {best.values}, not in {declared.values}"
+        yield f"be trained on values in {best.values}, not in {declared.values}"
 
 
 def _what(reading: Reading) -> str:

@@ -1,4 +1,4 @@
-"""What a scheduler's settings of diffusers say about the network beside them: path, prediction and preconditioning.
+"""Path, prediction and preconditioning of a network from the settings of its diffusers scheduler.
 
 What only concerns sampling (clipping, spacing, order, shifted or exponential noise levels) changes neither what the
 network was taught nor how it is asked; realuid's samplers make their own choices.
@@ -29,6 +29,8 @@ class Matching(NamedTuple):
 _PREDICTIONS = {"epsilon": "noise_prediction", "v_prediction": "v_prediction", "sample": "data_prediction"}
 
 
+#: a^2 at the last step of schedules of zero terminal SNR; ordinary ones have 4e-5.
+_NO_SIGNAL = 1e-8
 #: Far above the published 1000: a damaged number may ask for a table of billions.
 MAX_STEPS = 100_000
 
@@ -66,6 +68,12 @@ def _discrete(scheduler: Any) -> Matching:
     n, kind = config.num_train_timesteps, config.beta_schedule
     if config.trained_betas is not None or config.get("rescale_betas_zero_snr") or kind not in get_args(BetaSchedule):
         table = tuple(scheduler.alphas_cumprod.double().tolist())
+        if table[-1] < _NO_SIGNAL and prediction == "noise_prediction":
+            raise CheckpointError(
+                "rescale_betas_zero_snr with prediction_type = epsilon: at the last step nothing of the data is left, "
+                "and the noise says nothing about it. If the network was trained on the schedule without that setting, "
+                "set it to false in scheduler_config.json."
+            )
         path = DDPMPath(num_train_timesteps=len(table), alphas_cumprod=table)
     else:
         path = DDPMPath(n, config.beta_start, config.beta_end, kind)

@@ -1,4 +1,4 @@
-"""How good samples are: feature extractors, Frechet and kernel distance, precision and recall."""
+"""Metrics of samples: feature extractors, Frechet and kernel distance, precision and recall."""
 
 from __future__ import annotations
 

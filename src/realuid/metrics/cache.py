@@ -1,4 +1,4 @@
-"""Cached tensors that are read only if they are what was written."""
+"""A cache of tensors with checksums."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do class-conditional samples show the class that was asked for, and is every class good by itself?"""
+"""Class agreement and FD by class of class-conditional samples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ClassScores:
     """Scores of class-conditional samples; the lists hold one number a class, None where it has too few images.
 
     Attributes:
-        agreement: share of samples in which the classifier sees the class that was asked for.
+        agreement: fraction of samples that the classifier assigns to the class asked for.
         agreement_by_class: the same, class by class; None for classes without samples.
         fd_by_class: Frechet distance of a class's samples to its real images; None with fewer than two of either.
     """
@@ -36,7 +36,7 @@ class ClassScores:
 
 
 class ClassAgreement:
-    """Follows batches of class-conditional samples in passing.
+    """Computes class scores from a stream of batches, which it passes through.
 
     Args:
         labels: the class that was asked for, sample by sample, shape (n,).
@@ -66,7 +66,7 @@ class ClassAgreement:
             yield batch
 
     def scores(self) -> ClassScores:
-        """Scores of all samples that went by."""
+        """Scores of all samples seen."""
         right = torch.cat(self.part.in_order(self._seen)) == self.labels
         data, found = self.evaluator.data, torch.cat(self.part.in_order(self._features))
         true = data.column("label")[:]

@@ -1,4 +1,4 @@
-"""Improved precision and recall (Kynkaanniemi et al. 2019): are samples near real ones, and real ones near samples?"""
+"""Improved precision and recall (Kynkaanniemi et al. 2019)."""
 
 from __future__ import annotations
 

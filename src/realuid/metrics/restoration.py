@@ -1,4 +1,4 @@
-"""How well samples restore the images they were made from: against the truth, the input, and a classifier."""
+"""Metrics of restored images: PSNR against the truth, consistency with the input, classifier accuracy."""
 
 from __future__ import annotations
 

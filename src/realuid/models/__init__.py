@@ -1,4 +1,4 @@
-"""Matching models, students (the generators that are distilled from them) and the networks inside them."""
+"""Matching models, the students distilled from them, and their networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frozen autoencoder between images and the latents that a model lives on."""
+"""The frozen autoencoder between images and the latents of a model."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ AUTOENCODERS = ("AutoencoderKL", "VQModel")
 
 
 class Codec:
-    """Images to latents and back: latents = scaling_factor * encoder(images), as diffusers' pipelines have it.
+    """Encoder and decoder: latents = scaling_factor * encoder(images), as in diffusers' pipelines.
 
-    No module, so that nothing of it is trained, averaged or written into checkpoints; copies of a model share it.
+    It is not a module, so it is not trained, averaged or checkpointed; copies of a model share it.
 
     Args:
         autoencoder: its config holds `scaling_factor`.
@@ -52,8 +52,8 @@ class Codec:
         """Latents of images in [-1, 1], shape (b, c, h, w).
 
         Args:
-            images: on the device where this is to be computed.
-            noise: draws the latents from a Gaussian posterior; None takes its mean.
+            images: on the device of the computation.
+            noise: for sampling a Gaussian posterior; None: its mean.
         """
         encoded = self.autoencoder.to(images.device).encode(images)
         if isinstance(self.autoencoder, VQModel):
@@ -65,7 +65,7 @@ class Codec:
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """Images, in [-1, 1] up to what the decoder overshoots, of latents of shape (b, c, h, w)."""
+        """Images of latents of shape (b, c, h, w), approximately in [-1, 1]."""
         return self.autoencoder.to(latents.device).decode(latents / self.scale).sample
 
     def save(self, folder: Path) -> None:
@@ -77,7 +77,7 @@ def load_codec(folder: Path, class_name: str) -> Codec:
     """The codec of a folder in diffusers' format.
 
     Raises:
-        CheckpointError: where the class is not one of `AUTOENCODERS`, or the folder is not whole.
+        CheckpointError: if the class is not one of `AUTOENCODERS`, or the folder is incomplete.
     """
     if class_name not in AUTOENCODERS:
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""A discriminator that is a head on the fake model's bottleneck: the adversarial baseline has no network of its own."""
+"""A discriminator as a head on the fake model's bottleneck, for the adversarial baseline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from realuid.seeds import seeded
 
 
 class _ReachedError(Exception):
-    """Thrown at the bottleneck, so that the rest of the network is not computed."""
+    """Raised at the bottleneck, so that the rest of the network is not computed."""
 
     def __init__(self, features: Tensor):
         super().__init__()
@@ -20,13 +20,13 @@ class _ReachedError(Exception):
 
 
 class Discriminator(nn.Module):
-    """The fake model, as it is, and a head that tells real from generated samples by the model's deepest features.
+    """The fake model with a head that classifies real and generated samples from its deepest features.
 
     For images the head halves them by strided convolutions down to one pixel, as the authors' does; for points it has
     one hidden layer. The network's features follow time and labels, so the discriminator is conditional where it is.
 
     Args:
-        model: the fake model; the head trains it together with the game's own loss.
+        model: the fake model, which is trained by both losses.
     """
 
     def __init__(self, model: MatchingModel):
@@ -69,7 +69,7 @@ def _image_head(channels: int, height: int, width: int) -> nn.Sequential:
     """(b, c, h, w) to (b, 1, h', w'), both sides at most 1 after the last halving (odd ones lose a row)."""
     layers: list[nn.Module] = []
     for _ in range(int(math.log2(min(height, width)))):
-        # groups of 8 channels: smaller ones would leave nothing to tell at the last pixel
+        # groups of 8 channels: smaller groups would normalise the last pixel to a constant
         normalise = nn.GroupNorm(math.gcd(channels, max(1, channels // 8)), channels)
         layers += [nn.Conv2d(channels, channels, 2, stride=2), normalise, nn.SiLU()]
     return nn.Sequential(*layers, nn.Conv2d(channels, 1, 1))

@@ -1,4 +1,4 @@
-"""The same model with fresh random weights: where a fake model starts when distilling from scratch."""
+"""Random reinitialisation of a model: the initial fake model when distilling from scratch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from realuid.seeds import seeded
 
 
 def fresh(model: MatchingModel, seed: int) -> MatchingModel:
-    """A copy of a model with random weights, on the CPU: built anew or, around a module of the user's own, by the
+    """A copy of a model with random weights, on the CPU: rebuilt or, around a user's module, by the
     `reset_parameters` of every module in it.
 
     Args:
@@ -44,6 +44,6 @@ def _reset(model: MatchingModel) -> MatchingModel:
             f"{names}{', ...' if len(left) > 5 else ''}. Start the fake model from the teacher (fake_start = teacher), "
             "pass one (fake = ...), or give these modules that method."
         )
-    for reset in reversed(resets.values()):  # parts before the whole, which may know better
+    for reset in reversed(resets.values()):  # submodules before their parents, whose method takes precedence
         reset()
     return model.cpu()

@@ -1,4 +1,4 @@
-"""Classifier-free guidance (Ho & Salimans 2022): a conditional model, away from what it says without its condition."""
+"""Classifier-free guidance (Ho & Salimans 2022)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from realuid.settings import check_finite
 
 
 class Guided(MatchingModel):
-    """f(x_t, t, null) + scale (f(x_t, t, c) - f(x_t, t, null)), in one call of twice the batch.
+    """f(x_t, t, null) + scale (f(x_t, t, c) - f(x_t, t, null)), in one network call with twice the batch.
 
-    Every condition that has a null is replaced by it at once; the source x_T has none and stays.
+    All conditions that have a null are replaced together; the source x_T has none and stays.
 
-    Conversions between predictions are affine at one point, so it is the same in whatever the network predicts. It
+    Conversions between predictions are affine at a point, so guidance is the same in every prediction. It
     shares its network with the model that it guides, and is saved as that model.
 
     Args:
         model: conditional, trained with conditions dropped: one of them has a null.
-        scale: 1 is the model itself, more is more of the condition.
+        scale: 1 is the model itself.
 
     Raises:
         ConfigError: for a model none of whose conditions has a null.
@@ -34,7 +34,7 @@ class Guided(MatchingModel):
     def __init__(self, model: MatchingModel, scale: float):
         if all(spec.null is None for spec in model.conditions):
             raise ConfigError(
-                f"guidance = {scale:g}: the model never learned to do without labels. Train the teacher with "
+                f"guidance = {scale:g}: the model was not trained without labels. Train the teacher with "
                 "conditional data and label_dropout > 0, or use guidance = 1."
             )
         super().__init__(

@@ -1,4 +1,4 @@
-"""A matching model: a network, the path it lives on, what it predicts and how it is preconditioned."""
+"""A matching model: a network, its path, what it predicts and how it is preconditioned."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from realuid.paths import Estimate, Path, check_prediction, heads
 
 
 class MatchingModel(nn.Module):
-    """f(x_t, t, condition): the teacher, the fake model and, at one fixed time, the generator.
+    """f(x_t, t, condition): the teacher, the fake model and, at fixed times, the student.
 
     Args:
         network: called as `network(x, time, condition)`.
         path: the conditional path.
         prediction: what the (preconditioned) network predicts; by default the path's own.
-        preconditioning: scales of input, output and time; by default the path's own, which for most is x_t and 1000 t.
-        codec: where samples are latents: what turns them into images.
-        null_class: whether the network's last class stands for "no label" (classifier-free guidance).
+        preconditioning: scales of input, output and time; by default the path's own, for most paths x_t and 1000 t.
+        codec: decoder of latents to images, if samples are latents.
+        null_class: whether the network's last class is the null class (classifier-free guidance).
 
     Attributes:
-        origin: where it was loaded from, in the user's words; empty where it was made here.
-        class_names: names of its classes, in order, where they have some.
-        degradation: what made its source images of the data, a name in `realuid.data.DEGRADATIONS`; '' if unknown.
+        origin: what it was loaded from, as given by the user; empty if it was created here.
+        class_names: names of its classes, in order, if they have names.
+        degradation: degradation of its source images, a name in `realuid.data.DEGRADATIONS`; '' if unknown.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class MatchingModel(nn.Module):
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """Shape of one sample as people see it: decoded, where the model lives on latents."""
+        """Shape of one decoded image (for models on latents), else of one sample."""
         return self.codec.image_shape(self.shape) if self.codec else self.shape
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, 0 where unconditional; the null class is the one after them."""
+        """Number of classes, 0 if unconditional; the null class is the one after them."""
         return self.network.num_classes - self.null_class
 
     @property
@@ -95,7 +95,7 @@ class MatchingModel(nn.Module):
 
     @property
     def default_sampler(self) -> str:
-        """How it is sampled unless told otherwise: the path's way, or along the velocity where that does not follow."""
+        """Default sampler: the path's, or one along the velocity if the path's does not apply."""
         told = not self.path.coupled or self.network.sees_source or (self.path.markov and self.prediction != "velocity")
         return self.path.default_sampler if told else "euler"
 
@@ -145,7 +145,7 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """SHA-256 over the names and values of a module's weights, shortened: which model it is, wherever it lies."""
+    """Shortened SHA-256 over the names and values of a module's weights."""
     digest = hashlib.sha256()
     for name, value in module.state_dict().items():
         digest.update(name.encode())
@@ -154,5 +154,5 @@ def fingerprint(module: nn.Module) -> str:
 
 
 def model_device(module: nn.Module) -> torch.device:
-    """The device of a module's parameters; the CPU where it has none."""
+    """The device of a module's parameters; the CPU if it has none."""
     return next((p.device for p in module.parameters()), torch.device("cpu"))

@@ -1,4 +1,4 @@
-r"""What stands between a network and the path: scales of input, output and time (Karras et al. 2022, Table 1).
+r"""Preconditioning of networks: scales of input, output and time (Karras et al. 2022, Table 1).
 
 Table 1 is written for x_0 + sigma noise. Any Gaussian path is that after a change of scale, x_t / a with sigma = b / a,
 so `EDM`, `VP`, `VE` and `IDDPM` are written on the coefficients (a, b): on path 've' (a = 1, b = sigma) they are the
@@ -45,7 +45,7 @@ class Preconditioning(ABC):
 
     @classmethod
     def on(cls, path: Path) -> Preconditioning:
-        """With those of its settings that the path has, too: EDM's sigma_data, the betas of VP."""
+        """With settings that the path shares: EDM's sigma_data, the betas of VP."""
         return cls(**{f.name: getattr(path, f.name) for f in dataclasses.fields(cls) if hasattr(path, f.name)})
 
     @abstractmethod
@@ -75,7 +75,7 @@ class Plain(Preconditioning):
         return Scales(skip=torch.zeros_like(one), out=self.sign * one, into=one, time=self.network_time(k.t))
 
     def network_time(self, t: Tensor) -> Tensor:
-        """What the network is told at time t."""
+        """The network's time input at time t."""
         return self.time_scale * t
 
 
@@ -277,15 +277,15 @@ def check_preconditioning(preconditioning: Preconditioning, prediction: str, pat
         )
     if prediction != "data_prediction":
         raise ConfigError(
-            f"preconditioning '{name}' turns what a network says into a data prediction, but the prediction is "
+            f"preconditioning '{name}' makes the output a data prediction, but the prediction is "
             f"{prediction}. Use prediction 'data_prediction', or preconditioning 'plain'."
         )
 
 
 def own_preconditioning(path: Path, prediction: str) -> Preconditioning:
-    """What a network on a path gets unless told otherwise.
+    """The default preconditioning of a network on a path.
 
-    The path's own; where that makes the output another prediction than this one, none.
+    The path's own, or none if that would change the prediction.
     """
     own = make_preconditioning(**path.default_preconditioning)
     return own if prediction == path.default_prediction or isinstance(own, Plain) else Plain()

@@ -1,4 +1,4 @@
-"""A model that says 0: the stand-in for a teacher where there is none, and where only the form of answers matters."""
+"""A model that returns 0, for distillation without a teacher and for dry runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Silent(Network):
 
 
 def silent(model: MatchingModel) -> MatchingModel:
-    """A model of the same samples, path, prediction and conditions around a network that says 0."""
+    """A model of the same samples, path, prediction and conditions around a network that returns 0."""
     twin = MatchingModel(
         Silent(model.network), model.path, model.prediction, model.preconditioning, model.codec, model.null_class
     )

@@ -21,7 +21,7 @@ Renoise = Literal["fresh", "deterministic"]
 
 
 class Student(nn.Module):
-    """Times tau_1 > ... > tau_K and a model G(x, tau, c) that predicts data, called once at each time.
+    """Times tau_1 > ... > tau_K and a model G(x, tau, c) that predicts data, called once at each time:
 
         x^(1) = start(tau_1, z),    x_k = G(x^(k), tau_k, c),    x^(k+1) = a x_k + b x_T + n e,
 
@@ -32,20 +32,20 @@ class Student(nn.Module):
 
     Args:
         model: the matching model that becomes the student; distillation starts from the teacher's weights.
-        times: one time or several falling ones, in (0, t_max]. t_max is the paper's form (for flow G(z) = z - f(z, 1)).
+        times: one time or decreasing times in (0, t_max]. t_max is the paper's form (for flow G(z) = z - f(z, 1)).
             Below it is SiD's sigma_init = b / a, by default 2.5: t = 0.714 on the linear path. On coupled paths the
             default is the first time at which the noise c is as strong as the data a.
         noise: whether z enters. Without it samples are a function of x_T, which only coupled paths have.
         renoise: where the noise of later calls comes from.
-        t_init: another name for `times` where there is one.
-        calls: so many times from the one in `times` (or its default) on, as `Path.call_times` places them.
+        t_init: another name for `times` with one time.
+        calls: that many times from the one in `times` (or its default) on, as `Path.call_times` places them.
 
     Raises:
         ConfigError: for times outside the path's or not falling, or no noise where there is no x_T.
         PredictionError: if a data prediction does not follow from the model's own.
 
     Attributes:
-        about: how it was made (teacher, data, settings), JSON-ready, where its files or the run say so.
+        about: how it was trained (teacher, data, settings), JSON-ready, if known.
     """
 
     def __init__(
@@ -89,17 +89,17 @@ class Student(nn.Module):
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """Shape of one sample as people see it: decoded, where the model lives on latents."""
+        """Shape of one decoded image (for models on latents), else of one sample."""
         return self.model.image_shape
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, 0 where unconditional."""
+        """Number of classes, 0 if unconditional."""
         return self.model.num_classes
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, where they have some."""
+        """Names of the classes, if they have names."""
         return self.model.class_names
 
     @property
@@ -114,7 +114,7 @@ class Student(nn.Module):
 
     @property
     def codec(self) -> Codec | None:
-        """Where samples are latents: what turns them into images."""
+        """Decoder of latents to images, if samples are latents."""
         return self.model.codec
 
     @property

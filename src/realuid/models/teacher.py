@@ -6,6 +6,7 @@ from realuid.errors import ConfigError
 from realuid.models.matching import MatchingModel
 from realuid.models.networks.own import Function, OwnNetwork
 from realuid.models.preconditioning import Plain, Preconditioning, Reversed, Steps, own_preconditioning
+from realuid.models.saving.weights import check_sample
 from realuid.paths import Path, heads, make_path
 
 
@@ -20,13 +21,14 @@ class Teacher(MatchingModel):
         prediction: what it predicts, a name in `realuid.paths.PREDICTIONS`; by default what networks on this path
             usually do.
         num_classes: of a class-conditional network.
-        time_scale: what it is told at t = 1: 1 by default; 1000 for a network that counts steps. On a path of discrete
+        time_scale: its time input at t = 1: 1 by default; 1000 for a network that counts steps. On a path of discrete
             steps (`ddpm`) it is told their numbers, 0 to 999, by default and with time_scale = 1000.
         reverse_time: whether its time is 0 at noise and 1 at data; its velocity is then data - noise.
         preconditioning: in place of time_scale and reverse_time, one of `realuid.models.PRECONDITIONINGS`.
 
     Raises:
-        ConfigError: for what cannot be called, and settings that contradict each other.
+        CheckpointError: for a shape that is not of positive whole numbers.
+        ConfigError: for an object that cannot be called, and contradictory settings.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Teacher(MatchingModel):
             raise ConfigError(
                 f"a {type(function).__name__} cannot be called: pass a module or a function of (x, time)."
             )
+        check_sample(tuple(shape))
         path = make_path(path) if isinstance(path, str) else path
         prediction = prediction or path.default_prediction
         if preconditioning is None:

@@ -1,4 +1,4 @@
-"""Losses: unified matching, the RealUID family, the adversarial add-on. Pure functions of predictions and targets."""
+"""Losses as pure functions of predictions and targets: unified matching, the RealUID family, the adversarial loss."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from realuid.objectives.base import Objective
 from realuid.objectives.coefficients import UnwiseSettingWarning, advice
 from realuid.objectives.data_forcing import DataForcing
 from realuid.objectives.dmd import DMD
-from realuid.objectives.factory import OBJECTIVES, Delta, ObjectiveName, choose_space, make_objective
+from realuid.objectives.factory import OBJECTIVES, Delta, ObjectiveName, choose_space, main_coefficients, make_objective
 from realuid.objectives.general import GeneralRealUID
 from realuid.objectives.matching import matching_loss
 from realuid.objectives.mixture import MixtureUID
@@ -36,6 +36,7 @@ __all__ = [
     "advice",
     "choose_space",
     "inner",
+    "main_coefficients",
     "make_objective",
     "matching_loss",
     "squared_norm",

@@ -1,4 +1,4 @@
-"""The adversarial add-on, the baseline that RealUID is compared with: a non-saturating GAN loss near the data."""
+"""The adversarial loss, RealUID's baseline: a non-saturating GAN loss near the data."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PUBLISHED_RATIO = 3.0
 
 @dataclass(frozen=True)
 class Adversarial:
-    """Losses of a discriminator (a head on the fake model) and of the generator it judges, per sample.
+    """Losses of a discriminator (a head on the fake model) and of the generator, per sample.
 
     Args:
         lambda_g: weight beside the generator's loss, which is a sum over the elements of a sample.
         lambda_d: weight beside the fake model's loss.
-        window: share of the path's times, those nearest to the data, at which samples are judged.
+        window: fraction of the path's times, those nearest to the data, at which the discriminator is trained.
 
     Raises:
         ConfigError: for weights that are not positive, or a window outside (0, 1].
@@ -46,5 +46,5 @@ class Adversarial:
         return self.lambda_d * softplus(-logits.float())
 
     def generator(self, logits: Tensor) -> Tensor:
-        """lambda_G softplus(-D(x_t^g)), shape (b,): non-saturating, large where the discriminator sees through."""
+        """lambda_G softplus(-D(x_t^g)), shape (b,): the non-saturating loss."""
         return self.lambda_g * softplus(-logits.float())

@@ -1,11 +1,11 @@
-r"""RealUID at a point: closed forms for Gaussian mixtures in one dimension (App. A.1.3 and A.1.4).
+r"""Closed forms of RealUID for Gaussian mixtures in one dimension (App. A.1.3 and A.1.4).
 
-Everything follows from what the game pulls along,
+Everything follows from
 
     N = p^g (alpha f~ - beta f^g) + p* ((1 - alpha) f~ - (1 - beta) f*),
 
-with f~ the teacher, right (f~ = f*) or wrong. The loss at (x, t) is N^2 / ((1 - alpha) p* + alpha p^g) (Lemma 2). The
-mixture objective has N = p^g (f~ - f^g) - lambda p* (f~ - f*) in its place, and gamma in place of alpha below.
+with f~ the teacher, exact (f~ = f*) or wrong. The loss at (x, t) is N^2 / ((1 - alpha) p* + alpha p^g) (Lemma 2). The
+mixture objective has N = p^g (f~ - f^g) - lambda p* (f~ - f*) instead, and gamma instead of alpha in the denominator.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Field = Callable[[Tensor, float], Tensor]
 
 @dataclass(frozen=True)
 class Mixture:
-    """Data distributed as a mixture of Gaussians in one dimension, seen at x_t = (1 - t) x_0 + t x_T.
+    """Data distributed as a mixture of Gaussians in one dimension, on the path x_t = (1 - t) x_0 + t x_T.
 
     Args:
         means, stds: of the components.
@@ -52,7 +52,7 @@ class Mixture:
         return self._components(x, t)[0].sum(0)
 
     def velocity(self, x: Tensor, t: float) -> Tensor:
-        """E[x_T - x_0 | x_t = x], shape (n,): what a perfect network predicts."""
+        """E[x_T - x_0 | x_t = x], shape (n,): the exact velocity."""
         density, velocity = self._components(x, t)
         tiny = torch.finfo(x.dtype).tiny
         return (density * velocity).sum(0) / density.sum(0).clamp(min=tiny)
@@ -101,11 +101,11 @@ def mixture_loss_at(
 def corrected_teacher(
     real: Mixture, generated: Mixture, alpha: float, beta: float, x: Tensor, t: float, teacher: Field
 ) -> Tensor:
-    r"""The velocity f^g at which the loss at x is zero: what a student of a wrong teacher is drawn to, shape (n,).
+    r"""The velocity f^g at which the loss at x is zero, the target of a student of a wrong teacher, shape (n,).
 
         f^g = (alpha / beta) f~ + (p* / p^g) ((1 - alpha) f~ - (1 - beta) f*) / beta
 
-    Where data is rare it is (alpha / beta) f~: a teacher that is c times too fast is put right by beta / alpha = c.
+    Where data is rare it is (alpha / beta) f~: beta / alpha = c corrects a teacher that is c times too fast.
     Where generated and real data are equally frequent it is f* + (f~ - f*) / beta: errors there are not corrected.
     """
     ratio = real.density(x, t) / generated.density(x, t)
@@ -158,7 +158,7 @@ def best_student(real: Mixture, alpha: float, beta: float, teacher: Field, steps
         real: a single Gaussian.
         alpha, beta: RealUID's coefficients.
         teacher: f~.
-        steps: at most so many.
+        steps: at most that many.
     """
     knobs = torch.tensor([real.means[0], math.log(real.stds[0])], dtype=torch.float64)
     h = 1e-3

@@ -1,4 +1,4 @@
-"""What every objective is: per-sample losses of both players, from predictions and targets alone."""
+"""Base of all objectives: per-sample losses of fake model and generator, from predictions and targets."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 from realuid.objectives.weights import TIME_WEIGHTS, TimeWeight
 from realuid.paths import Path
 
-#: A sample's mean |y - f*| counts as at least this much where it divides.
+#: Lower bound of a sample's mean |y - f*| as a divisor.
 _TINY = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(ABC):
-    """Losses of the fake model and of the generator, per sample, shape (b,); both players minimise.
+    """Losses of the fake model and of the generator, per sample, shape (b,); both are minimised.
 
     Everywhere `teacher` is f*(x_t), `fake` is f(x_t) and `target` is y, all of shape (b, *d) and in one space.
 
@@ -30,23 +30,23 @@ class Objective(ABC):
     weight: TimeWeight = "path"
     normalise: bool = False
 
-    #: Whether the fake model's loss reads f*, so that the teacher is called on its turn too.
+    #: Whether the fake model's loss needs f*, so that fake updates call the teacher.
     fake_needs_teacher: ClassVar[bool] = False
-    #: Whether the generator's gradient goes back through f* and f, so that their activations have to be kept.
+    #: Whether the generator's gradient passes through f* and f, so that their activations are stored.
     through_networks: ClassVar[bool] = True
-    #: Spaces the loss is defined in; None: all of them.
+    #: Spaces in which the loss is defined; None: all.
     spaces: ClassVar[tuple[str, ...] | None] = None
-    #: Whether real data adds something only where beta / alpha != 1.
+    #: Whether real data has an effect only if beta / alpha != 1.
     needs_ratio: ClassVar[bool] = True
-    #: Whether the generator's gradient reads the teacher at noised real data: `teacher_signal`.
+    #: Whether the generator's gradient needs the teacher at noised real data: `teacher_signal`.
     generator_needs_real: ClassVar[bool] = False
-    #: Whether the real target can be guided as the teacher is, which leaves guidance out of what real data corrects.
+    #: Whether the real target can be guided like the teacher, so that real data does not correct guidance.
     guides_real_target: ClassVar[bool] = False
 
     @property
     @abstractmethod
     def real_spread(self) -> float:
-        """Spread of the gradient of a real sample over that of a generated one, both with their weights."""
+        """Ratio of the standard deviations of the weighted gradients of a real and a generated sample."""
 
     @property
     @abstractmethod
@@ -63,7 +63,7 @@ class Objective(ABC):
 
     @abstractmethod
     def generator(self, teacher: Tensor, fake: Tensor, target: Tensor, x_t: Tensor) -> Tensor:
-        """The generator's loss; gradients pass through what of its arguments the method lets them.
+        """The generator's loss; which arguments get gradients depends on the objective.
 
         Args:
             teacher, fake: with the graph through x_t.
@@ -72,19 +72,19 @@ class Objective(ABC):
         """
 
     def teacher_signal(self, on_generated: Tensor, y_g: Tensor, on_real: Tensor, y_r: Tensor) -> Tensor:
-        """What the generator's loss reads as the teacher's prediction, where `generator_needs_real`, shape (b, *d).
+        """The teacher's prediction in the generator's loss if `generator_needs_real`, shape (b, *d).
 
         Args:
             on_generated, y_g: f*(x_t^g) and its target.
-            on_real, y_r: the same of real data with the same times, noise and condition.
+            on_real, y_r: the same for real data with the same times, noise and condition.
         """
         raise NotImplementedError(f"{type(self).__name__} reads the teacher at generated samples only")
 
     def time_weight(self, path: Path, t: Tensor, space: str) -> Tensor:
-        """w(t) of both players' losses, taken in `space`, shape (b,)."""
+        """w(t) of both losses in `space`, shape (b,)."""
         return TIME_WEIGHTS[self.weight](path, t, space)
 
     def sample_weight(self, teacher: Tensor, target: Tensor) -> Tensor:
-        """What multiplies a sample's generator loss besides w(t), shape (b,), without a graph: 1, or SiD's 1 / mean."""
+        """Factor of a sample's generator loss besides w(t), shape (b,), detached: 1, or SiD's 1 / mean."""
         distance = (target - teacher).detach().abs().flatten(1).mean(1)
         return 1 / distance.clamp(min=_TINY) if self.normalise else torch.ones_like(distance)

@@ -1,4 +1,4 @@
-"""Which coefficients are legal, which are unwise, and why."""
+"""Checks of coefficients: illegal ones are errors, discouraged ones warnings, each with its reason."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def check_data_weight(data_weight: float) -> None:
 
 
 def spread_ratio(alpha: float, beta: float) -> float:
-    """Spread of a real sample's gradient over that of a generated one, as far as (alpha, beta) tell it.
+    """Ratio of the standard deviations of a real and a generated sample's gradient, estimated from (alpha, beta).
 
-    As f is near f*, a sample's residual f - c y has c times the spread of y plus |1 - c| times f*; with half as much
-    variance in y given x_t as in f*.
+    For f near f*, a sample's residual f - c y has c times the deviation of y plus |1 - c| times f*; the variance of y
+    given x_t is taken as half that of f*.
     """
 
     def spread(weight: float, of_target: float) -> float:
@@ -61,7 +61,7 @@ def check_alpha_sid(alpha_sid: float) -> None:
 
 
 def check_ratio(alpha: float, beta: float) -> None:
-    """Raise ConfigError where RealUM would divide by 1 - alpha = 0."""
+    """Raise ConfigError if RealUM would divide by 1 - alpha = 0."""
     if alpha == 1 and beta != 1:
         raise ConfigError(
             f"alpha = 1 with beta = {beta}: RealUID divides by 1 - alpha. Use alpha < 1, or the general objective with "
@@ -82,19 +82,19 @@ def check_gamma(alpha: float, beta: float, gamma: float) -> None:
 
 
 def advice(objective: Objective, fine_tuning: bool = False) -> list[str]:
-    """Why legal coefficients may disappoint, one sentence each; empty where nothing speaks against them.
+    """Reasons against legal coefficients, one sentence each; empty if there are none.
 
     Args:
-        objective: its coefficients are what is judged.
-        fine_tuning: whether the generator starts from a distilled one.
+        objective: with the coefficients.
+        fine_tuning: whether a distilled student is fine-tuned.
     """
     alpha, beta = (getattr(objective, name, 1.0) for name in ("alpha", "beta"))
     alpha_sid = getattr(objective, "alpha_sid", 0.5)
     ratio, sentences = beta / alpha, []
     if alpha == beta > 1:
         sentences.append(
-            f"alpha = beta = {alpha:g}: the student learns {1 / alpha:.3g} parts of the teacher's distribution and "
-            f"{1 - 1 / alpha:.3g} of the data (law 2 in docs/theory.md). objective = mixture with data_weight = "
+            f"alpha = beta = {alpha:g}: the student learns the mixture {1 / alpha:.3g} teacher + "
+            f"{1 - 1 / alpha:.3g} data (law 2 in docs/theory.md). objective = mixture with data_weight = "
             f"{1 - 1 / alpha:.3g} is the same without division."
         )
     elif beta > 1:
@@ -115,7 +115,7 @@ def advice(objective: Objective, fine_tuning: bool = False) -> list[str]:
     if not 0.9 <= ratio <= 1.1 and max(alpha, beta) <= 1:
         sentences.append(
             f"beta / alpha = {ratio:.3g}: every published setting lies between 0.92 and 1.08. The further from 1, the "
-            "more a teacher that is right is pulled away from the data (App. A.1.4)."
+            "more the student of an exact teacher is pulled away from the data (App. A.1.4)."
         )
     if fine_tuning and alpha != beta and abs(ratio - 1) < 0.03:
         sentences.append(

@@ -1,4 +1,4 @@
-r"""Data-Forcing Distillation (arXiv 2606.18478): DMD whose teacher is asked about noised real data as well.
+r"""Data-Forcing Distillation (arXiv 2606.18478): DMD with the teacher also evaluated at noised real data.
 
 The generator follows s_fake(x_t^g) - s*(x_t^r) with probability w, and DMD's s_fake(x_t^g) - s*(x_t^g) otherwise, with
 the same noise in x_t^g and x_t^r. Here the expectation over that coin is taken: both with their probabilities.
@@ -54,7 +54,7 @@ class DataForcing(Objective):
         return matching_loss(fake, target)
 
     def fake_on_real(self, fake: Tensor, target: Tensor, teacher: Tensor | None = None) -> Tensor:
-        """Nothing."""
+        """Zeros: real data has no term here."""
         return 0 * matching_loss(fake, target)
 
     def teacher_signal(self, on_generated: Tensor, y_g: Tensor, on_real: Tensor, y_r: Tensor) -> Tensor:
@@ -62,5 +62,5 @@ class DataForcing(Objective):
         return on_generated + self.data_weight * (on_real - y_r + y_g - on_generated)
 
     def generator(self, teacher: Tensor, fake: Tensor, target: Tensor, x_t: Tensor) -> Tensor:
-        """A number whose gradient in x_t is s_fake less the teacher's signal."""
+        """A number whose gradient in x_t is s_fake minus the teacher's signal."""
         return inner((fake - teacher).detach(), x_t)

@@ -1,4 +1,4 @@
-"""From names and numbers of a configuration to objectives: the one place where they are built and checked."""
+"""Construction and checks of objectives from the names and numbers of a configuration."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
 
 
 class SampleWeights(TypedDict, total=False):
-    """How samples are weighted, by any objective: see `Objective`."""
+    """Weights of samples, for every objective: see `Objective`."""
 
     weight: TimeWeight
     normalise: bool
@@ -47,20 +47,20 @@ def make_objective(
     delta: str = "plain",
     **weights: Unpack[SampleWeights],
 ) -> Objective:
-    """The objective called `name`; THEORY.md, section 2, defines all of them.
+    """The objective called `name`; docs/theory.md defines all of them.
 
     Args:
         name: in `OBJECTIVES`. UID is 'realuid' with alpha = beta = 1, RealSiD is 'realuid' with its alpha_sid.
         alpha, beta: weights of generated data and of its target.
         gamma: 'general' and 'mixture' only: weight of ||delta||^2; None is alpha, and 0.5 in 'mixture'.
-        data_weight: 'mixture' only: share of the data in what the student learns, None is 1; and 'data_forcing' only:
+        data_weight: 'mixture' only: weight of the data in the mixture, None is 1; and 'data_forcing' only:
             probability of noised real data, None is 0.5.
         alpha_sid: 'realuid', 'general' and 'mixture' only.
         delta: 'general' only: delta is f* - f ('plain') or beta (f* - f) ('beta').
         **weights: weight and normalise, see `Objective`.
 
     Raises:
-        ConfigError: for an unknown name, illegal coefficients, or a setting the objective has no use for.
+        ConfigError: for an unknown name, illegal coefficients, or a setting that the objective does not use.
     """
     if name not in OBJECTIVES:
         raise ConfigError(unknown_name("objective", name, OBJECTIVES))
@@ -81,9 +81,7 @@ def make_objective(
         if is_asked and setting not in own:
             users = [n for n, cls in OBJECTIVES.items() if setting in {f.name for f in dataclasses.fields(cls)}]
             leave = f" Leave {setting} at 1." if setting in ("alpha", "beta") else ""
-            raise ConfigError(
-                f"{label}: objective '{name}' has no use for it. It belongs to: {', '.join(users)}.{leave}"
-            )
+            raise ConfigError(f"{label}: objective '{name}' does not use it. Used by: {', '.join(users)}.{leave}")
     values: dict[str, Any] = {
         "alpha": alpha,
         "beta": beta,
@@ -95,14 +93,24 @@ def make_objective(
     return OBJECTIVES[name](**{key: value for key, value in values.items() if key in own}, **weights)
 
 
+def main_coefficients(name: str) -> dict[str, float]:
+    """The settings that say how much an objective relies on data, with their defaults: data_weight, or alpha and beta.
+
+    Args:
+        name: in `OBJECTIVES`; of any other, those of RealUID.
+    """
+    fields: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(OBJECTIVES.get(name, RealUID))}
+    return {key: fields[key] for key in ("alpha", "beta", "data_weight") if key in fields}
+
+
 def choose_space(objective: Objective, path: Path, asked: str | None = None, usual: str | None = None) -> str:
-    """The prediction in which the losses are taken: what was asked for, else the usual one where it is allowed.
+    """The prediction in which the losses are computed: the given one, else the usual one if it is allowed.
 
     Args:
         objective: may be defined in some spaces only.
-        path: where x_t lives.
-        asked: by the user.
-        usual: what is taken where nothing was asked for; None: the path's own.
+        path: of x_t.
+        asked: given by the user.
+        usual: the default; None: the path's own.
 
     Raises:
         ConfigError: for a space in which the objective or its weight is not defined.

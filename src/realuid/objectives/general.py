@@ -26,7 +26,7 @@ class GeneralRealUID(Objective):
         alpha, beta: weights of <delta, f*> and <delta, y> on generated data, positive.
         gamma: weight of ||delta||^2 on generated data, in (0, 1]; below 1 unless alpha = beta = 1.
         delta_scale: delta = delta_scale (f* - f): 1, or beta for the paper's alternative parametrisation.
-        alpha_sid: multiplies 2 gamma ||delta||^2 on the generator's turn; 0.5 is the true gradient.
+        alpha_sid: factor of 2 gamma ||delta||^2 in the generator's loss; 0.5 is the true gradient.
 
     Raises:
         ConfigError: for coefficients the loss is not defined for.

@@ -27,11 +27,11 @@ class MixtureUID(Objective):
     """Mixture UID for one (lambda, gamma).
 
     Args:
-        data_weight: lambda, the share of the data in the mixture that the student learns, in [0, 1]: 0 is UID, 1 is the
-            data alone, whatever the teacher says.
+        data_weight: lambda, the weight of the data in the mixture that the student learns, in [0, 1]: 0 is UID, 1
+            is the data alone, whatever the teacher.
         gamma: weight of ||delta||^2 on generated data, in (0, 1]; below 1 unless lambda = 0. It changes how the two
             distributions are compared, not where they agree.
-        alpha_sid: multiplies 2 gamma ||delta||^2 on the generator's turn; 0.5 is the true gradient.
+        alpha_sid: factor of 2 gamma ||delta||^2 in the generator's loss; 0.5 is the true gradient.
 
     Raises:
         ConfigError: for coefficients the loss is not defined for.

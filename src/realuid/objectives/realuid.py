@@ -2,7 +2,7 @@ r"""RealUID: the min-max loss with real data inside (Def. 2, Thm. 2, Lemma 3), a
 
     min_G max_f  RealUM(f*) - RealUM(f)
 
-Division by alpha and 1 - alpha is expanded away, so alpha = 1 needs no case of its own.
+The losses are expanded so that nothing is divided by alpha or 1 - alpha, and alpha = 1 is no special case.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from realuid.objectives.reduce import inner, squared_norm
 
 @dataclass(frozen=True)
 class RealUM(Objective):
-    """The fake model's side of RealUID: unified matching on a mixture of generated and real data (Def. 2).
+    """The fake model's loss of RealUID: unified matching on a mixture of generated and real data (Def. 2).
 
     Args:
         alpha: weight of generated data, in (0, 1].

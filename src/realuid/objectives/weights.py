@@ -12,7 +12,7 @@ from realuid.paths import Path, error_ratio
 
 TimeWeight = Literal["path", "one", "min_snr"]
 
-#: Signal-to-noise ratio above which a time counts no more (Hang et al. 2023).
+#: Upper bound of the signal-to-noise ratio in the weight (Hang et al. 2023).
 SNR_LIMIT = 5.0
 
 

@@ -1,4 +1,4 @@
-"""Models on data: the conditions that samples are made under, samples, and images encoded as latents."""
+"""Models on data: conditions of samples, samples, and images encoded as latents."""
 
 from __future__ import annotations
 

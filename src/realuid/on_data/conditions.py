@@ -1,4 +1,4 @@
-"""Conditions used for evaluation samples: classes as often as in the data, or those of real samples."""
+"""Conditions used for evaluation samples: classes with the frequencies of the data, or those of real samples."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def samples_of_each_call(
 
 
 def sample_image(model: MatchingModel | OneStep, data: Dataset, x: Tensor, columns: int = _COLUMNS) -> Image.Image:
-    """Samples made under `conditions(model, data, len(x))` as one picture.
+    """Samples for `conditions(model, data, len(x))` as one picture.
 
     On a coupled path of images: triples of input, sample and truth.
 

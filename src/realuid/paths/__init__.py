@@ -1,6 +1,6 @@
-"""The mathematics of x_t: coefficients, targets and prediction conversions. Pure, no I/O.
+"""The mathematics of x_t: coefficients, targets, conversions between predictions. Pure, no I/O.
 
-A new matching model is one file here and one line in `PATHS`; or, in a package of its own, one entry point.
+A new matching model is one file here and one line in `PATHS`, or one entry point of another package.
 """
 
 from __future__ import annotations

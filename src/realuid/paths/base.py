@@ -1,4 +1,4 @@
-"""The one object that all matching models share: the conditional path x_t = a(t) x_0 + b(t) x_T + c(t) eps."""
+"""The conditional path x_t = a(t) x_0 + b(t) x_T + c(t) eps, the common object of all matching models."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ class Coefficients:
 class Path(ABC):
     """A conditional path from data (t near 0) to source (t = `t_max`).
 
-    A subclass states its coefficients with their derivatives, the prediction its networks usually make and the times
-    between which they are well defined. Nothing else in the library asks which family a path belongs to.
+    A subclass defines its coefficients with their derivatives, the usual prediction of its networks and the times
+    between which they are well defined. Nothing else in the library depends on the family of a path.
 
     Values are exact on all of [0, 1]. A derivative that is infinite at an end is finite there too: beyond `t_min` and
-    `t_max` it may be held back, between them it is exact.
+    `t_max` it may be clamped, between them it is exact.
     """
 
     #: Name in `realuid.paths.PATHS` and in saved configurations.
     name: ClassVar[str]
-    #: What networks on this path usually predict, and the space in which losses are taken unless told otherwise.
+    #: What networks on this path usually predict, and the space in which losses are taken by default.
     default_prediction: ClassVar[str]
-    #: How teachers on this path are sampled unless told otherwise: a name in `realuid.sampling.SAMPLERS`.
+    #: How teachers on this path are sampled by default: a name in `realuid.sampling.SAMPLERS`.
     default_sampler: ClassVar[str] = "ddim"
-    #: Whether a third, fresh Gaussian enters (c > 0): bridges and stochastic interpolants.
+    #: Whether there is a third, independent Gaussian (c > 0): bridges and stochastic interpolants.
     has_eps: ClassVar[bool] = False
     #: Whether the source is drawn together with the data (pairs) rather than independently from N(0, I).
     coupled: ClassVar[bool] = False
@@ -68,24 +68,24 @@ class Path(ABC):
 
     @property
     def t_min(self) -> float:
-        """Where training and sampling stop, short of data if a coefficient is singular there."""
+        """Smallest time of training and sampling; above 0 if a coefficient is singular at data."""
         return 0.0
 
     @property
     def t_max(self) -> float:
-        """Where sampling starts: the source, or just short of it."""
+        """Largest time, where sampling starts: the source, or just before it."""
         return 1.0
 
     @property
     def most_steps(self) -> int:
-        """How many steps its sampling grid may have: any number, unless its times are discrete."""
+        """Maximum number of sampling steps; unlimited unless times are discrete."""
         return sys.maxsize
 
     @property
     def default_preconditioning(self) -> dict[str, Any]:
-        """Scales around networks unless told otherwise: for `make_preconditioning`.
+        """Default preconditioning of networks, as arguments of `make_preconditioning`.
 
-        Those that also skip x_t are for the default prediction only; those of the time alone are for all.
+        With a skip connection of x_t it applies to the default prediction only, otherwise to all.
         """
         return {"name": "plain"}
 
@@ -94,7 +94,7 @@ class Path(ABC):
         """Coefficients and derivatives at times t, shape (b,)."""
 
     def sample(self, x_0: Tensor, x_T: Tensor, t: Tensor, eps: Tensor | None = None) -> tuple[Tensor, Coefficients]:
-        """The point x_t = a x_0 + b x_T + c eps and the coefficients it was made with.
+        """The point x_t = a x_0 + b x_T + c eps and its coefficients.
 
         Args:
             x_0: data, shape (b, *d).
@@ -114,13 +114,13 @@ class Path(ABC):
         return x_t, k
 
     def noise_std(self, k: Coefficients) -> Tensor:
-        """Standard deviation of the noise in x_t, given x_0 and, where coupled, x_T; the shape of the coefficients."""
+        """Standard deviation of x_t given x_0 and, on coupled paths, x_T; in the shape of the coefficients."""
         if self.coupled:
             return k.c
         return (k.b**2 + k.c**2).sqrt() if self.has_eps else k.b
 
     def start(self, t: Tensor, z: Tensor, x_T: Tensor | None = None) -> Tensor:
-        """x_t without its data part: where generators and samplers begin, since near t_max x_0 has faded away.
+        """x_t without its data term: the start of students and samplers, since a x_0 is small near t_max.
 
         Args:
             t: times, shape (b,).
@@ -136,16 +136,16 @@ class Path(ABC):
         return k.b * x_T + noise
 
     def time_at_noise_ratio(self, sigma: float) -> float:
-        """The time at which sqrt(b^2 + c^2) / a = sigma: EDM's noise level, the common clock of all Gaussian paths.
+        """The time at which sqrt(b^2 + c^2) / a = sigma, EDM's noise level.
 
-        t_max where it never reaches sigma.
+        t_max if the noise level never reaches sigma.
         """
         return float(self.times_at_noise_ratio(torch.tensor([sigma], dtype=torch.float64)))
 
     def times_at_noise_ratio(self, sigma: Tensor) -> Tensor:
         """The same for many noise levels, shape (b,).
 
-        Found by bisection, since what is not data grows with t on every path.
+        Found by bisection, since the noise level increases with t on every path.
         """
         low, high = (torch.full_like(sigma, t, dtype=torch.float64) for t in (self.t_min, self.t_max))
         for _ in range(80):
@@ -156,10 +156,10 @@ class Path(ABC):
         return high.to(sigma.dtype)
 
     def start_time(self, sigma: float) -> float:
-        """Where so little of the data is left in x_t that a sample can start without it.
+        """The default start time of a one-step student.
 
-        The first time at which noise / signal is sigma. On coupled paths b x_T is no noise, and says most about x_0:
-        there it is the first time, to 1e-4, at which c >= a. t_max where there is none.
+        The first time at which noise / signal is sigma. On coupled paths, where b x_T is not noise but informative
+        about x_0, it is the first time, to 1e-4, at which c >= a. t_max if there is none.
         """
         if not self.coupled:
             return self.time_at_noise_ratio(sigma)
@@ -175,7 +175,7 @@ class Path(ABC):
         linear path calls from t = 1 are at noise / signal = tan(k pi / 2K).
 
         Args:
-            calls: how many times, at least 1.
+            calls: number of times, at least 1.
             first: the first one.
 
         Returns:
@@ -193,9 +193,9 @@ class Path(ABC):
     def weight(self, t: Tensor, space: str) -> Tensor:
         """Weight w(t) of the squared error of a prediction, shape (b,): by default 1.
 
-        Three targets grow without bound near the ends, and with them their variance. Their errors count as those of
-        what they are multiples of: an error of the score as that of the noise, an error of the drift as that of the
-        data, and an error of the velocity, where the path adds c eps, as one of sqrt(1 + c'^2) times a usual one.
+        Three targets are unbounded near the ends. Their errors are rescaled to those of bounded predictions: an error
+        of the score to that of the noise, an error of the drift to that of the data, and an error of the velocity on
+        paths with c eps by 1 / sqrt(1 + c'^2).
 
         Args:
             t: times, shape (b,).
@@ -213,14 +213,14 @@ class Path(ABC):
     def grid(self, steps: int, device: torch.device | str = "cpu") -> Tensor:
         """Sampling times from source to data, shape (steps + 1,), float64: by default equally spaced.
 
-        The last one is 0 even where t_min is not: no sampler asks a network there.
+        The last one is 0 even if t_min is not: no sampler calls a network there.
         """
         return torch.linspace(self.t_max, 0.0, steps + 1, dtype=torch.float64, device=device)
 
     def smooth_time(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """u(t), in which x_t is smooth up to both ends, and dt/du, in the shape of t: by default u = t.
 
-        Samplers of the velocity step in u, since what is smooth is what they are accurate for.
+        Samplers of the velocity step in u, since their order requires smoothness.
         """
         return t, torch.ones_like(t)
 
@@ -230,7 +230,7 @@ class Path(ABC):
 
 
 class PinnedPath(Path):
-    """A path whose noise c eps is like sqrt(t (1 - t)): none at either end, where c' is infinite.
+    """A path with c proportional to sqrt(t (1 - t)): 0 at both ends, where c' is infinite.
 
     Its times stop short of both ends: by 1e-3 at data, and by 1e-4 at the source, where sampling begins without a x_0
     and the error a / c must be small. Its smooth time is the angle u = arcsin(sqrt(t)), of which sqrt(t (1 - t))
@@ -256,5 +256,5 @@ class PinnedPath(Path):
 
 
 def normal_quantile(uniform: Tensor) -> Tensor:
-    """Standard normal numbers from uniform ones in [0, 1); a 0 stands for half the step between two of float32."""
+    """Standard normal numbers from uniform ones in [0, 1); 0 is replaced by half the spacing of float32."""
     return torch.special.ndtri(uniform.clamp(min=2.0**-25))

@@ -4,7 +4,7 @@ A process that scales by alpha_t and has gathered noise of variance q_t alpha_t^
 
     x_t = alpha_t (1 - R) x_0 + (alpha_t / alpha_1) R x_T + alpha_t sqrt(q_1 R (1 - R)) eps,        R = q_t / q_1.
 
-So a bridge is three things: a clock R that runs from 0 to 1, a scale alpha, and the noise q_1 of the whole way. In the
+So a bridge is defined by a clock R from 0 to 1, a scale alpha, and the total noise q_1. In the
 terms of DDBM (Zhou et al. 2023) R = SNR_T / SNR_t. Since c^2 is proportional to a b, all of them are Markov.
 """
 
@@ -22,12 +22,12 @@ from realuid.errors import ConfigError
 from realuid.paths.base import Coefficients, PinnedPath
 from realuid.paths.vp import linear_beta
 
-#: sqrt(R (1 - R)) divides in its own derivative, which is infinite at both ends; below this it is held back.
+#: Lower bound of sqrt(R (1 - R)) in its derivative, which is infinite at both ends.
 _TINY = 1e-4
 
 
 class _Bridge(PinnedPath):
-    """What all bridges share."""
+    """Base of all bridges."""
 
     default_prediction: ClassVar[str] = "data_prediction"
     default_sampler: ClassVar[str] = "ancestral"
@@ -37,7 +37,7 @@ class _Bridge(PinnedPath):
     @property
     @abstractmethod
     def _total(self) -> float:
-        """q_1: variance of the noise gathered over the whole way, relative to alpha^2."""
+        """q_1: total variance of the noise, relative to alpha^2."""
 
     @property
     def _last_scale(self) -> float:
@@ -49,7 +49,7 @@ class _Bridge(PinnedPath):
         """R and dR/dt."""
 
     def _scale(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """alpha and d alpha/dt: by default 1 and 0, a process that only gathers noise."""
+        """alpha and d alpha/dt: by default 1 and 0, a process that only adds noise."""
         return torch.ones_like(t), torch.zeros_like(t)
 
     def coefficients(self, t: Tensor) -> Coefficients:

@@ -1,7 +1,7 @@
-r"""How one prediction becomes another.
+r"""Conversions between predictions.
 
-A conversion is the search for y' as a combination of what is known: the prediction y = p x_0 + q x_T + r eps, the point
-x_t = a x_0 + b x_T + c eps, and x_T where the network was given it.
+A conversion expresses y' as a combination of the known quantities: the prediction y = p x_0 + q x_T + r eps, the point
+x_t = a x_0 + b x_T + c eps, and x_T if it is an input of the network.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from realuid.errors import PredictionError
 from realuid.paths.base import Coefficients, Path
 from realuid.paths.predictions import PREDICTIONS, STACKED
 
-#: Divisors smaller than this are clamped: only there does a path know nothing about one of its ingredients.
+#: Lower bound of divisors: below it x_t holds no information about one of its terms.
 _TINY = 1e-6
 
 
 def convert(
     value: Tensor, source: str, to: str, path: Path, k: Coefficients, x_t: Tensor, x_T: Tensor | None = None
 ) -> Tensor:
-    """Turn one prediction into another at the same point.
+    """Convert a prediction to another one at the same point.
 
-    Exact for conditional expectations: from E[y | x_t] to E[y' | x_t], given x_T too where it is known. Four cases:
+    Exact for conditional expectations: from E[y | x_t] to E[y' | x_t], also given x_T if it is known. Four cases:
 
     - no third coefficient: x_t and a prediction determine x_0 and x_T;
     - a third one and known x_T (conditional bridges): they determine x_0 and eps;
-    - a third one and an independent x_T ~ N(0, I): b x_T + c eps is one Gaussian, of which a known share is x_T's;
+    - a third one and an independent x_T ~ N(0, I): b x_T + c eps is one Gaussian, of which a known part is x_T's;
     - a third one and an unknown, coupled x_T: three unknowns. `velocity_and_noise` determines them; otherwise only what
       does not involve all three: data and drift, noise and score.
 
     Args:
-        value: the prediction at hand, shape (b, *d).
-        source: what it predicts.
-        to: what is wanted.
+        value: the prediction, shape (b, *d).
+        source: its name.
+        to: name of the wanted prediction.
         path: the path that k comes from.
         k: coefficients expanded to x_t.
         x_t: the point it was predicted at, shape (b, *d).
         x_T: the source, where the network was given it.
 
     Raises:
-        PredictionError: where the wanted expectation does not follow.
+        PredictionError: if the wanted expectation does not follow.
     """
     if source == to:
         return value
@@ -74,11 +74,11 @@ def convert(
 
 
 def error_ratio(source: str, to: str, path: Path, k: Coefficients) -> Tensor:
-    """What an error of one prediction makes of another that follows from it: d y' / d y at a fixed point, shape (b,).
+    """Factor between errors of two predictions: d y' / d y at a fixed point, shape (b,).
 
     Args:
         source, to: names in `PREDICTIONS`, not stacked ones.
-        path: the path that k comes from; where it is coupled, x_T is taken for known.
+        path: the path that k comes from; on coupled paths x_T is known.
         k: coefficients, shape (b,).
     """
     zero, x_T = torch.zeros_like(k.t), torch.zeros_like(k.t) if path.coupled else None
@@ -86,7 +86,7 @@ def error_ratio(source: str, to: str, path: Path, k: Coefficients) -> Tensor:
 
 
 def _from_velocity_and_noise(value: Tensor, to: str, path: Path, k: Coefficients, x_t: Tensor) -> Tensor:
-    """With eps predicted, what is left of x_t and of the velocity determines x_0 and x_T."""
+    """With eps predicted, x_t and the velocity determine x_0 and x_T."""
     velocity, eps = value.chunk(2, dim=1)
     if to in STACKED["velocity_and_noise"]:
         return velocity if to == "velocity" else eps
@@ -108,11 +108,11 @@ def _combine(point: tuple, known: tuple, wanted: tuple) -> tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one network call says about a point: its prediction, and `estimate[name]` for every other that follows.
+    """Result of one network call: its prediction, and `estimate[name]` for every prediction that follows from it.
 
     Attributes:
         value: the prediction, shape (b, *d).
-        prediction: what it predicts.
+        prediction: its name.
         path: the path that k comes from.
         k: coefficients expanded to x_t.
         x_t: the point, shape (b, *d).

@@ -1,7 +1,7 @@
-"""Paths of other packages: found by an entry point of an installed distribution, never by what a file says to import.
+"""Paths of other packages, found by entry points of installed distributions.
 
-A recipe or a saved model holds the name of a path only. So reading one runs no code but what was installed to be found
-under that very name.
+Recipes and saved models hold only the name of a path. So reading one runs no code but that of a package installed
+for that name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ GROUP = "realuid.paths"
 
 
 def installed_path(name: str) -> type[Path] | None:
-    """The path that an installed package declares under a name; None where there is none.
+    """The path that an installed package declares under a name; None if there is none.
 
     Raises:
         ConfigError: where two do, it cannot be imported, or is no path of that name.

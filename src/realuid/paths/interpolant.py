@@ -18,7 +18,7 @@ Gamma = Literal["sqrt", "sin2"]
 
 #: I(t, x_0, x_T) = a x_0 + b x_T: the flow paths without noise.
 _MEANS = {"linear": LinearPath(), "trigonometric": TrigonometricPath()}
-#: sqrt(2 t (1 - t)) divides in its own derivative, which is infinite at both ends; below this it is held back.
+#: Lower bound of sqrt(2 t (1 - t)) in its derivative, which is infinite at both ends.
 _TINY = 1e-4
 
 
@@ -32,7 +32,7 @@ class InterpolantPath(PinnedPath):
         noise: s, in data units.
         coupled: whether the source comes in pairs with the data instead of from N(0, I).
 
-    Coupled with 'sin2', gamma / a falls to 0 at the source: a network that sees x_T can then read x_0 off x_t, and
+    Coupled with 'sin2', gamma / a falls to 0 at the source: a network that sees x_T can then infer x_0 from x_t, and
     there is nothing to sample from. Such a path is for networks that do not see x_T.
     """
 

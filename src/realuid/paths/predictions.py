@@ -1,4 +1,4 @@
-"""What networks predict: y = p x_0 + q x_T + r eps, linear in the ingredients of the path. A table of (p, q, r)."""
+"""Predictions of networks, y = p x_0 + q x_T + r eps: a table of (p, q, r)."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ STACKED: dict[str, tuple[str, ...]] = {"velocity_and_noise": ("velocity", "noise
 
 
 def heads(prediction: str) -> int:
-    """How many predictions of the size of a sample a network makes."""
+    """Number of network outputs of the size of a sample."""
     return len(STACKED.get(prediction, (prediction,)))
 
 
 def check_prediction(prediction: str, path: Path) -> str:
-    """`prediction` itself, or an error that says why it does not exist on this path."""
+    """`prediction` itself, or an error with the reason why it does not exist on this path."""
     if prediction not in PREDICTIONS and prediction not in STACKED:
         raise PredictionError(unknown_name("prediction", prediction, [*PREDICTIONS, *STACKED]))
     if prediction == "v_prediction" and path.has_eps:

@@ -14,7 +14,7 @@ from torch import Tensor
 from realuid.errors import ConfigError, unknown_name
 from realuid.paths.base import Path, normal_quantile
 
-#: SiD's grid: of 1000 steps (or all there are), those up to the 800th from data.
+#: SiD's grid: of 1000 steps (or all of a discrete path), the first 80% from data.
 _GRID, _SHARE = 1000, 0.8
 
 
@@ -49,7 +49,7 @@ TIMES: dict[str, Callable[[Path, Tensor], Tensor]] = {
 
 
 def check_times(name: str) -> str:
-    """`name` itself, or an error with the names there are."""
+    """`name` itself, or an error with the allowed names."""
     if name not in TIMES:
         raise ConfigError(unknown_name("distribution of times", name, TIMES))
     return name
@@ -66,7 +66,7 @@ def phase_bounds(name: str, path: Path, phases: tuple[float, ...]) -> tuple[tupl
 
     Args:
         name, path: as in `sample_times`, whose times grow with the random number; found by bisection.
-        phases: falling times; the last phase goes on to data.
+        phases: falling times; the last phase continues to data.
 
     Returns:
         lower and upper ends, one of each for every phase.
@@ -84,8 +84,8 @@ def phase_bounds(name: str, path: Path, phases: tuple[float, ...]) -> tuple[tupl
 def stratified(count: int, random: torch.Generator) -> Tensor:
     """Uniform random numbers in [0, 1), one in each of `count` intervals of equal length, in random order: shape (b,).
 
-    (permutation(i) + u_i) / count. Each number by itself is uniform, so means over them stay unbiased; what depends on
-    the number alone no longer adds to a mean's variance.
+    (permutation(i) + u_i) / count. Each number is uniform, so means over them are unbiased; functions of the number
+    alone hardly contribute to a mean's variance.
     """
     interval = torch.randperm(count, generator=random, device=random.device)
     uniform = (interval + torch.rand(count, generator=random, device=random.device)) / count

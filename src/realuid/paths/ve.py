@@ -19,7 +19,7 @@ class VEPath(Path):
 
     Args:
         sigma_min, sigma_max: noise levels between which the sampling grid runs; also `t_min` and `t_max`.
-        rho: bend of the grid; larger values put more steps near data.
+        rho: exponent of the grid; larger values put more steps near data.
         p_mean, p_std: training noise has ln sigma ~ N(p_mean, p_std^2).
         sigma_data: standard deviation of the data, in the loss weight.
 

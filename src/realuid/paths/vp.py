@@ -18,18 +18,18 @@ from realuid.paths.base import Coefficients, Path
 #: Far above the published 1000: a damaged number may ask for a table of billions.
 MAX_STEPS = 100_000
 
-#: b divides in its own derivative, which is infinite at t = 0; below this it is held back.
+#: Lower bound of b in its derivative, which is infinite at t = 0.
 _TINY = 1e-4
 
 
 class _VariancePreserving(Path):
-    """What all schedules share: b and its derivative follow from a."""
+    """Base of all schedules: b and its derivative follow from a."""
 
     default_prediction: ClassVar[str] = "noise_prediction"
 
     @abstractmethod
     def _signal(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """a, b and da/dt; b is a value of its own, since sqrt(1 - a^2) loses its digits near t = 0."""
+        """a, b and da/dt; b is computed separately, since sqrt(1 - a^2) loses precision near t = 0."""
 
     def coefficients(self, t: Tensor) -> Coefficients:
         a, b, a_dot = self._signal(t)
@@ -92,7 +92,7 @@ class DDPMPath(_VariancePreserving):
     """The discrete grid of a DDPM checkpoint (Ho et al. 2020), with diffusers' names.
 
     Step i = 0, ..., n - 1 lies at t = (i + 1) / n, and t = 0 is clean data. Between steps the log-SNR follows monotone
-    cubics, so that derivatives are continuous; before the first one the variance grows linearly. Its networks are told
+    cubics, so that derivatives are continuous; before the first one the variance grows linearly. Its networks receive
     the step i = n t - 1 (preconditioning `steps`), and are trained and sampled at steps only.
 
     Args:
@@ -132,7 +132,7 @@ class DDPMPath(_VariancePreserving):
 
     @property
     def default_preconditioning(self) -> dict[str, Any]:
-        """The step's number in place of the time."""
+        """The step's number instead of the time."""
         return {"name": "steps", "time_scale": float(self.num_train_timesteps)}
 
     def grid(self, steps: int, device: torch.device | str = "cpu") -> Tensor:

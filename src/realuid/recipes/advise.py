@@ -1,4 +1,4 @@
-"""A first (alpha, beta) for a teacher and data: the paper's findings, and a probe of the teacher's speed."""
+"""A proposal of (alpha, beta) for a teacher and data, from published results and the teacher's measured speed."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from realuid.paths import target
 from realuid.training.batches import Batches
 from realuid.training.compatibility import check_fits
 
-#: The best published pairs, by whether the teacher is conditional and whether a distilled generator is fine-tuned.
+#: The best published pairs, by whether the teacher is conditional and whether a distilled student is fine-tuned.
 PUBLISHED = {
     (False, False): (0.92, 0.94),
     (True, False): (0.98, 0.96),
     (False, True): (0.92, 0.86),
     (True, True): (0.96, 0.92),
 }
-#: A teacher counts as too slow or too fast as a whole if its speed is off by more than this, and than three errors.
+#: A teacher has a common factor if its speed differs from 1 by more than this and by more than three standard errors.
 _CLEAR, _ERRORS = 0.02, 3.0
-#: Outside of these a teacher does not know the data at all.
+#: Speeds outside this interval mean that the teacher was not trained on such data.
 _FAR = (0.5, 2.0)
-#: Parts of the path's times in which speeds are told apart.
+#: Number of time intervals in which the speed is measured.
 _PARTS = 5
 _BATCH = 250
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How many times too fast a teacher is, c = E ||f~||^2 / E <f~, y>; 1 for a perfect one.
+    """Speed of a teacher relative to the data, c = E ||f~||^2 / E <f~, y>; 1 for a perfect teacher.
 
     f~ / c is the multiple of the teacher with the least matching loss on the data.
 
     Attributes:
         mean: over the path's times.
         error: standard error of the mean.
-        parts: the same in equal shares of the draws, from those nearest to the data to those nearest to the source.
+        parts: the same in intervals of time with equally many draws, from data to source.
     """
 
     mean: float
@@ -49,7 +49,7 @@ class Speed:
 
     @property
     def common(self) -> bool:
-        """Whether all times share an error that is clear of chance, so that beta / alpha = c corrects it (A.1.4)."""
+        """Whether the speed is off by the same factor at all times, so that beta / alpha = c corrects it (A.1.4)."""
         off = self.mean - 1
         spread = max(self.parts) - min(self.parts)
         return abs(off) > max(_CLEAR, _ERRORS * self.error) and spread < abs(off)
@@ -57,11 +57,11 @@ class Speed:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to try first, and what that is based on.
+    """A proposal with its reasons.
 
     Attributes:
         alpha, beta: the proposal.
-        speed: what the probe found.
+        speed: as measured by `probe`.
         reasons: sentences.
     """
 
@@ -77,8 +77,8 @@ def probe(teacher: MatchingModel, data: Dataset, count: int = 2000) -> Speed:
 
     Args:
         teacher: on images, points or pairs.
-        data: best data that the teacher has not seen.
-        count: how many draws of data, time and noise.
+        data: preferably not the teacher's training data.
+        count: number of draws of data, time and noise.
     """
     check_fits(teacher, data)
     check_pairs(teacher, data)
@@ -102,7 +102,7 @@ def probe(teacher: MatchingModel, data: Dataset, count: int = 2000) -> Speed:
 
 
 def advise(teacher: MatchingModel, data: Dataset, fine_tune: bool = False, count: int = 2000) -> Advice:
-    """Propose (alpha, beta); arguments as for `probe`, and whether a distilled generator is to be fine-tuned."""
+    """Propose (alpha, beta); arguments as for `probe`, and whether a distilled student is to be fine-tuned."""
     speed = probe(teacher, data, count)
     alpha, beta = PUBLISHED[bool(teacher.num_classes), fine_tune]
     kind = "class-conditional" if teacher.num_classes else "unconditional"

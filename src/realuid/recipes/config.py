@@ -1,4 +1,4 @@
-"""A recipe: everything a teacher and its students need, typed, complete, saved with the run."""
+"""Recipes: typed, complete configurations of a teacher and its students, saved with every run."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from realuid.training import DistillConfig, TeacherConfig
 from realuid.training.config import fine_tuning
 from realuid.training.settings import decided, renamed, to_dict
 
-#: What a student may be called: it has a folder of that name beside the teacher's.
+#: Allowed names of students, which are also names of folders.
 _FOLDER = re.compile(r"\w[\w.=+-]*")
 #: Keys of a student that are not settings of its distillation.
 _START = ("start", "start_ema")
 
 
 class Origin(NamedTuple):
-    """What a fine-tuned student starts from: another student, and which average of its weights (None: its best)."""
+    """Start of a fine-tuned student: another student and the EMA decay of its weights (None: its best model)."""
 
     student: str
     ema: float | None
@@ -46,12 +46,12 @@ class Recipe:
     path: PathConfig = field(default_factory=PathConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
-    #: Students that `realuid demo` makes: name -> what differs from `distill`. With `start: NAME` it is fine-tuned: it
-    #: starts from an earlier student's best average (`start_ema`: from the one of that decay), see `fine_tuning`.
+    #: Students of `realuid demo`: name -> settings that differ from `distill`. With `start: NAME` a student is
+    #: fine-tuned from an earlier one's best model (`start_ema`: from the EMA of that decay), see `fine_tuning`.
     students: dict[str, dict[str, Any]] = field(default_factory=dict)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
-    #: FIDs that a paper reports for this setting: of 'teacher', of 'distill' and of students by name.
+    #: Published FIDs for this setting: of 'teacher', of 'distill' and of students by name.
     published: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -83,7 +83,7 @@ class Recipe:
         return self.students[name]
 
     def origin(self, name: str) -> Origin | None:
-        """What a student starts from, or None where it is distilled from scratch."""
+        """Start of a student, or None if it is distilled from scratch."""
         changes = self._changes(name)
         if "start" in changes:
             return Origin(str(changes["start"]), changes.get("start_ema"))
@@ -102,7 +102,7 @@ class Recipe:
         )
 
     def ancestors(self, name: str) -> list[str]:
-        """The students that have to be made before this one, first one first."""
+        """The students that have to be trained before this one, in order."""
         origin = self.origin(name)
         return [*self.ancestors(origin.student), origin.student] if origin else []
 
@@ -136,7 +136,7 @@ def _read(name_or_path: str) -> str:
 def parse_recipe(text: str, where: str) -> Recipe:
     """A recipe from YAML text; `where` is for messages.
 
-    With `base: NAME` it is what differs from another recipe: mappings are joined, null removes what the base says, and
+    With `base: NAME` it changes another recipe: mappings are merged, null removes a value of the base, and
     anything else replaces it.
     """
     values = {name: _in_section(name, section, decided) for name, section in _values(text, where).items()}

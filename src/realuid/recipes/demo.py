@@ -1,4 +1,4 @@
-"""The whole story: a teacher, its students, their measurements and a report."""
+"""The demo: a teacher, its students, their evaluation and a report."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ from realuid.training.folder import (
     refuse_foreign,
 )
 
-#: The file of a demo's folder that says how long each stage took.
+#: The file of a demo's folder with the duration of each stage.
 SECONDS = "seconds.json"
-#: What it ends with.
+#: Its results.
 RESULTS, REPORT = "results.json", "report.html"
 
 
 class DamagedTimesWarning(UserWarning):
-    """How long stages of a demo took cannot be read."""
+    """The file with durations of a demo's stages is damaged."""
 
 
 class Stopwatch:
-    """How long each stage of a demo took, in a file of its folder; a stage that goes on after a break adds to it.
+    """Durations of the stages of a demo, in a file of its folder; a resumed stage adds to its duration.
 
     Args:
         folder: of the demo.
-        resume: add to what the file says.
+        resume: add to the durations in the file.
     """
 
     def __init__(self, folder: Path, resume: bool):
@@ -59,7 +59,7 @@ class Stopwatch:
         self.seconds = self._read() if resume and self.file.is_file() else {}
 
     def _read(self) -> dict[str, float]:
-        """What the file says; where it is damaged, all begins at 0, which a warning tells."""
+        """Durations in the file; empty, with a warning, if it is damaged."""
         try:
             return {str(name): float(seconds) for name, seconds in dict(json.loads(self.file.read_text())).items()}
         except (ValueError, TypeError, RecursionError):
@@ -70,7 +70,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, run: Path) -> Iterator[None]:
-        """Counts what a `with` block takes for a model's run, even if it fails; nothing where the run was finished."""
+        """Add the duration of a `with` block to a model's run, even if it fails; not if the run was finished before."""
         finished, began, before = is_finished(run), time.perf_counter(), self.seconds.get(run.name, 0.0)
         try:
             yield
@@ -86,21 +86,21 @@ def is_demo(folder: Path) -> bool:
 
 
 def refuse_taken(folder: Path, resume: bool, overwrite: bool) -> None:
-    """A demo never replaces another one unless told to, nor anything else.
+    """Raise an error for a folder that holds a demo, unless it is resumed or overwritten, or anything else.
 
     Raises:
         ConfigError: for a folder that holds a demo, or something that is none.
     """
     refuse_file(folder)
     if resume and overwrite:
-        raise ConfigError("--resume and --overwrite: a demo goes on, or is made anew. Pass one of them.")
+        raise ConfigError("--resume and --overwrite: a demo is either continued or replaced. Pass one of them.")
     if resume:
         return
     if not is_demo(folder):
         refuse_foreign(folder, ours=False)
     elif not overwrite and any(has_checkpoint(run) or is_finished(run) for run in folder.iterdir()):
         raise ConfigError(
-            f"'{folder}' already holds a demo. Pass --resume to continue it, --overwrite to make it anew, or another "
+            f"'{folder}' already holds a demo. Pass --resume to continue it, --overwrite to replace it, or another "
             "--out."
         )
 
@@ -108,17 +108,17 @@ def refuse_taken(folder: Path, resume: bool, overwrite: bool) -> None:
 def run_demo(
     recipe: Recipe, folder: Path, say: Callable[[str], None] = print, resume: bool = False, overwrite: bool = False
 ) -> dict[str, Any]:
-    """Train a teacher, distil every student of the recipe, measure all of them.
+    """Train a teacher, distil every student of the recipe, evaluate all of them.
 
     Args:
         recipe: with at least one entry in `students`.
-        folder: gets teacher/, one folder a student, results.json and report.html.
-        say: told what happens.
-        resume: go on with the demo in `folder`: finished models are read, an unfinished one is resumed.
+        folder: for teacher/, one folder for each student, results.json and report.html.
+        say: receives messages about the progress.
+        resume: continue with the demo in `folder`: finished models are read, an unfinished one is resumed.
         overwrite: replace the demo in `folder`.
 
     Returns:
-        what results.json holds.
+        the contents of results.json.
 
     Raises:
         ConfigError: for a folder that holds a demo, or something that is none.
@@ -172,7 +172,7 @@ def _run_demo(recipe: Recipe, run: TeacherSpec, say: Callable[[str], None], resu
 def _make_models(
     recipe: Recipe, run: TeacherSpec, watch: Stopwatch, device: torch.device
 ) -> dict[str, MatchingModel | Student]:
-    """The teacher and every student, by name: read where their runs are finished, else resumed or trained."""
+    """The teacher and every student, by name: read if finished, else resumed or trained."""
     folder = run.folder.parent
     with watch.stage(run.folder):
         teacher = _teacher(run).to(device)
@@ -196,7 +196,7 @@ def _evaluate_models(
     evaluator: Evaluator,
     seconds: dict[str, float],
 ) -> dict[str, dict[str, Any]]:
-    """The entry of every model in results.json, by name; `seconds` says how long each was trained."""
+    """The entry of every model in results.json, by name; `seconds`: duration of each training."""
     rates = images_per_second(models, data, recipe.evaluate)
     return {
         name: {
@@ -211,11 +211,11 @@ def _evaluate_models(
 
 
 def _about(recipe: Recipe, name: str) -> dict[str, Any]:
-    """What the recipe knows about a model: settings and origin of a student, and what a paper reports."""
+    """The recipe's entries about a model: settings and start of a student, published FID."""
     about: dict[str, Any] = {}
     if name in recipe.students:
         config = recipe.student(name)
-        shown = ("alpha", "beta", "alpha_sid", "objective", "lambda_g")
+        shown = ("alpha", "beta", "alpha_sid", "objective", "data_weight", "lambda_g", "label")
         about = {setting: getattr(config, setting) for setting in shown}
         if origin := recipe.origin(name):
             about["start"] = origin.student

@@ -1,4 +1,4 @@
-"""What a run will cost, before it runs: parameters, memory, time."""
+"""Estimates of a run's cost: parameters, memory, time."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ from realuid.training.config import LoopConfig
 from realuid.training.costs import FORWARD, LEARN, update_cost
 from realuid.training.distill import generator_accumulation_steps
 from realuid.training.execution import Execution, choose_execution
+from realuid.training.lora import ROLES
 
-#: Images of a first measurement, and seconds below which more of them are measured.
+#: Number of images of the first measurement, and seconds below which it is repeated with more.
 _FEW, _QUICK = 16, 0.2
 
 
 class _Probe(NamedTuple):
-    """What one forward and backward pass of one image takes."""
+    """Cost of one forward and backward pass of one image."""
 
     seconds: float
     activations: float
 
 
 def _probe(model: MatchingModel, config: LoopConfig) -> _Probe:
-    """Measure a copy on the device of the run, as that run executes it: a small batch or, if quick, a step's.
+    """Measure a copy of the model on the device of the run with its execution settings, on a small batch or a full one.
 
-    Kernels are not compiled, which would take minutes; of recomputed activations, those of the block whose turn it is
-    are not counted.
+    Without torch.compile, which would take minutes. With activation checkpointing the activations of the block that is
+    being recomputed are not counted.
     """
     device, at_once = choose_device(config.device), _at_once(config)
     model = copy.deepcopy(model).to(device).train()
@@ -52,7 +53,7 @@ def _probe(model: MatchingModel, config: LoopConfig) -> _Probe:
     seconds = _seconds(model, few, autocast)
     if seconds * _FEW <= _QUICK:
         seconds = _seconds(model, at_once, autocast)
-    # what does not grow with the batch, such as weights in half precision, is no activation
+    # memory that does not grow with the batch, such as weights in half precision, is not activations
     return _Probe(seconds, (_saved(model, 4, autocast) - _saved(model, 2, autocast)) / 2)
 
 
@@ -66,7 +67,7 @@ def _loss(model: MatchingModel, batch: int, autocast: Callable[[], torch.autocas
 
 
 def _seconds(model: MatchingModel, batch: int, autocast: Callable[[], torch.autocast]) -> float:
-    """Of a pass and an image, at best."""
+    """Shortest time of a pass, per image."""
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
@@ -89,18 +90,18 @@ def _saved(model: MatchingModel, batch: int, autocast: Callable[[], torch.autoca
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = _loss(model, batch, autocast)
-    del loss  # until here it kept all of them, so that no address was given away twice
+    del loss  # the loss kept all tensors alive, so that no address was reused
     return sum(saved.values())
 
 
 class _Stage(NamedTuple):
-    """A training run: its settings, how many networks learn, the passes for every image of a batch, and of how many
-    networks activations are kept at once.
+    """A training run: its settings, copies of a network's numbers in memory, passes per image, and number of networks
+    whose activations are stored at once.
     """
 
     name: str
     config: LoopConfig
-    learners: int
+    copies: int
     passes: float
     kept: float
 
@@ -108,11 +109,8 @@ class _Stage(NamedTuple):
         return self.config.updates * _mine(self.config) * probe.seconds * self.passes / 3600
 
     def gibibytes(self, probe: _Probe, parameters: int) -> float:
-        """Per learner weights, gradients and two Adam moments; averages; the frozen teacher; activations. With `shard`,
-        the processes have all but the activations in shares.
-        """
-        copies = 4 * self.learners + len(self.config.ema) + (1 if self.learners > 1 else 0)
-        weights = 4 * parameters * copies / (started_together() if self.config.shard else 1)
+        """Of copies and activations. With `shard`, the processes have all but the activations in shares."""
+        weights = 4 * parameters * self.copies / (started_together() if self.config.shard else 1)
         return (weights + _at_once(self.config) * probe.activations * self.kept) / 2**30
 
 
@@ -126,11 +124,17 @@ def _at_once(config: LoopConfig) -> int:
 
 
 def _student(name: str, c: DistillConfig, shape: tuple[int, ...]) -> _Stage:
-    """In units of a forward and backward pass, by the cost model."""
+    """A distillation in units of a forward and backward pass, by the cost model.
+
+    Copies in memory: the frozen teacher; weights, gradients and two Adam moments of each trained network; the student's
+    averages. Adapters are not counted.
+    """
     cost = update_cost(c)
     steps = 1 if c.micro_batch else generator_accumulation_steps(choose_device(c.device), _mine(c) * math.prod(shape))
     kept = max(cost.fake_kept, cost.generator_kept / steps)
-    return _Stage(name, c, learners=2, passes=cost.passes / LEARN, kept=kept)
+    whole = [role for role in ROLES if not c.adapts(role)]
+    copies = 1 + 4 * len(whole) + (len(c.ema) if "student" in whole else 0)
+    return _Stage(name, c, copies, passes=cost.passes / LEARN, kept=kept)
 
 
 def _describe(recipe: Recipe, model: MatchingModel, stages: Sequence[_Stage], images: float = 0) -> str:
@@ -159,7 +163,8 @@ def _duration(hours: float) -> str:
 
 
 def _teacher(recipe: Recipe) -> _Stage:
-    return _Stage("teacher", recipe.teacher, learners=1, passes=1.0, kept=1.0)
+    """Weights, gradients, two Adam moments and averages."""
+    return _Stage("teacher", recipe.teacher, copies=4 + len(recipe.teacher.ema), passes=1.0, kept=1.0)
 
 
 def describe_teacher_run(run: TeacherSpec) -> str:
@@ -174,7 +179,7 @@ def describe_student_run(run: StudentSpec) -> str:
 
 
 def describe_demo(recipe: Recipe) -> str:
-    """The resolved recipe, parameter count and estimates for its teacher, every student and their measurement."""
+    """The resolved recipe, parameter count and estimates for its teacher, every student and their evaluation."""
     run = teacher_spec(recipe, Path())
     model = run.model
     check_demo(recipe, model, run.data)

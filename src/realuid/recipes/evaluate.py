@@ -1,4 +1,4 @@
-"""How good a model is: distances to data, classes, restored pairs and speed, over several seeds."""
+"""Evaluation of models over several seeds: distances to data, class agreement, restoration, speed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from realuid.recipes.sections import EvaluateConfig
 from realuid.sampling import OneStep, SamplingOptions, find_sampler
 from realuid.seeds import mix
 
-#: Passes batches on, and looks at them.
+#: Passes batches through and computes statistics of them.
 Watch = Callable[[Iterator[Tensor]], Iterator[Tensor]]
 
 
@@ -45,7 +45,7 @@ def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device |
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is known about the quality of a model; lists hold one number a seed."""
+    """Metrics of a model; lists hold one number for each seed."""
 
     fd: list[float]
     kid: list[float]
@@ -93,16 +93,16 @@ def evaluate_model(
     full: bool = True,
     part: Part = WHOLE,
 ) -> Evaluation:
-    """FD and its company over several seeds, each from one pass through the samples.
+    """FD and other metrics over several seeds, each from one pass over the samples.
 
     Restored pairs are compared with the truth, and the first seed's class-conditional samples with their classes.
 
     Args:
         model: teacher or generator.
         evaluator: data and features to compare with.
-        config: samples, seeds, and how a teacher is sampled.
+        config: samples, seeds, and the sampler of a teacher.
         full: also KID, precision, recall (NaN otherwise) and classes.
-        part: of several processes that share the samples; the figures are those of all, on each.
+        part: index and number of processes that divide the samples; every process returns the metrics of all.
     """
     data, slices = evaluator.data, part.slices(config.samples, BATCH)
     restoration = Restoration(data, label_classifier(evaluator), part) if model.coupled and data.is_image else None
@@ -129,7 +129,7 @@ def evaluate_model(
 
 
 def _evaluation(scores: Sequence[Scores], samples: int, calls: int) -> Evaluation:
-    """What the scores of all seeds amount to."""
+    """The evaluation from the scores of all seeds."""
     fd, kid, precision, recall = ([getattr(s, name) for s in scores] for name in ("fd", "kid", "precision", "recall"))
     return Evaluation(fd, kid, precision, recall, samples, calls)
 
@@ -163,7 +163,7 @@ def _how(config: EvaluateConfig) -> SamplingOptions:
 def _class_agreement(
     model: MatchingModel | OneStep, evaluator: Evaluator, config: EvaluateConfig, part: Part
 ) -> ClassAgreement | None:
-    """What watches whether samples show their class; None for unconditional models, or data without labels."""
+    """Computes class agreement of samples; None for unconditional models, or data without labels."""
     data = evaluator.data
     labels = conditions(model, data, config.samples).get(LABEL) if data.is_image and tells_classes(data) else None
     if labels is None:
@@ -183,9 +183,9 @@ def images_per_second(
     batch: int = 500,
     rounds: int = 3,
 ) -> dict[str, float]:
-    """Sampling speed of several models, measured in turns (medians), so that a machine's moods hit all alike.
+    """Sampling speed of several models in images per second: medians of interleaved rounds.
 
-    The first round is a warm-up, and the only one where it takes so long that nothing of a start is left in it.
+    The first round is a warm-up, unless it takes so long that it is the only one.
     """
     times: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(rounds + 1):
@@ -207,7 +207,7 @@ def _seconds(model: MatchingModel | Student, data: Dataset, config: EvaluateConf
 
 
 def fd_between_halves(evaluator: Evaluator, splits: int = 10) -> float:
-    """FD between two random halves of the real data, mean over several splits: a yardstick for the FD of models."""
+    """FD between two random halves of the real data, mean over several splits: a reference for the FD of models."""
     distances = []
     for seed in range(splits):
         order = torch.randperm(len(evaluator.data), generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""What a recipe stands for (data, a new teacher), and what a run's folder says of how it was started."""
+"""Data and new teachers of recipes, and the record of a run in its folder."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from realuid.seeds import mix, seeded
 
 #: The file of a run's folder that holds its resolved recipe.
 RECIPE = "recipe.yaml"
-#: The file of a student's run folder that says, line by line, what its teacher was called, where it lies and its key.
+#: The file of a student's run with one line each for the teacher's name as given, its location and its key.
 TEACHER = "teacher.txt"
 
 
 def recipe_data(recipe: Recipe, teacher: MatchingModel | None = None) -> Dataset:
-    """The recipe's data; labels stay, since measuring uses them even where training does not.
+    """The recipe's data; labels are kept, since evaluation uses them even if training does not.
 
     Args:
         recipe: whose data.
-        teacher: what is distilled on it, which may be on another path than the recipe's.
+        teacher: of a distillation, whose path may differ from the recipe's.
 
     Raises:
-        ConfigError: for pairs where they have no use.
-        DataError: where they are missing.
+        ConfigError: for pairs on a path that does not use them.
+        DataError: for missing pairs.
     """
     path = recipe.path.build() if teacher is None else teacher.path
     if recipe.data.pairs and not path.coupled:
@@ -68,7 +68,7 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
 
 
 def _lasting(name: str) -> str:
-    """What finds a teacher from whatever folder the run is resumed in: an absolute path, or the id on a hub it was."""
+    """The location of a teacher independent of the working folder: an absolute path, or its Hub id."""
     return str(Path(name).resolve()) if name and Path(name).exists() else name
 
 
@@ -76,7 +76,7 @@ def recipe_of_run(folder: Path, file: str = RECIPE) -> Recipe:
     """The recipe a run was started with, from a file in its folder.
 
     Raises:
-        CheckpointError: where none was started.
+        CheckpointError: if none was started there.
     """
     if not (folder / file).is_file():
         raise CheckpointError(f"nothing to resume: no run was started in '{folder}' ({file} is missing).")
@@ -84,15 +84,15 @@ def recipe_of_run(folder: Path, file: str = RECIPE) -> Recipe:
 
 
 def teacher_record(name: str, key: str | None = None) -> str:
-    """What `teacher_of_run` reads: the teacher's name as given, where it lies from any working folder, its key."""
+    """The text that `teacher_of_run` reads: the teacher's name as given, its location, its key."""
     return f"{name}\n{_lasting(name)}\n{key or ''}\n"
 
 
 def teacher_of_run(folder: Path) -> tuple[str, str, str | None]:
-    """What the teacher of a student's run was called, where it lies, and which of its weights it is.
+    """Name as given, location and key of the teacher of a student's run.
 
     Raises:
-        CheckpointError: where the folder is no student's run.
+        CheckpointError: if the folder is not a student's run.
     """
     if not (folder / TEACHER).is_file():
         raise CheckpointError(f"nothing to resume: no distillation was started in '{folder}' ({TEACHER} is missing).")

@@ -20,22 +20,23 @@ from realuid.training import DistillConfig
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which data, and in which form."""
+    """Data and its preprocessing."""
 
-    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout or a tar.
+    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout, a tar, or a folder written by
+    #: `realuid prepare` or by `save_to_disk` of Hugging Face's datasets, which is read from disk.
     source: str = "digits"
-    #: 1 (grey) or 3 (RGB) to convert; None keeps images as they are.
+    #: Convert images to 1 (grey) or 3 (RGB) channels. None: unchanged.
     channels: int | None = None
-    #: Side length to crop and resize to; None keeps the size.
+    #: Side length to crop and resize images to. None: unchanged.
     resolution: int | None = None
-    #: Use class labels: a conditional teacher and student.
+    #: Use class labels: teacher and student are class-conditional.
     conditional: bool = False
-    #: What samples come in pairs with, for coupled paths: a degradation (sr-box-4, inpaint-centre, jpeg-5, blur-1,
-    #: grey, ...), or a folder or zip of images with the names of the data's own. None: the data itself says.
+    #: Sources of the pairs, for coupled paths: a degradation (sr-box-4, inpaint-centre, jpeg-5, blur-1, grey, ...), or
+    #: a folder or zip of images with the same names as the data. None: as the data provides.
     pairs: str | None = None
-    #: Of degradations that draw at random (inpaint-freeform): another seed, other draws for the same images.
+    #: Seed of random degradations (inpaint-freeform).
     pairs_seed: int = 0
-    #: Leave images out that cannot be read, instead of an error.
+    #: Skip images that cannot be read instead of raising an error.
     skip_damaged: bool = False
 
     def __post_init__(self) -> None:
@@ -51,13 +52,13 @@ class PathConfig:
     """The matching model's path."""
 
     name: str = "linear"
-    #: What the network predicts. None: the path's own choice.
+    #: What the network predicts. None: the path's default.
     prediction: str | None = None
-    #: The path's own settings, for instance a noise level; another path brings its own.
+    #: Settings of the path, for instance a noise level; they differ between paths.
     settings: Annotated[dict[str, bool | float | str], tyro.conf.FlagConversionOff] = field(default_factory=dict)
-    #: Scales around the network: plain (none), edm, vp, ve, ... None: the path's own (edm on path ve, plain elsewhere).
+    #: Preconditioning: plain (none), edm, vp, ve, ... None: the path's default (edm on path ve, else plain).
     preconditioning: str | None = None
-    #: Whether networks are given x_T where the path is coupled, so that they keep pairs together.
+    #: Whether networks are given x_T on coupled paths.
     sees_source: bool = True
 
     def __post_init__(self) -> None:
@@ -77,11 +78,11 @@ class PathConfig:
         return make_path(self.name, **self.settings)
 
     def make_preconditioning(self) -> Preconditioning | None:
-        """The preconditioning that was asked for, with the path's settings; None: the path's own."""
+        """The given preconditioning with the path's settings; None: the path's default."""
         return None if self.preconditioning is None else preconditioning_on(self.build(), self.preconditioning)
 
     def in_full(self) -> PathConfig:
-        """The same with all settings that the path has."""
+        """The same with all settings of the path."""
         fields = dataclasses.fields(path_class(self.name))
         defaults = {f.name: f.default for f in fields if isinstance(f.default, bool | int | float | str)}
         return dataclasses.replace(self, settings={**defaults, **self.settings})
@@ -89,29 +90,34 @@ class PathConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """How finished models are measured."""
+    """Evaluation of finished models."""
 
     #: Feature space: 'classifier' is trained on the data at hand, 'efficientnet' needs realuid[effnet], 'inception'
     #: realuid[fid].
     extractor: Literal["classifier", "inception", "efficientnet"] = "classifier"
     #: Local copy of torch-fidelity's Inception weights; None downloads them.
     inception_weights: str | None = None
-    #: Samples of one measurement.
+    #: Number of samples of one evaluation.
     samples: int = 10_000
-    #: Independent measurements; the mean and the spread are reported.
+    #: Number of independent evaluations; mean and standard deviation are reported.
     seeds: int = 3
-    #: Steps of the teacher's sampler.
+    #: Sampling steps of a teacher.
     steps: int = 50
-    #: How a teacher is sampled: ddim, euler, heun, ancestral, dpm_solver, sde, or sde:0.5 (with half of its diffusion).
-    #: None: its own way.
+    #: Sampler of a teacher: ddim, euler, heun, ancestral, dpm_solver, sde, or sde:0.5 (half the diffusion coefficient).
+    #: None: its path's default.
     sampler: str | None = None
-    #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1 is none.
+    #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1: no guidance.
     guidance: float = 1.0
 
     def __post_init__(self) -> None:
         check_types(self)
         if self.sampler is not None:
             find_sampler(self.sampler)
+        if self.inception_weights is not None and self.extractor != "inception":
+            raise ConfigError(
+                f"inception_weights = {self.inception_weights} with extractor = {self.extractor}: only 'inception' "
+                "reads them. Leave them out, or set extractor = inception."
+            )
         check_range(self, f"[5, {MOST_SAMPLES}]", "samples")
         check_range(self, f"[1, {MOST_STEPS}]", "steps")
         check_range(self, "[1, inf)", "seeds")
@@ -119,23 +125,23 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """Which settings a sweep tries."""
+    """The settings that a sweep compares."""
 
-    #: Values of alpha; of a random search: its ends.
+    #: Values of alpha; in a random search its smallest and largest value.
     alpha: tuple[float, ...] = (0.92, 0.96, 1.0)
-    #: Values of beta / alpha; of a random search: its ends.
+    #: Values of beta / alpha; in a random search its smallest and largest value.
     ratio: tuple[float, ...] = (0.96, 0.98, 1.0, 1.02, 1.04)
     #: Values of further settings of `distill`, by name.
     others: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    #: Runs of every setting, each with a seed of its own.
+    #: Number of runs of every setting, with different seeds.
     seeds: int = 1
     search: Literal["grid", "random"] = "grid"
-    #: Settings that a random search tries.
+    #: Number of settings in a random search.
     trials: int = 20
-    #: A trial is stopped whose best quick FD so far is this many times the median of the others at the same update; 0:
-    #: none is.
+    #: Stop a trial whose best quick FD so far is more than this many times the median of the others at the same update.
+    #: 0: never.
     hopeless: float = 2.0
-    #: Share of a trial's updates before which it is never stopped.
+    #: Fraction of a trial's updates before which it is not stopped.
     patience: float = 0.25
 
     def __post_init__(self) -> None:

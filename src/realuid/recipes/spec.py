@@ -1,6 +1,6 @@
-"""A run that is resolved: model, data, settings, start and folder, all read and checked once; `run` carries it out.
+"""Resolved runs: model, data, settings, start and folder are read and checked once; `run` executes them.
 
-Commands, Python calls, demos and sweeps make one of these. A recipe says what is wanted; a spec holds it.
+Commands, Python calls, demos and sweeps create one of these from a recipe.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from realuid.data import Dataset
-from realuid.errors import ConfigError, RealUIDError
+from realuid.errors import ConfigError
 from realuid.loaders import load_generator, load_teacher
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Silent, Student, fresh, silent
@@ -23,8 +23,8 @@ from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.compatibility import (
     check_batch,
-    check_distillation,
     check_sampling,
+    check_settings,
     check_student_run,
     check_teacher_run,
 )
@@ -37,18 +37,18 @@ from realuid.training.start import load_start
 from realuid.training.task import Hopeless
 from realuid.training.teacher import TeacherTask
 
-#: In place of a teacher's name: there is none, and the student learns from the data alone (experimental).
+#: Instead of a teacher's name: no teacher, the student learns from data alone (experimental).
 NO_TEACHER = "none"
 
 
 @dataclass(frozen=True)
 class NamedTeacher:
-    """A teacher, and where it is found again.
+    """A teacher and its location.
 
     Attributes:
         model: loaded.
-        name: what it was loaded from: a folder, a file, an id on a hub; "" where it was made in Python.
-        key: which of the weights there are meant; None: the only ones.
+        name: what it was loaded from: a folder, a file, a Hub id; "" if it was created in Python.
+        key: which of the weights there; None: the only ones.
     """
 
     model: MatchingModel
@@ -64,14 +64,14 @@ class NamedTeacher:
 def named_teacher(
     name: str, recipe: Recipe, *, place: str = "", key: str | None = None, data: Dataset | None = None
 ) -> NamedTeacher:
-    """A teacher, loaded; of 'none' a model that says 0 in the form of the recipe's network.
+    """Load a teacher; for 'none' it is a model that returns 0, with the form of the recipe's network.
 
     Args:
-        name: how it is to be called: what the user said.
+        name: as given by the user.
         recipe: with the data and the network of a student without a teacher.
-        place: where it lies, if not where `name` says.
+        place: its location, if it differs from `name`.
         key: which of the weights there.
-        data: the recipe's, where it is at hand.
+        data: the recipe's, if already loaded.
     """
     if name != NO_TEACHER:
         return NamedTeacher(load_teacher(place or name, key=key), name, key)
@@ -82,13 +82,13 @@ def named_teacher(
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec(ABC):
-    """What all runs have in common.
+    """Base of resolved runs.
 
     Attributes:
-        recipe: resolved: with it the run is resumed.
+        recipe: the resolved recipe, with which the run is resumed.
         data: the recipe's.
         folder: of the run.
-        evaluator: for quick FDs; None: made of the recipe when the run needs it.
+        evaluator: for quick FDs; None: created from the recipe when needed.
         about: further sections of the saved model's config.json.
     """
 
@@ -104,7 +104,7 @@ class RunSpec(ABC):
         """The settings of the run."""
 
     def due_evaluator(self) -> Evaluator | None:
-        """The evaluator, where these settings evaluate on the way."""
+        """The evaluator, if these settings evaluate during training."""
         if not self.config.evaluate_every:
             return None
         device = make_accelerator(self.config).device
@@ -116,7 +116,7 @@ class TeacherSpec(RunSpec):
     """The training of a teacher.
 
     Attributes:
-        model: with the weights to start from.
+        model: with its initial weights.
 
     Raises:
         ConfigError, DataError: where model, data and settings do not fit together.
@@ -132,7 +132,7 @@ class TeacherSpec(RunSpec):
         return self.recipe.teacher
 
     def run(self, resume: bool = False) -> MatchingModel:
-        """Train it, or go on with the run in the folder."""
+        """Train it, or continue with the run in the folder."""
         evaluator, config = self.due_evaluator(), self.recipe.teacher
         accelerator = make_accelerator(config)
         task = TeacherTask(self.model, self.data, config, accelerator)
@@ -147,9 +147,9 @@ class StudentSpec(RunSpec):
     """The distillation of a teacher, by the recipe's section `distill`.
 
     Attributes:
-        teacher: what is distilled.
-        start: a distilled generator to go on from, or a model to make one of; None: the teacher.
-        fake: weights the fake model starts from; None: what the settings say.
+        teacher: the teacher.
+        start: a distilled student to continue from, or the model of a new one; None: the teacher.
+        fake: initial fake model; None: as the settings say.
 
     Raises:
         ConfigError, DataError, PredictionError: where teacher, data, settings and starts do not fit together.
@@ -168,15 +168,15 @@ class StudentSpec(RunSpec):
 
     @property
     def learner(self) -> MatchingModel:
-        """What the student's network is like: that of its start, or the teacher's."""
+        """The model with the student's network: its start, or the teacher."""
         return self.start.model if isinstance(self.start, Student) else self.start or self.teacher.model
 
     def run(self, resume: bool = False, hopeless: Hopeless | None = None) -> Student:
-        """Distil it, or go on with the run in the folder.
+        """Distil it, or continue with the run in the folder.
 
         Args:
-            resume: go on.
-            hopeless: stops the run early when it says so of the evaluations so far.
+            resume: continue.
+            hopeless: stops the run early if it returns True for the evaluations so far.
         """
         evaluator, config = self.due_evaluator(), self.recipe.distill
         task, accelerator = distillation_task(self.teacher.model, self.data, config, self.start, self.fake)
@@ -196,10 +196,10 @@ def teacher_spec(recipe: Recipe, folder: Path, data: Dataset | None = None) -> T
     Args:
         recipe: data, network, path, settings.
         folder: of the run.
-        data: the recipe's, where it is at hand.
+        data: the recipe's, if already loaded.
     """
     data = data or recipe_data(recipe)
-    check_batch(recipe.teacher.batch, data)  # of what is wrong with too little data, the first thing to say
+    check_batch(recipe.teacher.batch, data)  # the most informative error for too little data comes first
     about: dict[str, Any] = {"data": to_dict(recipe.data)}
     if "teacher" in recipe.published:
         about["published_fid"] = recipe.published["teacher"]
@@ -217,13 +217,13 @@ def student_spec(
     evaluator: Evaluator | None = None,
     about: dict[str, Any] | None = None,
 ) -> StudentSpec:
-    """The distillation of a teacher by the recipe's section `distill`; its students play no part.
+    """The distillation of a teacher by the recipe's section `distill`; the recipe's students are ignored.
 
     Args:
         recipe: data, distillation and evaluation.
-        teacher: what is distilled.
+        teacher: the teacher.
         folder: of the run.
-        data, evaluator: where they are at hand; otherwise they are read and made.
+        data, evaluator: if already loaded.
         start, fake: see `StudentSpec`; without a teacher they are networks of the recipe with random weights.
         about: further sections of the saved model's config.json.
     """
@@ -232,7 +232,9 @@ def student_spec(
         start = start or new_teacher(recipe, data)
         like = start.model if isinstance(start, Student) else start
         fake = fake or fresh(like, mix(config.seed, "fake start"))
-    if isinstance(start, Student):  # so that the saved settings are enough to resume
+        if isinstance(start, Student):  # `fine_tuning` starts the fake model from the teacher
+            config = dataclasses.replace(config, fake_start="random")
+    if isinstance(start, Student):  # so that the saved settings suffice to resume
         config = config.of_student(start)
     return StudentSpec(
         recipe=dataclasses.replace(recipe, distill=config, students={}),
@@ -247,13 +249,13 @@ def student_spec(
 
 
 def make_student(recipe: Recipe, name: str, teacher: NamedTeacher, folder: Path, data: Dataset) -> Student:
-    """One of the recipe's students, in `folder / name`, after those that it starts from.
+    """Train one of the recipe's students in `folder / name`, after the students it starts from.
 
-    Goes on from what an earlier call left: a finished run is read, an unfinished one resumed.
+    A finished run is read, an unfinished one resumed.
 
     Args:
         recipe, name: which student.
-        teacher: what is distilled.
+        teacher: the teacher.
         folder: of all students of the recipe.
         data: the recipe's.
     """
@@ -268,7 +270,7 @@ def make_student(recipe: Recipe, name: str, teacher: NamedTeacher, folder: Path,
 def named_student_spec(
     recipe: Recipe, name: str, teacher: NamedTeacher, folder: Path, data: Dataset | None = None
 ) -> StudentSpec:
-    """The distillation of one of the recipe's students, in `folder / name`; what it starts from has to be there."""
+    """The distillation of one of the recipe's students in `folder / name`; the student it starts from must exist."""
     origin, about = recipe.origin(name), dict[str, Any]()
     if origin:
         about["start"] = {"student": str(folder / origin.student), "ema": origin.ema or "best"}
@@ -280,19 +282,14 @@ def named_student_spec(
 
 
 def check_demo(recipe: Recipe, model: MatchingModel, data: Dataset) -> None:
-    """Raise an error where a demo would only find out after its teacher is trained.
+    """Raise errors that a demo would otherwise only meet after training its teacher.
 
     Args:
         recipe: of the demo.
         model: its teacher, trained or not.
-        data: what it is about.
+        data: the recipe's.
     """
     how = recipe.evaluate
     check_sampling(model, how.steps, how.sampler, how.guidance)
     for name in recipe.students:
-        config = recipe.student(name)
-        try:
-            check_distillation(model, config)
-            check_batch(max(config.real_batch, config.gan_batch), data)
-        except RealUIDError as error:
-            raise type(error)(f"students.{name}: {error}") from error
+        check_settings(model, data, recipe.student(name), f"students.{name}")

@@ -1,7 +1,7 @@
-"""Try many settings with one teacher.
+"""Sweeps: many settings with one teacher.
 
-The folder is all the memory there is: a trial with a result.json is finished, one with a checkpoint goes on from there,
-and a lock that dies with its process says who works on what.
+All state is in the folder: a trial with a result.json is finished, one with a checkpoint is resumed, and a lock that is
+released with its process marks a trial in progress.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from realuid.recipes.spec import NamedTeacher, StudentSpec, student_spec
 from realuid.recipes.trials import Trial, make_trials
 from realuid.reports.sweep import write_sweep_report
 from realuid.training.accelerate import make_accelerator
-from realuid.training.compatibility import check_student_run
+from realuid.training.compatibility import check_settings, check_student_run
 from realuid.training.folder import has_checkpoint, is_marked, mark, refuse_foreign
 
-#: The file of a sweep's folder that holds its recipe, and that of a trial's folder that says it is finished.
+#: The file of a sweep's folder with its recipe, and the file of a finished trial.
 SWEEP, RESULT = "sweep.yaml", "result.json"
-#: What its folder is marked as.
+#: The mark of its folder.
 SWEEP_KIND = "sweep"
 #: Evaluations of a trial, each with "update" and "fd".
 History = list[dict[str, Any]]
-#: A trial is only compared with at least so many others.
+#: A trial is compared only if there are at least this many others.
 _OTHERS = 3
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
-    """What the finished trials of a sweep wrote, in their order."""
+    """Results of the finished trials of a sweep, in order."""
     return [_read_result(path) for path in sorted(folder.glob(f"trials/*/{RESULT}"))]
 
 
@@ -68,7 +68,7 @@ def _read_result(path: Path) -> dict[str, Any]:
 def is_hopeless(
     history: list[dict[str, Any]], others: list[list[dict[str, Any]]], sweep: SweepConfig, updates: int
 ) -> bool:
-    """Whether a trial's best quick FD so far is too far above the median of others at the same update."""
+    """Whether a trial's best quick FD so far is too far above the median of the others at the same update."""
     now = history[-1]["update"]
     bests = [min((h["fd"] for h in other if h["update"] <= now), default=None) for other in others if other]
     known = [fd for fd in bests if fd is not None]
@@ -84,7 +84,7 @@ def is_sweep(folder: Path) -> bool:
 
 @contextmanager
 def claimed(path: Path) -> Iterator[bool]:
-    """Whether a trial's folder is ours for the length of a `with` block; the claim dies with the process."""
+    """Whether this process holds a trial's folder within a `with` block; the lock is released with the process."""
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         lock.acquire(timeout=0)
@@ -105,18 +105,18 @@ def run_sweep(
     say: Callable = print,
     trust_teacher: bool = True,
 ) -> dict[str, Any]:
-    """Carry out what is left of a sweep.
+    """Run the unfinished trials of a sweep.
 
     Args:
-        recipe: its `sweep` says what is tried, its `distill` all that is not varied.
-        teacher: the one teacher, anything `load_teacher` reads.
+        recipe: `sweep` has the varied settings, `distill` all others.
+        teacher: anything `load_teacher` reads.
         folder: of the sweep: sweep.yaml, teacher.txt, trials/, results.json and sweep.html.
-        processes: how many trials run at a time.
-        say: told what happens.
-        trust_teacher: go on even if the teacher denoises the data worse than trivially.
+        processes: number of trials in parallel.
+        say: receives messages about the progress.
+        trust_teacher: continue even if the teacher denoises the data worse than a linear denoiser.
 
     Returns:
-        what results.json holds.
+        the contents of results.json.
 
     Raises:
         ConfigError: for a folder that holds something else.
@@ -125,10 +125,10 @@ def run_sweep(
     trials, refused = make_trials(recipe.sweep, recipe.distill)
     for reason in refused:
         say(f"left out: {reason}")
-    refuse_foreign(
-        folder, is_marked(folder, SWEEP_KIND) or ((folder / SWEEP).is_file() and (folder / "trials").is_dir())
-    )
+    refuse_foreign(folder, is_sweep(folder))
     data, named = _load(recipe, teacher)
+    for trial in trials:
+        check_settings(named.model, data, trial.config(recipe.distill), f"trial {trial.name}")
     if not trust_teacher:
         require_sound(named.model, data)
     mark(folder, SWEEP_KIND)
@@ -151,7 +151,7 @@ def run_sweep(
 
 
 def _helper(recipe: Recipe, teacher: str | Path, folder: Path, parent: int, threads: int, number: int) -> None:
-    """One more process; it starts no new trial once its parent is gone."""
+    """An additional process; it starts no new trial after its parent has ended."""
     tune_process()
     torch.set_num_threads(threads)
     with (folder / f"process-{number}.log").open("a", buffering=1) as log:
@@ -161,7 +161,7 @@ def _helper(recipe: Recipe, teacher: str | Path, folder: Path, parent: int, thre
 
 
 def _load(recipe: Recipe, teacher: str | Path) -> tuple[Dataset, NamedTeacher]:
-    """Data and teacher, which fit each other and the settings."""
+    """Data and teacher, checked against each other and the settings."""
     model = load_teacher(teacher)
     data = recipe_data(recipe, model)
     check_student_run(model, data, recipe.distill)
@@ -241,7 +241,8 @@ def write_results(recipe: Recipe, teacher: str | Path, folder: Path) -> dict[str
         )
     rows.sort(key=lambda row: -row["fd_mean"] if row["fd_mean"] is not None else float("-inf"))
     total = len(make_trials(recipe.sweep, recipe.distill)[0])
-    summary = {"recipe": recipe.name, "teacher": str(teacher), "trials": total, "settings": rows}
+    about = {"recipe": recipe.name, "objective": recipe.distill.objective, "teacher": str(teacher)}
+    summary = {**about, "trials": total, "settings": rows}
     write_json(folder / "results.json", summary)
     write_sweep_report(folder, summary, read_results(folder), dump_recipe(recipe))
     return summary

@@ -1,4 +1,4 @@
-"""YAML that anybody may have written: read whole or refused in one line, within limits."""
+"""Reading untrusted YAML within limits; anything else is a one-line error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yaml
 from realuid.errors import ConfigError
 from realuid.text import printable
 
-#: Far more than any recipe has: bytes of a file, and values once every alias stands for what it names.
+#: Limits far above any recipe: bytes of a file, and number of values with aliases expanded.
 _BYTES, _VALUES = 1_000_000, 20_000
 
 
@@ -26,6 +26,8 @@ def read_text(path: Path) -> str:
         raise ConfigError(f"'{path}' has {size:,} bytes, and a recipe at most {_BYTES:,}.")
     try:
         return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"'{path}' cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"'{path}' is not text in UTF-8 ({error.reason} at byte {error.start}). Save it so."

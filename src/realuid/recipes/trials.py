@@ -1,17 +1,18 @@
-"""Which settings a sweep tries."""
+"""The trials of a sweep."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 
 from realuid.errors import ConfigError
 from realuid.recipes.sections import SweepConfig
 from realuid.seeds import stream
+from realuid.settings import as_number
 from realuid.training import DistillConfig
 
 
@@ -20,7 +21,7 @@ class Trial:
     """One setting with one seed."""
 
     number: int
-    #: alpha, ratio, seed and whatever else is varied.
+    #: alpha, ratio, seed and other varied settings.
     settings: dict[str, float]
 
     @property
@@ -29,19 +30,21 @@ class Trial:
         return "-".join([f"{self.number:03d}", *(f"{key}={value:g}" for key, value in self.settings.items())])
 
     def config(self, base: DistillConfig) -> DistillConfig:
-        """The distillation it stands for: evaluated and saved on the way, so that it can be judged and resumed."""
-        changes = {key: _like(value, getattr(base, key)) for key, value in self.settings.items() if key != "ratio"}
+        """The settings of its distillation, with evaluations and checkpoints during training."""
+        hints = get_type_hints(DistillConfig)
+        changes = {key: _as(value, hints[key]) for key, value in self.settings.items() if key != "ratio"}
         changes["beta"] = round(self.settings["alpha"] * self.settings["ratio"], 6)
         every = base.evaluate_every or max(1, base.updates // 10)
         return dataclasses.replace(base, **changes, evaluate_every=every, save_every=base.save_every or every)
 
 
-def _like(value: float, example: Any) -> Any:
-    return int(value) if isinstance(example, int) else value
+def _as(value: float, hint: Any) -> Any:
+    """A value of a sweep, where all are numbers, as the kind of a setting: a switch is 0 or 1."""
+    return bool(value) if hint is bool and value in (0, 1) else as_number(value, hint)
 
 
 def make_trials(sweep: SweepConfig, base: DistillConfig) -> tuple[list[Trial], list[str]]:
-    """All trials of a sweep, and why some settings are none. The same for the same arguments, on every machine."""
+    """All trials of a sweep, and the reasons for excluded settings. Deterministic."""
     if sweep.search == "grid":
         names = ("alpha", "ratio", *sweep.others)
         columns = (sweep.alpha, sweep.ratio, *sweep.others.values())

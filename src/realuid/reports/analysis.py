@@ -1,4 +1,4 @@
-"""Where coefficients act, for Gaussians in one dimension: the paper's Figures 3 and 4, and law 2; numbers and plots."""
+"""The effect of the coefficients for Gaussians in one dimension: the paper's Figures 3 and 4, and law 2."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WRONG_TEACHER = Mixture((-1.2, 2.2), (0.6, 0.5), (0.8, 0.2))
 LAMBDAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: For comparison: a published pair of coefficients.
 PUBLISHED = (0.96, 0.98)
-#: Data is rare where it is so many times less dense than generated samples.
+#: Data is rare where it is that many times less dense than generated samples.
 RARE = 1e-3
 
 

@@ -1,4 +1,4 @@
-"""The page of a sweep: the paper's Table 1 and Figure 2 for one's own data."""
+"""The HTML page of a sweep: the paper's Table 1 and Figure 2 for the user's data."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _label(setting: dict[str, float]) -> str:
 
 
 def write_sweep_report(folder: Path, results: dict[str, Any], trials: list[dict[str, Any]], recipe_yaml: str) -> Path:
-    """Write sweep.html into the folder of a sweep; it needs nothing else.
+    """Write the self-contained sweep.html into the folder of a sweep.
 
     Args:
         folder: of the sweep.

@@ -1,4 +1,4 @@
-"""Multi-step samplers for teachers, one call for generators."""
+"""Sampling: multi-step samplers for teachers, one or a few calls for students."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all samplers share: `sampler(field, x, times, noise) -> x`, from source to data, with a declared order."""
+"""The interface of samplers: `sampler(field, x, times, noise) -> x`, from source to data, with a declared order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from realuid.paths import Coefficients, Estimate, Path
 
-#: field(x, t): one network call at one scalar time -> what it says about x, shape (b, *d), and every prediction of it.
+#: field(x, t): one network call at one scalar time for x, shape (b, *d) -> an `Estimate`.
 Field = Callable[[Tensor, Tensor], Estimate]
 
 #: noise(x): fresh standard normal numbers of the shape of x.
@@ -20,7 +20,7 @@ Noise = Callable[[Tensor], Tensor]
 class Sampler(Protocol):
     """A sampler: a function that declares its order and its cost."""
 
-    #: Its error falls like steps^-order: of every sample for ODEs, of moments (weak order) for SDEs.
+    #: Its error decreases like steps^-order: of every sample for ODEs, of moments (weak order) for SDEs.
     order: int
     #: Network calls for a number of steps.
     calls: Callable[[int], int]
@@ -55,6 +55,6 @@ def coefficients_at(t: Tensor, here: Estimate) -> Coefficients:
 
 
 def stride(path: Path, t: Tensor, t_next: Tensor, x: Tensor) -> Tensor:
-    """The length dt/du (u_next - u) of a step as t sees it, u the path's smooth time; t_next - t where that is t."""
+    """Length dt/du (u_next - u) of a step in t, u the path's smooth time; t_next - t if u = t."""
     (u, dt_du), (u_next, _) = path.smooth_time(t), path.smooth_time(t_next)
     return (dt_du * (u_next - u)).to(x.dtype)

@@ -1,4 +1,4 @@
-"""Classes by name: what users call them, and the numbers that networks read."""
+"""Classes by name: conversion of class names to the numbers that networks read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def class_number(asked: str, names: Sequence[str], classes: int, argument: str =
         allowed = f"0 to {classes - 1}"
         if names:
             raise ConfigError(f"{argument} {asked}: {unknown_name('class', asked, names)} Or a number: {allowed}.")
-        raise ConfigError(f"{argument} {asked}: allowed are {allowed}; the model knows no names of its classes.")
+        raise ConfigError(f"{argument} {asked}: allowed are {allowed}; the classes of the model have no names.")
     return number
 
 

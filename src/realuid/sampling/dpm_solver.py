@@ -14,7 +14,7 @@ from realuid.errors import PredictionError
 from realuid.paths import Path
 from realuid.sampling.base import Field, Noise, declares
 
-#: Where data has vanished from x_t, its share is held at this: the scheduler takes the logarithm of n / a.
+#: Lower bound of a, since the scheduler takes the logarithm of n / a.
 _TINY = 1e-4
 
 

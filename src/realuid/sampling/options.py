@@ -1,4 +1,4 @@
-"""What is asked of a model that draws samples, and whether it can do so."""
+"""Options of sampling, and checks that a model supports them."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class SamplingOptions(TypedDict, total=False):
         sample; for a label also one number for all samples.
     labels, sources: the entries "label" (classes, by number or name) and "source" (x_T in data units, shape
         (count, *shape)) of it.
-    steps, sampler, guidance: how a teacher is sampled, by default in its own way and without classifier-free guidance;
+    steps, sampler, guidance: of a teacher, by default its path's sampler without classifier-free guidance;
         not read for a student.
-    calls: how many of its calls a student makes, by default all; not read for a teacher.
+    calls: number of calls of a student, by default all; not read for a teacher.
     """
 
     condition: Mapping[str, Any] | None
@@ -87,7 +87,7 @@ class Sampling:
     calls: int | None = None
 
     def condition_of(self, model: MatchingModel | OneStep, count: int) -> Condition:
-        """The condition of so many samples.
+        """The condition of `count` samples.
 
         Raises:
             ConfigError: for one that is missing, wrong or superfluous.
@@ -105,7 +105,7 @@ class Sampling:
 def check_use(
     model: MatchingModel | OneStep, sampler: str | None = None, guidance: float = 1.0, calls: int | None = None
 ) -> None:
-    """Raise ConfigError where a student is asked for what only a teacher does, or for calls that it does not make."""
+    """Raise ConfigError for options of teachers with a student, or a number of calls that it does not have."""
     if isinstance(model, MatchingModel):
         if calls is not None:
             raise ConfigError(f"calls = {calls}: the model is a teacher. Leave calls out, or pass steps.")

@@ -19,7 +19,7 @@ from realuid.errors import PredictionError
 from realuid.paths import Estimate
 from realuid.sampling.base import Field, Noise, coefficients_at, declares
 
-#: Where noise or data have vanished from x_t, what would divide by them is held at this.
+#: Lower bound of divisors where noise or data vanish from x_t.
 _TINY = 1e-12
 
 

@@ -1,4 +1,4 @@
-"""Draw samples from a teacher in many calls, or from a generator in one, in batches and reproducibly."""
+"""Samples of a teacher in many calls, or of a student in one or a few: in batches and reproducibly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from realuid.sampling.sde import scaled_sde, sde
 from realuid.seeds import stream
 from realuid.settings import MOST_BATCH, MOST_SAMPLES, MOST_STEPS, check_whole
 
-#: Samples for which noise is drawn at once.
+#: Number of samples whose noise is drawn at once.
 _DRAWN = 64
 
 SAMPLERS = cast(
@@ -35,10 +35,10 @@ SAMPLERS = cast(
 
 
 def find_sampler(name: str) -> Sampler:
-    """The sampler that a name stands for: one of `SAMPLERS`, or 'sde:0.5', the SDE with half of its usual diffusion.
+    """The sampler of a name: one of `SAMPLERS`, or 'sde:0.5', the SDE with half of its usual diffusion coefficient.
 
     Raises:
-        ConfigError: for an unknown one, or a diffusion that is no number from 0 on.
+        ConfigError: for an unknown name, or a diffusion that is not a number of at least 0.
     """
     kind, colon, factor = name.partition(":")
     if kind not in SAMPLERS:
@@ -65,7 +65,7 @@ def sample_teacher(
     sampler: str | Sampler | None = None,
     noise: Noise = torch.randn_like,
 ) -> Tensor:
-    """Take a teacher's samples from the source to data.
+    """Sample a teacher from the source to data.
 
     Args:
         model: the teacher.
@@ -73,7 +73,7 @@ def sample_teacher(
         steps: number of steps, at least 1.
         condition: what the teacher reads; on a coupled path x_T need not be repeated in it.
         sampler: a name for `find_sampler`, or a function like them; by default the model's own.
-        noise: where fresh standard normal numbers come from, for samplers of SDEs and paths that start from images.
+        noise: function that draws standard normal numbers, for samplers of SDEs and paths that start from images.
 
     Returns:
         samples in data units, shape (b, *shape).
@@ -100,7 +100,7 @@ def sample_teacher(
 
 
 def _check_start(model: MatchingModel) -> None:
-    """Raise ConfigError if the network could read x_0 off the start of a coupled path, where x_0 is left out."""
+    """Raise ConfigError if the network could infer x_0 from the start of a coupled path, where x_0 is left out."""
     k = model.path.coefficients(torch.tensor([model.path.t_max], dtype=torch.float64))
     if model.network.sees_source and k.c < k.a:
         raise ConfigError(
@@ -123,10 +123,10 @@ def generate(
 
     Args:
         model: a student or a teacher.
-        count: how many samples in all.
-        seed: of the noise. A sample's noise on the way is a stream of its own.
-        batch: samples at a time; fewer from when on memory runs out.
-        part: makes only those batches of the same samples that are this process's, `part.slices(count, batch)`.
+        count: total number of samples.
+        seed: of the noise. Noise during sampling has a separate stream for every sample.
+        batch: samples at a time; reduced when memory runs out.
+        part: restricts to this process's batches of the same samples, `part.slices(count, batch)`.
         **options: condition, labels, sources, for teachers steps, sampler, guidance, for students calls: see
             `SamplingOptions`.
 
@@ -197,7 +197,7 @@ def _make(
 
 
 def _normals(shape: tuple[int, ...], seed: int) -> Iterator[Tensor]:
-    """Standard normal numbers, sample after sample; drawn many at a time, always as many, whatever the batch size."""
+    """Standard normal numbers, sample by sample; drawn in blocks of fixed size, whatever the batch size."""
     random = torch.Generator().manual_seed(seed)
     while True:
         yield from torch.randn(_DRAWN, *shape, generator=random)

@@ -1,4 +1,4 @@
-"""Accelerators of runs, and the modules that they copy to several processes."""
+"""accelerate's `Accelerator` for a run, and modules replicated over processes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from realuid.errors import ConfigError
 from realuid.processes import to_meet
 from realuid.training.config import LoopConfig
 
-#: Ways to spread a run that accelerate may set up; `shard` splits weights itself, for several networks at once.
+#: Supported distributed types of accelerate; `shard` splits weights without it, for several networks at once.
 SUPPORTED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
 def make_accelerator(config: LoopConfig) -> Accelerator:
-    """An accelerator for a run: its device and its processes (torchrun's).
+    """The accelerator of a run: its device and its processes (torchrun's).
 
-    Mixed precision is torch.autocast in `Player`, visible where it acts, so accelerate's own stays off.
+    Mixed precision is torch.autocast in `Player`; accelerate's own is off.
 
     Raises:
         ConfigError: for a way to spread runs that is not supported, more processes than images in a batch, or processes
@@ -29,8 +29,8 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
         accelerator = new_accelerator(cpu=choose_device(config.device).type == "cpu")
     if accelerator.distributed_type not in SUPPORTED:
         raise ConfigError(
-            f"accelerate was told to use {accelerator.distributed_type.value}, but realuid runs one process, or "
-            "several that it shares the work among itself. Launch it with torchrun, or an accelerate config without "
+            f"accelerate is configured for {accelerator.distributed_type.value}, but realuid runs one process, or "
+            "several among which it divides the work itself. Launch it with torchrun, or an accelerate config without "
             "FSDP, DeepSpeed and the like; for memory, use --shard, --activation-checkpointing and --micro-batch."
         )
     config.check_processes(accelerator.num_processes)
@@ -38,10 +38,10 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
 
 
 def copied(module: nn.Module, accelerator: Accelerator) -> nn.Module:
-    """A module as it is called where every process has a copy of it: alike from the start, with gradients averaged."""
+    """The module as called when replicated over processes: equal at the start, with averaged gradients."""
     module = accelerator.prepare_model(module)
     if isinstance(module, DistributedDataParallel):
-        # No network here changes its buffers in training: they are sent once, not along with every pass. Where one's
-        # own does (batch norm), each process goes on with its own, and those of process 0 are saved.
+        # No network of realuid changes its buffers in training: they are broadcast once instead of in every pass. If a
+        # user's network does (batch norm), each process keeps its own, and those of process 0 are saved.
         module.broadcast_buffers = False
     return module

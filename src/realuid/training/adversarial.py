@@ -1,4 +1,4 @@
-"""The adversarial add-on's losses of one step, beside those of `updates`; the same conventions."""
+"""Adversarial losses of one step, with the conventions of `updates`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def discriminator_loss(
     real: Draw,
     batch: int,
 ) -> Tensor:
-    """lambda_D (E softplus(D(x_t^g)) + E softplus(-D(x_t^r))), in one pass.
+    """lambda_D (E softplus(D(x_t^g)) + E softplus(-D(x_t^r))), a scalar, in one forward pass.
 
     Args:
-        discriminator: the one that learns (or its distributed wrapper).
+        discriminator: the trained discriminator (or its distributed wrapper).
         adversarial: the per-sample losses.
-        path: where x_t lives.
+        path: of x_t.
         generated, real: draws with images, at times near the data.
         batch: size of the whole batch of either.
     """
@@ -47,10 +47,10 @@ def deception_loss(
     draw: Draw,
     batch: int,
 ) -> Tensor:
-    """lambda_G E softplus(-D(x_t^g)): the generator's side, with the discriminator frozen.
+    """lambda_G E softplus(-D(x_t^g)), a scalar: the generator's adversarial loss, with the discriminator frozen.
 
     Args:
-        generator: the model that learns (or its distributed wrapper).
+        generator: the trained student (or its distributed wrapper).
         discriminator: its parameters must not require gradients.
         adversarial, path, batch: as in `discriminator_loss`.
         draw: noise, times near the data, labels.

@@ -1,8 +1,8 @@
-"""Random draws of every step. They depend on (seed, role, update) only and are made for the whole batch, of which each
-process takes its part: a run gives the same numbers on one process and on many, and resuming needs no random state.
+"""Random draws of every step, as functions of (seed, role, update).
 
-Times and classes are stratified over the whole batch: each is distributed as if drawn independently, and together they
-cover their range evenly, which takes their share out of the variance of gradients.
+They are made for the whole batch, of which each process takes its rows: a run gives the same numbers on one process and
+on many, and resuming needs no random state. Times and classes are stratified over the whole batch: their marginal
+distributions are those of independent draws, and their contribution to the variance of gradients is removed.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, stream
 from realuid.training.draws import Draw
 
-#: Kinds of conditions that are images of the data's range, mirrored together with the data.
+#: Kinds of conditions that are images in the data's range, flipped together with the data.
 _IMAGES = ("source", "image")
-#: Steps whose samples are read before they are asked for, where data is not in memory.
+#: Number of steps whose samples are read ahead when data is not in memory.
 _AHEAD = 2
 
 
 @dataclass(frozen=True)
 class DrawOptions:
-    """What some runs draw otherwise than most.
+    """Options of draws that differ between runs.
 
     Attributes:
-        window: share of the path's times that is drawn, those nearest to the data.
-        label_dropout: share of samples whose conditions are replaced by their nulls.
-        calls: of the student that makes generated samples; where there are several, conditions have an entry `CALL`.
+        window: fraction of the path's times that is drawn, those nearest to the data.
+        label_dropout: fraction of samples whose conditions are replaced by their nulls.
+        calls: of the student; if there are several, conditions have an entry `CALL`.
         from_data: inputs of later calls are real data with noise.
         phases: times of the calls, if each is judged at times between its own and the next one only.
     """
@@ -53,14 +53,14 @@ class DrawOptions:
 
 
 class Batches:
-    """Makes the draws of a run.
+    """The draws of a run.
 
     Args:
-        data: the training data, on the device or too large for it; pairs where the path is coupled.
-        path: which times and how many Gaussians to draw, and where x_T comes from.
+        data: the training data, on the device or too large for it; pairs on coupled paths.
+        path: determines times, number of Gaussians and the origin of x_T.
         seed: of the run.
-        flip: mirror real images at random.
-        part: which of the processes this is.
+        flip: flip real images horizontally at random.
+        part: index and number of processes.
         conditions: what the model declares (`MatchingModel.conditions`); by default the data's classes and, on a
             coupled path, its sources.
         device: of the draws. None: the data's.
@@ -103,23 +103,23 @@ class Batches:
         return self._draw(random, self._calls(role, step, count), index, mirror, x_0=x_0)
 
     def generated(self, role: str, step: int, count: int, times: str = "path", with_real: bool = False) -> Draw:
-        """Draws for generated samples; class and, where coupled, x_T are those of a random real sample.
+        """Draws for generated samples; class and, on coupled paths, x_T are those of a random real sample.
 
-        Every class is as often in a batch as in the data, give or take one. `times` names the distribution of times in
-        `realuid.paths.TIMES`. `with_real` puts that real sample into the draw as x_0.
+        The frequency of every class in a batch is that in the data, up to one sample. `times` names a distribution in
+        `realuid.paths.TIMES`. `with_real` adds that real sample to the draw as x_0.
         """
         return next(self.turn(role, step, count, times, with_real))
 
     def turn(self, role: str, step: int, count: int, times: str = "path", with_real: bool = False) -> Iterator[Draw]:
-        """Draws without end for the same generated samples, each at times and with noise of its own.
+        """Infinitely many draws for the same generated samples, each with its own times and noise.
 
-        The first one is `generated`; the others are for those who have its images, and come without z.
+        The first one is `generated`; the others have no z, since its images can be reused.
         """
         random = stream(self.seed, role, step, device=self.device)
         index = mirror = None
         shown = with_real or self.from_data
         if self.conditions or shown:
-            # drawn on the host, where the data may have stayed: an index from the device would have to be waited for
+            # drawn on the host, where the data may be: an index on the device would need a synchronisation
             which = random if self.device.type == "cpu" else stream(self.seed, role, step)
             index = self._any(which, count)
             self._read_ahead(lambda later: self._any(stream(self.seed, role, later), count), step, shown)
@@ -135,12 +135,12 @@ class Batches:
             yield self._draw(random, calls, index, mirror, times=times)
 
     def _any(self, random: torch.Generator, count: int) -> Tensor:
-        """Numbers of random samples, every class as often as in the data, give or take one."""
+        """Indices of random samples, shape (count,), with class frequencies of the data up to one sample."""
         place = self._mine((stratified(count, random) * len(self.data)).long())
         return place if self._by_class is None else self._by_class[place]
 
     def _read_ahead(self, index_of: Callable[[int], Tensor], step: int, with_values: bool) -> None:
-        """Have samples of the next steps read where they are not in memory; draws do not depend on it."""
+        """Start reading the samples of the next steps if data is not in memory; draws do not depend on it."""
         columns = [self.data.column(spec.name) for spec in self.conditions] + [self.data.values] * with_values
         self.data.prefetch(columns, map(index_of, range(step + 1, step + 1 + _AHEAD)))
 
@@ -158,18 +158,18 @@ class Batches:
         return self._mine(torch.randn(size, generator=random, device=self.device))
 
     def seed_of(self, role: str) -> int:
-        """Seed of the order in which a role goes through the data."""
+        """Seed of a role's order of the data."""
         return stream(self.seed, role).initial_seed()
 
     def _mine(self, whole: Tensor) -> Tensor:
-        """This process's part of what was drawn for the whole batch."""
+        """This process's rows of a draw for the whole batch."""
         return whole[self.part.share(len(whole))]
 
     def _normal(self, random: torch.Generator, count: int) -> Tensor:
         return self._mine(torch.randn(count, *self.data.shape, generator=random, device=self.device))
 
     def _mirror(self, random: torch.Generator, count: int) -> Tensor | None:
-        """Random numbers that say which pairs are mirrored, or None."""
+        """Random numbers that decide which pairs are flipped, shape (count,), or None."""
         return self._mine(torch.rand(count, generator=random, device=self.device)) if self.flip else None
 
     def _take(self, column: Values, index: Tensor) -> Tensor:
@@ -212,7 +212,7 @@ class Batches:
         return first + width * uniform
 
     def _condition(self, index: Tensor | None, mirror: Tensor | None) -> Condition:
-        """The columns of the data that the model declares; images in [-1, 1] and mirrored as the data are."""
+        """The columns of the data that the model declares; images are in [-1, 1] and flipped like the data."""
         columns: dict[str, Tensor] = {}
         for spec in self.conditions:
             assert index is not None, "an index into the data wherever there are conditions"

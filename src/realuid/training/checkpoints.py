@@ -1,4 +1,4 @@
-"""Checkpoints to resume from: atomic, checksummed, the last few kept, a damaged one named and passed over."""
+"""Checkpoints of runs: atomic, checksummed, the last few kept, damaged ones reported and skipped."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class DamagedCheckpointWarning(UserWarning):
 
 
 class Meta(TypedDict):
-    """What a checkpoint holds besides tensors, as JSON."""
+    """Contents of a checkpoint besides tensors, as JSON."""
 
     #: Progress of the run, see `realuid.training.task.Progress`.
     update: int
     best: dict[str, float] | None
     history: list[dict[str, float]]
-    #: Values that are averaged until the next line of the log.
+    #: Running means of values for the next line of the log.
     means: Sums
     #: Settings by name, with fingerprints of data and teacher.
     settings: dict[str, Any]
     #: Further sections of the saved model's config.json.
     about: NotRequired[dict[str, Any]]
-    #: That wrote it.
+    #: Version of realuid that wrote it.
     version: NotRequired[str]
 
 
@@ -44,30 +44,30 @@ class Checkpoints:
 
     Args:
         folder: created when the first checkpoint is written.
-        keep: how many of the newest to keep.
+        keep: number of newest checkpoints to keep.
     """
 
     def __init__(self, folder: Path, keep: int = 2):
         self.folder, self.keep = folder, keep
 
     def steps(self) -> list[int]:
-        """Updates for which there is a checkpoint, oldest first."""
+        """Updates that have a checkpoint, in increasing order."""
         if not self.folder.is_dir():
             return []
         return sorted(int(p.name) for p in self.folder.iterdir() if p.is_dir() and p.name.isdigit())
 
     def at(self, step: int) -> Path:
-        """Where the checkpoint of an update lies."""
+        """Folder of the checkpoint of an update."""
         return self.folder / f"{step:07d}"
 
     def save(self, step: int, weights: dict[str, dict[str, Tensor]], optimizers: dict[str, dict], meta: Meta) -> Path:
         """Write one checkpoint, then delete those beyond `keep`.
 
         Args:
-            step: update it was made after.
+            step: number of updates done.
             weights: name -> state dict of tensors, one safetensors file each.
             optimizers: name -> optimiser state dict, torch format.
-            meta: what else the run needs to go on.
+            meta: everything else that resuming needs.
         """
         with atomic_folder(self.at(step)) as temporary:
             for name, state in weights.items():
@@ -84,7 +84,7 @@ class Checkpoints:
         """The newest undamaged checkpoint and its update.
 
         Raises:
-            CheckpointError: where there is none.
+            CheckpointError: if there is none.
         """
         damaged: list[str] = []
         for step in reversed(self.steps()):

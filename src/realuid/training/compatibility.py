@@ -1,4 +1,4 @@
-"""Does what a run is given fit together? All such checks: models, data and settings against each other."""
+"""Checks that the models, data and settings of a run fit together."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import warnings
 from torch import Tensor
 
 from realuid.data import Dataset
-from realuid.errors import ConfigError, DataError, PredictionError
+from realuid.errors import ConfigError, DataError, PredictionError, RealUIDError
 from realuid.models import MatchingModel, Silent, Student, example, guided, silent
 from realuid.objectives import MixtureUID, UnwiseSettingWarning, advice, choose_space
 from realuid.on_data import check_pairs
 from realuid.processes import started_together
 from realuid.sampling import OneStep, generate
 from realuid.training.config import DistillConfig, TeacherConfig
+from realuid.training.lora import ROLES
 
 
 def check_teacher_run(model: MatchingModel, data: Dataset, config: TeacherConfig) -> None:
-    """All checks of the training of a teacher; warn where it could be sampled, but not distilled.
+    """All checks of the training of a teacher; warn if it could be sampled, but not distilled.
 
     Raises:
         DataError: for a batch larger than the data.
@@ -26,7 +27,7 @@ def check_teacher_run(model: MatchingModel, data: Dataset, config: TeacherConfig
     check_batch(config.batch, data)
     if config.label_dropout and all(spec.null is None for spec in model.conditions):
         raise ConfigError(
-            f"label_dropout = {config.label_dropout}: the model has no class that stands for no label. Train a "
+            f"label_dropout = {config.label_dropout}: the model has no null class. Train a "
             "conditional one (data.conditional), or set label_dropout = 0."
         )
     check_sampling(model, config.steps)
@@ -43,16 +44,16 @@ def check_student_run(
     start: Student | MatchingModel | None = None,
     fake: MatchingModel | None = None,
 ) -> None:
-    """All checks of a distillation; warn of settings that are unwise.
+    """All checks of a distillation; warn about discouraged settings.
 
     Raises:
-        ConfigError, DataError, PredictionError: where teacher, data, settings and starts do not fit together.
+        ConfigError, DataError, PredictionError: if teacher, data, settings and starts do not fit together.
     """
     check_fits(teacher, data)
     check_degradation(teacher, data)
     if teacher.codec and config.flip:
         raise ConfigError(
-            "flip = True: the data is encoded once, and mirrored latents are not those of mirrored images."
+            "flip = True: the data is encoded once, and flipped latents are not the latents of flipped images."
         )
     check_start(teacher, start.model if isinstance(start, Student) else start, fake)
     if isinstance(start, Student):
@@ -75,11 +76,11 @@ def check_batch(batch: int, data: Dataset) -> None:
 
 
 def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: MatchingModel | None) -> None:
-    """Raise ConfigError unless generator and fake model have weights to start from, and both fit the teacher."""
+    """Raise ConfigError unless student and fake model have initial weights, and both fit the teacher."""
     for name, model in (("start", start), ("fake", fake)):
         if next((model or teacher).parameters(), None) is None:
             raise ConfigError(
-                f"the {'teacher' if model is None else name} has no parameters, so nothing could learn: pass {name} = "
+                f"the {'teacher' if model is None else name} has no parameters to train: pass {name} = "
                 "a model of the same samples whose network has some."
             )
         if model is not None and (model.shape, model.num_classes) != (teacher.shape, teacher.num_classes):
@@ -95,16 +96,15 @@ def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: Match
 
 
 def check_adapters(config: DistillConfig, start: Student | MatchingModel | None, fake: MatchingModel | None) -> None:
-    """Raise ConfigError where settings or starts go against adapters, which begin as the teacher that they change."""
+    """Raise ConfigError for settings or starts that contradict adapters, which are initialised as the teacher."""
     begins = "an adapter begins as the teacher. "
     if config.adapts("fake") and fake is None and config.fake_start == "random":
         raise ConfigError(
             f"fake_start = random with lora_rank = {config.lora_rank}: {begins}Pass fake_start teacher, or lora_roles "
             "student for a fake model with all of its weights."
         )
-    given = (("student", "start", start), ("fake", "fake", fake))
-    for role, name, model in given:
-        if config.adapts(role) and model is not None:  # type: ignore[arg-type]  # the names of roles
+    for role, name, model in zip(ROLES, ("start", "fake"), (start, fake), strict=True):
+        if config.adapts(role) and model is not None:
             raise ConfigError(
                 f"{name} with lora_rank = {config.lora_rank}: {begins}Leave {name} out, or set lora_roles to the other "
                 "role."
@@ -115,7 +115,7 @@ def check_adapters(config: DistillConfig, start: Student | MatchingModel | None,
 
 
 def check_without_teacher(config: DistillConfig) -> None:
-    """Raise ConfigError for settings that need a teacher; warn that to do without one is experimental."""
+    """Raise ConfigError for settings that need a teacher; warn that training without one is experimental."""
     objective = config.make_objective()
     if not (isinstance(objective, MixtureUID) and objective.data_weight == 1 and config.data_weight_warmup == 0):
         raise ConfigError(
@@ -134,12 +134,12 @@ def check_without_teacher(config: DistillConfig) -> None:
 
 
 def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:
-    """The prediction in which the losses are taken, or an error where these settings are not for this teacher.
+    """The prediction in which the losses are computed, after checking the settings against the teacher.
 
     Raises:
-        ConfigError: for a space that the objective is not defined in, a t_init outside the path's times, no noise where
-            there is no x_T, or guidance of a teacher that has no null class.
-        PredictionError: where that prediction, or the data's, does not follow from the teacher's.
+        ConfigError: for a space in which the objective is not defined, a t_init outside the path's times, no noise on a
+            path without x_T, or guidance of a teacher without null class.
+        PredictionError: if that prediction, or the data prediction, does not follow from the teacher's.
     """
     usual = teacher.prediction if teacher.heads > 1 else teacher.path.default_prediction
     space = choose_space(config.make_objective(), teacher.path, config.space, usual)
@@ -149,8 +149,24 @@ def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:
     return space
 
 
+def check_settings(teacher: MatchingModel, data: Dataset, config: DistillConfig, whose: str) -> None:
+    """Raise an error where settings are not for a teacher and data: of a distillation that begins after others.
+
+    Args:
+        teacher: trained or not.
+        data, config: of the distillation, which starts from the teacher or from a student that is not made yet.
+        whose: settings these are, for messages.
+    """
+    try:
+        check_adapters(config, None, None)
+        check_distillation(teacher, config)
+        check_batch(max(config.real_batch, config.gan_batch), data)
+    except RealUIDError as error:
+        raise type(error)(f"{whose}: {error}") from error
+
+
 def check_calls_of_batch(calls: int, config: DistillConfig) -> None:
-    """Raise ConfigError for settings of several calls where there is one, and batches that cannot be shared evenly."""
+    """Raise ConfigError for settings of several calls with one call, and batches that cannot be divided evenly."""
     usual = DistillConfig()
     for name in ("call_inputs", "fake_sees_call", "phases"):
         if calls == 1 and getattr(config, name) != getattr(usual, name):
@@ -180,7 +196,7 @@ def check_fits(model: MatchingModel | OneStep, data: Dataset) -> None:
     """
     check_pairs(model, data)
     if model.codec and model.coupled:
-        raise ConfigError("the model starts from source images, and those cannot be latents yet: use one on pixels.")
+        raise ConfigError("the model starts from source images, which is not supported on latents: use one on pixels.")
     if model.image_shape != data.shape:
         raise ConfigError(f"the model makes samples of shape {model.image_shape}, but the data has shape {data.shape}.")
     if model.num_classes and data.labels is None:
@@ -202,7 +218,7 @@ def check_fits(model: MatchingModel | OneStep, data: Dataset) -> None:
 
 
 def check_degradation(teacher: MatchingModel, data: Dataset) -> None:
-    """Raise ConfigError where a teacher learnt to undo another degradation than that of the data; '' is unknown."""
+    """Raise ConfigError if the teacher was trained on another degradation than that of the data; '' is unknown."""
     if teacher.degradation and data.degradation and teacher.degradation != data.degradation:
         raise ConfigError(
             f"data.pairs = {data.degradation}, but the teacher was trained on pairs of {teacher.degradation}. Pass "
@@ -211,10 +227,10 @@ def check_degradation(teacher: MatchingModel, data: Dataset) -> None:
 
 
 def check_sampling(model: MatchingModel, steps: int, sampler: str | None = None, guidance: float = 1.0) -> None:
-    """Draw one sample as a teacher is to be sampled, with a network that says 0.
+    """Draw one sample with the given settings and a network that returns 0.
 
     Raises:
-        ConfigError, PredictionError: what `generate` says where the model cannot be sampled so.
+        ConfigError, PredictionError: as `generate` raises if the model cannot be sampled with them.
     """
     twin = silent(model)
     condition = example(twin.conditions, 1)

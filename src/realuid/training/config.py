@@ -16,6 +16,7 @@ from realuid.objectives import (
     Objective,
     ObjectiveName,
     TimeWeight,
+    main_coefficients,
     make_objective,
 )
 from realuid.settings import MOST_STEPS, check_range
@@ -34,10 +35,10 @@ from realuid.training.student import StudentSettings
 # Fields are listed base by base, from the last one to the first.
 @dataclass(frozen=True)
 class LoopConfig(LoggingSettings, SystemSettings, RandomSettings, OptimiserSettings):
-    """What teachers and students have in common."""
+    """Settings of teachers and students alike."""
 
     def check_processes(self, count: int) -> None:
-        """Raise ConfigError unless each of so many processes has an image of every batch."""
+        """Raise ConfigError unless each of `count` processes has an image of every batch."""
         if self.batch < count:
             raise ConfigError(
                 f"batch = {self.batch} with {count} processes: each needs an image. Pass --batch {count} or more, or "
@@ -51,9 +52,9 @@ class TeacherConfig(LoopConfig):
 
     #: Learning rate.
     lr: float = 2e-4
-    #: Share of samples trained without their label, so that the teacher can be guided (conditional teachers only).
+    #: Fraction of samples trained without their label, for classifier-free guidance (conditional teachers only).
     label_dropout: float = 0.0
-    #: Sampler steps for grids and quick FDs.
+    #: Sampling steps for grids and quick FDs.
     steps: int = 50
 
     def __post_init__(self) -> None:
@@ -65,7 +66,7 @@ class TeacherConfig(LoopConfig):
 
 @dataclass(frozen=True)
 class ObjectiveSettings(Settings):
-    """The game: losses of both players, and the teacher that they read."""
+    """Losses of student and fake model, and the guidance of the teacher."""
 
     #: realuid (UID where alpha = beta = 1, RealSiD with alpha_sid), mixture (the student learns a mixture of teacher
     #: and data), general, normalised, dmd or data_forcing.
@@ -74,13 +75,13 @@ class ObjectiveSettings(Settings):
     alpha: float = 1.0
     #: RealUID's beta: weight of the target of generated data.
     beta: float = 1.0
-    #: Share of the data in the mixture of teacher and data that the student learns (mixture; None: 1), or the
+    #: Weight of the data in the mixture of teacher and data that the student learns (mixture; None: 1), or the
     #: probability that the teacher is evaluated at noised real data (data_forcing; None: 0.5).
     data_weight: float | None = None
-    #: Share of the run over which the mixture's data_weight rises from 0 to its value.
+    #: Fraction of the run over which the mixture's data_weight rises from 0 to its value.
     data_weight_warmup: float = 0.0
-    #: With a guided teacher, guide the mixture's real target as well: real data then corrects the teacher's errors and
-    #: leaves its guidance alone.
+    #: With a guided teacher, guide the mixture's real target as well: real data then corrects the teacher's errors, but
+    #: not its guidance.
     guide_real: bool = True
     #: Weight of ||delta||^2 in the general and mixture objectives. None: alpha, in the mixture 0.5.
     gamma: float | None = None
@@ -95,7 +96,7 @@ class ObjectiveSettings(Settings):
     #: Prediction in which the losses are computed. None: the path's own, or all that a teacher of several heads
     #: predicts.
     space: str | None = None
-    #: Scale of classifier-free guidance of the teacher (trained with label_dropout); 1 is none.
+    #: Scale of classifier-free guidance of the teacher (trained with label_dropout); 1: no guidance.
     guidance: float = 1.0
 
     def __post_init__(self) -> None:
@@ -105,12 +106,20 @@ class ObjectiveSettings(Settings):
         for name, default in (("data_weight_warmup", 0.0), ("guide_real", True)):
             if getattr(self, name) != default and not mixing:
                 raise ConfigError(
-                    f"{name} = {getattr(self, name)}: objective '{self.objective}' has no use for it. It belongs to: "
-                    "mixture."
+                    f"{name} = {getattr(self, name)}: objective '{self.objective}' does not use it. Used by: mixture."
                 )
 
+    @property
+    def label(self) -> str:
+        """The game in titles: '0.9, 0.92' (RealUID's alpha, beta), 'dmd 0.9, 0.9', 'mixture, data_weight 0.5'."""
+        objective, names = self.make_objective(), list(main_coefficients(self.objective))
+        values = ", ".join(f"{getattr(objective, name):g}" for name in names)
+        if names == ["data_weight"]:
+            return f"{self.objective}, data_weight {values}"
+        return values if self.objective == "realuid" else f"{self.objective} {values}"
+
     def make_objective(self) -> Objective:
-        """The objective these settings stand for."""
+        """The objective with these settings."""
         return make_objective(
             self.objective,
             alpha=self.alpha,
@@ -126,15 +135,15 @@ class ObjectiveSettings(Settings):
 
 @dataclass(frozen=True)
 class AdversarialSettings(Settings):
-    """The adversarial loss beside the game."""
+    """The adversarial loss, the baseline with a discriminator."""
 
-    #: Weight of the adversarial loss in the generator's loss; 0: none. The losses beside it are sums over elements.
+    #: Weight of the adversarial loss in the generator's loss; 0: none. The other losses are sums over elements.
     lambda_g: float = 0.0
     #: Weight of the adversarial loss in the fake model's loss. None: 3 lambda_g.
     lambda_d: float | None = None
-    #: Share of the path's times, those nearest to the data, at which the discriminator judges.
+    #: Fraction of the path's times, those nearest to the data, at which the discriminator is trained.
     gan_window: float = 0.2
-    #: Images the discriminator judges, real and generated ones each, per image of the batch.
+    #: Number of real and of generated images for the discriminator, per image of the batch.
     gan_share: float = 1.0
 
     def __post_init__(self) -> None:
@@ -143,7 +152,7 @@ class AdversarialSettings(Settings):
         check_range(self, "(0, 1]", "gan_share")
 
     def make_adversarial(self) -> Adversarial | None:
-        """The adversarial loss, or None where it has no weight."""
+        """The adversarial loss, or None if its weights are 0."""
         if not self.lambda_g and not self.lambda_d:
             return None
         lambda_d = PUBLISHED_RATIO * self.lambda_g if self.lambda_d is None else self.lambda_d
@@ -152,7 +161,7 @@ class AdversarialSettings(Settings):
 
 @dataclass(frozen=True)
 class TurnSettings(Settings):
-    """How the fake model and the generator take turns."""
+    """Updates, learning rates and initialisation of fake model and generator."""
 
     #: Fake updates per generator update (K).
     fake_updates: int = 5
@@ -162,8 +171,8 @@ class TurnSettings(Settings):
     generator_lr: float = 3e-5
     #: Learning rate of the fake model.
     fake_lr: float = 3e-5
-    #: Real images per generated one in the fake model's batch; the real term's weight is only 1 - alpha.
-    #: None: the share with the least gradient variance for its cost, as far as (alpha, beta) tell it.
+    #: Real images per generated image in the fake model's batch; the weight of real data is only 1 - alpha.
+    #: None: the ratio with the least gradient variance per cost, estimated from (alpha, beta).
     real_share: float | None = None
 
     def __post_init__(self) -> None:
@@ -180,7 +189,7 @@ class DistillConfig(LoraSettings, AdversarialSettings, TurnSettings, StudentSett
     adam_betas: tuple[float, float] = (0.0, 0.999)
 
     def check_processes(self, count: int) -> None:
-        """Raise ConfigError unless each of so many processes has an image of every batch, the judged ones included."""
+        """Raise ConfigError unless every process has an image of every batch, the discriminator's included."""
         super().check_processes(count)
         if 0 < self.gan_batch < count:
             raise ConfigError(
@@ -190,7 +199,7 @@ class DistillConfig(LoraSettings, AdversarialSettings, TurnSettings, StudentSett
             )
 
     def objective_at(self, update: int) -> Objective:
-        """The objective of an update: with data_weight_warmup, its data_weight is on its rise from 0."""
+        """The objective of an update; with data_weight_warmup its data_weight rises from 0."""
         objective, rise = self.make_objective(), self.data_weight_warmup * self.updates
         if not isinstance(objective, MixtureUID) or update >= rise:
             return objective
@@ -198,10 +207,10 @@ class DistillConfig(LoraSettings, AdversarialSettings, TurnSettings, StudentSett
 
     @property
     def share(self) -> float:
-        """Real images per generated one in the fake model's batch: `real_share`, or a rule in its place.
+        """Real images per generated image in the fake model's batch: `real_share`, or the default rule.
 
-        The best share is sqrt(c_g) S_r / S_g, S being the spread of a sample's gradient in either stratum with its
-        weight (`Objective.real_spread`), and c_g what a generated image costs relative to a real one (`costs`).
+        The best ratio is sqrt(c_g) S_r / S_g, where S is the standard deviation of a sample's weighted gradient in a
+        stratum (`Objective.real_spread`) and c_g the cost of a generated image relative to a real one (`costs`).
         """
         if self.real_share is not None:
             return self.real_share
@@ -211,18 +220,18 @@ class DistillConfig(LoraSettings, AdversarialSettings, TurnSettings, StudentSett
 
     @property
     def real_batch(self) -> int:
-        """Real images in a batch of the fake step; 0 where real data has no weight."""
+        """Number of real images in a batch of the fake step; 0 if real data has no weight."""
         return max(1, round(self.share * self.batch)) if self.make_objective().uses_real_data else 0
 
     @property
     def gan_batch(self) -> int:
-        """Real images the discriminator judges in a step, and generated ones; 0 without adversarial loss."""
+        """Number of real and of generated images for the discriminator in a step; 0 without adversarial loss."""
         return max(1, round(self.gan_share * self.batch)) if self.make_adversarial() else 0
 
 
 def fine_tuning(config: DistillConfig, **changes: object) -> DistillConfig:
-    """Settings for going on from a distilled generator: fake model from the teacher, a third of the learning rates, no
-    warm-up (sec. 3); `changes` overrule them.
+    """Settings for fine-tuning a distilled student (sec. 3): fake model initialised from the teacher, a third of the
+    learning rates, no warm-up; `changes` take precedence.
     """
     ours = {
         "fake_start": "teacher",

@@ -1,6 +1,6 @@
-"""What an update costs, counted in forward passes of one image through one network.
+"""Cost of an update, in forward passes of one image through one network.
 
-The only such count: settings, dry runs, benchmarks and tests read it.
+The only such count; settings, dry runs, benchmarks and tests use it.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 #: A forward pass alone.
 FORWARD = 1.0
-#: A forward pass, and a backward pass to weights and activations: a network that learns.
+#: A forward pass, and a backward pass to weights and activations: a trained network.
 LEARN = 3.0
-#: A forward pass, and a backward pass to the input alone: a frozen network that gradients go through.
+#: A forward pass, and a backward pass to the input only: a frozen network.
 THROUGH = 2.0
-#: What the discriminator runs of the fake model: it leaves at the bottleneck.
+#: Fraction of the fake model that the discriminator evaluates: up to the bottleneck.
 JUDGED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class UpdateCost:
-    """Of one update of a distillation, per image of its batch.
+    """Cost of one update of a distillation, per image of its batch.
 
     Attributes:
-        images: forward passes that make the images of the fake model's turn.
-        fake_step: passes of one of the steps of that turn, real and judged images included.
-        fake_steps: how many there are.
-        generator: passes of the generator's turn.
-        fake_kept, generator_kept: forward passes whose activations are stored for the backward pass, in a fake step and
-            on the generator's turn.
+        images: forward passes that generate the images of the fake updates.
+        fake_step: passes of one fake update, including real images and those of the discriminator.
+        fake_steps: number of fake updates.
+        generator: passes of the generator update.
+        fake_kept, generator_kept: forward passes whose activations are stored for the backward pass, in a fake update
+            and in the generator update.
     """
 
     images: float
@@ -48,18 +48,18 @@ class UpdateCost:
 
 
 def generated_cost(fake_updates: int, with_teacher: bool = False) -> float:
-    """Cost of a generated image in a fake step, relative to a real one: its making is shared by all steps of a turn.
+    """Cost of a generated image in a fake update, relative to a real one: its generation is shared by the K updates.
 
     Args:
-        fake_updates: steps of a turn.
-        with_teacher: whether the fake model's loss calls the teacher, too.
+        fake_updates: K.
+        with_teacher: whether the fake model's loss also calls the teacher.
     """
     in_a_step = LEARN + (FORWARD if with_teacher else 0)
     return 1 + FORWARD / (in_a_step * fake_updates)
 
 
 def update_cost(config: DistillConfig) -> UpdateCost:
-    """Of an update with these settings."""
+    """Cost of an update with these settings."""
     objective = config.make_objective()
     real, judged = config.real_batch / config.batch, config.gan_batch / config.batch
     teacher_calls = 1 if config.guidance == 1 else 2  # with a condition, and without

@@ -1,4 +1,4 @@
-"""Distil a teacher: K steps of the fake model, one of the generator (App. B, Alg. 1)."""
+"""Distillation of a teacher: K fake updates, then one generator update (App. B, Alg. 1)."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from realuid.training.sharding import place
 from realuid.training.task import Task
 from realuid.training.updates import Game, fake_loss, generated_images, generator_loss
 
-#: Time bins in which the distance between teacher and fake model is logged: the steps of a sampling grid so long.
+#: Number of time bins in which the distance between teacher and fake model is logged: steps of a sampling grid.
 TIME_BINS = 8
 
 
 class DistillTask(Task):
-    """A generator and a fake model around a frozen teacher.
+    """Training of a student and a fake model against a frozen teacher.
 
     Args:
         teacher: f*, with its path.
         data: real data (its labels are used if the model is conditional).
         config: settings.
         accelerator: device and processes.
-        start: a distilled generator to go on from, or a model to make one of; by default the teacher.
-        fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
+        start: a distilled student to continue from, or the model of a new one; by default the teacher.
+        fake: initial fake model, on the teacher's path; by default as `config.fake_start` says.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class DistillTask(Task):
     ):
         config = config.of_student(start) if isinstance(start, Student) else config
         self.config, self.path = config, teacher.path
-        self.title, self.section = f"student ({config.alpha:g}, {config.beta:g})", "distillation"
+        self.title, self.section = f"student ({config.label})", "distillation"
         self.adversarial, space = config.make_adversarial(), check_distillation(teacher, config)
         frozen, student, opponent = make_roles(teacher, config, start, fake)
         self.generator, self.fake = able_to_learn(student.eval()), able_to_learn(opponent.eval())
@@ -105,15 +105,15 @@ class DistillTask(Task):
 
     @property
     def teacher(self) -> MatchingModel:
-        """f*, frozen, with its guidance."""
+        """f*, frozen and guided."""
         return self.game.teacher
 
     def update(self, number: int) -> dict[str, Tensor]:
-        """K steps of the fake model, then one of the generator (App. B, Alg. 1)."""
+        """K fake updates, then one generator update (App. B, Alg. 1); returns values for the log."""
         fake, generator, metrics = self.opponent, self.learner, []
         game = dataclasses.replace(self.game, objective=self.config.objective_at(number))
 
-        # the fake model's turn, on images that the generator makes once
+        # fake updates, on images that are generated once
         for draws in self.fake_draws(number):
             for attempt in fake.attempts():
                 with attempt as accumulation_steps:
@@ -122,7 +122,7 @@ class DistillTask(Task):
                             fake.backward(self._fake_loss(game, micro_batch))
             metrics.append(fake.step(number))
 
-        # the generator's turn, against the frozen fake model
+        # generator update, against the frozen fake model
         draws = self.generator_draws(number)
         with fake.frozen():
             for attempt in generator.attempts():
@@ -133,9 +133,9 @@ class DistillTask(Task):
             return mean_of(metrics) | generator.step(number)
 
     def fake_draws(self, number: int) -> Iterator[StepDraws]:
-        """The draws of the K steps of the fake model: the same generated images for all, real ones for each."""
+        """The draws of the K fake updates: the same generated images for all, different real ones."""
         c = self.config
-        steps = range(number * c.fake_updates, (number + 1) * c.fake_updates)  # counted through the run
+        steps = range(number * c.fake_updates, (number + 1) * c.fake_updates)  # numbered through the run
         generated = self._shown(self.batches.turn("fake", number, c.batch))
         judged = self._shown(self.near.turn("judged", number, c.gan_batch)) if self.adversarial else repeat(None)
         for step, of_generated, of_judged in zip(steps, generated, judged, strict=False):
@@ -147,7 +147,7 @@ class DistillTask(Task):
             )
 
     def _shown(self, turn: Iterator[Draw]) -> Iterator[Draw]:
-        """The draws of a turn with their images, which the generator makes of the first one: it stands still."""
+        """The draws of the fake updates with images generated from the first one, since the student does not change."""
         first = next(turn)
         for attempt in self.opponent.attempts():
             with attempt as accumulation_steps, self.opponent.autocast():
@@ -156,7 +156,7 @@ class DistillTask(Task):
             yield draw.showing(images)
 
     def generator_draws(self, number: int) -> StepDraws:
-        """The draws of the generator's step."""
+        """The draws of the generator update."""
         c, with_real = self.config, self.game.objective.generator_needs_real
         generated = self.batches.generated("generator", number, c.batch, c.generator_times, with_real)
         judged = self.near.generated("judged by generator", number, c.gan_batch) if self.adversarial else None
@@ -172,7 +172,7 @@ class DistillTask(Task):
             return loss + discriminator_loss(fake, self.adversarial, self.path, *judged, c.gan_batch)
 
     def _generator_loss(self, game: Game, draws: StepDraws) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, and sums for the log."""
+        """The generator's loss, a scalar, and sums for the log."""
         c, generator, fake = self.config, self.learner.call, self.opponent.module
         with self.learner.autocast():
             loss, gap, t = generator_loss(generator, fake, game, draws.generated, c.batch)
@@ -182,7 +182,7 @@ class DistillTask(Task):
         return loss, self._gap_by_time(gap, t)
 
     def _gap_by_time(self, gap: Tensor, t: Tensor) -> dict[str, Tensor]:
-        """Sums and counts of ||f* - f||^2 in the steps of a sampling grid, data first; `summary` divides them."""
+        """Sums and counts of ||f* - f||^2 in time bins (steps of a sampling grid, data first) for `summary`."""
         inner_edges = self.path.grid(min(TIME_BINS, self.path.most_steps), t.device).flip(0)[1:-1].to(t.dtype)
         index = torch.bucketize(t, inner_edges)
         zeros = torch.zeros(TIME_BINS, device=gap.device, dtype=gap.dtype)
@@ -213,9 +213,13 @@ def mean_of(steps: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def generator_accumulation_steps(device: torch.device, numbers: int) -> int:
-    """Gradient accumulation steps of the generator's turn, which stores activations of three networks where the fake
-    model's stores those of one: two on CPUs for batches of so many numbers (pixels times channels) on a process that
-    halves of them are about as fast.
+    """Initial gradient-accumulation steps of the generator update, which stores activations of three networks.
+
+    Two on CPUs for batches so large that halves of them are about as fast, else one.
+
+    Args:
+        device: of the run.
+        numbers: pixels times channels of a process's batch.
     """
     return 2 if device.type == "cpu" and numbers > 2**15 else 1
 
@@ -227,7 +231,7 @@ def distillation_task(
     start: Student | MatchingModel | None = None,
     fake: MatchingModel | None = None,
 ) -> tuple[DistillTask, Accelerator]:
-    """The task of a distillation on the device of its settings, with data as the teacher takes it, and that device."""
+    """The task of a distillation on the device of its settings, with data encoded for the teacher."""
     accelerator = make_accelerator(config)
     if teacher.codec:
         data = encode_dataset(data, teacher.codec, accelerator.device)
@@ -249,17 +253,17 @@ def distill_teacher(
 
     Args:
         teacher: the model to distil.
-        data: real data; read where alpha, beta give it weight, and for class labels. A teacher on latents encodes it
+        data: real data, for the real terms of the losses and for class labels. For a teacher on latents it is encoded
             once, at the start.
         config: settings; everything random follows from `config.seed`.
         folder: of the run, new or empty.
-        start: a distilled generator to go on from, or a model to make one of; by default the teacher.
-        fake: weights the fake model starts from, on the teacher's path; by default what `config.fake_start` says.
-        evaluator: for quick FDs on the way (with `config.evaluate_every`).
+        start: a distilled student to continue from, or the model of a new one; by default the teacher.
+        fake: initial fake model, on the teacher's path; by default as `config.fake_start` says.
+        evaluator: for quick FDs during training (with `config.evaluate_every`).
         resume: continue the run in `folder`.
 
     Returns:
-        the averaged generator: the best by quick FD, or the last where none was measured.
+        the student with EMA weights: the best by quick FD, or the last if none was computed.
     """
     check_student_run(teacher, data, config, start, fake)
     task, accelerator = distillation_task(teacher, data, config, start, fake)

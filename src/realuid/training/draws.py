@@ -15,19 +15,19 @@ from realuid.models import Condition
 
 @dataclass(frozen=True)
 class Draw:
-    """What one step needs, for n samples.
+    """Random inputs of one step, for n samples.
 
     Attributes:
         t: times, shape (n,).
-        x_T: source of the path, shape (n, *shape): noise, or where coupled the source of a real pair.
-        eps: third Gaussian of the path, shape (n, *shape), or None where it has none.
+        x_T: source of the path, shape (n, *shape): noise, or on coupled paths the source of a real pair.
+        eps: third Gaussian of the path, shape (n, *shape), or None.
         x_0: real data, shape (n, *shape), or None for generated samples.
-        z: input of the generator, shape (n, *shape), or None for real data and images made before.
+        z: noise of the student, shape (n, *shape), or None for real data and images generated before.
         condition: what the model declares; on a coupled path also the source, whether or not the network reads it.
         call: which of the student's calls makes each sample, counted from 0 (on the host), None for the last; of real
             data, which one it is compared with.
-        renoising: noise of the student's later calls, shape (n, calls - 1, *shape), or None as z.
-        noised: real data to which noise is added for the inputs of later calls, in place of a rollout; shape of z.
+        renoising: noise of the student's later calls, shape (n, calls - 1, *shape), or None like z.
+        noised: real data to which noise is added for the inputs of later calls, instead of a rollout; shape of z.
     """
 
     t: Tensor
@@ -45,7 +45,7 @@ class Draw:
 
     @property
     def inputs(self) -> tuple[Tensor, Condition, Tensor | None, tuple[int, ...] | None, Tensor | None]:
-        """What the student is called with: `student(*draw.inputs)`."""
+        """Arguments of the student: `student(*draw.inputs)`."""
         assert self.z is not None, "a draw for generated samples"
         return self.z, self.condition, self.renoising, self.call, self.noised
 
@@ -57,7 +57,7 @@ class Draw:
         return Draw(self.t[part], self.x_T[part], eps, x_0, z, condition, call, renoising, noised)
 
     def showing(self, x_0: Tensor) -> Draw:
-        """The draw with images in it."""
+        """The draw with images x_0, shape (n, *shape)."""
         return dataclasses.replace(self, x_0=x_0)
 
 
@@ -68,7 +68,7 @@ class StepDraws:
     Attributes:
         generated: of generated samples.
         real: of real data in the fake model's loss, or None.
-        judged, judged_real: of samples that the discriminator judges, or None.
+        judged, judged_real: of the discriminator's samples, or None.
     """
 
     generated: Draw
@@ -77,7 +77,7 @@ class StepDraws:
     judged_real: Draw | None = None
 
     def micro_batches(self, count: int) -> Iterator[StepDraws]:
-        """So many micro-batches, each with its share of every draw."""
+        """`count` micro-batches, each with its rows of every draw."""
         draws = (self.generated, self.real, self.judged, self.judged_real)
         return itertools.starmap(StepDraws, zip(*(micro_batches(draw, count) for draw in draws), strict=True))
 
@@ -87,7 +87,7 @@ def micro_batches(draw: Draw, count: int) -> list[Draw]: ...
 @overload
 def micro_batches(draw: Draw | None, count: int) -> list[Draw] | list[None]: ...
 def micro_batches(draw: Draw | None, count: int) -> list[Draw] | list[None]:
-    """Split a draw into so many nearly equal micro-batches; None stays None."""
+    """Split a draw into `count` nearly equal micro-batches; None gives a list of None."""
     if draw is None:
         return [None] * count
     bounds = [len(draw) * i // count for i in range(count + 1)]

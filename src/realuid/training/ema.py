@@ -16,14 +16,14 @@ from realuid.training.sharding import filled, share
 class EMA:
     """Averages of one module's parameters for several decays, one foreach call each.
 
-    The decay rises to its value as min(decay, (1 + n) / (5 + n)), so that short runs are not held back by the start:
-    until then update k of n weighs as (k / n)^3, a power-function average of relative width 0.16 (Karras et al. 2024,
-    arXiv 2312.02696, section 3.1).
+    The decay at update n is min(decay, (1 + n) / (5 + n)), so that initial weights do not dominate short runs: until
+    the decay is reached, update k of n has weight (k / n)^3, a power-function average of relative width 0.16 (Karras et
+    al. 2024, arXiv 2312.02696, section 3.1).
 
     Args:
         module: the module to follow.
         decays: for instance (0.999, 0.9999).
-        shell: where the module's weights are split over processes: a `hollow` copy of it to put whole averages into.
+        shell: with sharded weights, a `hollow` copy of the module that receives whole averages.
     """
 
     def __init__(self, module: nn.Module, decays: tuple[float, ...], shell: nn.Module | None = None):
@@ -32,7 +32,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move every average towards the module's present weights."""
+        """Move every average towards the current weights."""
         self.updates += 1
         present = [p.detach() for p in self.module.parameters()]
         for decay, average in self.averages.items():
@@ -48,9 +48,9 @@ class EMA:
 
     @contextmanager
     def applied(self, decay: float) -> Iterator[nn.Module]:
-        """The module itself with averaged weights, in evaluation mode, for the length of a `with` block.
+        """The module itself with averaged weights, in evaluation mode, within a `with` block.
 
-        Where weights are split, the shell with whole ones; every process has to ask for it.
+        With sharded weights it is the shell with whole ones; every process has to call this.
         """
         if self.shell is not None:
             with filled(self.shell, self.averages[decay], self.module.buffers()) as whole:

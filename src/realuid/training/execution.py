@@ -1,6 +1,6 @@
-"""How a run uses the machine: precision, memory format, kernels. None of it changes what is computed.
+"""How a run uses the machine: precision, memory format, kernels.
 
-What the settings leave open is decided here, once for each run, and written into the run's folder.
+Settings that are left open are decided here, once for each run, and written to the run's folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Execution:
-    """`SystemSettings` on a device, all of them decided."""
+    """`SystemSettings` on a device, with nothing left open."""
 
     #: fp32, bf16 or fp16: precision of the networks by autocast.
     precision: str
@@ -47,27 +47,27 @@ class Execution:
         """Prepare models for training, in place: their weights and results stay the same.
 
         Raises:
-            ConfigError: for activation checkpointing of a network that does not know its blocks.
+            ConfigError: for activation checkpointing of a network that does not support it.
         """
         for model in models:
             if self.channels_last:
-                if self.shard:  # only contiguous weights can be sharded: images bring the memory format
+                if self.shard:  # only contiguous weights can be sharded: inputs set the memory format
                     model.network.register_forward_pre_hook(_to_channels_last)
                 else:
                     model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             if self.activation_checkpointing:
                 model.network.recompute_activations()
             if self.compile:
-                model.network.compile()  # in place: names of weights, copies and saved files stay as they are
+                model.network.compile()  # in place: names of weights, copies and saved files do not change
 
 
 def choose_execution(settings: SystemSettings, device: torch.device, model: MatchingModel | None = None) -> Execution:
-    """The settings on a device, with the open ones decided.
+    """The settings on a device, with defaults for those left open.
 
-    precision 'auto' is bf16 on accelerators that compute in it, else fp32. channels_last None is on for accelerators,
-    and for CPUs in fp32 with networks of 64 channels or more (narrow ones get slower, and so does bf16); it is never
-    on, even if told so, for networks without convolutions and those of one's own, whose code may need contiguous
-    images. Sharding needs several processes.
+    precision 'auto' is bf16 on accelerators that support it, else fp32. channels_last None is on for accelerators, and
+    for CPUs in fp32 with networks of 64 channels or more (narrower ones and bf16 get slower). It is always off for
+    networks without convolutions and for users' networks, whose code may need contiguous images. Sharding needs
+    several processes.
     """
     accelerator = device.type == "cuda"
     precision = settings.precision
@@ -92,7 +92,7 @@ def _to_channels_last(network: torch.nn.Module, inputs: tuple) -> tuple:
 
 
 def _widest(model: MatchingModel | None) -> int:
-    """Most channels of a convolution that may be in channels_last format; 0 for no such convolution."""
+    """Largest number of output channels of a convolution that may be channels_last; 0 if there is none."""
     if model is None or isinstance(model.network, OwnNetwork):
         return 0
     layers = (layer for layer in model.network.modules() if isinstance(layer, torch.nn.Conv2d))

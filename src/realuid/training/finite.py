@@ -1,4 +1,4 @@
-"""Numbers that are infinite or NaN end a run before anything of them is saved."""
+"""Infinite or NaN values end a run before they are saved."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def check_values(values: dict[str, Tensor], where: str, half: bool = False) -> N
     Args:
         values: by name, of any shape.
         where: in the run, for the message.
-        half: training is in fp16, where the loss scaler skips infinite gradients.
+        half: whether training is in fp16, where the loss scaler skips infinite gradients.
 
     Raises:
-        NonFiniteError: for the first that is infinite or NaN.
+        NonFiniteError: for the first value that is infinite or NaN.
     """
     for name, value in values.items():
         if half and name.endswith("grad_norm"):
@@ -36,9 +36,9 @@ def check_values(values: dict[str, Tensor], where: str, half: bool = False) -> N
 
 @torch.no_grad()
 def check_weights(players: Iterable[Player], ema: EMA, accelerator: Accelerator, where: str) -> None:
-    """Check weights and their averages, which the last step may have made infinite while its loss was not.
+    """Check weights and their averages, which may be infinite after a step with a finite loss.
 
-    Every process has to call it: each may hold a share of the weights.
+    Every process has to call it, since each may hold a shard of the weights.
 
     Args:
         players, ema: whose weights.
@@ -60,5 +60,5 @@ def check_weights(players: Iterable[Player], ema: EMA, accelerator: Accelerator,
 
 
 def _local(value: Tensor) -> Tensor:
-    """This process's share of a weight, where it is split."""
+    """This process's shard of a weight, if it is sharded."""
     return value.to_local() if isinstance(value, DTensor) else value

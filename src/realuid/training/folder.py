@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it, whose it is, and who works on it."""
+"""The folder of a run: its files, its mark, and its lock."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from realuid.files import check_name, is_empty, remove_written, write_json
 from realuid.leftovers import repair
 from realuid.locks import held
 from realuid.models.saving.folder import CONFIG, is_model_folder
+from realuid.reading import read_limited
 from realuid.training.checkpoints import Checkpoints
 
-#: The file that says that a folder is a run's.
+#: The file that marks a folder as a run's.
 RUN = "run.json"
 _FORMAT = "realuid run"
-#: What a run writes besides: `best` and `model` are models, the others hold files of these names only.
+#: Files and folders of a run: `best` and `model` are models, the others hold files of these names only.
 CHECKPOINTS, SAMPLES, BOARD, BEST, MODEL = "checkpoints", "samples", "tensorboard", "best", "model"
 METRICS, HISTORY, MACHINE = "metrics.jsonl", "history.json", "machine.json"
 _CONTENTS = {SAMPLES: re.compile(r"\d{7,}\.png"), BOARD: re.compile(r"events\.out\.tfevents\..+")}
-#: How earlier versions called temporaries of these.
+#: Names of temporary files of earlier versions.
 _OLDER_TEMPORARY = re.compile(
     r"(checkpoints/\.(?P<target>\d{7,})|samples/\.\d{7,}\.png|\.(best|model|\w+\.(jsonl?|yaml|txt|html)))"
     r"\.\d+\.(?P<kind>tmp|old)"
@@ -33,21 +34,21 @@ _OLDER_TEMPORARY = re.compile(
 
 
 def mark(folder: Path, kind: str = "run") -> None:
-    """Say in a folder what realuid makes there: a run, a demo or a sweep."""
+    """Mark a folder as that of a run, a demo or a sweep."""
     write_json(folder / RUN, {"format": _FORMAT, "kind": kind, "version": __version__})
 
 
 def is_marked(folder: Path, kind: str = "run") -> bool:
-    """Whether `mark` said so."""
+    """Whether a folder is marked as that kind."""
     try:
-        said = json.loads((folder / RUN).read_text())
+        said = json.loads(read_limited(folder / RUN))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(said, dict) and (said.get("format"), said.get("kind")) == (_FORMAT, kind)
 
 
 def is_run(folder: Path) -> bool:
-    """Whether realuid has begun a run in a folder; earlier versions left no mark, but a checkpoint or a model."""
+    """Whether a folder is a run's; earlier versions left no mark, but a checkpoint or a model."""
     if is_marked(folder) or has_checkpoint(folder):
         return True
     models = any(is_model_folder(folder / name) for name in (BEST, MODEL))
@@ -55,7 +56,7 @@ def is_run(folder: Path) -> bool:
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether a run's folder holds something to resume from."""
+    """Whether a run's folder holds a checkpoint."""
     checkpoints = Checkpoints(folder / CHECKPOINTS)
     return any((checkpoints.at(step) / "meta.json").is_file() for step in checkpoints.steps())
 
@@ -73,10 +74,10 @@ def refuse_file(folder: Path) -> None:
 
 
 def refuse_existing(folder: Path, resume: bool) -> None:
-    """A run never overwrites another one unless told to go on with it, nor anything else.
+    """Raise an error for a folder that holds a run, unless it is resumed, or anything else.
 
     Raises:
-        ConfigError: for a folder that holds a run, or something that is none.
+        ConfigError: with what to pass instead.
     """
     refuse_file(folder)
     if resume:
@@ -99,12 +100,12 @@ def refuse_foreign(folder: Path, ours: bool) -> None:
 
 @contextmanager
 def worked_in(folder: Path, resume: bool, accelerator: Accelerator) -> Iterator[None]:
-    """Hold a run's folder for the length of a `with` block: process 0 does it for all.
+    """Lock a run's folder within a `with` block; process 0 does it for all processes.
 
-    A resumed run of one process waits for another one that works on it.
+    A resumed run of one process waits for another process that uses the folder.
 
     Raises:
-        ConfigError: where the folder is not for this run, or another process works on it.
+        ConfigError: if the folder is not for this run, or another process uses it.
     """
     if not accelerator.is_main_process:
         yield
@@ -117,7 +118,7 @@ def worked_in(folder: Path, resume: bool, accelerator: Accelerator) -> Iterator[
 
 
 def begin(folder: Path) -> None:
-    """Mark a folder as a run's, and remove what a run that came to nothing left there; nothing else."""
+    """Mark a folder as a run's, and remove files of a run that ended before its first checkpoint."""
     refuse_existing(folder, resume=False)
     mark(folder)
     mend(folder)
@@ -125,10 +126,10 @@ def begin(folder: Path) -> None:
 
 
 def forget(folder: Path) -> None:
-    """Remove what a run wrote to its folder, and nothing else; no other process may work on it."""
+    """Remove the files of a run from its folder, and nothing else; no other process may use it."""
     if not is_run(folder):
         return
-    mark(folder)  # which stays, so that what is left is known for a run's
+    mark(folder)  # the mark stays, so that remaining files are known to be a run's
     checkpoints = Checkpoints(folder / CHECKPOINTS)
     for written in (*map(checkpoints.at, checkpoints.steps()), folder / BEST, folder / MODEL):
         remove_written(written)
@@ -145,5 +146,5 @@ def _remove_notes(folder: Path) -> None:
 
 
 def mend(folder: Path) -> None:
-    """Finish what killed processes left in a run's folder; no other process may work on it."""
+    """Complete or remove unfinished files of killed processes; no other process may use the folder."""
     repair(folder, _OLDER_TEMPORARY)

@@ -1,4 +1,4 @@
-"""What a run tells: metrics.jsonl, TensorBoard, optionally Weights & Biases, and a progress bar."""
+"""Logs of a run: metrics.jsonl, TensorBoard, optionally Weights & Biases, and a progress bar."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from torch import Tensor
 from realuid.errors import ConfigError
 from realuid.files import atomic_file, to_json
 
-#: What is logged under a name: a number, or a list for a vector, None where nothing is known.
+#: A logged value: a number, or a list for a vector; None for missing values.
 Value = float | list[float] | list[float | None] | None
 
 
 class Sums(TypedDict):
-    """Sums and counts of logged values, as JSON keeps them."""
+    """Sums and counts of logged values, for JSON."""
 
     sums: dict[str, float | list[float]]
     counts: dict[str, int]
 
 
 def check_wandb(project: str | None) -> None:
-    """Raise ConfigError if a run is to be logged to Weights & Biases and that is not installed."""
+    """Raise ConfigError if wandb is requested but not installed."""
     if project and not is_wandb_available():
         raise ConfigError(f"wandb = {project} needs the extra: pip install 'realuid[wandb]'.")
 
 
 class Means:
-    """Running means of device tensors; nothing waits for the device until they are read."""
+    """Running means of device tensors, without synchronisation until they are read."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -74,14 +74,14 @@ class Means:
 
 
 class RunLog:
-    """Writes on the main process only; everywhere else every method does nothing.
+    """The log of a run; on processes other than the main one every method does nothing.
 
     Args:
         folder: the run's folder.
         accelerator: knows the main process.
         updates: length of the run.
-        title: what the progress bar says.
-        start: update the run (re)starts at; lines of a resumed run beyond it are dropped.
+        title: of the progress bar.
+        start: first update; later lines of a resumed run are dropped.
         wandb: project name, or None.
         settings: the run's configuration, for Weights & Biases.
     """
@@ -150,17 +150,17 @@ def _update_of(line: str) -> int:
     try:
         return int(json.loads(line)["update"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return 2**62  # a line that a crash cut off, or damage
+        return 2**62  # a truncated or damaged line
 
 
 class Throughput:
-    """Images a second since the last reading, pauses left out."""
+    """Images per second since the last reading, excluding pauses."""
 
     def __init__(self) -> None:
         self.since, self.images = time.perf_counter(), 0
 
     def read(self) -> float:
-        """Images per second, and start anew."""
+        """Images per second since the last reading; restarts the count."""
         now = time.perf_counter()
         rate = self.images / max(now - self.since, 1e-9)
         self.since, self.images = now, 0
@@ -168,7 +168,7 @@ class Throughput:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """What happens in the `with` block is no training; the device must have nothing left to do before it."""
+        """Exclude a `with` block from the time; the device must be synchronised before it."""
         start = time.perf_counter()
         try:
             yield

@@ -1,4 +1,4 @@
-"""The one loop: updates, logging, evaluation, sample grids, checkpoints, resuming. Teachers and students share it."""
+"""The training loop of teachers and students: updates, logging, evaluation, sample grids, checkpoints, resuming."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ SAMPLE_SEED = 1234
 
 
 class Run:
-    """A task on its way through a folder: metrics.jsonl, samples/, checkpoints/, best/ and, at the end, model/.
+    """The run of a task in a folder: metrics.jsonl, samples/, checkpoints/, best/ and, at the end, model/.
 
     Args:
-        task: what is trained.
+        task: teacher or distillation.
         config: length, intervals, averages.
         folder: the run's folder.
         accelerator: device and processes.
-        evaluator: for quick FDs; None evaluates nothing.
+        evaluator: for quick FDs; None: no evaluation.
         about: further sections for the config.json of saved models (teacher, data).
         files: name -> text of further files of the folder, for instance the recipe that resuming reads.
-        hopeless: stops the run early when it says so; None never does.
+        hopeless: stops the run early if it returns True; None: never.
     """
 
     def __init__(
@@ -65,16 +65,16 @@ class Run:
         self.means, self.throughput = Means(), Throughput()
 
     def start(self, resume: bool = False) -> nn.Module:
-        """Train to the end and return the result: the best model by quick FD, or the last where none was measured.
+        """Train to the end and return the result: the best model by quick FD, or the last if none was computed.
 
         Args:
-            resume: continue from the newest checkpoint instead of starting at update 0; to a later end than was
-                planned, where the configuration says so.
+            resume: continue from the newest checkpoint instead of starting at update 0; the configuration may ask for
+                more updates than before.
 
         Raises:
             NonFiniteError: when a loss or a gradient is infinite or NaN.
-            CheckpointError: when there is nothing to resume, or nothing to resume it with.
-            ConfigError: where a new run would take a folder that holds something, or another process works on it.
+            CheckpointError: when there is no usable checkpoint, or the run had other settings.
+            ConfigError: if the folder of a new run is not empty, or another process uses it.
         """
         with worked_in(self.folder, resume, self.accelerator):
             return self._start(resume)
@@ -155,7 +155,7 @@ class Run:
                 self._save()
 
     def _where(self) -> str:
-        """For messages: how far the run is, and what it can go back to."""
+        """For messages: the current update and the last good checkpoint."""
         steps = self.checkpoints.steps()
         good = f"update {steps[-1]}" if steps else "none was written yet"
         return f"at update {self.progress.update} of {self.folder}. The last good checkpoint is untouched: {good}"
@@ -168,7 +168,7 @@ class Run:
 
     @torch.no_grad()
     def _evaluate(self) -> QuickFDs:
-        """Quick FD of every average, of the first one at every number of calls; the best so far is written to best/."""
+        """Quick FD of every EMA, of the first one at every number of calls; writes the best model to best/."""
         entry: QuickFDs = {}
         part = Part(self.accelerator.process_index, self.accelerator.num_processes)
         for decay in self.task.ema.decays:
@@ -242,19 +242,19 @@ class Run:
         return to_dict(self.config) | self.task.inputs
 
     def _load(self, step: int, folder: Path) -> bool:
-        """Continue from a checkpoint; whether for longer than its run was to last."""
+        """Continue from a checkpoint; returns whether the run is longer than before."""
         weights, optimizers, meta = self.checkpoints.read(folder)
         settings, means = decided(renamed(meta["settings"])), meta["means"]
-        settings = to_dict(type(self.config)()) | settings  # an older version did not write those that came later
+        settings = to_dict(type(self.config)()) | settings  # settings added since the version that wrote it
         writer = meta.get("version")
-        self.about |= meta.get("about", {})  # what the run was started with
+        self.about |= meta.get("about", {})  # as the run was started
         longer = self.config.updates > settings["updates"]
         free = FREE | {"updates"} if longer else FREE
         changed = [k for k, v in self._settings().items() if settings.get(k) != v and k not in free]
         if changed:
             by = "" if writer == __version__ else f" (by realuid {writer or '0.1.0 or earlier'}; this is {__version__})"
             raise CheckpointError(
-                f"'{folder}' was made with another {', '.join(changed)}{by}. Resume with the same, or start anew."
+                f"'{folder}' was made with another {', '.join(changed)}{by}. Resume with the same, or start a new run."
             )
         for player in self.task.players:
             own = player.module.state_dict()

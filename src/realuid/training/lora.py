@@ -1,28 +1,32 @@
-"""Settings of low-rank adapters: student and fake model as small changes of one frozen network."""
+"""Settings of low-rank adapters of student and fake model on one frozen network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from realuid.errors import ConfigError
 from realuid.settings import check_range
 from realuid.training.settings import Settings
+
+#: Those that learn in a distillation.
+Role = Literal["student", "fake"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)
 class LoraSettings(Settings):
     """Low-rank adapters instead of full copies of the network."""
 
-    #: Rank of the adapters (LoRA) with which student and fake model change the teacher's weights, which stay in memory
-    #: once. 0: no adapters, networks of their own.
+    #: Rank of the LoRA adapters of student and fake model on the teacher's weights, which are in memory once. 0: no
+    #: adapters, three full networks.
     lora_rank: int = 0
-    #: Scale of the adapters times their rank. None: the rank, a scale of 1.
+    #: LoRA's alpha: adapters are scaled by alpha / rank. None: the rank, a scale of 1.
     lora_alpha: float | None = None
-    #: Ends of the names of the layers that are adapted. Empty: the projections of attention and feed-forward layers or,
-    #: in a network without any, all but its first and last layer.
+    #: Suffixes of the names of adapted layers. Empty: the projections of attention and feed-forward layers or, in a
+    #: network without any, all layers but the first and last.
     lora_targets: tuple[str, ...] = ()
-    #: Which of the two that learn are adapters.
+    #: Which of student and fake model are adapters.
     lora_roles: Literal["both", "student", "fake"] = "both"
     #: Weight-decomposed adapters (DoRA).
     lora_dora: bool = False
@@ -38,6 +42,6 @@ class LoraSettings(Settings):
                     f"{name} = {value} without adapters: pass lora_rank, for instance 64, or leave it out."
                 )
 
-    def adapts(self, role: Literal["student", "fake"]) -> bool:
+    def adapts(self, role: Role) -> bool:
         """Whether a role is an adapter on the teacher."""
         return self.lora_rank > 0 and self.lora_roles in ("both", role)

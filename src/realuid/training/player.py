@@ -1,4 +1,4 @@
-"""A network that learns: its module, optimiser and schedule, and the verbs of a step.
+"""A trained network with its optimiser and learning-rate schedule, and the operations of a step.
 
 A step reads
 
@@ -36,7 +36,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def learning_rate_factor(update: int, config: OptimiserSettings) -> float:
-    """What multiplies the learning rate at an update: a steady rise, then constant or half a cosine to zero."""
+    """Factor of the learning rate at an update: linear warm-up, then constant or half a cosine to zero."""
     rise = min(1.0, (update + 1) / config.warmup) if config.warmup else 1.0
     if config.lr_decay == "constant":
         return rise
@@ -44,36 +44,35 @@ def learning_rate_factor(update: int, config: OptimiserSettings) -> float:
 
 
 def accumulation_steps_for(count: int, micro_batch: int) -> int:
-    """Number of gradient accumulation steps of a batch with at most `micro_batch` images each; 0: no limit."""
+    """Number of gradient-accumulation steps of a batch with at most `micro_batch` images each; 0: no limit."""
     return max(1, -(-count // micro_batch)) if micro_batch else 1
 
 
 def able_to_learn(module: M) -> M:
-    """The module, with gradients where it was frozen as a whole; weights that it keeps fixed by itself stay fixed."""
+    """The module, unfrozen if it was frozen as a whole; parameters that are frozen one by one stay frozen."""
     if not any(p.requires_grad for p in module.parameters()):
         module.requires_grad_(True)
     return module
 
 
 class Player:
-    """One side of the game (or a teacher, the only one).
+    """Student or fake model of a distillation, or a teacher in training.
 
     Args:
         name: for logs and checkpoints.
-        module: what learns.
+        module: the trained network.
         lr: learning rate before the schedule.
-        settings: of the run; read are its optimiser settings and `micro_batch`.
+        settings: of the run; its optimiser settings and `micro_batch` are used.
         accelerator: device and processes.
         execution: precision, fused Adam, sharding.
-        accumulation_steps: least number of gradient accumulation steps.
+        accumulation_steps: smallest number of gradient-accumulation steps.
 
     Attributes:
         call: the module as it is called in a step: itself, or its distributed wrapper.
-        mine, most: images of a batch that fall to a process, and the largest number of accumulation steps: one image
-            each, where the process with the fewest is the measure, since not every network takes an empty micro-batch.
-        accumulation_steps: their present number: enough for `micro_batch`, and doubled whenever the device's memory
-            runs out.
-        shell: where weights are sharded: a copy without any, for `EMA`.
+        mine, most: images of a batch on this process, and the largest number of accumulation steps, with one image each
+            on the process with the fewest, since not every network accepts an empty micro-batch.
+        accumulation_steps: their current number: enough for `micro_batch`, and doubled whenever memory runs out.
+        shell: with sharded weights, a copy of the module without weights, for `EMA`.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class Player:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """While it is the other player's turn: no gradients for this one's parameters, and none kept."""
+        """Within a `with` block: no gradients for its parameters, and stored ones are freed."""
         self.optimizer.zero_grad(set_to_none=True)
         for parameter in self.parameters:
             parameter.requires_grad_(False)
@@ -118,44 +117,44 @@ class Player:
         return self.execution.autocast(self.accelerator.device)
 
     def clear(self) -> None:
-        """Forget gradients and what was accumulated with them."""
+        """Reset gradients and accumulated values."""
         self.optimizer.zero_grad(set_to_none=True)
         self._done, self._observed = 0, dict[str, Tensor]()
         self._loss = torch.zeros((), device=self.accelerator.device)
 
     def attempts(self) -> Iterator[Attempt]:
-        """Attempts at the gradients of a step: the first one, and more of them as long as memory runs out.
+        """Attempts to compute the gradients of a step: repeated as long as memory runs out.
 
-        Each begins without gradients, and says as a context how many gradient accumulation steps it takes.
+        Each starts without gradients and is a context that returns the number of gradient-accumulation steps.
 
         Raises:
-            OutOfMemoryError: where a single image does not fit, or while other processes wait for the gradients.
+            OutOfMemoryError: if a single image does not fit, or while other processes wait for the gradients.
         """
         while True:
             attempt = Attempt(self)
             yield attempt
             if attempt.succeeded:
                 return
-            clear_device_cache(garbage_collection=True)  # the error, which held what is to be freed, is gone by now
+            clear_device_cache(garbage_collection=True)  # the error, which referenced the memory to free, is gone
 
     def accumulating(self) -> AbstractContextManager:
-        """For the forward and backward pass of a micro-batch: processes average gradients with the last one only.
+        """For the forward and backward pass of a micro-batch: gradients are averaged over processes with the last one.
 
-        Where weights are sharded, gradients are exchanged every time: waiting would keep them whole.
+        With sharded weights they are averaged every time; otherwise whole gradients would have to be stored.
         """
         last = self._done == self.accumulation_steps - 1
         return nullcontext() if last else self.accelerator.no_sync(self.call)
 
     def backward(self, loss: Tensor, observed: Mapping[str, Tensor] = MappingProxyType({})) -> None:
-        """Add the gradients of a micro-batch's loss, its share of the mean over the whole batch.
+        """Add the gradients of a micro-batch's loss, its contribution to the mean over the whole batch.
 
-        Do not keep the loss in a variable: it would hold its graph where an attempt fails.
+        Do not keep the loss in a variable: it would hold its graph if an attempt fails.
 
         Args:
             loss: a scalar.
-            observed: further sums for the log, without a graph; added up over the micro-batches.
+            observed: further sums for the log, without a graph; summed over the micro-batches.
         """
-        loss = loss * self.accelerator.num_processes  # which average their gradients; each holds its share of the sum
+        loss = loss * self.accelerator.num_processes  # processes average gradients; each loss is a part of a sum
         self.scaler.scale(loss).backward()
         self._loss = self._loss + loss.detach()
         for name, value in observed.items():
@@ -182,10 +181,10 @@ class Player:
         return {f"{self.name}/{name}": value for name, value in metrics.items()} | self._observed
 
     def accumulate_more(self, error: BaseException) -> None:
-        """Take twice as many accumulation steps from now on, or one for each image.
+        """Double the number of accumulation steps from now on, up to one for each image.
 
         Raises:
-            OutOfMemoryError: where that is not possible: of one image, or while other processes wait for the gradients.
+            OutOfMemoryError: for a single image, or while other processes wait for the gradients.
         """
         more = min(2 * self.accumulation_steps, self.most)
         now, micro_batch = (-(-self.mine // n) for n in (self.accumulation_steps, more))
@@ -220,7 +219,7 @@ class Player:
 
 
 class Attempt:
-    """One attempt at the gradients of a step: a context that takes note where the device's memory runs out."""
+    """One attempt to compute the gradients of a step: a context that records if memory runs out."""
 
     def __init__(self, player: Player):
         self.player, self.succeeded = player, False

@@ -1,4 +1,4 @@
-"""Teacher, student and fake model of a distillation: networks of their own, or adapters on one frozen base."""
+"""Teacher, student and fake model of a distillation: separate networks, or adapters on one frozen base."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from realuid.training.config import DistillConfig
 class Roles(NamedTuple):
     """The three networks of a distillation."""
 
-    #: Frozen, with its guidance.
+    #: Frozen and guided.
     teacher: MatchingModel
     student: Student
     fake: MatchingModel
@@ -27,16 +27,16 @@ def make_roles(
     start: Student | MatchingModel | None = None,
     fake: MatchingModel | None = None,
 ) -> Roles:
-    """The three networks; the teacher that is passed stays as it is.
+    """Create the three networks; the given teacher is not changed.
 
     Args:
-        teacher: f*, in whose place a copy is distilled.
-        config: guidance, times, adapters, and where the fake model starts.
-        start: a student to go on from, or a model to make one of; by default the teacher.
-        fake: weights the fake model starts from; by default what `config.fake_start` says.
+        teacher: f*, of which a copy is distilled.
+        config: guidance, times, adapters, and the initialisation of the fake model.
+        start: a student to continue from, or the model of a new one; by default the teacher.
+        fake: initial fake model; by default as `config.fake_start` says.
 
     Raises:
-        ConfigError: for adapters where PEFT is not installed, or the network has no layer for them.
+        ConfigError: for adapters if PEFT is not installed, or the network has no layer for them.
     """
     if config.lora_rank:
         roles = _on_one_base(teacher, config, start, fake)

@@ -1,7 +1,7 @@
-"""What teachers and students have in common, one small class for each concern; every field is a command-line option.
+"""Settings of all runs, one small class for each concern; every field is a command-line option.
 
-`config.py` composes them by inheritance, so that settings stay flat for those who set them, while a function is given,
-and declares, only the concern that it reads.
+`config.py` composes them by inheritance, so that settings are flat for users, while a function declares only the
+concern that it reads.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from realuid.settings import MOST_BATCH, MOST_SAMPLES, check_range, check_types
 
 V = TypeVar("V")
 
-#: Settings that a resumed run may change: how a batch goes through the machine, which changes the order of sums only.
+#: Settings that a resumed run may change: they affect only the order of sums.
 FREE = frozenset({"micro_batch", "shard"})
-#: Settings that are called something else now: old name -> new name, for recipes, the command line and Python.
+#: Renamed settings: old name -> new name, for recipes, the command line and Python.
 RENAMED = {"recompute": "activation_checkpointing", "betas": "adam_betas", "decay": "lr_decay"}
-#: Switches that could be left open (None) once, which was their default.
+#: Switches whose default was None (open) in earlier versions.
 ONCE_OPEN = frozenset({"fused", "activation_checkpointing", "compile", "shard"})
 
 
 def renamed(values: Mapping[str, V]) -> dict[str, V]:
-    """Settings as an older version wrote them, under their present names.
+    """Settings of an older version under their current names.
 
     Raises:
-        ConfigError: for a setting under both of its names.
+        ConfigError: if a setting is given under both names.
     """
     for old, new in RENAMED.items():
         if old in values and new in values:
@@ -38,12 +38,12 @@ def renamed(values: Mapping[str, V]) -> dict[str, V]:
 
 
 def decided(values: Mapping[str, V]) -> dict[str, V]:
-    """Settings as an older version wrote them, without the switches that were left open: those take their default."""
+    """Settings of an older version without switches that were left open (None)."""
     return {name: value for name, value in values.items() if name not in ONCE_OPEN or value is not None}
 
 
 def renamed_options(words: Sequence[str]) -> list[str]:
-    """A command line as an older version took it (`--recompute True`, `--compile=None`), with the present options."""
+    """A command line of an older version (`--recompute True`, `--compile=None`) with the current options."""
     found: list[str] = []
     rest = list(words)
     while rest:
@@ -74,13 +74,13 @@ MOST_UPDATES = 10**18
 
 @dataclass(frozen=True)
 class Settings:
-    """What all settings have in common: their types are checked, and those with an old name are refused by it."""
+    """Base of all settings: types are checked, and old names are refused with the new one."""
 
     def __new__(cls, *_: object, **values: object) -> Self:
-        """An object without settings yet, unless one is passed by an old name.
+        """Create the object, unless a setting is passed under an old name.
 
         Raises:
-            ConfigError: with the name it has now.
+            ConfigError: with its current name.
         """
         for old in RENAMED.keys() & values.keys():
             raise ConfigError(f"{old} = {values[old]!r}: this setting is called {RENAMED[old]} now.")
@@ -92,7 +92,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class OptimiserSettings(Settings):
-    """How long and how fast networks learn."""
+    """Length of the run, batch size, optimiser and EMA."""
 
     #: Length of the run, in updates (of the generator, when distilling).
     updates: int = 1000
@@ -106,7 +106,7 @@ class OptimiserSettings(Settings):
     warmup: int = 0
     #: Learning-rate schedule after the warm-up: constant, or cosine decay to zero.
     lr_decay: Literal["constant", "cosine"] = "constant"
-    #: Decays of the exponential moving averages of the weights; the first one is used for grids and as the result.
+    #: Decays of the exponential moving averages (EMA) of the weights; the first one is used for grids and the result.
     ema: tuple[float, ...] = (0.999,)
 
     def __post_init__(self) -> None:
@@ -122,7 +122,7 @@ class OptimiserSettings(Settings):
 
 @dataclass(frozen=True)
 class RandomSettings(Settings):
-    """What is drawn at random."""
+    """Seed and random augmentation."""
 
     #: Random horizontal flips of real images.
     flip: bool = False
@@ -136,7 +136,7 @@ class RandomSettings(Settings):
 
 @dataclass(frozen=True)
 class SystemSettings(Settings):
-    """How the machine is used: none of these changes what is computed, only how."""
+    """Use of the machine: none of these changes results beyond rounding."""
 
     #: Device: auto (CUDA if available), cpu or cuda.
     device: str = "auto"
@@ -144,19 +144,19 @@ class SystemSettings(Settings):
     #: support it, else fp32.
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     #: Maximum generated images per micro-batch and process; gradients of the micro-batches are accumulated. Real images
-    #: of the fake model's step are split into as many micro-batches. 0: as large as fits into memory.
+    #: are split into the same number of micro-batches. 0: as large as fits into memory.
     micro_batch: int = 0
-    #: channels_last (NHWC) memory format. None: on GPUs, and on CPUs in fp32 for networks of 64 channels or more; never
-    #: without convolutions, or in a network of your own.
+    #: channels_last (NHWC) memory format. None: on GPUs, and on CPUs in fp32 for networks of 64 channels or more. No
+    #: effect on networks without convolutions and on your own network.
     channels_last: bool | None = None
     #: Fused Adam: one kernel for all weights.
     fused: bool = True
-    #: Activation checkpointing: activations inside of blocks are computed again in the backward pass instead of stored.
-    #: A third more arithmetic, far less memory.
+    #: Activation checkpointing: activations inside of blocks are recomputed in the backward pass instead of stored. A
+    #: third more arithmetic, much less memory.
     activation_checkpointing: bool = False
     #: torch.compile the networks; the first updates take minutes.
     compile: bool = False
-    #: Shard weights, gradients, optimiser states and averages over the processes (FSDP2): less memory for more
+    #: Shard weights, gradients, optimiser states and EMA over the processes (FSDP2): less memory for more
     #: communication.
     shard: bool = False
 
@@ -170,7 +170,7 @@ class SystemSettings(Settings):
 
 @dataclass(frozen=True)
 class LoggingSettings(Settings):
-    """What is logged, evaluated and saved on the way."""
+    """Logging, evaluation and checkpoints during training."""
 
     #: Updates between lines of metrics.jsonl. 0: never.
     log_every: int = 20
@@ -180,7 +180,7 @@ class LoggingSettings(Settings):
     sample_every: int = 0
     #: Updates between checkpoints to resume from. 0: only at the end.
     save_every: int = 0
-    #: Number of such checkpoints kept.
+    #: Number of checkpoints kept.
     keep: int = 2
     #: Number of samples of a quick FD.
     quick_samples: int = 2000

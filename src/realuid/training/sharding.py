@@ -1,7 +1,7 @@
-"""Weights, gradients, optimiser states and averages split over processes, by torch's FSDP2.
+"""Weights, gradients, optimiser states and EMA sharded over processes, by torch's FSDP2.
 
-Each process holds its share of every tensor. The weights of a network's block are gathered when its turn comes and
-dropped after it; gradients are summed and split again. What leaves a run (checkpoints, models, samples) is whole.
+Each process holds its shard of every tensor. The weights of a block are gathered before it is evaluated and freed
+afterwards; gradients are reduced and sharded. Checkpoints, models and samples are made from whole weights.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ S = TypeVar("S")
 
 
 def place(module: M, device: torch.device, shard: bool) -> M:
-    """Move a module to a device, in place: all of it or, with `shard`, this process's share of its weights.
+    """Move a module to a device, in place: all of it or, with `shard`, this process's shard of its weights.
 
     Raises:
-        ConfigError: for weights that cannot be split: scalars, several dtypes, tensors that are not contiguous.
+        ConfigError: for weights that cannot be sharded: scalars, several dtypes, tensors that are not contiguous.
     """
     if not shard:
         return module.to(device)
@@ -47,21 +47,21 @@ def place(module: M, device: torch.device, shard: bool) -> M:
 
 
 def _units(module: nn.Module) -> list[nn.Module]:
-    """What is gathered on its own; the rest of the module is another such unit."""
-    if isinstance(module, Discriminator):  # it leaves the network halfway, where blocks would not be dropped
+    """Submodules that are gathered separately; the rest of the module is another unit."""
+    if isinstance(module, Discriminator):  # it exits the network at the bottleneck, where blocks would not be freed
         return []
     return [block for network in module.modules() if isinstance(network, Network) for block in network.units()]
 
 
 def full(value: Tensor) -> Tensor:
-    """The whole of a tensor, which every process has to ask for, where this one holds a share."""
+    """The whole tensor of which this process holds a shard; every process has to call it."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def gathered(state: S) -> S:
-    """A state dict, nested or not, with whole tensors instead of shares: on the CPU of process 0, elsewhere None.
+    """A (nested) state dict with whole tensors instead of shards: on the CPU of process 0, elsewhere None.
 
-    Every process has to call it. What is not split stays as it is.
+    Every process has to call it. Values that are not sharded stay unchanged.
     """
     if isinstance(state, dict):
         return cast(S, {name: gathered(value) for name, value in state.items()})
@@ -72,9 +72,9 @@ def gathered(state: S) -> S:
 
 
 def share(value: S, own: Tensor | None) -> S:
-    """What belongs to `own` of a whole tensor, or of all in a dictionary: this process's share, where `own` is one.
+    """This process's shard of a whole tensor, or of those in a dictionary, if `own` is a shard.
 
-    Tensors of another shape (an optimiser's count of steps) are not split, and need not be.
+    Tensors of another shape (an optimiser's step count) are not sharded.
     """
     if isinstance(value, dict):
         return cast(S, {name: share(entry, own) for name, entry in value.items()})
@@ -84,14 +84,14 @@ def share(value: S, own: Tensor | None) -> S:
 
 
 def hollow(module: M) -> M:
-    """A copy of a module that is not split yet, with weights of no elements: for `filled`."""
+    """A copy of a module, before sharding, with empty weights: for `filled`."""
     empty = {id(p): nn.Parameter(p.detach().new_empty(0), p.requires_grad) for p in module.parameters()}
     return copy.deepcopy(module, empty)
 
 
 @contextmanager
 def filled(shell: M, weights: Iterable[Tensor], buffers: Iterable[Tensor]) -> Iterator[M]:
-    """A hollow module with whole weights, and with buffers, for the length of a `with` block; for every process."""
+    """A hollow module with whole weights and buffers within a `with` block; every process has to call it."""
     for parameter, value in zip(shell.parameters(), weights, strict=True):
         parameter.data = full(value)
     for buffer, value in zip(shell.buffers(), buffers, strict=True):

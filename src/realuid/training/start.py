@@ -1,4 +1,4 @@
-"""Where a fine-tuning run starts: a distilled generator, with the average of its weights that one chooses."""
+"""Start of a fine-tuning run: a distilled student with a chosen EMA of its weights."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from realuid.training.checkpoints import Checkpoints
 
 
 def load_start(path: str | Path, ema: float | None = None) -> Student:
-    """A distilled generator to go on from.
+    """Load a distilled student to continue from.
 
     Args:
         path: run folder, or anything else `load_generator` reads.
-        ema: decay of the average to take. None: of a run folder its best model, of a file its only average. A run
-            folder needs its checkpoints for any other: the newest one is read.
+        ema: decay of the EMA weights. None: the best model of a run folder, the only weights of a file. Other decays
+            are read from the newest checkpoint of a run folder.
 
     Raises:
-        CheckpointError: for a path without generator, or an average that is not there.
+        CheckpointError: for a path without student, or an EMA decay that it does not have.
     """
     if ema is None:
         return load_generator(path)

@@ -1,4 +1,4 @@
-"""Settings of the student: its calls, their times and inputs, and the times at which it is judged."""
+"""Settings of the student: its calls, their times and inputs, and the times in the generator's loss."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from realuid.errors import ConfigError
 from realuid.models.matching import MatchingModel
 from realuid.models.student import Renoise, Student
 from realuid.paths import check_times
-from realuid.settings import check_range
+from realuid.settings import MOST_CALLS, check_range
 from realuid.training.settings import Settings
 
 
 @dataclass(frozen=True)
 class StudentSettings(Settings):
-    """The student, and the times at which it is judged."""
+    """The student, and the times in the generator's loss."""
 
-    #: Number of network calls for a sample. None: as many as times, or as the student that the run starts from.
+    #: Number of network calls for a sample. None: the number of times, or that of the student the run starts from.
     calls: int | None = None
     #: Time of the first call; 1 is the paper's form. None: where noise / signal = 2.5 (SiD's sigma_init); on coupled
     #: paths where the noise c is as strong as the data a (0.8 on a Brownian bridge with noise 0.5); or that of the
     #: student the run starts from.
     t_init: float | None = None
-    #: Times of the calls, falling. None: equal steps of the angle arctan(noise / signal) from t_init towards data, or
-    #: those of the student that the run starts from.
+    #: Decreasing times of the calls. None: equal steps of the angle arctan(noise / signal) from t_init towards data, or
+    #: those of the student the run starts from.
     times: tuple[float, ...] | None = None
-    #: Noise of the later calls: fresh, or deterministic (implied by the call before). None: fresh, or as the student
-    #: that the run starts from.
+    #: Noise of the later calls: fresh, or deterministic (implied by the previous call). None: fresh, or as the student
+    #: the run starts from.
     renoise: Renoise | None = None
-    #: Inputs of later calls in training: predictions of the calls before with noise (rollout, as in sampling), or real
-    #: data with noise.
+    #: Inputs of later calls in training: noised predictions of the previous calls (rollout, as in sampling), or noised
+    #: real data.
     call_inputs: Literal["rollout", "data"] = "rollout"
-    #: Tell the fake model which call made a sample: one game for each call, instead of one for their mixture.
+    #: Condition the fake model on the call that made a sample: it models each call instead of their mixture.
     fake_sees_call: bool = False
-    #: Judge every call at times between its own and the next one only, where a later call goes on from its prediction
+    #: Judge every call at times between its own and the next one only, where a later call continues from its prediction
     #: (phases), instead of at all times. Then fewer calls than all are no samples.
     phases: bool = False
-    #: Whether the generator is given fresh noise; without it, its samples are a function of x_T (coupled paths only).
-    #: None: it is, or as the generator the run starts from.
+    #: Whether the student is given noise; without it, samples are a function of x_T (coupled paths only). None: yes, or
+    #: as the student the run starts from.
     noise: bool | None = None
     #: Distribution of times in the generator's loss: the path's own, uniform, SiD's grid, or log-normal noise levels.
     generator_times: Literal["path", "uniform", "grid", "log-normal"] = "path"
@@ -47,7 +47,7 @@ class StudentSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_times(self.generator_times)
-        check_range(self, "[1, inf)", "calls")
+        check_range(self, f"[1, {MOST_CALLS}]", "calls")
         if self.calls and self.times and len(self.times) != self.calls:
             raise ConfigError(
                 f"calls = {self.calls} with times = {self.times}: pass {self.calls} times, or leave one out."
@@ -58,7 +58,7 @@ class StudentSettings(Settings):
             )
 
     def make_student(self, model: MatchingModel) -> Student:
-        """The student that these settings make of a model."""
+        """A student with these settings around a model."""
         times = self.times or self.t_init
         return Student(model, times, self.noise is not False, self.renoise or "fresh", calls=self.calls)
 
@@ -68,12 +68,12 @@ class StudentSettings(Settings):
         return self.calls or len(self.times or (0,))
 
     def of_student(self, student: Student) -> Self:
-        """These settings with those of the student that a run starts from.
+        """These settings, completed by those of the student that the run starts from.
 
-        It goes on with its times, or with another number of calls from its first time on.
+        Its times are kept, or replaced by another number of calls from its first time.
 
         Raises:
-            ConfigError: where they ask for others.
+            ConfigError: if these settings contradict it.
         """
         asked = self.number_of_calls if self.calls or self.times else student.calls
         fixed: dict[str, Any] = {"noise": student.noise}

@@ -1,4 +1,4 @@
-"""What the loop knows of what it trains, and what a run knows about itself."""
+"""The interface between the loop and what it trains, and the progress of a run."""
 
 from __future__ import annotations
 
@@ -19,56 +19,56 @@ from realuid.training.execution import Execution
 from realuid.training.log import Value
 from realuid.training.player import Player
 
-#: Quick FDs of an evaluation on the way (of every average), with its update.
+#: Quick FDs of one evaluation during training (of every EMA), with its update.
 QuickFDs = dict[str, float]
-#: Asked after every evaluation, with all of them so far (each with "update" and "fd"): whether to stop the run.
+#: Decides after every evaluation whether to stop the run, from all so far (each with "update" and "fd").
 Hopeless = Callable[[list[QuickFDs]], bool]
 
 
 class Task(ABC):
-    """What a run trains: a teacher, or a student with its fake model."""
+    """The training of a teacher, or of a student with its fake model."""
 
     title: str
-    #: Section of a saved model's config.json that its settings are written to.
+    #: Section of a saved model's config.json for its settings.
     section: str
     players: tuple[Player, ...]
-    #: The player whose averaged weights are the result.
+    #: The player whose EMA weights are the result.
     learner: Player
     ema: EMA
     execution: Execution
     batches: Batches
-    #: Images that pass through learning networks in one update.
+    #: Number of images that pass through trained networks in one update.
     images_per_update: int
-    #: Kinds of samples: after each call of a student.
+    #: Number of calls of a student; there are samples after each.
     calls: int = 1
-    #: What the result depends on besides the settings: name -> fingerprint; a run resumes with the same ones only.
+    #: Inputs besides the settings (data, teacher): name -> fingerprint; a run resumes only with the same ones.
     inputs: dict[str, str]
 
     @abstractmethod
     def update(self, number: int) -> dict[str, Tensor]:
-        """One update (counted from 0); what it returns is averaged and logged."""
+        """One update (counted from 0); returns values that are averaged and logged."""
 
     @abstractmethod
     def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[list[Tensor]]:
-        """Batches of samples from a copy of the learner, after each of its calls; only this process's."""
+        """This process's batches of samples from a copy of the learner, one tensor for each of its calls."""
 
     def grid(self, model: MatchingModel | Student, count: int, seed: int) -> Image.Image:
-        """Such samples as one picture."""
+        """A grid of samples as one image."""
         return sample_image(
             model, self.batches.data, torch.cat([found[-1] for found in self.sample(model, count, seed)])
         )
 
     def summary(self, means: Mapping[str, float | list[float]]) -> dict[str, Value]:
-        """Turn averaged values into what is written to the log; by default unchanged."""
+        """Convert averaged values to those of the log; by default unchanged."""
         return dict(means)
 
 
 @dataclass
 class Progress:
-    """What a run knows about itself; saved with every checkpoint."""
+    """Progress of a run; saved with every checkpoint."""
 
     update: int = 0
-    #: Lowest quick FD so far, with its update and average: {"fd", "update", "ema"}.
+    #: Lowest quick FD so far, with its update and EMA decay: {"fd", "update", "ema"}.
     best: QuickFDs | None = None
     #: Every evaluation.
     history: list[QuickFDs] = field(default_factory=list)

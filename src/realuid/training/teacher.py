@@ -1,4 +1,4 @@
-"""Train a teacher: unified matching on real data."""
+"""Training of a teacher by unified matching on real data."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from realuid.training.updates import teacher_loss
 
 
 class TeacherTask(Task):
-    """One network learning E w(t) ||f(x_t) - y||^2.
+    """Training of one network with the loss E w(t) ||f(x_t) - y||^2 (Def. 1).
 
     Args:
-        model: with the weights to start from.
+        model: with its initial weights.
         data: training data; labels are used if the network is conditional.
         config: settings.
         accelerator: device and processes.
@@ -61,7 +61,7 @@ class TeacherTask(Task):
         self.inputs = {"data": data.fingerprint(pairs=True)}
 
     def update(self, number: int) -> dict[str, Tensor]:
-        """One step of the teacher."""
+        """One optimiser step of the teacher."""
         draw = self.batches.real("teacher", number, self.config.batch)
         with seeded(mix(self.config.seed, "dropout", number, self.batches.part.rank)):
             for attempt in self.learner.attempts():
@@ -93,15 +93,15 @@ def train_teacher(
     """Train a teacher and write its run to a folder.
 
     Args:
-        model: network, path and prediction, with the weights to start from.
-        data: what it learns to generate.
+        model: network, path and prediction, with initial weights.
+        data: the training data.
         config: settings; everything random follows from `config.seed`.
         folder: of the run, new or empty.
-        evaluator: for quick FDs on the way (with `config.evaluate_every`).
+        evaluator: for quick FDs during training (with `config.evaluate_every`).
         resume: continue the run in `folder`.
 
     Returns:
-        the averaged model: the best by quick FD, or the last where none was measured.
+        the model with EMA weights: the best by quick FD, or the last if none was computed.
     """
     check_teacher_run(model, data, config)
     accelerator = make_accelerator(config)

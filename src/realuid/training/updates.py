@@ -1,4 +1,4 @@
-"""The losses of one step: unified matching, the fake model's turn, the generator's turn. Pure functions.
+"""Losses of one step as pure functions: unified matching, the fake model's loss, the generator's loss.
 
 Each returns the sum of per-sample losses divided by the size of the *whole* batch, so that micro-batches and processes
 add up to the loss of one big batch.
@@ -27,14 +27,14 @@ ModelCall = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class Game:
-    """What the losses of both players are functions of, besides the players and their draws.
+    """Inputs of the losses besides the networks and their draws.
 
     Attributes:
         objective: the per-sample losses.
-        path: where x_t lives.
-        space: the prediction in which losses are taken.
+        path: of x_t.
+        space: the prediction in which losses are computed.
         teacher: f*, frozen; its parameters must not require gradients.
-        guide_real: add to real targets what guidance adds to a guided teacher's prediction there.
+        guide_real: whether real targets are guided like the prediction of a guided teacher.
     """
 
     objective: Objective
@@ -45,7 +45,7 @@ class Game:
 
 
 class GeneratorLoss(NamedTuple):
-    """The generator's loss, and what is worth logging about it."""
+    """The generator's loss, a scalar, and values for the log."""
 
     loss: Tensor
     #: ||f* - f||^2 per element, per sample, detached, shape (b,): how far the fake model is from the teacher.
@@ -54,7 +54,7 @@ class GeneratorLoss(NamedTuple):
 
 
 def teacher_loss(model: ModelCall, path: Path, space: str, draw: Draw, batch: int) -> Tensor:
-    """E w(t) ||f(x_t) - y||^2 on real data (Def. 1).
+    """E w(t) ||f(x_t) - y||^2 on real data (Def. 1), a scalar.
 
     Args:
         model: the teacher in training (or its distributed wrapper).
@@ -72,26 +72,26 @@ def teacher_loss(model: ModelCall, path: Path, space: str, draw: Draw, batch: in
 
 @torch.no_grad()
 def generated_images(generator: GeneratorCall, draw: Draw, count: int = 1) -> Tensor:
-    """x_0^g = G(z), without a graph: all that the fake model's turn sees of the generator.
+    """x_0^g = G(z) without a graph, shape (b, *shape), for the fake model's loss.
 
     Args:
-        generator: the model whose samples are wanted.
+        generator: the student.
         draw: of generated samples.
-        count: number of micro-batches in which they go through it.
+        count: number of micro-batches.
     """
     return torch.cat([generator(*d.inputs) for d in micro_batches(draw, count)])
 
 
 def fake_loss(fake: ModelCall, game: Game, generated: Draw, real: Draw | None, batch: int, real_batch: int) -> Tensor:
-    """The fake model's turn: RealUM(f) on generated and real samples (Def. 2); real data enters here and only here.
+    """The fake model's loss: RealUM(f) on generated and real samples (Def. 2), a scalar. Only here real data enters.
 
-    One pass of the fake model over generated and real samples together; each stratum is averaged over its own size, so
-    their proportion changes the variance of the gradient but not its mean.
+    One forward pass of the fake model over generated and real samples together; each stratum is averaged over its own
+    size, so their ratio changes the variance of the gradient but not its mean.
 
     Args:
-        fake: the model that learns (or its distributed wrapper).
-        game: objective, path, space; the teacher is called by objectives whose fake side needs it.
-        generated, real: draws with images; `real` is None where real data has no weight.
+        fake: the trained fake model (or its distributed wrapper).
+        game: objective, path, space; the teacher is called if the objective's fake loss needs it.
+        generated, real: draws with images; `real` is None if real data has no weight.
         batch, real_batch: sizes of the whole strata.
     """
     objective, path, space = game.objective, game.path, game.space
@@ -123,13 +123,13 @@ def fake_loss(fake: ModelCall, game: Game, generated: Draw, real: Draw | None, b
 
 
 def generator_loss(generator: GeneratorCall, fake: ModelCall, game: Game, draw: Draw, batch: int) -> GeneratorLoss:
-    """The generator's turn (Thm. 2): gradients pass through x_t^g into both frozen networks, and through y^g.
+    """The generator's loss (Thm. 2): gradients pass through x_t^g into both frozen networks, and through y^g.
 
     Args:
-        generator: the model that learns (or its distributed wrapper).
+        generator: the trained student (or its distributed wrapper).
         fake: frozen; its parameters must not require gradients.
         game, batch: as in `fake_loss`.
-        draw: noise, times and labels; with real data of the same labels where the objective reads the teacher there.
+        draw: noise, times and labels; with real data of the same labels if the objective calls the teacher on it.
     """
     objective, path, space, teacher = game.objective, game.path, game.space, game.teacher
     x_0 = generator(*draw.inputs)

@@ -1,1 +1,1 @@
-"""Networks under one call, `network(x, time, condition)`, and what they may be conditioned on."""
+"""Networks with the call `network(x, time, condition)`, and their conditions."""

@@ -1,8 +1,8 @@
-"""Several roles on one network in memory: a frozen base, and for each role an adapter of its own (PEFT).
+"""Several roles on one network in memory: a frozen base and one adapter (PEFT) for each role.
 
 A distillation has three networks of one architecture: teacher, student and fake model. With adapters the teacher is the
-base with all of them off, and the two that learn are low-rank changes of it (LoRA, Hu et al. 2022): what they add to
-memory is the adapters' weights, gradients and optimiser states.
+base with all adapters off, and student and fake model are low-rank changes of it (LoRA, Hu et al. 2022), which add only
+the adapters' weights, gradients and optimiser states to memory.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from realuid.models.networks.specs import ConditionSpec
 from realuid.seeds import seeded
 from realuid.settings import check_range
 
-#: Projections of attention and feed-forward layers as diffusers names them: what is adapted where a network has any.
+#: Projections of attention and feed-forward layers under diffusers' names: the default layers to adapt.
 PROJECTIONS = (
     *("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
     *("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2"),
@@ -43,7 +43,7 @@ class AdapterSettings:
     Args:
         rank: of B A, at least 1.
         alpha: its scale is alpha / rank. None: rank, a scale of 1.
-        targets: ends of the names of the layers that are adapted. Empty: the projections of attention and feed-forward
+        targets: suffixes of the names of adapted layers. Empty: the projections of attention and feed-forward
             layers or, in a network without any, every linear layer and convolution but the first and last.
         dora: weight-decomposed adapters (DoRA, Liu et al. 2024).
 
@@ -82,14 +82,14 @@ class AdapterSettings:
 
 
 class SharedBase:
-    """A network whose weights stay as they are, in memory once, and the adapters of the roles that share it.
+    """A frozen network, in memory once, and the adapters of the roles that share it.
 
     Args:
-        network: frozen from now on; its layers are replaced in place by ones that can be adapted. `release` undoes it.
+        network: is frozen, in evaluation mode; its layers are replaced in place by adaptable ones.
     """
 
     def __init__(self, network: Network):
-        self.network = network.requires_grad_(False)
+        self.network = network.requires_grad_(False).eval()
         self._layers: list[BaseTunerLayer] = []
         self._active: str | None = None
         self._names: list[str] = []
@@ -136,7 +136,7 @@ class SharedBase:
 
     @contextlib.contextmanager
     def active(self, name: str | None) -> Iterator[None]:
-        """One adapter on, or none, for the length of a `with` block."""
+        """One adapter on, or none, within a `with` block."""
         before = self._active
         self._set(name)
         try:
@@ -176,12 +176,12 @@ class SharedBase:
 
 
 class AdaptedNetwork(MovesAnother, Network):
-    """A shared base as one role calls it. Its parameters and its state dict are its adapter's only.
+    """The shared base with the adapter of one role. Its parameters and state dict are those of the adapter only.
 
-    A deep copy of it is a plain network of the base's own class, with the adapter merged into the weights.
+    A deep copy is a plain network of the base's class, with the adapter merged into the weights.
 
     Args:
-        base: what is called, under this role's adapter.
+        base: the shared base.
         adapter: its name; None for the base alone.
         parameters: the adapter's, by name.
     """

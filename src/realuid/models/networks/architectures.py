@@ -1,4 +1,4 @@
-"""The table of networks: how saved models name them, and how they are rebuilt from their settings."""
+"""The table of networks: their names in saved models, and rebuilding from saved settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NETWORKS: dict[str, type[Network]] = {
 }
 
 
-#: What saved models call a network that is not in the table, but of the user's own.
+#: Name of users' networks, which are not in the table, in saved models.
 OWN = "own"
 
 
@@ -29,7 +29,7 @@ def make_network(architecture: str, settings: dict[str, Any], function: Function
     """The network called `architecture` with its own settings (what `network_config` wrote).
 
     Args:
-        function: what to call, for a network of the user's own.
+        function: for a user's network, the module or function.
     """
     if architecture == OWN:
         return own_network(settings, function)

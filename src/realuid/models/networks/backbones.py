@@ -1,4 +1,4 @@
-"""Build a network for given data from its configuration, and check that they fit."""
+"""Building networks for given data, and checks that they fit."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class NetworkConfig:
     architecture: Literal["unet", "mlp"] = "unet"
     #: Channels of each resolution level, finest first (unet), or the width (mlp).
     channels: tuple[int, ...] = (128, 256, 256, 256)
-    #: Residual blocks a level (unet), or blocks in all (mlp).
+    #: Residual blocks per level (unet), or in total (mlp).
     blocks: int = 2
-    #: Side lengths of the feature maps that get self-attention.
+    #: Side lengths of the feature maps with self-attention (unet).
     attention_at: tuple[int, ...] = (16,)
-    #: Channels of one attention head.
+    #: Channels per attention head (unet).
     head_channels: int = 64
-    #: Dropout while a teacher trains; distillation uses none.
+    #: Dropout in the training of a teacher; distillation uses none.
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ def build_network(
         shape: (c, h, w) for a unet, (d,) for an mlp.
         num_classes: 0 for unconditional.
         sees_source: whether x_T is an input (conditional bridges).
-        heads: how many predictions are made at once: `realuid.paths.heads(prediction)`.
+        heads: number of predictions of the network: `realuid.paths.heads(prediction)`.
 
     Raises:
         ConfigError: where architecture and shape do not fit.

@@ -1,4 +1,4 @@
-"""Networks under one call, `network(x, time, condition)`."""
+"""Base of networks with the call `network(x, time, condition)`; U-Net, DiT and MLP."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Network(nn.Module):
     def __init__(self, settings: dict[str, Any]):
         super().__init__()
         self.settings = settings
-        #: Tensors that came with imported weights and that the network has no use for, such as a discriminator's head:
-        #: saved and exported with it, otherwise ignored.
+        #: Tensors of imported weights that the network does not use, such as a discriminator's head: saved and exported
+        #: with it, otherwise ignored.
         self.unused: dict[str, Tensor] = {}
 
     @property
@@ -47,7 +47,7 @@ class Network(nn.Module):
 
     @property
     def conditions(self) -> tuple[ConditionSpec, ...]:
-        """What it reads besides x and time: its class label and the source x_T, where there are such."""
+        """Conditions it reads besides x and time: by default its class label and the source x_T, if any."""
         return (
             *([label_spec(self.num_classes)] if self.num_classes else []),
             *([source_spec(self.shape)] if self.sees_source else []),
@@ -68,10 +68,10 @@ class Network(nn.Module):
         )
 
     def recompute_activations(self) -> None:
-        """From now on compute the activations inside of blocks again on the way back, instead of keeping them.
+        """Turn on activation checkpointing of the network's blocks.
 
         Raises:
-            ConfigError: where the network does not know its blocks.
+            ConfigError: if the network does not support it.
         """
         raise ConfigError(
             f"a {type(self).__name__} cannot recompute its activations. Leave activation_checkpointing out, and "
@@ -79,8 +79,8 @@ class Network(nn.Module):
         )
 
     def units(self) -> list[nn.Module]:
-        """The modules that hold most of the weights, called one after another, each as a module and none in another;
-        none, where the network does not know them.
+        """Disjoint submodules that hold most of the weights and are called one after another, for sharding; may be
+        empty.
         """
         return []
 
@@ -105,8 +105,8 @@ class UNet(Network):
 
     Args:
         sees_source: whether x_T is read (conditional bridges).
-        heads: predictions made at once; out_channels is that many times a sample's.
-        learns_variance: whether out_channels is twice that, for a variance (iDDPM) which is left out here.
+        heads: number of predictions; out_channels is that many times a sample's.
+        learns_variance: whether out_channels is twice that, for a learned variance (iDDPM), which is dropped.
         **unet: `UNet2DModel`'s own settings, as in its config.json.
     """
 
@@ -149,7 +149,7 @@ class UNet(Network):
 
 
 class DiT(Network):
-    """diffusers' `DiTTransformer2DModel` (Peebles & Xie 2023); a learned variance is left out.
+    """diffusers' `DiTTransformer2DModel` (Peebles & Xie 2023); a learned variance is dropped.
 
     Args:
         **dit: its own settings, as in its config.json.
@@ -181,13 +181,13 @@ class DiT(Network):
 
 
 def check_runs(network: UNet | DiT) -> None:
-    """See whether a network can be called: diffusers also builds those whose settings contradict each other.
+    """Check that a network can be called: diffusers also builds networks with contradictory settings.
 
     Args:
-        network: made under `on_paper`, so that this costs nothing.
+        network: created under `on_paper`, without memory.
 
     Raises:
-        CheckpointError: where it fails on samples of its own shape, or answers with others.
+        CheckpointError: if it fails on samples of its own shape, or returns another shape.
     """
     with torch.device("meta"):
         x = torch.empty(1, *network.shape)
@@ -213,7 +213,7 @@ class MLP(Network):
         depth: number of residual blocks.
         num_classes: 0 for unconditional.
         sees_source: whether x_T is read.
-        heads: predictions made at once.
+        heads: number of predictions.
     """
 
     class_setting: ClassVar[str] = "num_classes"

@@ -17,7 +17,7 @@ class SeesCall(Network):
 
     Args:
         network: of an architecture that takes classes, conditional or not; its weights are copied, and a class of it
-            becomes so many classes of the same embedding. Without classes, embeddings of calls begin at zero.
+            becomes that many classes of the same embedding. Without classes, embeddings of calls begin at zero.
         calls: of the student.
 
     Raises:

@@ -17,7 +17,7 @@ LABEL, SOURCE = "label", "source"
 #: Entry of training batches of a student of several calls: which of them made a sample, int64, shape (b,).
 CALL = "call"
 
-#: What they were called before conditions had names; still taken by `Condition(...)`, and the names of exported inputs.
+#: Earlier names, still accepted by `Condition(...)` and used for exported inputs.
 OLD_NAMES = {"labels": LABEL, "x_T": SOURCE}
 
 

@@ -15,10 +15,10 @@ from realuid.compat import change_class
 
 
 class ImageAttention(AttnProcessor2_0):
-    """Attention between the pixels of an image: what diffusers computes, queries, keys and values by one product.
+    """diffusers' self-attention between pixels, with one matrix product for queries, keys and values.
 
-    An image in channels-last memory already is a matrix of pixels times channels, so nothing is copied on the way in
-    and out. Whatever is not plain self-attention on images goes to diffusers' own processor.
+    An image in channels_last format is a matrix of pixels times channels, so nothing is copied on the way in
+    and out. Everything but plain self-attention on images uses diffusers' own processor.
     """
 
     def __call__(
@@ -60,9 +60,9 @@ class Shortcut(nn.Conv2d):
 
 
 class ResidualBlock(ResnetBlock2D):
-    """diffusers' residual block without its copies: sums in place, and a shortcut that stays channels-last in training.
+    """diffusers' residual block without copies: sums in place, and a shortcut in channels_last format.
 
-    Blocks that resample or shift and scale by the time go diffusers' own way.
+    Blocks that resample, or use scale-shift time embeddings, use diffusers' code.
     """
 
     def forward(self, input_tensor: Tensor, temb: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -78,9 +78,9 @@ class ResidualBlock(ResnetBlock2D):
 
 
 class Upsample(Upsample2D):
-    """Every pixel four times, then a 3x3 convolution, as one transposed convolution of 16 products a pixel, not 36.
+    """Nearest-neighbour upsampling and a 3x3 convolution as one transposed convolution: 16 products a pixel, not 36.
 
-    On CPUs, where it takes half the time; elsewhere diffusers' own way.
+    On CPUs, where it takes half the time; elsewhere diffusers' code.
     """
 
     def forward(self, hidden_states: Tensor, output_size: Any = None, *args: Any, **kwargs: Any) -> Tensor:
@@ -95,7 +95,7 @@ class Upsample(Upsample2D):
 
     @staticmethod
     def fits(module: Upsample2D) -> bool:
-        """Whether a module of diffusers does just that."""
+        """Whether a module of diffusers can be replaced by it."""
         conv: Any = getattr(module, "conv", None)
         if module.norm is not None or not module.interpolate or type(conv) is not nn.Conv2d:
             return False
@@ -103,7 +103,7 @@ class Upsample(Upsample2D):
 
 
 def lay_out(network: nn.Module) -> None:
-    """Give parts of a network of diffusers these forms, in place: weights stay as they are."""
+    """Replace blocks of a diffusers network by these implementations, in place; weights do not change."""
     for module in network.modules():
         if isinstance(module, Attention):
             module.set_processor(ImageAttention())

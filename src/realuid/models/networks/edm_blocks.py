@@ -1,4 +1,4 @@
-"""The parts that EDM's DDPM++, NCSN++ and ADM networks are made of.
+"""Blocks of EDM's DDPM++, NCSN++ and ADM networks.
 
 Rebuilt from Song et al. 2021, Dhariwal & Nichol 2021 and Karras et al. 2022 (Table 1, Appendix F). Names and shapes of
 parameters and buffers are those of EDM's published network pickles, so that their weights load by name.
@@ -149,7 +149,7 @@ def group_norm(channels: int, eps: float) -> nn.GroupNorm:
 
 @dataclass(frozen=True)
 class BlockStyle:
-    """What all blocks of a network have in common.
+    """Settings shared by all blocks of a network.
 
     Attributes:
         taps: of the filter where the resolution changes, as in `Resample`.
@@ -179,7 +179,7 @@ class UNetBlock(nn.Module):
         change: of the resolution, as in `Resample`.
     """
 
-    #: Compute activations again on the way back, instead of keeping them.
+    #: Whether activations are recomputed in the backward pass (activation checkpointing).
     recompute = False
 
     def __init__(

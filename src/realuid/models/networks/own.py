@@ -1,4 +1,4 @@
-"""A network of the user's own: any module or callable. Its weights can be saved, its code cannot."""
+"""A user's network: any module or callable. Its weights can be saved, its code cannot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Function = Callable[..., Tensor]
 
 
 class OwnNetwork(Network):
-    """A module or callable of the user's own, called as function(x, time) or function(x, time, labels).
+    """A user's module or callable, called as function(x, time) or function(x, time, labels).
 
     Args:
         function: takes x, shape (b, *shape), and time, shape (b,), and labels, int64, shape (b,), where there are

@@ -1,4 +1,4 @@
-"""What a network declares about its conditions: name, kind, shape, and what stands for "no condition"."""
+"""Declarations of a network's conditions: name, kind, shape, and the null (unconditional) value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EXAMPLE_LENGTH = 4
 
 @dataclass(frozen=True)
 class ConditionSpec:
-    """One condition that a network reads: what `Condition` holds under `name`.
+    """One condition that a network reads: an entry of `Condition`.
 
     Attributes:
         name: of the entry.
@@ -30,8 +30,8 @@ class ConditionSpec:
         dtype: of the values. Labels are int64.
         classes: of a label: allowed are 0 to classes - 1.
         mask: of text: the name of the companion entry, bool, shape (b, length), True where there is text.
-        null: what stands for "no condition" in classifier-free guidance: a number that fills the value (a class, or 0),
-            a tensor of one sample's shape (an embedding), or None where the condition cannot be dropped.
+        null: the unconditional value in classifier-free guidance: a number that fills the tensor (a class, or 0), a
+            tensor of one sample's shape (an embedding), or None if the condition cannot be dropped.
     """
 
     name: str
@@ -49,14 +49,14 @@ class ConditionSpec:
 
     @property
     def what(self) -> str:
-        """What it is, for messages."""
+        """Description for messages."""
         if self.kind == "label":
             return f"{self.classes} classes"
         return "the source image x_T" if self.kind == "source" else f"the {self.kind} '{self.name}'"
 
     @property
     def argument(self) -> str:
-        """What `sample` and `generate` call it."""
+        """Name of the argument of `sample` and `generate`."""
         return {LABEL: "labels", SOURCE: "sources"}.get(self.name, f"condition['{self.name}']")
 
     def tensor(self, value: Any, count: int) -> Tensor:
@@ -97,7 +97,7 @@ class ConditionSpec:
             raise ConfigError(f"{self.argument} hold NaN or infinite numbers.")
 
     def nulls(self, like: Tensor) -> Tensor:
-        """The null of every sample of a batch of values.
+        """The null values of a batch, in the shape of `like`.
 
         Raises:
             ConfigError: for a condition that cannot be dropped.
@@ -109,7 +109,7 @@ class ConditionSpec:
         return torch.full_like(like, self.null)
 
     def example(self, count: int, random: torch.Generator | None = None) -> Tensor:
-        """Values for `count` samples, for dry runs and traces: zeros, or random ones where a generator is passed.
+        """Values for `count` samples, for dry runs and traces: zeros, or random ones if a generator is passed.
 
         Those of a source or an image lie in [-1, 1].
         """
@@ -137,11 +137,11 @@ def required(specs: Sequence[ConditionSpec], values: Mapping[str, Any], count: i
 
     Args:
         specs: what the model declares.
-        values: name -> what `ConditionSpec.tensor` takes; None is nothing.
+        values: name -> what `ConditionSpec.tensor` takes; None: not given.
         count: how many samples.
 
     Raises:
-        ConfigError: for a missing, a wrong or a superfluous one.
+        ConfigError: for a missing, wrong or superfluous value.
     """
     given = {OLD_NAMES.get(name, name): value for name, value in values.items() if value is not None}
     known = {name for spec in specs for name in spec.names}
@@ -161,7 +161,7 @@ def required(specs: Sequence[ConditionSpec], values: Mapping[str, Any], count: i
 
 
 def missing(spec: ConditionSpec) -> str:
-    """What to say where a condition was not passed."""
+    """The message for a missing condition."""
     if spec.kind == "source":
         return f"the model starts from source images: pass {spec.argument}, one per sample."
     return f"the model is conditional on {spec.what}: pass {spec.argument}, one per sample."
@@ -206,7 +206,7 @@ def example(specs: Sequence[ConditionSpec], count: int, random: torch.Generator 
 
 
 def _mask(spec: ConditionSpec, mask: Any, value: Tensor) -> Tensor:
-    """The mask of a text; where none was passed, all of it is text."""
+    """The mask of a text; by default all True."""
     if mask is None:
         return torch.ones(value.shape[:2], dtype=torch.bool)
     mask = torch.as_tensor(mask)

@@ -1,1 +1,1 @@
-"""Model folders and single files: written whole or not at all, read back exactly."""
+"""Saving and loading models: folders and single files, written atomically and read within limits."""

@@ -68,7 +68,7 @@ def describe(model: MatchingModel | Student) -> dict[str, Any]:
 
 
 def build(description: dict[str, Any], function: Function | None = None) -> MatchingModel | Student:
-    """The model a description stands for, with fresh random weights; or around a function of the user's own."""
+    """The model a description stands for, with fresh random weights; or around a user's function."""
     if description["kind"] not in (kinds := ("matching_model", "generator")):
         raise CheckpointError(unknown_name("kind of model", str(description["kind"]), kinds))
     matching = MatchingModel(
@@ -103,7 +103,7 @@ def save_pretrained(model: MatchingModel | Student, folder: str | FilePath, **ex
     """Write a model to a folder, all of it or nothing.
 
     Args:
-        model: teacher, fake model or generator. Of a network of the user's own, only the weights are written.
+        model: teacher, fake model or generator. Of a user's network, only the weights are written.
         folder: created, or replaced where it holds a model that realuid wrote.
         **extra: further sections of config.json, for instance how the model was trained.
 
@@ -150,7 +150,7 @@ def from_pretrained(folder: str | FilePath, network: Function | None = None) -> 
 
     Args:
         folder: of the model.
-        network: for one around a network of the user's own: an instance, whose weights are replaced.
+        network: for one around a user's network: an instance, whose weights are replaced.
 
     Raises:
         CheckpointError: where something is missing, damaged or does not fit.
@@ -244,7 +244,7 @@ def save_single_file(model: MatchingModel | Student, path: str | FilePath, /, **
     """
     path, model = FilePath(path), _standalone(model)
     if _matching(model).codec:
-        raise CheckpointError("the model lives on latents, and one file has no room for its autoencoder: use a folder.")
+        raise CheckpointError("the model is on latents, and a single file cannot hold its autoencoder: use a folder.")
     header = {"format": "pt", FORMAT: to_json({**extra, **describe(model)})}
     with atomic_file(path) as temporary:
         save_file(apart(model.state_dict()), temporary, header)
