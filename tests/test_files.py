@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -164,3 +165,15 @@ def test_what_a_stream_says_is_a_full_disk_where_there_is_no_room(tmp_path: Path
         monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free))
         with pytest.raises(expected), atomic_file(tmp_path / "a"):
             raise RuntimeError("basic_ios::clear: iostream error")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a file system without FIFOs")
+def test_a_fifo_in_the_place_of_checksums_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "checksums.json")
+    watch = threading.Timer(10, lambda: (tmp_path / "checksums.json").write_text("{}"))  # ends a read that waits
+    watch.start()
+    assert damage(tmp_path) == "checksums.json is missing or unreadable"
+    with atomic_file(tmp_path / "new.txt") as temporary:
+        temporary.write_text("content")
+    assert watch.is_alive()
+    watch.cancel()

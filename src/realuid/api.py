@@ -10,8 +10,8 @@ from typing import TypedDict, Unpack
 import torch
 from torch import Tensor
 
-from realuid.data import Dataset, load_dataset
-from realuid.exports import Export, ExportOptions, FormatName, export_student, load_any
+from realuid.data import DataLike, Dataset, as_dataset, load_dataset
+from realuid.exports import Export, ExportedStudent, ExportOptions, FormatName, export_student, load_any
 from realuid.loaders import load_generator, load_model, load_teacher
 from realuid.loaders.check import check_teacher, require_sound
 from realuid.models import MatchingModel, NetworkConfig, Student
@@ -20,18 +20,18 @@ from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
 from realuid.recipes.run import recipe_of_run
 from realuid.recipes.spec import NO_TEACHER, NamedTeacher, named_teacher, student_spec, teacher_spec
 from realuid.sampling import OneStep, Sampling, SamplingOptions, check_use, generate
+from realuid.settings import check_kind
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
 from realuid.training.compatibility import check_fits
 from realuid.training.folder import refuse_existing
 
-
-def _data(data: Dataset | str | Path) -> Dataset:
-    return data if isinstance(data, Dataset) else load_dataset(data)
+_NONE = type(None)
 
 
-def _source(data: Dataset | str | Path) -> str:
-    """What a run's recipe calls its data."""
-    return data.name if isinstance(data, Dataset) else str(data)
+def _source(data: DataLike) -> tuple[str, Dataset]:
+    """What a run's recipe calls its data, and the data."""
+    found = as_dataset(data)
+    return str(data) if isinstance(data, str | Path) else found.name, found
 
 
 class RunOptions(TypedDict, total=False):
@@ -73,6 +73,7 @@ class _Run:
 
     def settings(self, source: str, out: Path) -> Recipe:
         """The settings the run was started with, the recipe's, or the defaults; an error if `out` is in use."""
+        check_kind("evaluate", self.evaluate, EvaluateConfig, _NONE)
         refuse_existing(out, self.resume)
         if self.resume:
             base = recipe_of_run(out)
@@ -93,7 +94,7 @@ class _Distillation(_Run):
 
 
 def train(
-    data: Dataset | str | Path,
+    data: DataLike,
     out: str | Path = "runs/teacher",
     *,
     path: str | PathConfig | None = None,
@@ -105,7 +106,7 @@ def train(
     """Train a teacher, as `realuid train` does.
 
     Args:
-        data: a data set, or what `load_dataset` takes.
+        data: a tensor, a list of images, a data set of torch, a name or path (`realuid.data.as_dataset`).
         out: folder of the run.
         path: name of the path, see `realuid.paths.PATHS`, or a `PathConfig`.
         network: architecture.
@@ -119,7 +120,10 @@ def train(
     Raises:
         ConfigError: if `out` already holds a run.
     """
-    out, source, data = Path(out), _source(data), _data(data)
+    for name, value, kind in (("network", network, NetworkConfig), ("config", config, TeacherConfig)):
+        check_kind(name, value, kind, _NONE)
+    check_kind("path", path, str, PathConfig, _NONE)
+    out, (source, data) = Path(out), _source(data)
     run = _Run(**options)
     base = run.settings(source, out)
     chosen = dataclasses.replace(
@@ -134,7 +138,7 @@ def train(
 
 def distill(
     teacher: MatchingModel | str | Path,
-    data: Dataset | str | Path,
+    data: DataLike,
     *,
     alpha: float | None = None,
     beta: float | None = None,
@@ -147,7 +151,7 @@ def distill(
     Args:
         teacher: a model, or what `load_teacher` takes; "none" (experimental): no teacher; the mixture objective learns
             from data alone, with the recipe's network.
-        data: real data, or what `load_dataset` takes.
+        data: real data, in any form that `realuid.data.as_dataset` takes.
         alpha, beta: coefficients of the loss, instead of those of `config`; 1, 1 uses no real data.
         out: folder of the run.
         config: all settings of the distillation.
@@ -163,8 +167,12 @@ def distill(
         which `sample` decodes); `generator(z, Condition(source=...))` on a coupled path.
     """
     asked = _Distillation(**options)
+    check_kind("teacher", teacher, str, Path, MatchingModel)
+    check_kind("config", config, DistillConfig, _NONE)
+    check_kind("start", asked.start, str, Path, Student, MatchingModel, _NONE)
+    check_kind("fake", asked.fake, MatchingModel, _NONE)
     start = load_start(asked.start, asked.start_ema) if isinstance(asked.start, str | Path) else asked.start
-    out, source, data = Path(out), _source(data), _data(data)
+    out, (source, data) = Path(out), _source(data)
     base = asked.settings(source, out)
     if config is None:
         config = fine_tuning(base.distill) if isinstance(start, Student) and not asked.resume else base.distill
@@ -202,6 +210,7 @@ def sample(
         **options: condition, labels, sources, for teachers steps, sampler, guidance, for students calls: see
             `realuid.sampling.SamplingOptions`.
     """
+    check_kind("model", model, str, Path, MatchingModel, Student, ExportedStudent)
     loaded = load_any(model) if isinstance(model, str | Path) else model
     asked = Sampling(**options)
     check_use(loaded, asked.sampler, asked.guidance, asked.calls)
@@ -209,21 +218,25 @@ def sample(
 
 
 def evaluate(
-    model: MatchingModel | Student | str | Path, data: Dataset | str | Path, config: EvaluateConfig | None = None
+    model: MatchingModel | Student | str | Path, data: DataLike, config: EvaluateConfig | None = None
 ) -> Evaluation:
     """FD, KID, precision and recall of a model against data, one number for each seed.
 
     Args:
         model: a teacher, a student, or what `load_model` takes.
-        data: real data, or what `load_dataset` takes.
+        data: real data, in any form that `realuid.data.as_dataset` takes.
         config: samples, seeds, feature extractor, and the sampler of a teacher.
 
     Raises:
-        ConfigError: where model and data do not fit together.
+        ConfigError: if model and data do not fit together, or a setting does not fit the model.
+        DataError: for data that cannot be read, or too few images to measure against.
     """
+    check_kind("model", model, str, Path, MatchingModel, Student)
+    check_kind("config", config, EvaluateConfig, _NONE)
     loaded = load_model(model) if isinstance(model, str | Path) else model
-    config, real = config or EvaluateConfig(), _data(data)
+    config, real = config or EvaluateConfig(), as_dataset(data)
     check_fits(loaded, real)
+    check_use(loaded, config.sampler, config.guidance)
     return evaluate_model(loaded, make_evaluator(real, config), config)
 
 
@@ -233,7 +246,7 @@ def export(
     to: FormatName,
     *,
     options: ExportOptions | None = None,
-    data: Dataset | str | Path | None = None,
+    data: DataLike | None = None,
     evaluate: EvaluateConfig | None = None,
     push_to_hub: str = "",
     private: bool = False,
@@ -261,7 +274,7 @@ def export(
         out,
         to,
         options,
-        data=None if data is None else _data(data),
+        data=None if data is None else as_dataset(data),
         evaluate=evaluate,
         push_to_hub=push_to_hub,
         private=private,

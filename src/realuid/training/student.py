@@ -10,7 +10,7 @@ from realuid.errors import ConfigError
 from realuid.models.matching import MatchingModel
 from realuid.models.student import Renoise, Student
 from realuid.paths import check_times
-from realuid.settings import check_range
+from realuid.settings import MOST_CALLS, check_range
 from realuid.training.settings import Settings
 
 
@@ -47,7 +47,7 @@ class StudentSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_times(self.generator_times)
-        check_range(self, "[1, inf)", "calls")
+        check_range(self, f"[1, {MOST_CALLS}]", "calls")
         if self.calls and self.times and len(self.times) != self.calls:
             raise ConfigError(
                 f"calls = {self.calls} with times = {self.times}: pass {self.calls} times, or leave one out."
