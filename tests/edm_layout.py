@@ -266,14 +266,7 @@ def _edm_modules():
 
 
 def write(
-    path: Path,
-    arguments: dict,
-    weights: dict[str, torch.Tensor],
-    *,
-    network="SongUNet",
-    wrapper="EDMPrecond",
-    protocol=4,
-    **extra,
+    path: Path, arguments: dict, weights: dict, *, network="SongUNet", wrapper="EDMPrecond", protocol=4, **extra
 ) -> Path:
     """Write a network pickle.
 
