@@ -1,4 +1,4 @@
-"""What a launcher (torchrun, accelerate launch, ...) told this process, and how it meets the others.
+"""The environment of a launcher (torchrun, accelerate launch, ...), and the connection of its processes.
 
 torch alone would wait for minutes without a word where they cannot be reached, and ignore Ctrl-C meanwhile.
 """
