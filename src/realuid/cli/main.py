@@ -10,6 +10,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 from realuid._version import __version__
 from realuid.errors import RealUIDError, unknown_name
@@ -133,7 +134,14 @@ def _defect(error: Exception) -> int:
     return 1
 
 
-def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:
+def _one_line_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     if issubclass(category, UserWarning) and category.__module__.startswith("realuid"):
         print(f"realuid: warning: {one_line(str(message))}", file=sys.stderr)
     elif os.environ.get("REALUID_WARNINGS"):
