@@ -22,7 +22,8 @@ from realuid.training import DistillConfig
 class DataConfig:
     """Data and its preprocessing."""
 
-    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout, or a tar.
+    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout, a tar, or a folder written by
+    #: `realuid prepare` or by `save_to_disk` of Hugging Face's datasets, which is read from disk.
     source: str = "digits"
     #: Convert images to 1 (grey) or 3 (RGB) channels. None: unchanged.
     channels: int | None = None
