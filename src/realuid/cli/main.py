@@ -21,7 +21,7 @@ from realuid.text import one_line
 COMMANDS = {
     "demo": "train a teacher, distil it, evaluate and write a report",
     "train": "train a teacher",
-    "distill": "distil a teacher into a one-step generator",
+    "distill": "distil a teacher into a student of one call or a few",
     "sample": "sample a teacher or a student",
     "restore": "restore degraded images",
     "export": "export a student to diffusers, ONNX, torch.export, safetensors or the authors' format",
@@ -46,7 +46,7 @@ def overview() -> str:
     lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
     return "\n".join(
         [
-            f"realuid {__version__}: distil matching models into one-step generators",
+            f"realuid {__version__}: distil matching models into generators of one step or a few",
             "",
             "usage: realuid COMMAND [OPTIONS]",
             "",

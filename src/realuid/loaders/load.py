@@ -62,7 +62,7 @@ def load_model(
     (model.model if isinstance(model, Student) else model).origin = str(source)
     found: Kind = "generator" if isinstance(model, Student) else "teacher"
     if kind is not None and kind != found:
-        names = {"teacher": "a teacher", "generator": "a one-step generator"}
+        names = {"teacher": "a teacher", "generator": "a student"}
         raise CheckpointError(f"'{source}' is {names[found]}, not {names[kind]}.")
     return model
 
@@ -87,7 +87,7 @@ def load_generator(
     adm: ADMOptions = PUBLISHED,
     network: Function | None = None,
 ) -> Student:
-    """A one-step generator; arguments and errors as for `load_model`."""
+    """A student; arguments and errors as for `load_model`."""
     model = load_model(source, kind="generator", key=key, adm=adm, network=network)
     assert isinstance(model, Student)
     return model
