@@ -119,6 +119,14 @@ def atomic_folder(target: Path, ours: Callable[[Path], bool] | None = None) -> I
         shutil.rmtree(replaced, ignore_errors=True)
 
 
+def check_writable(target: Path) -> None:
+    """Raise ConfigError where no file of this name can be written: before the work of which it is the result."""
+    _refuse_parts(_resolved(target))
+    above = next((folder for folder in target.absolute().parents if folder.exists()), None)
+    if above is not None and not above.is_dir():
+        raise ConfigError(f"'{above}' is a file, so '{target}' cannot be written below it. Pass another name.")
+
+
 def is_full(error: BaseException, folder: Path | None = None) -> bool:
     """Whether an error says that a disk is full, a quota used up or a file too large: in torch's words, or others'.
 

@@ -101,6 +101,14 @@ def check_whole(name: str, value: Any, least: int, most: int) -> int:
     return number
 
 
+def check_kind(name: str, value: Any, *kinds: type) -> None:
+    """Raise ConfigError unless an argument of a function is of one of some types; None is passed as `type(None)`."""
+    if not isinstance(value, kinds):
+        names = [kind.__name__ for kind in kinds if kind is not type(None)]
+        needed = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
+        raise ConfigError(f"{name} is of type {type(value).__name__}: needed is {needed}.")
+
+
 def check_finite(name: str, value: Any) -> None:
     """Raise ConfigError unless a value is a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

@@ -250,7 +250,7 @@ def test_a_guided_conditional_bridge_trains_every_call(inputs) -> None:
 def test_settings_that_contradict_each_other(data) -> None:
     with pytest.raises(ConfigError, match=r"the first of times is t_init. Pass one"):
         DistillConfig(times=TIMES, t_init=0.9)
-    with pytest.raises(ConfigError, match="have to fall"):
+    with pytest.raises(ConfigError, match="have to decrease"):
         DistillConfig(times=(0.4, 0.9)).make_student(teacher())
     with pytest.raises(ConfigError, match=r"calls = 3 with times = \(0.9, 0.4\): pass 3 times, or leave one out"):
         DistillConfig(times=TIMES, calls=3)

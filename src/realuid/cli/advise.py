@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     recipe, rest = split_recipe(arguments, "demo")
     options = parse(Options, "advise", rest, Options(recipe.data), "RECIPE")
-    check_range(options, "[10, inf)", "count")
+    check_range(options, "[10, 1000000]", "count")
     teacher = load_teacher(options.teacher).to(choose_device(options.device))
     data = recipe_data(replace(recipe, data=options.data), teacher)
     advice = advise(teacher, data, options.fine_tune, options.count)

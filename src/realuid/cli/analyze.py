@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from realuid.cli.options import console, parse
+from realuid.files import check_writable
 from realuid.reports.analysis import write_analysis
 
 
@@ -21,6 +22,7 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse(Options, "analyze", arguments)
+    check_writable(options.out / "analysis.json")
     numbers = write_analysis(options.out)
     for row in numbers["figure_3"]:
         share = row["share_at_uncovered_mode"]

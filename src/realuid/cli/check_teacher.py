@@ -13,6 +13,7 @@ from realuid.cli.options import console, parse, refuse_pairs
 from realuid.data import save_grid
 from realuid.devices import choose_device
 from realuid.errors import CheckpointError
+from realuid.files import check_writable
 from realuid.loaders import load_teacher
 from realuid.loaders.check import check_teacher
 from realuid.loaders.readings import Check
@@ -46,6 +47,7 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Run the command; exit code 2 if the conventions do not fit."""
     options = parse(Options, "check-teacher", arguments)
+    check_writable(options.out)
     teacher = load_teacher(options.teacher, key=options.key).to(choose_device(options.device))
     refuse_pairs(teacher, options.data)
     data = options.data.load()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.out.exists():
         raise ConfigError(f"'{options.out}' is there already. Pass a new name.")
     source = local_path(options.model)
+    _check_adm(options, source)
     model = load_model(source, kind=options.loading.kind, key=options.loading.key, adm=options.adm)
     if options.to == "realuid":
         save_pretrained(model, options.out, converted={"from": options.model, "format": recognise(source)})
@@ -51,3 +53,17 @@ def run(arguments: Sequence[str]) -> None:
     else:
         save_torchcfm_teacher(model, options.out, new_attention_order=options.adm.new_attention_order)
     console.print(f"{options.to}: {options.out}")
+
+
+def _check_adm(options: Options, source: Path) -> None:
+    """Raise ConfigError for settings of torchcfm's networks where no such network is read or written."""
+    if recognise(source) == "torchcfm":
+        return
+    written = {"new_attention_order"} if options.to == "torchcfm" else set()
+    for setting in dataclasses.fields(ADMOptions):
+        value = getattr(options.adm, setting.name)
+        if value != setting.default and setting.name not in written:
+            raise ConfigError(
+                f"adm.{setting.name} = {value}: only for checkpoints of torchcfm, and '{options.model}' is none. Leave "
+                "it out."
+            )

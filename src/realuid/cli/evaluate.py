@@ -13,7 +13,7 @@ import tyro
 
 from realuid.cli.options import ModelOptions, asked_data, parse, print_json, refuse_pairs
 from realuid.devices import choose_device
-from realuid.files import write_json
+from realuid.files import check_writable, write_json
 from realuid.loaders import load_model, local_path, model_folder, recognise
 from realuid.models import MatchingModel
 from realuid.models.saving.folder import read_config
@@ -43,6 +43,8 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse(Options, "evaluate", arguments)
+    if options.out:
+        check_writable(options.out)
     device = choose_device(options.device)
     part = join(device)
     model = load_model(options.model, kind=options.loading.kind, key=options.loading.key).to(device)

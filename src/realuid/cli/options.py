@@ -79,7 +79,9 @@ def split_student(arguments: Sequence[str]) -> tuple[list[str], str]:
     """Arguments whose first word is RECIPE[:STUDENT] into those of RECIPE alone, and the student ('' for none)."""
     if not arguments or arguments[0].startswith("-"):
         return list(arguments), ""
-    recipe, _, student = arguments[0].partition(":")
+    recipe, colon, student = arguments[0].partition(":")
+    if colon and not student:
+        raise ConfigError(f"RECIPE = {arguments[0]}: no student is named after the colon. Name one, or leave it out.")
     return [recipe, *arguments[1:]], student
 
 

@@ -65,6 +65,8 @@ def load_dataset(
             f"pairs_seed = {pairs_seed}: pairs = {pairs} draws nothing at random, only {', '.join(DRAWING)} does. "
             "Leave it out."
         )
+    if not source.strip():
+        raise DataError(f"the source of data is empty. Allowed: {SOURCES}.")
     if "\0" in source:
         raise DataError(f"{quoted(source)}: a name of a file holds no NUL character.")
     if source in DIGITS and not _holds_data(source):

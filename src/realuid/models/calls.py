@@ -56,5 +56,5 @@ def student_times(path: Path, times: float | Sequence[float] | None, calls: int 
     if calls is not None and len(falling) != calls:
         raise ConfigError(f"calls = {calls} with times = {falling}: pass {calls} times, or one of the two.")
     if any(later >= earlier for earlier, later in itertools.pairwise(falling)):
-        raise ConfigError(f"times = {falling}: they have to fall, from noise to data.")
+        raise ConfigError(f"times = {falling}: they have to decrease, from noise to data.")
     return falling

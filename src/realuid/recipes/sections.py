@@ -113,6 +113,11 @@ class EvaluateConfig:
         check_types(self)
         if self.sampler is not None:
             find_sampler(self.sampler)
+        if self.inception_weights is not None and self.extractor != "inception":
+            raise ConfigError(
+                f"inception_weights = {self.inception_weights} with extractor = {self.extractor}: only 'inception' "
+                "reads them. Leave them out, or set extractor = inception."
+            )
         check_range(self, f"[5, {MOST_SAMPLES}]", "samples")
         check_range(self, f"[1, {MOST_STEPS}]", "steps")
         check_range(self, "[1, inf)", "seeds")

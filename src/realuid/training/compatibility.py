@@ -83,7 +83,7 @@ def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: Match
     for name, model in (("start", start), ("fake", fake)):
         if next((model or teacher).parameters(), None) is None:
             raise ConfigError(
-                f"the {'teacher' if model is None else name} has no parameters, so nothing could learn: pass {name} = "
+                f"the {'teacher' if model is None else name} has no parameters to train: pass {name} = "
                 "a model of the same samples whose network has some."
             )
         if model is not None and (model.shape, model.num_classes) != (teacher.shape, teacher.num_classes):
@@ -215,7 +215,7 @@ def check_fits(model: MatchingModel | OneStep, data: Dataset) -> None:
     """
     check_pairs(model, data)
     if model.codec and model.coupled:
-        raise ConfigError("the model starts from source images, and those cannot be latents yet: use one on pixels.")
+        raise ConfigError("the model starts from source images, which is not supported on latents: use one on pixels.")
     if model.image_shape != data.shape:
         raise ConfigError(f"the model makes samples of shape {model.image_shape}, but the data has shape {data.shape}.")
     if model.num_classes and data.labels is None:
