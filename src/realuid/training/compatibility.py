@@ -63,11 +63,11 @@ def check_student_run(
             raise ConfigError(f"start is on path {start.model.path}, the teacher on {teacher.path}.")
         config = config.of_student(start)
     check_adapters(config, start, fake)
-    check_networks(teacher, config, fake)
     if isinstance(teacher.network, Silent):
         check_without_teacher(config)
     check_batch(max(config.real_batch, config.gan_batch), data)
     check_distillation(teacher, config)
+    check_networks(teacher, config, fake)
     for sentence in advice(config.make_objective(), fine_tuning=isinstance(start, Student)):
         warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
 
@@ -177,8 +177,8 @@ def check_settings(teacher: MatchingModel, data: Dataset, config: DistillConfig,
     """
     try:
         check_adapters(config, None, None)
-        check_networks(teacher, config)
         check_distillation(teacher, config)
+        check_networks(teacher, config)
         check_batch(max(config.real_batch, config.gan_batch), data)
     except RealUIDError as error:
         raise type(error)(f"{whose}: {error}") from error
