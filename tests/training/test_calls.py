@@ -31,7 +31,7 @@ from realuid.recipes.spec import NamedTeacher, student_spec
 from realuid.training import DistillConfig, DistillTask, distill_teacher
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches, DrawOptions
-from realuid.training.compatibility import check_settings, check_student_run
+from realuid.training.compatibility import check_student_run
 from realuid.training.draws import micro_batches
 from realuid.training.sharding import _units
 from realuid.training.updates import generator_loss
@@ -281,23 +281,6 @@ class WithVector(MLP):
     @property
     def conditions(self) -> tuple[ConditionSpec, ...]:
         return (ConditionSpec("vector", "vector", (3,)),)
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"fake_sees_call": True, "lora_rank": 2, "fake_start": "teacher"}, "fake_sees_call = True with lora_rank = 2"),
-        ({"activation_checkpointing": True}, "cannot recompute its activations"),
-        ({"lora_rank": 2, "lora_targets": ("nothing",), "fake_start": "teacher"}, "lora_targets = nothing: no linear"),
-    ],
-)
-def test_what_a_network_does_not_support_is_told_before_any_run(data, changes, said) -> None:
-    """And of a demo's or sweep's later runs before its first one."""
-    config = dataclasses.replace(TWO, **changes)
-    with pytest.raises(ConfigError, match=said):
-        check_student_run(teacher(), data, config)
-    with pytest.raises(ConfigError, match=f"students.a: .*{said}"):
-        check_settings(teacher(), data, config, "students.a")
 
 
 def test_a_start_that_reads_something_else_is_refused(data) -> None:
