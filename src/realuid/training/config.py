@@ -186,6 +186,7 @@ class TurnSettings(Settings):
 class DistillConfig(LoraSettings, AdversarialSettings, TurnSettings, StudentSettings, ObjectiveSettings, LoopConfig):
     """Distillation of a teacher into a student of one call or a few by RealUID."""
 
+    #: beta_1 and beta_2 of Adam.
     adam_betas: tuple[float, float] = (0.0, 0.999)
 
     def check_processes(self, count: int) -> None:

@@ -15,6 +15,7 @@ from realuid.settings import check_range, check_types
 class NetworkConfig:
     """The network, built from diffusers' UNet2DModel (images) or a residual perceptron (toy points)."""
 
+    #: U-Net for images, or MLP for toy points.
     architecture: Literal["unet", "mlp"] = "unet"
     #: Channels of each resolution level, finest first (unet), or the width (mlp).
     channels: tuple[int, ...] = (128, 256, 256, 256)
