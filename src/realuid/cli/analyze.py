@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from realuid.cli.options import console, parse
-from realuid.reports.analysis import write_analysis
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,11 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
+
     options = parse(Options, "analyze", arguments)
+
+    from realuid.reports.analysis import write_analysis
+
     numbers = write_analysis(options.out)
     for row in numbers["figure_3"]:
         share = row["share_at_uncovered_mode"]

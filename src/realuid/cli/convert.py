@@ -11,15 +11,7 @@ import tyro
 
 from realuid.cli.options import ModelOptions, console, parse
 from realuid.errors import ConfigError
-from realuid.loaders import (
-    ADMOptions,
-    load_model,
-    local_path,
-    recognise,
-    save_torchcfm_student,
-    save_torchcfm_teacher,
-)
-from realuid.models import Student, save_pretrained
+from realuid.loaders import ADMOptions
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,12 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
+
     options = parse(Options, "convert", arguments)
+
+    from realuid.loaders import load_model, local_path, recognise, save_torchcfm_student, save_torchcfm_teacher
+    from realuid.models import Student, save_pretrained
+
     if options.out.exists():
         raise ConfigError(f"'{options.out}' is there already. Pass a new name.")
     source = local_path(options.model)
