@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from oracles import FAMILIES, Side, Weights, general_weights, lemma_2, mixture_weights, world
+from oracles import FAMILIES, world
+from players import Side, Weights, general_weights, lemma_2, mixture_weights
 
 from realuid.objectives import MixtureUID, Objective
 from realuid.paths import STACKED, make_path, target

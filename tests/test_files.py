@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,15 @@ def test_json_is_valid_whatever_the_numbers_are() -> None:
     """Python's own writes Infinity and NaN, which RFC 8259 does not know."""
     values = {"norm": float("inf"), "by_time": [0.5, float("nan")], "pair": (1, -float("inf")), "name": "NaN"}
     assert to_json(values) == '{"norm": null, "by_time": [0.5, null], "pair": [1, null], "name": "NaN"}'
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a file system without FIFOs")
+def test_a_fifo_in_the_place_of_checksums_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "checksums.json")
+    watch = threading.Timer(10, lambda: (tmp_path / "checksums.json").write_text("{}"))  # ends a read that waits
+    watch.start()
+    assert damage(tmp_path) == "checksums.json is missing or unreadable"
+    with atomic_file(tmp_path / "new.txt") as temporary:
+        temporary.write_text("content")
+    assert watch.is_alive()
+    watch.cancel()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from realuid.data import Dataset, load_dataset
-from realuid.exports import Export, ExportOptions, FormatName, export_student, load_any
+from realuid.exports import Export, ExportedStudent, ExportOptions, FormatName, export_student, load_any
 from realuid.loaders import load_generator, load_model, load_teacher
 from realuid.loaders.check import check_teacher, require_sound
 from realuid.models import MatchingModel, NetworkConfig, Student
@@ -20,9 +20,12 @@ from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
 from realuid.recipes.run import recipe_of_run
 from realuid.recipes.spec import NO_TEACHER, NamedTeacher, named_teacher, student_spec, teacher_spec
 from realuid.sampling import OneStep, Sampling, SamplingOptions, check_use, generate
+from realuid.settings import check_kind
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
 from realuid.training.compatibility import check_fits
 from realuid.training.folder import refuse_existing
+
+_NONE = type(None)
 
 
 def _data(data: Dataset | str | Path) -> Dataset:
@@ -73,6 +76,7 @@ class _Run:
 
     def settings(self, source: str, out: Path) -> Recipe:
         """The settings the run was started with, the recipe's, or the defaults; an error if `out` is in use."""
+        check_kind("evaluate", self.evaluate, EvaluateConfig, _NONE)
         refuse_existing(out, self.resume)
         if self.resume:
             base = recipe_of_run(out)
@@ -119,6 +123,9 @@ def train(
     Raises:
         ConfigError: if `out` already holds a run.
     """
+    for name, value, kind in (("network", network, NetworkConfig), ("config", config, TeacherConfig)):
+        check_kind(name, value, kind, _NONE)
+    check_kind("path", path, str, PathConfig, _NONE)
     out, source, data = Path(out), _source(data), _data(data)
     run = _Run(**options)
     base = run.settings(source, out)
@@ -163,6 +170,10 @@ def distill(
         which `sample` decodes); `generator(z, Condition(source=...))` on a coupled path.
     """
     asked = _Distillation(**options)
+    check_kind("teacher", teacher, str, Path, MatchingModel)
+    check_kind("config", config, DistillConfig, _NONE)
+    check_kind("start", asked.start, str, Path, Student, MatchingModel, _NONE)
+    check_kind("fake", asked.fake, MatchingModel, _NONE)
     start = load_start(asked.start, asked.start_ema) if isinstance(asked.start, str | Path) else asked.start
     out, source, data = Path(out), _source(data), _data(data)
     base = asked.settings(source, out)
@@ -202,6 +213,7 @@ def sample(
         **options: condition, labels, sources, for teachers steps, sampler, guidance, for students calls: see
             `realuid.sampling.SamplingOptions`.
     """
+    check_kind("model", model, str, Path, MatchingModel, Student, ExportedStudent)
     loaded = load_any(model) if isinstance(model, str | Path) else model
     asked = Sampling(**options)
     check_use(loaded, asked.sampler, asked.guidance, asked.calls)
@@ -219,12 +231,16 @@ def evaluate(
         config: samples, seeds, feature extractor, and the sampler of a teacher.
 
     Raises:
-        ConfigError: where model and data do not fit together.
+        ConfigError: if model and data do not fit together, or a setting does not fit the model.
+        DataError: for data that cannot be read, or too few images to measure against.
     """
+    check_kind("model", model, str, Path, MatchingModel, Student)
+    check_kind("config", config, EvaluateConfig, _NONE)
     loaded = load_model(model) if isinstance(model, str | Path) else model
-    config, real = config or EvaluateConfig(), _data(data)
-    check_fits(loaded, real)
-    return evaluate_model(loaded, make_evaluator(real, config), config)
+    data, config = _data(data), config or EvaluateConfig()
+    check_fits(loaded, data)
+    check_use(loaded, config.sampler, config.guidance)
+    return evaluate_model(loaded, make_evaluator(data, config), config)
 
 
 def export(

@@ -7,7 +7,10 @@ from difflib import get_close_matches
 
 
 class RealUIDError(ValueError):
-    """A mistake in what was passed: the message says what it was, what is allowed and what to do."""
+    """A mistake in what was passed: the message says what it was, what is allowed and what to do, in one line."""
+
+    def __init__(self, message: object = ""):
+        super().__init__(" ".join(line.strip() for line in str(message).splitlines()))
 
 
 class ConfigError(RealUIDError):

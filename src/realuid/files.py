@@ -18,6 +18,7 @@ from typing import Any
 
 from realuid.errors import ConfigError, StorageError
 from realuid.leftovers import TEMPORARY, remove_leftovers, temporary_name
+from realuid.reading import read_limited
 
 CHECKSUMS = "checksums.json"
 #: Numbers of errors where no more can be written: the disk is full, the quota used up, the file too large.
@@ -118,6 +119,14 @@ def atomic_folder(target: Path, ours: Callable[[Path], bool] | None = None) -> I
         shutil.rmtree(replaced, ignore_errors=True)
 
 
+def check_writable(target: Path) -> None:
+    """Raise ConfigError where no file of this name can be written: before the work of which it is the result."""
+    _refuse_parts(_resolved(target))
+    above = next((folder for folder in target.absolute().parents if folder.exists()), None)
+    if above is not None and not above.is_dir():
+        raise ConfigError(f"'{above}' is a file, so '{target}' cannot be written below it. Pass another name.")
+
+
 def is_full(error: BaseException, folder: Path | None = None) -> bool:
     """Whether an error says that a disk is full, a quota used up or a file too large: in torch's words, or others'.
 
@@ -177,7 +186,7 @@ def is_empty(folder: Path) -> bool:
 def _listed(folder: Path) -> set[str]:
     """Names in the checksums of a folder; none where it has none."""
     try:
-        return set(json.loads((folder / CHECKSUMS).read_text()))
+        return set(json.loads(read_limited(folder / CHECKSUMS)))
     except (OSError, ValueError, TypeError, RecursionError):
         return set()
 
@@ -244,7 +253,7 @@ def write_checksums(folder: Path) -> None:
 def damage(folder: Path) -> str | None:
     """What is wrong with a folder written with checksums, or None if it is whole."""
     try:
-        sums = json.loads((folder / CHECKSUMS).read_text())
+        sums = json.loads(read_limited(folder / CHECKSUMS))
     except (OSError, ValueError, RecursionError):
         return f"{CHECKSUMS} is missing or unreadable"
     if not isinstance(sums, dict):

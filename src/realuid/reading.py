@@ -66,8 +66,11 @@ def read_limited(path: str | Path, limit: int = MAX_JSON_BYTES) -> bytes:
     Raises:
         CheckpointError: where there is none, or it is larger.
     """
-    with open_regular(path) as file:
-        content = file.read(limit + 1)
+    try:
+        with open_regular(path) as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise CheckpointError(f"'{path}' cannot be read ({_reason(error)}).") from error
     if len(content) > limit:
         raise CheckpointError(f"'{path}' is larger than {limit >> 20} MiB, far more than such a file needs.")
     return content

@@ -8,6 +8,7 @@ import operator
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import dacite
@@ -19,7 +20,7 @@ from realuid.reading import is_finite
 T = TypeVar("T")
 
 #: Far above what anybody waits for or has room for; beyond it, tables for all of them would end in a lack of memory.
-MOST_SAMPLES, MOST_STEPS, MOST_BATCH = 10**8, 10**6, 10**9
+MOST_SAMPLES, MOST_STEPS, MOST_BATCH, MOST_CALLS = 10**8, 10**6, 10**9, 1000
 #: Settings that may be infinite, which switches something off.
 NO_LIMIT = ("clip",)
 
@@ -92,9 +93,11 @@ def _check_keys(values: Mapping[str, Any], cls: type, where: str, prefix: str = 
 def as_number(value: Any, hint: Any) -> Any:
     """What YAML or a command line takes for a text or the other kind of number, as what is needed: 1e-3, 500.0.
 
-    Anything else unchanged.
+    Anything else unchanged. What may be None, too, is needed as the number that it may be.
     """
-    if hint not in (int, float) or isinstance(value, bool):
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    hint = next((kind for kind in (int, float) if kind in kinds), None)
+    if hint is None or isinstance(value, bool):
         return value
     try:
         number = float(value)
@@ -116,6 +119,14 @@ def check_whole(name: str, value: Any, least: int, most: int) -> int:
     if isinstance(value, bool) or not least <= number <= most:
         raise ConfigError(f"{name} = {value}: allowed are whole numbers from {least} to {most:,}.")
     return number
+
+
+def check_kind(name: str, value: Any, *kinds: type) -> None:
+    """Raise ConfigError unless an argument of a function is of one of some types; None is passed as `type(None)`."""
+    if not isinstance(value, kinds):
+        names = [kind.__name__ for kind in kinds if kind is not type(None)]
+        needed = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
+        raise ConfigError(f"{name} is of type {type(value).__name__}: needed is {needed}.")
 
 
 def check_finite(name: str, value: Any) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -294,13 +292,3 @@ def test_settings_of_dataclasses_are_checked_on_the_command_line(capsys, tmp_pat
 def test_families_of_the_demo(capsys) -> None:
     check(capsys, None, "demo", "--family", "briDge", says=("unknown family 'briDge'", "Did you mean 'bridge'?"))
     check(capsys, None, "demo", "demo", "--family=vp", says=("--family vp and recipe 'demo'", "pass one of them"))
-
-
-@pytest.mark.slow
-def test_a_reader_that_leaves_is_no_mistake() -> None:
-    command = [sys.executable, "-m", "realuid.cli.main", "train", "--help"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout and process.stderr
-        process.stdout.close()
-        assert process.stderr.read() == ""
-    assert process.returncode == 0

@@ -215,3 +215,15 @@ def test_hugging_face_data_saved_to_disk(tmp_path: Path, pixels: np.ndarray) -> 
     datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "test"))
     with pytest.raises(DataError, match=r"/test' has 1 of 6 samples without a label"):
         load_dataset(f"hf:{tmp_path / 'test'}")
+
+
+def test_other_columns_of_images_stay_closed(tmp_path: Path) -> None:
+    """What is decoded is bounded; a column that nobody asked for is not."""
+    datasets = pytest.importorskip("datasets", reason="needs the extra realuid[data]")
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4), "red").save(buffer, "PNG")
+    rows = {"img": [{"bytes": buffer.getvalue(), "path": None}] * 2, "mask": [{"bytes": b"no image", "path": None}] * 2}
+    kinds = datasets.Features({"img": datasets.Image(), "mask": datasets.Image()})
+    datasets.Dataset.from_dict(rows, features=kinds).save_to_disk(str(tmp_path / "hf"))
+    data = load_dataset(f"hf:{tmp_path / 'hf'}?image=img")
+    assert data.values.shape == (2, 3, 4, 4) and data.values.amax((0, 2, 3)).tolist() == [255, 0, 0]

@@ -60,3 +60,10 @@ def test_files_in_commands_exist() -> None:
 def test_the_results_fit_on_one_page() -> None:
     assert len(RESULTS.splitlines()) < 100
     assert len(re.findall(r"\]\(experiments/\w+\.md\)", RESULTS)) > 20
+
+
+def test_experiments_have_a_question_a_setting_and_an_answer() -> None:
+    for name in set(re.findall(r"\]\(experiments/(\w+\.md)\)", RESULTS)) - {"README.md"}:
+        page = (ROOT / "docs" / "experiments" / name).read_text()
+        assert page.startswith("# ") and page.splitlines()[0].endswith("?"), name
+        assert {"## Setting", "## Answer"} <= set(page.splitlines()), name

@@ -38,7 +38,7 @@ KINDS = {
     "interpolant": lambda: several(students.interpolant(), 2),
 }
 #: Traced in the fast suite; U-Nets take seconds each, in ONNX, which is made of the same program, tens of them.
-FAST, IN_ONNX = ("points", "points, deterministic"), ("points", "flow, classes", "bridge")
+FAST, IN_ONNX = ("points", "points, deterministic"), ("points", "flow, classes", "ddpm grid", "bridge")
 CASES = [
     pytest.param(kind, to, graph, marks=() if kind in FAST else pytest.mark.slow)
     for kind in KINDS

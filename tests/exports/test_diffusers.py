@@ -233,3 +233,15 @@ def test_labels_reach_the_network(folder):
     z = torch.randn(1, 3, 8, 8).expand(3, -1, -1, -1)
     a, b, c = student(z, Condition(label=torch.tensor([0, 1, 2])))
     assert min(float((a - b).abs().max()), float((b - c).abs().max())) > 1e-3
+
+
+def test_our_folders_know_the_names_of_classes_and_which_one_stands_for_none(tmp_path):
+    generator = students.unet(classes=4)
+    generator.model.null_class, generator.model.class_names = True, ("cat", "dog", "owl")
+    export_student(generator, tmp_path / "out", "diffusers")
+    student = load_any(tmp_path / "out")
+    assert (student.num_classes, student.class_names) == (3, ("cat", "dog", "owl"))
+    about = tmp_path / "out" / "realuid.json"
+    about.write_text(about.read_text().replace('"classes": 3', '"classes": 2'))
+    with pytest.raises(CheckpointError, match=r"realuid.json is of another network than unet/"):
+        load_any(tmp_path / "out")

@@ -153,7 +153,7 @@ def test_a_demo_is_not_replaced_unless_told_to(moons: Path, tmp_path: Path, real
     before = files(out)
     code, said = realuid("demo", moons, "--out", out)
     assert code == 2 and files(out) == before
-    assert "already holds a demo. Pass --resume to continue it, --overwrite to make it anew" in said
+    assert "already holds a demo. Pass --resume to continue it, --overwrite to replace it" in said
     assert realuid("demo", moons, "--out", out, "--resume", "--overwrite")[0] == 2 and files(out) == before
     assert realuid("demo", moons, "--out", out, "--overwrite", "--evaluate.samples", 61)[0] == 0
     after = files(out)

@@ -126,7 +126,7 @@ def test_a_wrong_range_of_values_is_found_out(values, digits):
         teacher = Teacher(trained("velocity", values, steps=1500), SHAPE)
     check = check_teacher(teacher, digits)
     assert not check.ok and check.best.reading.values == values
-    assert f"learnt values in {values}, not in [-1, 1]" in check.verdict
+    assert f"trained on values in {values}, not in [-1, 1]" in check.verdict
 
 
 @pytest.mark.parametrize(("told", "declared"), [(1.0, 1000.0), (1000.0, 1.0)])
@@ -156,7 +156,7 @@ def test_steps_and_scaled_inputs(digits):
     """A DDPM's network that is told the time itself; and EDM's preconditioning with the wrong sign."""
     net = trained("noise_prediction", path="vp")
     teacher = Teacher(net, SHAPE, make_path("ddpm"), "noise_prediction", preconditioning=Steps(1000.0))
-    assert "told times on a scale of 1, not 1000" in check_teacher(teacher, digits).verdict
+    assert "expect times on a scale of 1, not 1000" in check_teacher(teacher, digits).verdict
 
     line, data = trained("data_prediction"), make_path("ve")
 

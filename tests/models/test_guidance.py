@@ -73,7 +73,7 @@ def test_the_null_class_is_saved_and_not_counted(tmp_path) -> None:
 
 def test_models_without_a_null_class_cannot_be_guided(data) -> None:
     plain = MatchingModel(build_network(NetworkConfig("mlp", (8,), 1), (2,), CLASSES), LinearPath())
-    with pytest.raises(ConfigError, match=r"guidance = 2: the model never learned to do without labels"):
+    with pytest.raises(ConfigError, match=r"guidance = 2: the model was not trained without labels"):
         guided(plain, 2.0)
     with pytest.raises(ConfigError, match="a null class needs a class beside it"):
         MatchingModel(build_network(NetworkConfig("mlp", (8,), 1), (2,)), LinearPath(), null_class=True)

@@ -149,8 +149,8 @@ def test_a_folder_holds_times_and_old_folders_load(tmp_path) -> None:
 
 def test_what_a_student_refuses(tmp_path) -> None:
     for times, message in (
-        ((0.4, 0.9), "have to fall"),
-        ((0.9, 0.9), "have to fall"),
+        ((0.4, 0.9), "have to decrease"),
+        ((0.9, 0.9), "have to decrease"),
         ((1.5, 0.4), "outside"),
         ((), "outside"),
         ("early", "needed are a number or several"),

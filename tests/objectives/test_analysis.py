@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from oracles import FAMILIES, Side, general_weights, lemma_2, mixture_weights, slope, world
+from oracles import FAMILIES, slope, world
+from players import Side, general_weights, lemma_2, mixture_weights
 
 from realuid.objectives.analysis import (
     Mixture,

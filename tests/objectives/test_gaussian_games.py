@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from games import GENERATED, REAL, WRONG, Game
-from oracles import optimal_fake, slope
+from oracles import slope
+from players import optimal_fake
 
 from realuid.objectives import GeneralRealUID, MixtureUID, RealUID
 

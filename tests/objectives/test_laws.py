@@ -13,7 +13,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from oracles import Weights, general_weights, mixture_weights
+from players import Weights, general_weights, mixture_weights
 from scipy import optimize
 
 from realuid.objectives import GeneralRealUID, MixtureUID, Objective

@@ -67,7 +67,7 @@ def test_processes_share_the_batch_and_with_shard_the_weights(monkeypatch, proce
     of_torchrun = {"RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "::1", "MASTER_PORT": "1"}
     for name, value in {"WORLD_SIZE": str(processes), **of_torchrun}.items():
         monkeypatch.setenv(name, value)
-    stage = _Stage("teacher", TeacherConfig(batch=8, shard=shard), learners=1, passes=1.0, kept=1.0)
+    stage = _Stage("teacher", TeacherConfig(batch=8, shard=shard), copies=5, passes=1.0, kept=1.0)
     # weights, gradients, two moments and one average of 1/4 GiB each; eight images of 1/8 GiB
     assert stage.gibibytes(_Probe(1.0, 2**27), 2**26) == expected
 

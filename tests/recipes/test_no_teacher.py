@@ -131,3 +131,11 @@ def test_one_step_students_of_no_teacher_learn_the_data() -> None:
         x = student(torch.randn(8192, 1, generator=torch.Generator().manual_seed(2)))
     assert x.mean() == pytest.approx(1.5, abs=0.1)
     assert x.std() == pytest.approx(0.4, abs=0.1)
+
+
+@pytest.mark.filterwarnings("ignore::realuid.objectives.UnwiseSettingWarning")
+def test_a_distilled_student_goes_on_without_a_teacher(recipe: Path, tmp_path: Path) -> None:
+    words = ["distill", str(recipe), "--teacher", "none", "--objective", "mixture", "--out"]
+    assert main([*words, str(tmp_path / "first")]) == 0
+    assert main([*words, str(tmp_path / "second"), "--start", str(tmp_path / "first")]) == 0
+    assert load_generator(tmp_path / "second").about["distillation"]["fake_start"] == "random"

@@ -48,7 +48,7 @@ def coupled(**settings: str) -> str:
     ("changes", "says"),
     [
         ("evaluate: {steps: 3, sampler: dpm_solver}", "DPM-Solver++ starts from Gaussian noise"),
-        ("evaluate: {steps: 3, guidance: 2}", "guidance = 2: the model never learned to do without labels"),
+        ("evaluate: {steps: 3, guidance: 2}", "guidance = 2: the model was not trained without labels"),
         ("students: {uid: {}, late: {guidance: 2}}", "students.late: guidance = 2"),
         ("students: {uid: {}, late: {space: v_prediction}}", "students.late: v_prediction"),
         ("students: {uid: {}, late: {t_init: 3}}", "students.late: t_init = 3.0 is outside"),

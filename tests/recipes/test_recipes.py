@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -98,6 +99,18 @@ def test_estimates_add_weights_and_activations(monkeypatch) -> None:
     assert f"and {6 + 16 / 8:.2f} GiB for" in teacher
     # two such networks, one average, the teacher; activations of generator, teacher and fake model
     assert f"and {4 + 4 + 1 + 1 + 3 * 16 / 8:.2f} GiB for" in student
+
+
+@pytest.mark.parametrize(("roles", "copies"), [("both", 1), ("fake", 1 + 4 + 1), ("student", 1 + 4)])
+def test_estimates_count_what_adapters_share_once(monkeypatch, roles: str, copies: int) -> None:
+    """The base, and of a network of its own weights, gradients and two moments; the student's average."""
+    monkeypatch.setattr(estimate, "_probe", lambda model, config: estimate._Probe(1.0, 2**27))
+    monkeypatch.setattr(estimate, "count_parameters", lambda model: 2**28)
+    recipe = parse_recipe(TINY, "here")
+    adapters = dataclasses.replace(recipe.distill, lora_rank=2, lora_roles=roles, fake_start="teacher")
+    recipe, data = dataclasses.replace(recipe, distill=adapters), recipe_data(recipe)
+    run = student_spec(recipe, NamedTeacher(new_teacher(recipe, data)), Path(), data=data)
+    assert f"and {copies + 3 * 16 / 8:.2f} GiB for" in describe_student_run(run)
 
 
 def test_the_estimates_of_a_demo_add_up(monkeypatch) -> None:

@@ -200,3 +200,36 @@ def test_results_average_seeds_and_put_the_best_last(recipe, tmp_path: Path) -> 
 
 def test_names_of_trials_tell_their_settings() -> None:
     assert Trial(3, {"alpha": 0.92, "ratio": 1.02, "seed": 1}).name == "003-alpha=0.92-ratio=1.02-seed=1"
+
+
+def test_values_of_a_sweep_become_what_their_settings_are() -> None:
+    others = {"calls": (1.0, 2.0), "normalise": (0.0, 1.0), "lora_rank": (4.0,)}
+    trials, _ = make_trials(SweepConfig(alpha=(1.0,), ratio=(1.0,), others=others), DistillConfig())
+    built = [trial.config(DistillConfig()) for trial in trials]
+    found = [(c.calls, c.normalise, c.lora_rank) for c in built]
+    assert found == [(1, False, 4), (1, True, 4), (2, False, 4), (2, True, 4)]
+    assert {tuple(map(type, row)) for row in found} == {(int, bool, int)}
+    with pytest.raises(ConfigError, match=r"fake_updates = 2.5: a float, but needed is int"):
+        make_trials(SweepConfig(others={"fake_updates": (2.5,)}), DistillConfig())
+
+
+def test_a_trial_that_cannot_be_made_is_told_before_the_first_one(recipe, teacher, tmp_path: Path, capsys) -> None:
+    recipe.write_text(yaml.safe_dump({**RECIPE, "sweep": RECIPE["sweep"] | {"others": {"guidance": [1, 2]}}}))
+    assert sweep(recipe, teacher, tmp_path / "sweep") == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "trial 001-alpha=0.9-ratio=0.98-guidance=2-seed=0: guidance = 2: the model never learned" in error
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_resumed_sweep_takes_a_teacher_that_has_moved(recipe, teacher, tmp_path: Path, monkeypatch) -> None:
+    import realuid.cli.sweep
+
+    asked: list[str] = []
+    monkeypatch.setattr(
+        realuid.cli.sweep, "run_sweep", lambda recipe, teacher, *_, **__: asked.append(teacher) or 1 / 0
+    )
+    (tmp_path / "sweep.yaml").write_text(recipe.read_text())
+    (tmp_path / "teacher.txt").write_text("runs/old\n/old\n\n")
+    for words in ((), ("--teacher", str(teacher))):
+        assert main(["sweep", "--resume", "--out", str(tmp_path), *words]) == 1
+    assert asked == ["/old", str(teacher)]

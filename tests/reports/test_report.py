@@ -18,6 +18,7 @@ from realuid.cli.demo import results_table
 from realuid.data import grid_image
 from realuid.models import Generator
 from realuid.reports import write_report
+from realuid.reports.report import read_jsonl
 
 
 def entry(name: str, fd: float, **extra) -> dict:
@@ -126,3 +127,9 @@ def test_every_number_of_calls_has_a_column(tmp_path: Path, digits) -> None:
     columns = {c.header.replace("\n", " "): list(c.cells) for c in table.columns}
     assert columns["FD, 1 call"] == ["", "", "10.500"] and columns["FD, 2 calls"] == ["", "", "6.250"]
     assert "FD, 3 calls" not in columns and columns["calls"] == ["3", "1", "3"]
+
+
+def test_damaged_lines_of_metrics_are_passed_over(tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"update": 1, "fd": 2.0}\n{"upd\xffte": 2\n3\n{"update": 4}\n{"up')
+    assert read_jsonl(tmp_path / "metrics.jsonl") == [{"update": 1, "fd": 2.0}, {"update": 4}]
+    assert read_jsonl(tmp_path / "nowhere.jsonl") == []

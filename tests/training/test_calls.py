@@ -23,6 +23,7 @@ from realuid.models import (
     build_network,
     from_pretrained,
 )
+from realuid.models.networks.call import SeesCall
 from realuid.paths import LinearPath, make_path
 from realuid.processes import Part
 from realuid.recipes import Recipe
@@ -32,6 +33,7 @@ from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches, DrawOptions
 from realuid.training.compatibility import check_student_run
 from realuid.training.draws import micro_batches
+from realuid.training.sharding import _units
 from realuid.training.updates import generator_loss
 
 TIMES = (0.9, 0.4)
@@ -248,7 +250,7 @@ def test_a_guided_conditional_bridge_trains_every_call(inputs) -> None:
 def test_settings_that_contradict_each_other(data) -> None:
     with pytest.raises(ConfigError, match=r"the first of times is t_init. Pass one"):
         DistillConfig(times=TIMES, t_init=0.9)
-    with pytest.raises(ConfigError, match="have to fall"):
+    with pytest.raises(ConfigError, match="have to decrease"):
         DistillConfig(times=(0.4, 0.9)).make_student(teacher())
     with pytest.raises(ConfigError, match=r"calls = 3 with times = \(0.9, 0.4\): pass 3 times, or leave one out"):
         DistillConfig(times=TIMES, calls=3)
@@ -286,3 +288,10 @@ def test_a_start_that_reads_something_else_is_refused(data) -> None:
     message = "start is conditional on the vector 'vector', the teacher on nothing: they have to read the same"
     with pytest.raises(ConfigError, match=message):
         check_student_run(teacher(), data, TWO, start)
+
+
+def test_a_network_that_is_told_the_call_names_every_unit_once() -> None:
+    """As FSDP wants them: it shards no module twice."""
+    network = build_network(NetworkConfig(channels=(8, 16), blocks=1, attention_at=()), (1, 8, 8))
+    units = _units(MatchingModel(SeesCall(network, 2), LinearPath()))
+    assert len(units) == 5 and len(set(map(id, units))) == 5

@@ -11,12 +11,14 @@ from conftest import small_teacher
 from training.test_loop import StopError, same, stop_at, tensors
 
 from realuid.errors import CheckpointError, ConfigError
-from realuid.models import MatchingModel, UNet, from_pretrained
+from realuid.models import MatchingModel, NetworkConfig, UNet, build_network, from_pretrained
 from realuid.models.saving.folder import read_config
+from realuid.paths import LinearPath
 from realuid.training import DistillConfig, distill_teacher, load_start
 from realuid.training.accelerate import make_accelerator
 from realuid.training.checkpoints import Checkpoints
 from realuid.training.distill import DistillTask
+from realuid.training.roles import make_roles
 
 LORA = {
     "updates": 6,
@@ -150,3 +152,14 @@ def test_mistakes_are_named_before_anything_is_written(digits, tmp_path: Path, c
 def test_a_start_of_its_own_goes_against_an_adapter(digits, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="start with lora_rank = 2"):
         distill_teacher(small_teacher(), digits, DistillConfig(**LORA), tmp_path / "run", start=small_teacher(seed=1))
+
+
+def test_a_base_that_came_in_training_mode_drops_nothing() -> None:
+    teacher = MatchingModel(
+        build_network(NetworkConfig(channels=(8,), attention_at=(), dropout=0.5), (1, 8, 8)), LinearPath()
+    )
+    assert teacher.training
+    roles = make_roles(teacher, DistillConfig(**LORA))
+    x, t = torch.randn(2, 1, 8, 8), torch.tensor([0.3, 0.7])
+    for model in (roles.teacher, roles.student.model, roles.fake):
+        assert torch.equal(model(x, t), model(x, t))

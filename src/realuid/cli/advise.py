@@ -29,7 +29,6 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-
     recipe, rest = split_recipe(arguments, "demo")
     options = parse(Options, "advise", rest, Options(recipe.data), "RECIPE")
 
@@ -37,7 +36,7 @@ def run(arguments: Sequence[str]) -> None:
     from realuid.recipes.advise import advise
     from realuid.recipes.run import recipe_data
 
-    check_range(options, "[10, inf)", "count")
+    check_range(options, "[10, 1000000]", "count")
     teacher = load_teacher(options.teacher).to(choose_device(options.device))
     data = recipe_data(replace(recipe, data=options.data), teacher)
     advice = advise(teacher, data, options.fine_tune, options.count)

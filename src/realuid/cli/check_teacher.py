@@ -13,6 +13,7 @@ from rich.table import Table
 from realuid.cli.options import console, parse, refuse_pairs
 from realuid.devices import choose_device
 from realuid.errors import CheckpointError
+from realuid.files import check_writable
 from realuid.recipes import DataConfig
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command; exit code 2 if the conventions do not fit."""
-
     options = parse(Options, "check-teacher", arguments)
 
     from realuid.data import save_grid
@@ -53,6 +53,7 @@ def run(arguments: Sequence[str]) -> None:
     from realuid.loaders.check import check_teacher
     from realuid.training.compatibility import check_fits
 
+    check_writable(options.out)
     teacher = load_teacher(options.teacher, key=options.key).to(choose_device(options.device))
     refuse_pairs(teacher, options.data)
     data = options.data.load()

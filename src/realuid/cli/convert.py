@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,6 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-
     options = parse(Options, "convert", arguments)
 
     from realuid.loaders import load_model, local_path, recognise, save_torchcfm_student, save_torchcfm_teacher
@@ -40,6 +40,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.out.exists():
         raise ConfigError(f"'{options.out}' is there already. Pass a new name.")
     source = local_path(options.model)
+    _check_adm(options, source)
     model = load_model(source, kind=options.loading.kind, key=options.loading.key, adm=options.adm)
     if options.to == "realuid":
         save_pretrained(model, options.out, converted={"from": options.model, "format": recognise(source)})
@@ -48,3 +49,19 @@ def run(arguments: Sequence[str]) -> None:
     else:
         save_torchcfm_teacher(model, options.out, new_attention_order=options.adm.new_attention_order)
     console.print(f"{options.to}: {options.out}")
+
+
+def _check_adm(options: Options, source: Path) -> None:
+    """Raise ConfigError for settings of torchcfm's networks where no such network is read or written."""
+    from realuid.loaders import recognise
+
+    if recognise(source) == "torchcfm":
+        return
+    written = {"new_attention_order"} if options.to == "torchcfm" else set()
+    for setting in dataclasses.fields(ADMOptions):
+        value = getattr(options.adm, setting.name)
+        if value != setting.default and setting.name not in written:
+            raise ConfigError(
+                f"adm.{setting.name} = {value}: only for checkpoints of torchcfm, and '{options.model}' is none. Leave "
+                "it out."
+            )

@@ -12,6 +12,7 @@ import tyro
 from realuid.cli.options import (
     console,
     parse,
+    passed,
     refuse_changes,
     replace,
     resumed_run,
@@ -63,7 +64,7 @@ def run(arguments: Sequence[str]) -> None:
 
     arguments, student = split_student(arguments)
     recipe, rest = split_recipe(arguments, "demo")
-    started = _passed("--start", rest)
+    started = passed("--start", rest)
     chain = [*recipe.ancestors(student), student] if student and not started else []
     stages = chain if len(chain) > 1 else []
     run = None if stages else resumed_run(rest, Options.out)
@@ -81,7 +82,7 @@ def run(arguments: Sequence[str]) -> None:
     else:
         asked = replace(asked, data=options.data, distill=options.distill, students={})
     name, place, key = options.teacher, options.teacher, options.key
-    if options.resume and not _passed("--teacher", rest):
+    if options.resume and not passed("--teacher", rest):
         name, place, key = teacher_of_run(options.out / stages[0] if stages else options.out)
     teacher = named_teacher(name, asked, place=place, key=key)
     if stages and name == NO_TEACHER:
@@ -92,10 +93,6 @@ def run(arguments: Sequence[str]) -> None:
         _run_chain(recipe, stages, options, teacher)
     else:
         _run_one(asked, student or "distill", options, teacher)
-
-
-def _passed(option: str, words: Sequence[str]) -> bool:
-    return any(word.split("=")[0] == option for word in words)
 
 
 def _settings(recipe: Recipe, student: str, started: bool) -> DistillConfig:

@@ -12,7 +12,7 @@ import tyro
 
 from realuid.cli.options import ModelOptions, asked_data, parse, print_json, refuse_pairs
 from realuid.devices import choose_device
-from realuid.files import write_json
+from realuid.files import check_writable, write_json
 from realuid.recipes import DataConfig, EvaluateConfig
 
 
@@ -34,7 +34,6 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-
     options = parse(Options, "evaluate", arguments)
 
     import torch
@@ -47,6 +46,8 @@ def run(arguments: Sequence[str]) -> None:
     from realuid.sampling import check_use
     from realuid.training.compatibility import check_fits, check_sampling
 
+    if options.out:
+        check_writable(options.out)
     device = choose_device(options.device)
     part = join(device)
     model = load_model(options.model, kind=options.loading.kind, key=options.loading.key).to(device)

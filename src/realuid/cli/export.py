@@ -44,7 +44,6 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-
     options = parse(Options, "export", arguments)
 
     from realuid.exports import export_student

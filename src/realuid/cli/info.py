@@ -32,7 +32,6 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-
     options = parse(Options, "info", arguments)
 
     from realuid.exports import is_exported

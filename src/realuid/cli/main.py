@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": "compute FD, KID, precision and recall of a model",
     "check-teacher": "check whether a teacher denoises your data, and under which conventions",
     "convert": "convert a model to another format",
+    "prepare": "convert data to a folder that is read from disk, resized once",
     "advise": "propose (alpha, beta) for a teacher and data",
     "sweep": "compare many (alpha, beta) with one teacher",
     "analyze": "plot the effect of alpha and beta, from closed forms",

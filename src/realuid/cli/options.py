@@ -81,8 +81,15 @@ def split_student(arguments: Sequence[str]) -> tuple[list[str], str]:
     """Arguments whose first word is RECIPE[:STUDENT] into those of RECIPE alone, and the student ('' for none)."""
     if not arguments or arguments[0].startswith("-"):
         return list(arguments), ""
-    recipe, _, student = arguments[0].partition(":")
+    recipe, colon, student = arguments[0].partition(":")
+    if colon and not student:
+        raise ConfigError(f"RECIPE = {arguments[0]}: no student is named after the colon. Name one, or leave it out.")
     return [recipe, *arguments[1:]], student
+
+
+def passed(option: str, words: Sequence[str]) -> bool:
+    """Whether an option is among the words of a command."""
+    return any(word.split("=")[0] == option for word in words)
 
 
 def resumed_run(words: Sequence[str], usual: Path) -> Path | None:

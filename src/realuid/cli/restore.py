@@ -47,7 +47,6 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-
     options = parse(Options, "restore", arguments)
 
     from realuid.data import to_float

@@ -62,7 +62,6 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-
     options = parse(Options, "sample", arguments)
 
     import torch

@@ -9,7 +9,16 @@ from typing import Annotated
 
 import tyro
 
-from realuid.cli.options import console, parse, refuse_changes, replace, resumed_run, split_recipe, split_student
+from realuid.cli.options import (
+    console,
+    parse,
+    passed,
+    refuse_changes,
+    replace,
+    resumed_run,
+    split_recipe,
+    split_student,
+)
 from realuid.errors import ConfigError
 from realuid.recipes import DataConfig, EvaluateConfig, SweepConfig
 from realuid.training import DistillConfig
@@ -23,7 +32,7 @@ class Options:
     sweep: Annotated[SweepConfig, tyro.conf.arg(name="")]
     distill: DistillConfig
     evaluate: EvaluateConfig
-    #: The teacher of all trials, as for `realuid distill`; with --resume that of the sweep.
+    #: The teacher of all trials, as for `realuid distill`; with --resume that of the sweep by default.
     teacher: str = "runs/teacher"
     #: Folder of the sweep.
     out: Path = Path("runs/sweep")
@@ -60,7 +69,7 @@ def run(arguments: Sequence[str]) -> None:
     teacher = options.teacher
     if run:
         refuse_changes(arguments, options, recipe, "data", "sweep", "distill", "evaluate", longer=False)
-        _, teacher, _ = teacher_of_run(run)
+        teacher = options.teacher if passed("--teacher", rest) else teacher_of_run(run)[1]
     else:
         recipe = replace(
             recipe,
@@ -80,7 +89,7 @@ def run(arguments: Sequence[str]) -> None:
     trust = options.trust_teacher or options.resume
     results = run_sweep(recipe, teacher, options.out, options.processes, console.print, trust_teacher=trust)
     for row in results["settings"]:
-        fd = "stopped" if row["fd_mean"] is None else f"{row['fd_mean']:.3f}"
+        fd = " and ".join(sorted(set(row["status"]))) if row["fd_mean"] is None else f"{row['fd_mean']:.3f}"
         setting = ", ".join(f"{k} = {v:g}" for k, v in row["settings"].items())
         console.print(f"{setting}, beta = {row['beta']:g}: FD {fd}")
     console.print(f"page: {options.out / 'sweep.html'}")

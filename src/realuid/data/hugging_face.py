@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import torch
+from torch import Tensor
 
 from realuid.data.dataset import Dataset
 from realuid.data.files import Entry, Files, few
@@ -37,13 +39,12 @@ def load_hugging_face(name: str, how: Reading) -> Dataset:
     Raises:
         DataError: where it cannot be loaded, or has no such columns.
     """
-    place, _, query = name.partition("?")
-    asked = {key: values[-1] for key, values in parse_qs(query).items()}
-    if query and (not asked or set(asked) - {"image", "label"}):
-        raise DataError(f"'hf:{name}': behind the question mark stands image=COLUMN, label=COLUMN, or both with &.")
+    place, asked = ask(name, f"hf:{name}")
     table = _load(place, name)
-    image, label = _columns(table.features, asked, name)
-    encoded = table.cast_column(image, _library().Image(decode=False))
+    images = [key for key, kind in table.features.items() if type(kind).__name__ == "Image"]
+    image, label = choose(table.features, images, asked, f"hf:{name}")
+    unopened = library(f"hf:{name}").Image(decode=False)
+    encoded = table.select_columns([image]).cast_column(image, unopened)  # others stay closed
     entries = {str(i): Entry(0, _reader(encoded, image, i)) for i in range(len(table))}
     if not entries:
         raise DataError(f"'hf:{name}' holds no images.")
@@ -51,20 +52,35 @@ def load_hugging_face(name: str, how: Reading) -> Dataset:
     data = Dataset(values, name=Path(place.partition(":")[0]).name)
     if label is None:
         return data
-    return _labelled(data, table[label], table.features[label], [int(i) for i in names], name)
+    raw = table.data.column(label).take([int(i) for i in names]).to_pylist()
+    labels, classes = labelled(raw, table.features[label], f"hf:{name}")
+    return dataclasses.replace(data, labels=labels, classes=classes)
 
 
-def _library() -> Any:
-    import datasets
+def ask(source: str, name: str) -> tuple[str, dict[str, str]]:
+    """What stands before and behind a question mark: a place, and the columns that are asked for.
 
+    Raises:
+        DataError: where something else stands behind it; `name` is for the message.
+    """
+    place, _, query = source.partition("?")
+    asked = {key: values[-1] for key, values in parse_qs(query).items()}
+    if query and (not asked or set(asked) - {"image", "label"}):
+        raise DataError(f"'{name}': behind the question mark stands image=COLUMN, label=COLUMN, or both with &.")
+    return place, asked
+
+
+def library(name: str) -> Any:
+    """The library `datasets`, or a DataError that says how to install it for the data of this name."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise DataError(f"'{name}' needs the extra: pip install 'realuid[data]'.") from error
     return datasets
 
 
 def _load(place: str, name: str) -> datasets.Dataset:
-    try:
-        datasets = _library()
-    except ImportError as error:
-        raise DataError(f"'hf:{name}' needs the extra: pip install 'realuid[data]'.") from error
+    datasets = library(f"hf:{name}")
     where, _, split = place.partition(":")
     try:
         if Path(where).is_dir() and not any((Path(where) / saved).exists() for saved in _SAVED):
@@ -88,16 +104,18 @@ def _reader(table: datasets.Dataset, column: str, index: int) -> Callable[[], by
     return read
 
 
-def _columns(features: dict[str, Any], asked: dict[str, str], name: str) -> tuple[str, str | None]:
-    """The image column and the class column."""
-    datasets = _library()
-    images = [key for key, kind in features.items() if isinstance(kind, datasets.Image)]
-    labels = [key for key, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
+def choose(features: Mapping[str, Any], images: list[str], asked: dict[str, str], name: str) -> tuple[str, str | None]:
+    """The image column, of those that hold images, and the class column; others that could be meant are said.
+
+    Raises:
+        DataError: for columns that are not there.
+    """
+    labels = [key for key, kind in features.items() if type(kind).__name__ == "ClassLabel"]
     for key, column in asked.items():
         if column not in features:
-            raise DataError(f"'hf:{name}': no column {key} = {column}. Columns are {few(list(features), 20)}.")
+            raise DataError(f"'{name}': no column {key} = {column}. Columns are {few(list(features), 20)}.")
     if not images or asked.get("image", images[0]) not in images:
-        raise DataError(f"'hf:{name}' has no image column (columns: {', '.join(features)}).")
+        raise DataError(f"'{name}' has no image column (columns: {', '.join(features)}).")
     image, label = asked.get("image", images[0]), asked.get("label", next(iter(labels), None))
     choices = {"image": [k for k in images if k != image], "label": [k for k in labels if k != label]}
     if label is None:
@@ -106,31 +124,31 @@ def _columns(features: dict[str, Any], asked: dict[str, str], name: str) -> tupl
         if others and key not in asked:
             taken = {"image": image, "label": label}[key]
             warnings.warn(
-                f"'hf:{name}': {key}s are read from {f'column {taken!r}' if taken else 'no column'}; there is also "
-                f"{few(others)}, which 'hf:NAME?{key}={others[0]}' takes.",
+                f"'{name}': {key}s are read from {f'column {taken!r}' if taken else 'no column'}; there is also "
+                f"{few(others)}, which '?{key}={others[0]}' behind the name takes.",
                 DataWarning,
                 stacklevel=4,
             )
     return image, label
 
 
-def _labelled(data: Dataset, column: Any, kind: Any, kept: list[int], name: str) -> Dataset:
-    """The data with a column of classes, text or whole numbers for labels."""
-    raw = list(column)
-    values = [raw[i] for i in kept]
+def labelled(values: list[Any], kind: Any, name: str) -> tuple[Tensor, tuple[str, ...]]:
+    """Classes, int64, and their names, from a column of classes, text or whole numbers.
+
+    Raises:
+        DataError: for other columns, missing labels, and more different ones than there can be classes.
+    """
     missing = sum(value is None or value == -1 for value in values)
     if missing:
         raise DataError(
-            f"'hf:{name}' has {missing} of {len(values)} samples without a label. Take another split, as hf:NAME:SPLIT."
+            f"'{name}' has {missing} of {len(values)} samples without a label. Take another split, as hf:NAME:SPLIT."
         )
-    if isinstance(kind, _library().ClassLabel):
-        names, labels = tuple(kind.names), values
-    else:
-        if not all(isinstance(value, str | int) for value in values):
-            raise DataError(f"'hf:{name}': label = {kind}, allowed are columns of classes, whole numbers or text.")
-        distinct = sorted(set(values))
-        if len(distinct) > _CLASSES:
-            raise DataError(f"'hf:{name}': {len(distinct)} different labels. More than {_CLASSES} are no classes.")
-        number = {value: i for i, value in enumerate(distinct)}
-        names, labels = tuple(map(str, distinct)), [number[value] for value in values]
-    return Dataset(data.values, torch.tensor(labels), data.name, names)
+    if type(kind).__name__ == "ClassLabel":
+        return torch.tensor(values), tuple(kind.names)
+    if not all(isinstance(value, str | int) for value in values):
+        raise DataError(f"'{name}': label = {kind}, allowed are columns of classes, whole numbers or text.")
+    distinct = sorted(set(values))
+    if len(distinct) > _CLASSES:
+        raise DataError(f"'{name}': {len(distinct)} different labels. More than {_CLASSES} are no classes.")
+    number = {value: i for i, value in enumerate(distinct)}
+    return torch.tensor([number[value] for value in values]), tuple(map(str, distinct))

@@ -41,7 +41,7 @@ class Reading:
     def __post_init__(self) -> None:
         if self.channels not in (None, 1, 3):
             raise DataError(f"channels = {self.channels}: allowed are 1 (grey) and 3 (RGB).")
-        if self.resolution is not None and not 1 <= self.resolution <= 2**15:
+        if self.resolution is not None and (type(self.resolution) is not int or not 1 <= self.resolution <= 2**15):
             raise DataError(f"resolution = {self.resolution}: allowed are positive side lengths up to {2**15}.")
 
 

@@ -138,7 +138,7 @@ def enlarge(images: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
     (channels, height, width), (c, H, W) = images.shape[1:], shape
     if channels != c or H % height or W % width or H // height != W // width:
         raise DataError(
-            f"source images of '{name}' are {width}x{height} with {channels} channel(s), what is made of them is "
-            f"{W}x{H} with {c}: needed are that size, or a whole fraction of it, and as many channels."
+            f"source images of '{name}' are {width}x{height} with {channels} channel(s), the data is "
+            f"{W}x{H} with {c}: needed are that size, or an integer fraction of it, and as many channels."
         )
     return F.interpolate(images.float(), size=(H, W), mode="nearest").to(torch.uint8)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from sklearn.datasets import load_digits as sklearn_digits
 
+from realuid.data.arrow import is_arrow, load_arrow
 from realuid.data.dataset import Dataset
 from realuid.data.degradations import DEGRADATIONS, DRAWING
 from realuid.data.files import open_files, quoted
@@ -17,7 +18,10 @@ from realuid.data.pairs import holds_pairs, read_pairs, split_pairs, with_degrad
 from realuid.data.toy import load_toy
 from realuid.errors import DataError, DataWarning
 
-SOURCES = "'digits', 'toy:NAME', 'hf:NAME', a folder of images, a .zip in the EDM layout or a .tar"
+SOURCES = (
+    "'digits', 'toy:NAME', 'hf:NAME', a folder of images, a .zip in the EDM layout, a .tar, or a folder that `realuid "
+    "prepare` or the `save_to_disk` of Hugging Face's datasets wrote"
+)
 #: scikit-learn's digits, also where a folder of that name is in the way.
 DIGITS = ("digits", "sklearn:digits")
 #: What a folder holds that is a run or a model of realuid and not data.
@@ -32,13 +36,17 @@ def load_dataset(
     pairs_seed: int = 0,
     skip_damaged: bool = False,
 ) -> Dataset:
-    """Read a data set into memory. What is left out of it or changed in it is said by a `DataWarning`.
+    """Read a data set; what is left out of it or changed in it is said by a `DataWarning`.
+
+    It is read into memory, but for folders that `realuid prepare` or `save_to_disk` wrote: these are read by row, when
+    samples are asked for.
 
     Args:
         source: 'digits' (scikit-learn's 1797 images of 8 x 8; 'sklearn:digits' where a folder has that name),
             'toy:NAME' (2-D points), 'hf:NAME' or 'hf:NAME:SPLIT' (Hugging Face, or a folder its `save_to_disk` wrote;
-            needs the extra `realuid[data]`; '?image=COLUMN&label=COLUMN' behind it chooses columns), a folder, a zip or
-            a tar. A folder or archive with all of its images in input/ and target/ holds pairs of equal names.
+            needs the extra `realuid[data]`; '?image=COLUMN&label=COLUMN' behind it chooses columns), a folder, a zip, a
+            tar, or a folder of Arrow files (with the same extra, and columns chosen in the same way). A folder or
+            archive with all of its images in input/ and target/ holds pairs of equal names.
         channels: 1 or 3 to convert images; None keeps them as they are.
         resolution: side length to crop and resize images to; None keeps their size.
         pairs: make pairs by a degradation (a name in `realuid.data.DEGRADATIONS`), or with the images of another folder
@@ -57,6 +65,8 @@ def load_dataset(
             f"pairs_seed = {pairs_seed}: pairs = {pairs} draws nothing at random, only {', '.join(DRAWING)} does. "
             "Leave it out."
         )
+    if not source.strip():
+        raise DataError(f"the source of data is empty. Allowed: {SOURCES}.")
     if "\0" in source:
         raise DataError(f"{quoted(source)}: a name of a file holds no NUL character.")
     if source in DIGITS and not _holds_data(source):
@@ -65,6 +75,8 @@ def load_dataset(
         data = load_toy(source.removeprefix("toy:"))
     elif source.startswith("hf:"):
         data = load_hugging_face(source.removeprefix("hf:"), how)
+    elif is_arrow(source):
+        data = load_arrow(source, how)
     elif Path(source).exists():
         data = _load_files(source, how, pairs)
     else:
@@ -97,7 +109,8 @@ def absolute_source(source: str) -> str:
     kind, path = ("hf:", source[3:]) if source.startswith("hf:") else ("", source)
     if source in DIGITS and not (Path(path).is_dir() and not any((Path(path) / name).exists() for name in _NO_DATA)):
         return source
-    return kind + str(Path(path).resolve()) if Path(path).exists() else source
+    place, mark, columns = path.partition("?") if is_arrow(path) else (path, "", "")
+    return kind + str(Path(place).resolve()) + mark + columns if Path(place).exists() else source
 
 
 def _load_files(source: str, how: Reading, pairs: str | None) -> Dataset:

@@ -51,7 +51,7 @@ def read_authors(path: Path, key: str | None = None) -> Student:
         settings = about["network"]["settings"]
         options = ADMOptions(image_side=settings["sample_size"], head_channels=settings["attention_head_dim"])
     except (KeyError, TypeError) as error:
-        raise CheckpointError(f"'{path}' is damaged: what it says of its network cannot be read ({error}).") from error
+        raise CheckpointError(f"'{path}' is damaged: its description cannot be read ({error}).") from error
     return load_torchcfm_student(path, key, options=options)
 
 

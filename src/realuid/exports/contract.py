@@ -169,7 +169,7 @@ class Contract:
             return cls(shapes["shape"], shapes["image_shape"], conditions, uint8, about, schedule, graph)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise CheckpointError(f"'{where}' is damaged: what it says of itself cannot be read ({reason}).") from error
+            raise CheckpointError(f"'{where}' is damaged: its contract cannot be read ({reason}).") from error
 
 
 def _calls(values: dict[str, Any]) -> tuple[Schedule | None, Graph]:

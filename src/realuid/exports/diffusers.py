@@ -29,9 +29,9 @@ from realuid.exports.program import ProgramStudent, write_program
 from realuid.exports.student import ExportedStudent
 from realuid.loaders.diffusers_folder import INDEX, SCHEDULER
 from realuid.models import Student
-from realuid.models.networks.specs import label_spec
+from realuid.models.networks.specs import ConditionSpec, label_spec
 from realuid.models.saving.diffusers_weights import load_diffusers_model, read_diffusers_config
-from realuid.reading import read_json
+from realuid.reading import read_json, read_limited
 
 #: Where a folder with its own pipeline keeps the program.
 _PROGRAM = Path("student") / "student.pt2"
@@ -167,7 +167,7 @@ class PipelineStudent(ExportedStudent):
         config = self.unet.config
         shape = (config.out_channels, config.sample_size, config.sample_size)
         classes = config.num_class_embeds or 0
-        super().__init__(Contract(shape, shape, (label_spec(classes),) if classes else ()))
+        super().__init__(_written(folder, shape, classes) or Contract(shape, shape, _labels(classes)))
 
     def run(self, inputs: tuple[Tensor, ...]) -> Tensor:
         noise, labels = (*inputs, None)[:2]
@@ -180,6 +180,27 @@ class PipelineStudent(ExportedStudent):
         self.device = torch.device(device)
         self.unet.to(self.device)
         return self
+
+
+def _labels(classes: int) -> tuple[ConditionSpec, ...]:
+    return (label_spec(classes),) if classes else ()
+
+
+def _written(folder: Path, shape: tuple[int, ...], classes: int) -> Contract | None:
+    """The contract in a folder that `write_diffusers` wrote: it knows names of classes, and which one is none.
+
+    Raises:
+        CheckpointError: where it is damaged, or of another network.
+    """
+    if not (folder / ABOUT).exists():
+        return None
+    contract = Contract.from_json(read_limited(folder / ABOUT).decode(errors="replace"), str(folder))
+    last_is_none = classes - contract.num_classes in (0, 1)
+    if (contract.shape, contract.image_shape) != (shape, shape) or contract.calls > 1 or not last_is_none:
+        raise CheckpointError(f"'{folder}' is damaged: {ABOUT} is of another network than unet/.")
+    if contract.conditions != _labels(contract.num_classes):
+        raise CheckpointError(f"'{folder}' is damaged: its network does not read what {ABOUT} says.")
+    return contract
 
 
 def is_one_step(folder: Path) -> bool:

@@ -30,6 +30,7 @@ from realuid.models import Student, load_single_file, save_single_file
 from realuid.recipes import EvaluateConfig
 from realuid.recipes.evaluate import evaluate_model, make_evaluator
 from realuid.sampling import OneStep
+from realuid.settings import check_kind
 from realuid.training.compatibility import check_fits
 
 #: How far an exported image may be from ours, in data units (half of [-1, 1]).
@@ -106,6 +107,8 @@ def export_student(
             fails (then the folder stays).
         ConfigError: for an unknown format, options or an ending that do not fit it.
     """
+    check_kind("generator", generator, str, Path, Student)
+    check_kind("options", options, ExportOptions, type(None))
     options, out = options or ExportOptions(), Path(out)
     _check_request(to, options, out, push_to_hub)
     generator = _on_cpu(generator) if isinstance(generator, Student) else load_student(generator)

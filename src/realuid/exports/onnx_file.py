@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from realuid.errors import CheckpointError
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.program_file import MAX_NUMBERS
-from realuid.reading import open_regular
+from realuid.reading import read_limited
 
 if TYPE_CHECKING:
     import onnx
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _OPERATORS = """
     Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil Celu Clip Concat
     Constant ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div
-    DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements Gelu Gemm
+    DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gelu Gemm
     GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish Identity
     InstanceNormalization IsInf IsNaN LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization
     MatMul MatMulInteger Max MaxPool Mean Min Mish Mod Mul Neg Not OneHot Or PRelu Pad Pow QLinearConv QLinearMatMul
@@ -38,6 +38,8 @@ _MAX_CONSTANT = 1 << 24
 #: Shapes are taken from tensors of a few numbers; the content of larger ones is not needed to follow them.
 _SMALL = 4096
 _BATCH = 2
+#: As large as a message of protobuf can be.
+MAX_BYTES = 2 << 30
 
 
 def read_about(path: Path) -> Contract:
@@ -48,8 +50,7 @@ def read_about(path: Path) -> Contract:
     """
     import onnx
 
-    with open_regular(path) as file:
-        content = file.read()
+    content = read_limited(path, MAX_BYTES)
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # of protobuf

@@ -12,9 +12,7 @@ from torch import Tensor
 
 from realuid.models import Student
 from realuid.models.names import Renoise
-
-#: Far above what any student has; a file may say anything.
-_MAX_CALLS = 1000
+from realuid.settings import MOST_CALLS
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ class Schedule:
             ValueError, TypeError, KeyError: where it is damaged.
         """
         numbers = {name: tuple(float(v) for v in values[name]) for name in ("times", "data", "source", "noise")}
-        if len(set(map(len, numbers.values()))) != 1 or not 1 <= len(numbers["times"]) <= _MAX_CALLS:
+        if len(set(map(len, numbers.values()))) != 1 or not 1 <= len(numbers["times"]) <= MOST_CALLS:
             raise ValueError("its schedule does not say the same for every call")
         if not all(map(math.isfinite, sum(numbers.values(), ()))) or values["renoise"] not in get_args(Renoise):
             raise ValueError("its schedule holds what is no number, or an unknown way of renoising")

@@ -12,6 +12,7 @@ from torch import Tensor
 from realuid.data import to_float
 from realuid.errors import CheckpointError, ConfigError
 from realuid.exports.contract import Contract
+from realuid.memory import is_out_of_memory
 from realuid.models import Condition, ConditionSpec
 from realuid.models.calls import check_calls
 from realuid.models.networks.condition import SOURCE
@@ -129,9 +130,9 @@ class ExportedStudent(ABC):
         try:
             images = self.run(tuple(value.to(self.device) for value in inputs))
         except Exception as error:  # of any operator of torch, and of ONNX Runtime's own types
-            reason = " ".join(str(error).split())
-            if isinstance(error, MemoryError | torch.OutOfMemoryError) or "memory" in reason or "alloc" in reason:
+            if is_out_of_memory(error):
                 raise
+            reason = " ".join(str(error).split())
             raise CheckpointError(
                 f"the exported generator cannot compute what it promises ({reason[:200]})."
             ) from error

@@ -20,13 +20,14 @@ import torch
 from torch import Tensor
 
 from realuid.data import Dataset, to_float
-from realuid.errors import CheckpointError, PredictionError
+from realuid.errors import CheckpointError, ConfigError, PredictionError
 from realuid.loaders.readings import Check, Finding, Reading
 from realuid.models import EDM, Condition, MatchingModel, Plain, Preconditioning, Reversed, model_device
 from realuid.models.networks.condition import SOURCE
 from realuid.on_data import check_pairs, encode_dataset
 from realuid.paths import PREDICTIONS, STACKED, Coefficients, Estimate, check_prediction
 from realuid.seeds import stream
+from realuid.settings import MOST_SAMPLES, check_kind, check_whole
 
 #: Noise-to-signal ratios, in standard deviations of the data (of pairs, whose source is of the data's size, ratios of
 #: all that is not data): where a trivial denoiser has most left to improve. Nearer
@@ -54,9 +55,14 @@ def check_teacher(
         thorough: try other ranges of values in any case.
 
     Raises:
+        ConfigError: for a number of images below 1, a seed out of range, and data of another shape.
         DataError: for a coupled path without pairs.
         PredictionError: where no data prediction follows from the model's.
     """
+    images, seed = check_whole("images", images, 1, MOST_SAMPLES), check_whole("seed", seed, 0, 2**64 - 1)
+    check_kind("model", model, MatchingModel)
+    if data.shape != model.image_shape:
+        raise ConfigError(f"the model makes samples of shape {model.image_shape}, but the data has shape {data.shape}.")
     check_pairs(model, data)
     model.check_space("data_prediction")
     trial = _Trial(model, data, images, seed)

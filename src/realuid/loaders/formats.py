@@ -116,8 +116,11 @@ def _has_realuid_config(folder: Path) -> bool:
 
 
 def _formats_of_file(path: Path) -> list[str]:
-    with open_regular(path) as file:
-        start = file.read(16)
+    try:
+        with open_regular(path) as file:
+            start = file.read(16)
+    except OSError as error:
+        raise CheckpointError(f"'{path}' cannot be read ({error.strerror}).") from error
     if start[2:].startswith(_LEGACY_TORCH) or (start.startswith(b"PK\x03\x04") and _is_torch_archive(path)):
         return ["torchcfm"]
     if start[8:9] == b"{":  # safetensors: eight bytes of length, then the header

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from realuid.errors import CheckpointError
+from realuid.errors import CheckpointError, ConfigError, unknown_name
 from realuid.loaders import torchcfm
 from realuid.loaders.adm import PUBLISHED, ADMOptions, is_adm
 from realuid.loaders.diffusers_folder import load_diffusers
@@ -16,8 +16,10 @@ from realuid.loaders.formats import local_path, model_folder, recognise
 from realuid.models import MatchingModel, Student, from_pretrained, load_single_file
 from realuid.models.networks.own import Function
 from realuid.models.saving.torch_file import read_torch_file
+from realuid.settings import check_kind
 
 Kind = Literal["teacher", "generator"]
+_KINDS: dict[Kind, str] = {"teacher": "a teacher", "generator": "a one-step generator"}
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,12 @@ def load_model(
         network: for a model around a user's network (`Teacher`): an instance, whose weights are replaced.
 
     Raises:
+        ConfigError: for what is no path, and an unknown kind.
         CheckpointError: where nothing is found, it cannot be read, is of the other kind, or has to be told apart.
     """
+    check_kind("model", source, str, Path)
+    if kind is not None and kind not in _KINDS:
+        raise ConfigError(unknown_name("kind", str(kind), _KINDS))
     request = Request(kind, key, adm, network)
     path = local_path(source)
     name = recognise(path)
@@ -62,8 +68,7 @@ def load_model(
     (model.model if isinstance(model, Student) else model).origin = str(source)
     found: Kind = "generator" if isinstance(model, Student) else "teacher"
     if kind is not None and kind != found:
-        names = {"teacher": "a teacher", "generator": "a one-step generator"}
-        raise CheckpointError(f"'{source}' is {names[found]}, not {names[kind]}.")
+        raise CheckpointError(f"'{source}' is {_KINDS[found]}, not {_KINDS[kind]}.")
     return model
 
 

@@ -108,11 +108,11 @@ def _differences(declared: Reading, best: Reading) -> Iterator[str]:
         first, other = ("noise", "data") if best.reversed_time else ("data", "noise")
         yield f"have time 0 at {first}, not at {other}"
     if best.time_scale != declared.time_scale:
-        yield f"be told times on a scale of {best.time_scale:g}, not {declared.time_scale:g}"
+        yield f"expect times on a scale of {best.time_scale:g}, not {declared.time_scale:g}"
     elif isinstance(declared.preconditioning, Steps) and not isinstance(best.preconditioning, Reversed | Steps):
-        yield "be told the time, not the number of a step"
+        yield "expect the time, not the number of a step"
     if best.values != declared.values:
-        yield f"have learnt values in {best.values}, not in {declared.values}"
+        yield f"be trained on values in {best.values}, not in {declared.values}"
 
 
 def _what(reading: Reading) -> str:

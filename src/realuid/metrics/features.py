@@ -7,12 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from realuid.data import Dataset, to_float
-from realuid.errors import ConfigError
+from realuid.errors import ConfigError, DataError
 from realuid.metrics.cache import read_cached, write_cached
 from realuid.seeds import mix, seeded, stream
 
 #: Part of the cache's keys; to be raised when the classifier or its training changes.
 _CLASSIFIER_VERSION = 2
+#: Images that a classifier can be trained on and tested with.
+_FEWEST = 5
 
 
 class FeatureExtractor(nn.Module):
@@ -112,7 +114,14 @@ def train_classifier(data: Dataset, seed: int = 0, updates: int = 1500, batch: i
 
     Returns:
         the classifier in evaluation mode, and its accuracy on the tenth of the data that it did not see.
+
+    Raises:
+        DataError: for fewer images than it takes to train and to test.
     """
+    if len(data) < _FEWEST:
+        raise DataError(
+            f"'{data.name}' has {len(data)} images: a classifier of features needs at least {_FEWEST}. Take more data."
+        )
     labelled = tells_classes(data)
     labels = data.column("label")[:] if labelled else torch.arange(len(data)) % 4
 

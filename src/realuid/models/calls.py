@@ -8,6 +8,7 @@ from typing import Protocol
 
 from realuid.errors import ConfigError
 from realuid.paths import Path
+from realuid.settings import MOST_CALLS, check_whole
 
 #: Noise-to-signal ratio at which a student starts by default: SiD's sigma_init.
 SIGMA_INIT = 2.5
@@ -38,8 +39,8 @@ def student_times(path: Path, times: float | Sequence[float] | None, calls: int 
     """Checked times of a student, arguments as there; by default one, where noise has SiD's ratio to data."""
     if times is None:
         times = path.start_time(SIGMA_INIT)
-    if calls is not None and calls < 1:
-        raise ConfigError(f"calls = {calls}: a student makes at least 1.")
+    if calls is not None:
+        check_whole("calls", calls, 1, MOST_CALLS)
     try:
         falling = tuple(float(t) for t in times) if isinstance(times, Sequence) else (float(times),)
     except (TypeError, ValueError) as error:
@@ -55,5 +56,5 @@ def student_times(path: Path, times: float | Sequence[float] | None, calls: int 
     if calls is not None and len(falling) != calls:
         raise ConfigError(f"calls = {calls} with times = {falling}: pass {calls} times, or one of the two.")
     if any(later >= earlier for earlier, later in itertools.pairwise(falling)):
-        raise ConfigError(f"times = {falling}: they have to fall, from noise to data.")
+        raise ConfigError(f"times = {falling}: they have to decrease, from noise to data.")
     return falling

@@ -34,7 +34,7 @@ class Guided(MatchingModel):
     def __init__(self, model: MatchingModel, scale: float):
         if all(spec.null is None for spec in model.conditions):
             raise ConfigError(
-                f"guidance = {scale:g}: the model never learned to do without labels. Train the teacher with "
+                f"guidance = {scale:g}: the model was not trained without labels. Train the teacher with "
                 "conditional data and label_dropout > 0, or use guidance = 1."
             )
         super().__init__(

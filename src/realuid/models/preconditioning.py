@@ -277,7 +277,7 @@ def check_preconditioning(preconditioning: Preconditioning, prediction: str, pat
         )
     if prediction != "data_prediction":
         raise ConfigError(
-            f"preconditioning '{name}' turns what a network says into a data prediction, but the prediction is "
+            f"preconditioning '{name}' makes the output a data prediction, but the prediction is "
             f"{prediction}. Use prediction 'data_prediction', or preconditioning 'plain'."
         )
 

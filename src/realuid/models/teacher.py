@@ -6,6 +6,7 @@ from realuid.errors import ConfigError
 from realuid.models.matching import MatchingModel
 from realuid.models.networks.own import Function, OwnNetwork
 from realuid.models.preconditioning import Plain, Preconditioning, Reversed, Steps, own_preconditioning
+from realuid.models.saving.weights import check_sample
 from realuid.paths import Path, heads, make_path
 
 
@@ -26,6 +27,7 @@ class Teacher(MatchingModel):
         preconditioning: in place of time_scale and reverse_time, one of `realuid.models.PRECONDITIONINGS`.
 
     Raises:
+        CheckpointError: for a shape that is not of positive whole numbers.
         ConfigError: for an object that cannot be called, and contradictory settings.
     """
 
@@ -45,6 +47,7 @@ class Teacher(MatchingModel):
             raise ConfigError(
                 f"a {type(function).__name__} cannot be called: pass a module or a function of (x, time)."
             )
+        check_sample(tuple(shape))
         path = make_path(path) if isinstance(path, str) else path
         prediction = prediction or path.default_prediction
         if preconditioning is None:

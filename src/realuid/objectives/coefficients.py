@@ -93,8 +93,8 @@ def advice(objective: Objective, fine_tuning: bool = False) -> list[str]:
     ratio, sentences = beta / alpha, []
     if alpha == beta > 1:
         sentences.append(
-            f"alpha = beta = {alpha:g}: the student learns {1 / alpha:.3g} parts of the teacher's distribution and "
-            f"{1 - 1 / alpha:.3g} of the data (law 2 in docs/theory.md). objective = mixture with data_weight = "
+            f"alpha = beta = {alpha:g}: the student learns the mixture {1 / alpha:.3g} teacher + "
+            f"{1 - 1 / alpha:.3g} data (law 2 in docs/theory.md). objective = mixture with data_weight = "
             f"{1 - 1 / alpha:.3g} is the same without division."
         )
     elif beta > 1:
@@ -115,7 +115,7 @@ def advice(objective: Objective, fine_tuning: bool = False) -> list[str]:
     if not 0.9 <= ratio <= 1.1 and max(alpha, beta) <= 1:
         sentences.append(
             f"beta / alpha = {ratio:.3g}: every published setting lies between 0.92 and 1.08. The further from 1, the "
-            "more a teacher that is right is pulled away from the data (App. A.1.4)."
+            "more the student of an exact teacher is pulled away from the data (App. A.1.4)."
         )
     if fine_tuning and alpha != beta and abs(ratio - 1) < 0.03:
         sentences.append(

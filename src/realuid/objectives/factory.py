@@ -79,9 +79,7 @@ def make_objective(
         if is_asked and setting not in own:
             users = [n for n, cls in OBJECTIVES.items() if setting in {f.name for f in dataclasses.fields(cls)}]
             leave = f" Leave {setting} at 1." if setting in ("alpha", "beta") else ""
-            raise ConfigError(
-                f"{label}: objective '{name}' has no use for it. It belongs to: {', '.join(users)}.{leave}"
-            )
+            raise ConfigError(f"{label}: objective '{name}' does not use it. Used by: {', '.join(users)}.{leave}")
     values: dict[str, Any] = {
         "alpha": alpha,
         "beta": beta,

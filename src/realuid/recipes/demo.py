@@ -93,14 +93,14 @@ def refuse_taken(folder: Path, resume: bool, overwrite: bool) -> None:
     """
     refuse_file(folder)
     if resume and overwrite:
-        raise ConfigError("--resume and --overwrite: a demo goes on, or is made anew. Pass one of them.")
+        raise ConfigError("--resume and --overwrite: a demo is either continued or replaced. Pass one of them.")
     if resume:
         return
     if not is_demo(folder):
         refuse_foreign(folder, ours=False)
     elif not overwrite and any(has_checkpoint(run) or is_finished(run) for run in folder.iterdir()):
         raise ConfigError(
-            f"'{folder}' already holds a demo. Pass --resume to continue it, --overwrite to make it anew, or another "
+            f"'{folder}' already holds a demo. Pass --resume to continue it, --overwrite to replace it, or another "
             "--out."
         )
 

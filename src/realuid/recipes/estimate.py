@@ -25,6 +25,7 @@ from realuid.training.config import LoopConfig
 from realuid.training.costs import FORWARD, LEARN, update_cost
 from realuid.training.distill import generator_accumulation_steps
 from realuid.training.execution import Execution, choose_execution
+from realuid.training.lora import ROLES
 
 #: Number of images of the first measurement, and seconds below which it is repeated with more.
 _FEW, _QUICK = 16, 0.2
@@ -94,13 +95,13 @@ def _saved(model: MatchingModel, batch: int, autocast: Callable[[], torch.autoca
 
 
 class _Stage(NamedTuple):
-    """A training run: its settings, number of trained networks, passes per image, and number of networks whose
-    activations are stored at once.
+    """A training run: its settings, copies of a network's numbers in memory, passes per image, and number of networks
+    whose activations are stored at once.
     """
 
     name: str
     config: LoopConfig
-    learners: int
+    copies: int
     passes: float
     kept: float
 
@@ -108,11 +109,8 @@ class _Stage(NamedTuple):
         return self.config.updates * _mine(self.config) * probe.seconds * self.passes / 3600
 
     def gibibytes(self, probe: _Probe, parameters: int) -> float:
-        """Per learner weights, gradients and two Adam moments; averages; the frozen teacher; activations. With `shard`,
-        the processes have all but the activations in shares.
-        """
-        copies = 4 * self.learners + len(self.config.ema) + (1 if self.learners > 1 else 0)
-        weights = 4 * parameters * copies / (started_together() if self.config.shard else 1)
+        """Of copies and activations. With `shard`, the processes have all but the activations in shares."""
+        weights = 4 * parameters * self.copies / (started_together() if self.config.shard else 1)
         return (weights + _at_once(self.config) * probe.activations * self.kept) / 2**30
 
 
@@ -126,11 +124,17 @@ def _at_once(config: LoopConfig) -> int:
 
 
 def _student(name: str, c: DistillConfig, shape: tuple[int, ...]) -> _Stage:
-    """A distillation in units of a forward and backward pass, by the cost model."""
+    """A distillation in units of a forward and backward pass, by the cost model.
+
+    Copies in memory: the frozen teacher; weights, gradients and two Adam moments of each trained network; the student's
+    averages. Adapters are not counted.
+    """
     cost = update_cost(c)
     steps = 1 if c.micro_batch else generator_accumulation_steps(choose_device(c.device), _mine(c) * math.prod(shape))
     kept = max(cost.fake_kept, cost.generator_kept / steps)
-    return _Stage(name, c, learners=2, passes=cost.passes / LEARN, kept=kept)
+    whole = [role for role in ROLES if not c.adapts(role)]
+    copies = 1 + 4 * len(whole) + (len(c.ema) if "student" in whole else 0)
+    return _Stage(name, c, copies, passes=cost.passes / LEARN, kept=kept)
 
 
 def _describe(recipe: Recipe, model: MatchingModel, stages: Sequence[_Stage], images: float = 0) -> str:
@@ -159,7 +163,8 @@ def _duration(hours: float) -> str:
 
 
 def _teacher(recipe: Recipe) -> _Stage:
-    return _Stage("teacher", recipe.teacher, learners=1, passes=1.0, kept=1.0)
+    """Weights, gradients, two Adam moments and averages."""
+    return _Stage("teacher", recipe.teacher, copies=4 + len(recipe.teacher.ema), passes=1.0, kept=1.0)
 
 
 def describe_teacher_run(run: TeacherSpec) -> str:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class DataConfig:
     """Data and its preprocessing."""
 
-    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout, or a tar.
+    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout, a tar, or a folder written by
+    #: `realuid prepare` or by `save_to_disk` of Hugging Face's datasets, which is read from disk.
     source: str = "digits"
     #: Convert images to 1 (grey) or 3 (RGB) channels. None: unchanged.
     channels: int | None = None
@@ -129,6 +130,11 @@ class EvaluateConfig:
             from realuid.sampling import find_sampler
 
             find_sampler(self.sampler)
+        if self.inception_weights is not None and self.extractor != "inception":
+            raise ConfigError(
+                f"inception_weights = {self.inception_weights} with extractor = {self.extractor}: only 'inception' "
+                "reads them. Leave them out, or set extractor = inception."
+            )
         check_range(self, f"[5, {MOST_SAMPLES}]", "samples")
         check_range(self, f"[1, {MOST_STEPS}]", "steps")
         check_range(self, "[1, inf)", "seeds")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from realuid.data import Dataset
-from realuid.errors import ConfigError, RealUIDError
+from realuid.errors import ConfigError
 from realuid.loaders import load_generator, load_teacher
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Silent, Student, fresh, silent
@@ -23,8 +23,8 @@ from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.compatibility import (
     check_batch,
-    check_distillation,
     check_sampling,
+    check_settings,
     check_student_run,
     check_teacher_run,
 )
@@ -232,6 +232,8 @@ def student_spec(
         start = start or new_teacher(recipe, data)
         like = start.model if isinstance(start, Student) else start
         fake = fake or fresh(like, mix(config.seed, "fake start"))
+        if isinstance(start, Student):  # `fine_tuning` starts the fake model from the teacher
+            config = dataclasses.replace(config, fake_start="random")
     if isinstance(start, Student):  # so that the saved settings suffice to resume
         config = config.of_student(start)
     return StudentSpec(
@@ -290,9 +292,4 @@ def check_demo(recipe: Recipe, model: MatchingModel, data: Dataset) -> None:
     how = recipe.evaluate
     check_sampling(model, how.steps, how.sampler, how.guidance)
     for name in recipe.students:
-        config = recipe.student(name)
-        try:
-            check_distillation(model, config)
-            check_batch(max(config.real_batch, config.gan_batch), data)
-        except RealUIDError as error:
-            raise type(error)(f"students.{name}: {error}") from error
+        check_settings(model, data, recipe.student(name), f"students.{name}")

@@ -37,7 +37,7 @@ from realuid.recipes.spec import NamedTeacher, StudentSpec, student_spec
 from realuid.recipes.trials import Trial, make_trials
 from realuid.reports.sweep import write_sweep_report
 from realuid.training.accelerate import make_accelerator
-from realuid.training.compatibility import check_student_run
+from realuid.training.compatibility import check_settings, check_student_run
 from realuid.training.folder import has_checkpoint, is_marked, mark, refuse_foreign
 
 #: The file of a finished trial.
@@ -125,10 +125,10 @@ def run_sweep(
     trials, refused = make_trials(recipe.sweep, recipe.distill)
     for reason in refused:
         say(f"left out: {reason}")
-    refuse_foreign(
-        folder, is_marked(folder, SWEEP_KIND) or ((folder / SWEEP).is_file() and (folder / "trials").is_dir())
-    )
+    refuse_foreign(folder, is_sweep(folder))
     data, named = _load(recipe, teacher)
+    for trial in trials:
+        check_settings(named.model, data, trial.config(recipe.distill), f"trial {trial.name}")
     if not trust_teacher:
         require_sound(named.model, data)
     mark(folder, SWEEP_KIND)

@@ -26,6 +26,8 @@ def read_text(path: Path) -> str:
         raise ConfigError(f"'{path}' has {size:,} bytes, and a recipe at most {_BYTES:,}.")
     try:
         return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"'{path}' cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"'{path}' is not text in UTF-8 ({error.reason} at byte {error.start}). Save it so."

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 
 from realuid.errors import ConfigError
 from realuid.recipes.sections import SweepConfig
 from realuid.seeds import stream
+from realuid.settings import as_number
 from realuid.training import DistillConfig
 
 
@@ -30,14 +31,16 @@ class Trial:
 
     def config(self, base: DistillConfig) -> DistillConfig:
         """The settings of its distillation, with evaluations and checkpoints during training."""
-        changes = {key: _like(value, getattr(base, key)) for key, value in self.settings.items() if key != "ratio"}
+        hints = get_type_hints(DistillConfig)
+        changes = {key: _as(value, hints[key]) for key, value in self.settings.items() if key != "ratio"}
         changes["beta"] = round(self.settings["alpha"] * self.settings["ratio"], 6)
         every = base.evaluate_every or max(1, base.updates // 10)
         return dataclasses.replace(base, **changes, evaluate_every=every, save_every=base.save_every or every)
 
 
-def _like(value: float, example: Any) -> Any:
-    return int(value) if isinstance(example, int) else value
+def _as(value: float, hint: Any) -> Any:
+    """A value of a sweep, where all are numbers, as the kind of a setting: a switch is 0 or 1."""
+    return bool(value) if hint is bool and value in (0, 1) else as_number(value, hint)
 
 
 def make_trials(sweep: SweepConfig, base: DistillConfig) -> tuple[list[Trial], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 from importlib import resources
@@ -55,8 +56,12 @@ def _grid_of(
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Lines of a metrics.jsonl; an absent file is an empty list."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    """Lines of a metrics.jsonl without damaged ones, as a crash or a disk leaves them; an absent file is empty."""
+    lines = []
+    for line in path.read_text(errors="replace").splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError, RecursionError):
+            lines.append(json.loads(line))
+    return [line for line in lines if isinstance(line, dict)]
 
 
 def write_report(

@@ -21,7 +21,7 @@ def class_number(asked: str, names: Sequence[str], classes: int, argument: str =
         allowed = f"0 to {classes - 1}"
         if names:
             raise ConfigError(f"{argument} {asked}: {unknown_name('class', asked, names)} Or a number: {allowed}.")
-        raise ConfigError(f"{argument} {asked}: allowed are {allowed}; the model knows no names of its classes.")
+        raise ConfigError(f"{argument} {asked}: allowed are {allowed}; the classes of the model have no names.")
     return number
 
 

@@ -7,13 +7,14 @@ import warnings
 from torch import Tensor
 
 from realuid.data import Dataset
-from realuid.errors import ConfigError, DataError, PredictionError
+from realuid.errors import ConfigError, DataError, PredictionError, RealUIDError
 from realuid.models import MatchingModel, Silent, Student, example, guided, silent
 from realuid.objectives import MixtureUID, UnwiseSettingWarning, advice, choose_space
 from realuid.on_data import check_pairs
 from realuid.processes import started_together
 from realuid.sampling import OneStep, generate
 from realuid.training.config import DistillConfig, TeacherConfig
+from realuid.training.lora import ROLES
 
 
 def check_teacher_run(model: MatchingModel, data: Dataset, config: TeacherConfig) -> None:
@@ -79,7 +80,7 @@ def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: Match
     for name, model in (("start", start), ("fake", fake)):
         if next((model or teacher).parameters(), None) is None:
             raise ConfigError(
-                f"the {'teacher' if model is None else name} has no parameters, so nothing could learn: pass {name} = "
+                f"the {'teacher' if model is None else name} has no parameters to train: pass {name} = "
                 "a model of the same samples whose network has some."
             )
         if model is not None and (model.shape, model.num_classes) != (teacher.shape, teacher.num_classes):
@@ -102,9 +103,8 @@ def check_adapters(config: DistillConfig, start: Student | MatchingModel | None,
             f"fake_start = random with lora_rank = {config.lora_rank}: {begins}Pass fake_start teacher, or lora_roles "
             "student for a fake model with all of its weights."
         )
-    given = (("student", "start", start), ("fake", "fake", fake))
-    for role, name, model in given:
-        if config.adapts(role) and model is not None:  # type: ignore[arg-type]  # the names of roles
+    for role, name, model in zip(ROLES, ("start", "fake"), (start, fake), strict=True):
+        if config.adapts(role) and model is not None:
             raise ConfigError(
                 f"{name} with lora_rank = {config.lora_rank}: {begins}Leave {name} out, or set lora_roles to the other "
                 "role."
@@ -149,6 +149,22 @@ def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:
     return space
 
 
+def check_settings(teacher: MatchingModel, data: Dataset, config: DistillConfig, whose: str) -> None:
+    """Raise an error where settings are not for a teacher and data: of a distillation that begins after others.
+
+    Args:
+        teacher: trained or not.
+        data, config: of the distillation, which starts from the teacher or from a student that is not made yet.
+        whose: settings these are, for messages.
+    """
+    try:
+        check_adapters(config, None, None)
+        check_distillation(teacher, config)
+        check_batch(max(config.real_batch, config.gan_batch), data)
+    except RealUIDError as error:
+        raise type(error)(f"{whose}: {error}") from error
+
+
 def check_calls_of_batch(calls: int, config: DistillConfig) -> None:
     """Raise ConfigError for settings of several calls with one call, and batches that cannot be divided evenly."""
     usual = DistillConfig()
@@ -180,7 +196,7 @@ def check_fits(model: MatchingModel | OneStep, data: Dataset) -> None:
     """
     check_pairs(model, data)
     if model.codec and model.coupled:
-        raise ConfigError("the model starts from source images, and those cannot be latents yet: use one on pixels.")
+        raise ConfigError("the model starts from source images, which is not supported on latents: use one on pixels.")
     if model.image_shape != data.shape:
         raise ConfigError(f"the model makes samples of shape {model.image_shape}, but the data has shape {data.shape}.")
     if model.num_classes and data.labels is None:

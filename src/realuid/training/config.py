@@ -105,8 +105,7 @@ class ObjectiveSettings(Settings):
         for name, default in (("data_weight_warmup", 0.0), ("guide_real", True)):
             if getattr(self, name) != default and not mixing:
                 raise ConfigError(
-                    f"{name} = {getattr(self, name)}: objective '{self.objective}' has no use for it. It belongs to: "
-                    "mixture."
+                    f"{name} = {getattr(self, name)}: objective '{self.objective}' does not use it. Used by: mixture."
                 )
 
     @property

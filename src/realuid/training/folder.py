@@ -16,6 +16,7 @@ from realuid.files import check_name, is_empty, remove_written, write_json
 from realuid.leftovers import repair
 from realuid.locks import held
 from realuid.models.saving.folder import CONFIG, is_model_folder
+from realuid.reading import read_limited
 from realuid.training.checkpoints import Checkpoints
 
 #: The file that marks a folder as a run's.
@@ -40,7 +41,7 @@ def mark(folder: Path, kind: str = "run") -> None:
 def is_marked(folder: Path, kind: str = "run") -> bool:
     """Whether a folder is marked as that kind."""
     try:
-        said = json.loads((folder / RUN).read_text())
+        said = json.loads(read_limited(folder / RUN))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(said, dict) and (said.get("format"), said.get("kind")) == (_FORMAT, kind)

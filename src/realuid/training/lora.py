@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from realuid.errors import ConfigError
 from realuid.settings import check_range
 from realuid.training.settings import Settings
+
+#: Those that learn in a distillation.
+Role = Literal["student", "fake"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,6 @@ class LoraSettings(Settings):
                     f"{name} = {value} without adapters: pass lora_rank, for instance 64, or leave it out."
                 )
 
-    def adapts(self, role: Literal["student", "fake"]) -> bool:
+    def adapts(self, role: Role) -> bool:
         """Whether a role is an adapter on the teacher."""
         return self.lora_rank > 0 and self.lora_roles in ("both", role)

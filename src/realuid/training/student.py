@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from realuid.errors import ConfigError
 from realuid.models.names import Renoise
-from realuid.settings import check_range
+from realuid.settings import MOST_CALLS, check_range
 from realuid.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class StudentSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "[1, inf)", "calls")
+        check_range(self, f"[1, {MOST_CALLS}]", "calls")
         if self.calls and self.times and len(self.times) != self.calls:
             raise ConfigError(
                 f"calls = {self.calls} with times = {self.times}: pass {self.calls} times, or leave one out."

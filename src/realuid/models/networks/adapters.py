@@ -85,11 +85,11 @@ class SharedBase:
     """A frozen network, in memory once, and the adapters of the roles that share it.
 
     Args:
-        network: is frozen; its layers are replaced in place by adaptable ones.
+        network: is frozen, in evaluation mode; its layers are replaced in place by adaptable ones.
     """
 
     def __init__(self, network: Network):
-        self.network = network.requires_grad_(False)
+        self.network = network.requires_grad_(False).eval()
         self._layers: list[BaseTunerLayer] = []
         self._active: str | None = None
         self._names: list[str] = []

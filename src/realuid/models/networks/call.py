@@ -56,9 +56,6 @@ class SeesCall(Network):
     def recompute_activations(self) -> None:
         self.network.recompute_activations()
 
-    def units(self) -> list[nn.Module]:
-        return self.network.units()
-
 
 def _of_pairs(network: Network, wide: Network, calls: int) -> dict[str, Tensor]:
     """The weights of a network of classes for one of pairs (class, call)."""

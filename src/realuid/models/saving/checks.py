@@ -26,6 +26,6 @@ def check_times(model: MatchingModel) -> None:
     if not (told > 0).all():
         raise CheckpointError(
             f"the network's time_embedding_type = fourier takes the logarithm of the time, but with preconditioning "
-            f"'{model.preconditioning.name}' on path '{path.name}' it is told {float(told.min()):.3g} to "
-            f"{float(told.max()):.3g}: it can only make NaN of that. One of the two settings is wrong."
+            f"'{model.preconditioning.name}' on path '{path.name}' its time input is {float(told.min()):.3g} to "
+            f"{float(told.max()):.3g}: the result is NaN. One of the two settings is wrong."
         )

@@ -244,7 +244,7 @@ def save_single_file(model: MatchingModel | Student, path: str | FilePath, /, **
     """
     path, model = FilePath(path), _standalone(model)
     if _matching(model).codec:
-        raise CheckpointError("the model lives on latents, and one file has no room for its autoencoder: use a folder.")
+        raise CheckpointError("the model is on latents, and a single file cannot hold its autoencoder: use a folder.")
     header = {"format": "pt", FORMAT: to_json({**extra, **describe(model)})}
     with atomic_file(path) as temporary:
         save_file(apart(model.state_dict()), temporary, header)

@@ -1,0 +1,109 @@
+"""Data on disk: folders of Arrow files that `datasets` or `realuid prepare` wrote, read by row."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from realuid.data.arrow_columns import ArrayColumn, ArrowFiles, ImageColumn
+from realuid.data.columns import Column
+from realuid.data.dataset import Dataset
+from realuid.data.hugging_face import ask, choose, labelled, library
+from realuid.data.images import Reading
+from realuid.errors import DataError
+
+#: What `save_to_disk` leaves in the folder of a data set, and of a set of splits.
+STATE, SPLITS = "state.json", "dataset_dict.json"
+#: What realuid says of data that it wrote, beside the files of `datasets`.
+ABOUT = "realuid.json"
+
+
+def is_arrow(source: str) -> bool:
+    """Whether a folder was written by `save_to_disk` or `realuid prepare`; '?image=...&label=...' may stand behind."""
+    place = Path(source.partition("?")[0])
+    return (place / STATE).is_file() or (place / SPLITS).is_file()
+
+
+def load_arrow(source: str, how: Reading) -> Dataset:
+    """A data set on disk: images as they are asked for, labels in memory.
+
+    Args:
+        source: a folder, perhaps with '?image=COLUMN&label=COLUMN' behind it. Images are a column of encoded images, or
+            of arrays (c, h, w), uint8 or float32 in data units; a column 'source' beside them makes pairs. Further
+            columns of numbers, all of one shape, are conditions.
+        how: channels and resolution of encoded images.
+
+    Raises:
+        DataError: for splits, columns that are missing or cannot be read, and `how.skip_damaged`.
+    """
+    place, asked = ask(source, source)
+    if (Path(place) / SPLITS).is_file():
+        names = sorted(p.parent.name for p in Path(place).glob(f"*/{STATE}")) or ["train"]
+        raise DataError(f"'{place}' holds {', '.join(names)}. Pass one of them, as '{Path(place) / names[0]}'.")
+    if how.skip_damaged:
+        raise DataError(
+            f"skip_damaged = True: images of '{place}' are read when they are asked for. Leave it out, or write the "
+            "data again by `realuid prepare --skip-damaged`."
+        )
+    table, about = _open(place)
+    files, shapes = ArrowFiles([file["filename"] for file in table.cache_files]), _shapes(table.features)
+    if not len(files):
+        raise DataError(f"'{place}' holds no rows.")
+    pictures = [about["values"]] if about else _pictures(table.features, shapes)
+    alone = [name for name in pictures if name != "source" or asked.get("image") == "source"] or pictures
+    values, label = choose(table.features, alone, asked, source)
+
+    def column(name: str) -> Column:
+        if name in shapes:
+            return ArrayColumn(files, name, shapes[name], place, table._fingerprint)
+        return ImageColumn(files, name, how, place, table._fingerprint)
+
+    paired = values != "source" and "source" in {*shapes, *pictures}
+    further = [name for name in shapes if name not in (values, label, "source")]
+    data = Dataset(
+        column(values),
+        name=about.get("name", Path(place).name),
+        sources=column("source") if paired else None,
+        degradation=about.get("degradation", ""),
+        degradation_seed=about.get("degradation_seed", 0),
+        columns={name: column(name) for name in further},
+    )
+    if label is None:
+        return data
+    numbers, classes = labelled(table.data.column(label).to_pylist(), table.features[label], source)
+    return dataclasses.replace(data, labels=numbers, classes=classes)
+
+
+def _open(place: str) -> tuple[Any, dict[str, Any]]:
+    """The table, and what realuid wrote beside it."""
+    try:
+        table = library(place).load_from_disk(place, keep_in_memory=False)
+        about = Path(place) / ABOUT
+        return table, json.loads(about.read_text()) if about.is_file() else {}
+    except DataError:
+        raise
+    except Exception as error:  # damaged files raise nearly every type
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(f"'{place}' cannot be read ({reason}). Write it again.") from error
+
+
+def _shapes(features: Any) -> dict[str, tuple[int, ...]]:
+    """Columns of numbers that have one shape: name -> shape of a row."""
+    found = {}
+    for name, kind in features.items():
+        if isinstance(getattr(kind, "shape", None), tuple) and None not in kind.shape:
+            found[name] = kind.shape
+        elif getattr(kind, "length", -1) > 0 and getattr(getattr(kind, "feature", None), "dtype", "string") != "string":
+            found[name] = (kind.length,)
+    return found
+
+
+def _pictures(features: Any, shapes: dict[str, tuple[int, ...]]) -> list[str]:
+    """Columns that may be images, encoded ones first, and latents last."""
+    encoded = [name for name, kind in features.items() if type(kind).__name__ == "Image"]
+    arrays = [
+        name for name, shape in shapes.items() if len(shape) == 3 and features[name].dtype in ("uint8", "float32")
+    ]
+    return [*encoded, *sorted(arrays, key=lambda name: features[name].dtype, reverse=True)]

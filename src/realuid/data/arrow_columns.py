@@ -1,0 +1,198 @@
+"""Columns of Arrow files: where rows lie is found by mapping the files, and rows are read by position.
+
+Rows are not read through the mapping: the system brings in up to megabytes around every row, so that all of a file
+would become resident in this process.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import mmap
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from realuid.data.columns import Column, hashed
+from realuid.data.decode import UnreadableError, decode
+from realuid.data.images import Reading
+from realuid.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class ArrowFiles:
+    """The record batches of Arrow files, one after the other, and their bytes by position.
+
+    Args:
+        paths: files in Arrow's stream format, as `datasets` writes them.
+    """
+
+    def __init__(self, paths: Sequence[str | Path]):
+        import pyarrow as pa
+
+        self.batches: list[pa.RecordBatch] = []
+        self._places: list[tuple[BinaryIO, int, int]] = []  # of batches: their file, where it is mapped, its size
+        for path in paths:
+            file = Path(path).open("rb")  # noqa: SIM115 (as long as there are columns of it)
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            batches = [batch for batch in pa.ipc.open_stream(pa.py_buffer(mapped)) if len(batch)]
+            self.batches += batches
+            self._places += [(file, np.frombuffer(mapped, np.uint8).ctypes.data, len(mapped))] * len(batches)
+        self.starts = np.cumsum([0, *map(len, self.batches)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def find(self, rows: np.ndarray) -> list[tuple[int, int]]:
+        """The batch that every row is in, and its place there.
+
+        Raises:
+            IndexError: for rows that do not exist.
+        """
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)}")
+        batch = np.searchsorted(self.starts, rows, side="right") - 1
+        return list(zip(batch.tolist(), (rows - self.starts[batch]).tolist(), strict=True))
+
+    def position(self, batch: int, address: int, what: str) -> int:
+        """Where in its file something of a batch lies that Arrow has found at an address.
+
+        Raises:
+            DataError: where it is not as it lies in the file; `what` is for the message.
+        """
+        _, start, size = self._places[batch]
+        if not start <= address <= start + size:
+            raise DataError(f"{what} is compressed, which cannot be read by row. Write it again by `realuid prepare`.")
+        return address - start
+
+    def read(self, batch: int, position: int, size: int) -> bytes:
+        """Bytes of the file that a batch is in."""
+        file, _, _ = self._places[batch]
+        content = os.pread(file.fileno(), size, position)
+        if len(content) != size:
+            raise DataError(f"'{file.name}' ends too early. Write it again.")
+        return content
+
+
+class ArrayColumn(Column):
+    """Arrays of one shape, as they are stored.
+
+    Args:
+        files: that hold the column.
+        name: of the column.
+        shape: of a row.
+        source: for messages.
+        fingerprint: of the data set.
+
+    Raises:
+        DataError: where rows are missing, or not of this shape.
+    """
+
+    def __init__(self, files: ArrowFiles, name: str, shape: tuple[int, ...], source: str, fingerprint: str):
+        self._files, self._what = files, f"column '{name}' of '{source}'"
+        numbers = [_flat(batch.column(name), math.prod(shape), self._what) for batch in files.batches]
+        self._kind = numbers[0].dtype
+        self._positions = [files.position(i, flat.ctypes.data, self._what) for i, flat in enumerate(numbers)]
+        self.shape, self.dtype = (len(files), *shape), torch.from_numpy(np.empty(0, self._kind)).dtype
+        self.fingerprint = hashed(fingerprint, name)
+
+    def read(self, index: Tensor) -> Tensor:
+        out = np.empty((len(index), math.prod(self.shape[1:])), self._kind)
+        size = out.strides[0]
+        for row, (batch, place) in zip(out, self._files.find(index.numpy()), strict=True):
+            row[:] = np.frombuffer(self._files.read(batch, self._positions[batch] + place * size, size), self._kind)
+        if self.dtype.is_floating_point and not np.isfinite(out).all():
+            raise DataError(f"{self._what} holds NaN or infinite numbers. Leave those rows out.")
+        return torch.from_numpy(out).view(-1, *self.shape[1:])
+
+
+class ImageColumn(Column):
+    """Encoded images, decoded when they are asked for.
+
+    Args:
+        files: that hold the column.
+        name: of the column.
+        how: channels and resolution.
+        source: for messages.
+        fingerprint: of the data set.
+
+    Raises:
+        DataError: where the first image cannot be read.
+    """
+
+    dtype = torch.uint8
+
+    def __init__(self, files: ArrowFiles, name: str, how: Reading, source: str, fingerprint: str):
+        self._files, self._how, self._source = files, how, source
+        self._columns = [batch.column(name) for batch in files.batches]
+        contents = [column.field("bytes") for column in self._columns]
+        what, data = f"column '{name}' of '{source}'", [column.buffers()[2] for column in contents]
+        self._positions = [0 if d is None else files.position(i, d.address, what) for i, d in enumerate(data)]
+        self._ends = [_offsets(column) for column in contents]
+        self.fingerprint = hashed(fingerprint, name, str((how.channels, how.resolution)))
+        self.shape = (len(files), *self._pixels(0).shape)
+
+    def read(self, index: Tensor) -> Tensor:
+        images = list(_decoders().map(self._pixels, index.tolist()))
+        for row, pixels in zip(index.tolist(), images, strict=True):
+            if pixels.shape != self.shape[1:]:
+                (c, h, w), (channels, height, width) = pixels.shape, self.shape[1:]
+                raise DataError(
+                    f"images of '{self._source}' differ: row {row} is {w}x{h} with {c} channel(s), row 0 is "
+                    f"{width}x{height} with {channels}. Pass resolution (--data.resolution) and channels "
+                    "(--data.channels)."
+                )
+        return torch.from_numpy(np.stack(images)) if images else torch.empty((0, *self.shape[1:]), dtype=torch.uint8)
+
+    def _pixels(self, row: int) -> np.ndarray:
+        try:
+            return decode(self._content(row), self._how.channels, self._how.resolution).pixels.transpose(2, 0, 1)
+        except (UnreadableError, OSError) as error:
+            raise DataError(
+                f"row {row} of '{self._source}' cannot be read ({error}). Write the data again without it, or with "
+                "`realuid prepare --skip-damaged` from the files that it was made of."
+            ) from error
+
+    def _content(self, row: int) -> bytes:
+        """An encoded image, from the file itself or from one that it names."""
+        ((batch, place),) = self._files.find(np.array([row]))
+        start, end = self._ends[batch][place : place + 2].tolist()
+        if end > start:
+            return self._files.read(batch, self._positions[batch] + start, end - start)
+        path = (self._columns[batch][place].as_py() or {}).get("path")
+        if not path:
+            raise UnreadableError("there is no image")
+        return Path(path).read_bytes()
+
+
+def _flat(array: pa.Array, size: int, what: str) -> np.ndarray:
+    """The numbers of a column of a record batch where they lie, `size` a row."""
+    import pyarrow as pa
+
+    flat, missing = array.storage if isinstance(array, pa.ExtensionArray) else array, 0
+    while not pa.types.is_primitive(flat.type):
+        missing += flat.null_count
+        flat = flat.flatten()
+    if missing + flat.null_count or len(flat) != len(array) * size:
+        raise DataError(f"{what} has rows that are missing or of different shapes.")
+    return flat.to_numpy(zero_copy_only=True)
+
+
+def _offsets(array: pa.Array) -> np.ndarray:
+    """Where rows of a column of bytes begin and end in its data, shape (rows + 1,); an own copy."""
+    kind = np.int64 if str(array.type).startswith("large") else np.int32
+    first, count = array.offset, len(array) + 1
+    return np.frombuffer(array.buffers()[1], kind)[first : first + count].copy()
+
+
+@functools.cache
+def _decoders() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), "realuid-decode")
