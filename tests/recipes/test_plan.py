@@ -117,7 +117,7 @@ def test_a_demo_that_goes_on_may_be_measured_otherwise(tmp_path: Path, capsys, m
     started = parse_recipe(SMALL, "here")
     (tmp_path / "teacher" / "recipe.yaml").write_text(dump_recipe(started))
     went_on = []
-    monkeypatch.setattr(demo, "run_demo", lambda recipe, *_, **__: went_on.append(recipe) or {})
+    monkeypatch.setattr("realuid.recipes.demo.run_demo", lambda recipe, *_, **__: went_on.append(recipe) or {})
     monkeypatch.setattr(demo, "results_table", lambda results: "")
     words = ["demo", "--resume", "--out", str(tmp_path)]
     main([*words, "--evaluate.sampler", "ddim", "--evaluate.steps", "9"])
