@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import itertools
 import json
 import statistics
@@ -35,7 +36,7 @@ from benchmarks.speed.ours import random_data, teacher_of
 from benchmarks.speed.roofline import clock
 from realuid.data import Dataset
 from realuid.files import write_json
-from realuid.models import Condition, Student
+from realuid.models import Condition, MatchingModel, Student
 from realuid.recipes import load_recipe
 from realuid.recipes.spec import NamedTeacher, student_spec
 from realuid.sampling import generate
@@ -62,7 +63,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 #: Settings in two dimensions: those of benchmarks/families_2d.py.
 GAME_2D: dict[str, Any] = {
-    "batch": 256,
+    "batch": 128,
     "fake_updates": 3,
     "alpha_sid": 1.0,
     "generator_lr": 1e-3,
@@ -105,20 +106,27 @@ def student(bench: Bench, method: str, seed: int, updates: int) -> dict[str, Any
     return result
 
 
+@functools.cache
+def world_of(family: str, seed: int) -> tuple[MatchingModel, Mixture, Dataset, MatchingModel]:
+    """A perfect teacher, its world, data of it, and the model that students start from."""
+    teacher, world = exact_teacher(POINTS[family])
+    x_0, x_T = world.sample(50_000, seed=seed)
+    data = Dataset(x_0, name="mixture", sources=x_T if teacher.path.coupled else None)
+    return teacher, world, data, student_start(POINTS[family], data, 500, seed)
+
+
 def point(family: str, method: str, seed: int, options: argparse.Namespace) -> None:
     """One student in two dimensions, unless an earlier call made it."""
     run = options.out / f"points {family}" / f"{method}, seed {seed}"
     if (run / "result.json").is_file():
         return
-    teacher, world = exact_teacher(POINTS[family])
-    x_0, x_T = world.sample(50_000, seed=seed)
-    data = Dataset(x_0, name="mixture", sources=x_T if teacher.path.coupled else None)
+    teacher, world, data, start = world_of(family, seed)
     one = DistillConfig(**GAME_2D, calls=1, updates=options.updates, seed=seed)
     config = dataclasses.replace(one, **METHODS[method])
     config = dataclasses.replace(
         config, updates=round(one.updates * update_cost(one).passes / update_cost(config).passes)
     )
-    task = task_from_exact(teacher, student_start(POINTS[family], data, 500, seed), data, config)
+    task = task_from_exact(teacher, start, data, config)
     for update in range(config.updates):
         task.update(update)
         task.ema.update()

@@ -90,6 +90,7 @@ tasks = {
     "song": lambda: small(SongUNet(8, 1, 1, **song), activation_checkpointing=True),
     "dit": lambda: small(DiT(**dit)),
     "own": lambda: small(OwnNetwork(Own(), (1, 8, 8)), fake_start="teacher"),
+    "calls": lambda: small(network, calls=4, fake_sees_call=True, micro_batch=3),
     "teacher": lambda: TeacherTask(teacher, data, teacher_config, accelerator),
 }
 state, accounts, values, exchanges = {}, {}, {}, {}
