@@ -266,7 +266,7 @@ def _edm_modules():
 
 
 def write(
-    path: Path, arguments: dict, weights: dict[str, torch.Tensor], *, network="SongUNet", wrapper="EDMPrecond", **extra
+    path: Path, arguments: dict, weights: dict, *, network="SongUNet", wrapper="EDMPrecond", protocol=4, **extra
 ) -> Path:
     """Write a network pickle.
 
@@ -275,6 +275,7 @@ def write(
         arguments: the inner network's.
         weights: the inner network's, by dotted name; what is no tensor is stored as it is.
         network, wrapper: class names.
+        protocol: of the pickle.
         **extra: further entries of the pickle's dictionary.
     """
     constants = {
@@ -295,5 +296,5 @@ def write(
             **extra,
         }
         with path.open("wb") as file:
-            pickle.dump(content, file, protocol=4)
+            pickle.dump(content, file, protocol=protocol)
     return path

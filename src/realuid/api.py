@@ -10,7 +10,7 @@ from typing import TypedDict, Unpack
 import torch
 from torch import Tensor
 
-from realuid.data import Dataset, load_dataset
+from realuid.data import DataLike, Dataset, as_dataset, load_dataset
 from realuid.exports import Export, ExportedStudent, ExportOptions, FormatName, export_student, load_any
 from realuid.loaders import load_generator, load_model, load_teacher
 from realuid.loaders.check import check_teacher, require_sound
@@ -28,13 +28,10 @@ from realuid.training.folder import refuse_existing
 _NONE = type(None)
 
 
-def _data(data: Dataset | str | Path) -> Dataset:
-    return data if isinstance(data, Dataset) else load_dataset(data)
-
-
-def _source(data: Dataset | str | Path) -> str:
-    """What a run's recipe calls its data."""
-    return data.name if isinstance(data, Dataset) else str(data)
+def _source(data: DataLike) -> tuple[str, Dataset]:
+    """What a run's recipe calls its data, and the data."""
+    found = as_dataset(data)
+    return str(data) if isinstance(data, str | Path) else found.name, found
 
 
 class RunOptions(TypedDict, total=False):
@@ -97,7 +94,7 @@ class _Distillation(_Run):
 
 
 def train(
-    data: Dataset | str | Path,
+    data: DataLike,
     out: str | Path = "runs/teacher",
     *,
     path: str | PathConfig | None = None,
@@ -109,7 +106,7 @@ def train(
     """Train a teacher, as `realuid train` does.
 
     Args:
-        data: a data set, or what `load_dataset` takes.
+        data: a tensor, a list of images, a data set of torch, a name or path (`realuid.data.as_dataset`).
         out: folder of the run.
         path: name of the path, see `realuid.paths.PATHS`, or a `PathConfig`.
         network: architecture.
@@ -126,7 +123,7 @@ def train(
     for name, value, kind in (("network", network, NetworkConfig), ("config", config, TeacherConfig)):
         check_kind(name, value, kind, _NONE)
     check_kind("path", path, str, PathConfig, _NONE)
-    out, source, data = Path(out), _source(data), _data(data)
+    out, (source, data) = Path(out), _source(data)
     run = _Run(**options)
     base = run.settings(source, out)
     chosen = dataclasses.replace(
@@ -141,7 +138,7 @@ def train(
 
 def distill(
     teacher: MatchingModel | str | Path,
-    data: Dataset | str | Path,
+    data: DataLike,
     *,
     alpha: float | None = None,
     beta: float | None = None,
@@ -154,7 +151,7 @@ def distill(
     Args:
         teacher: a model, or what `load_teacher` takes; "none" (experimental): no teacher; the mixture objective learns
             from data alone, with the recipe's network.
-        data: real data, or what `load_dataset` takes.
+        data: real data, in any form that `realuid.data.as_dataset` takes.
         alpha, beta: coefficients of the loss, instead of those of `config`; 1, 1 uses no real data.
         out: folder of the run.
         config: all settings of the distillation.
@@ -175,7 +172,7 @@ def distill(
     check_kind("start", asked.start, str, Path, Student, MatchingModel, _NONE)
     check_kind("fake", asked.fake, MatchingModel, _NONE)
     start = load_start(asked.start, asked.start_ema) if isinstance(asked.start, str | Path) else asked.start
-    out, source, data = Path(out), _source(data), _data(data)
+    out, (source, data) = Path(out), _source(data)
     base = asked.settings(source, out)
     if config is None:
         config = fine_tuning(base.distill) if isinstance(start, Student) and not asked.resume else base.distill
@@ -221,13 +218,13 @@ def sample(
 
 
 def evaluate(
-    model: MatchingModel | Student | str | Path, data: Dataset | str | Path, config: EvaluateConfig | None = None
+    model: MatchingModel | Student | str | Path, data: DataLike, config: EvaluateConfig | None = None
 ) -> Evaluation:
     """FD, KID, precision and recall of a model against data, one number for each seed.
 
     Args:
         model: a teacher, a student, or what `load_model` takes.
-        data: real data, or what `load_dataset` takes.
+        data: real data, in any form that `realuid.data.as_dataset` takes.
         config: samples, seeds, feature extractor, and the sampler of a teacher.
 
     Raises:
@@ -237,10 +234,10 @@ def evaluate(
     check_kind("model", model, str, Path, MatchingModel, Student)
     check_kind("config", config, EvaluateConfig, _NONE)
     loaded = load_model(model) if isinstance(model, str | Path) else model
-    data, config = _data(data), config or EvaluateConfig()
-    check_fits(loaded, data)
+    config, real = config or EvaluateConfig(), as_dataset(data)
+    check_fits(loaded, real)
     check_use(loaded, config.sampler, config.guidance)
-    return evaluate_model(loaded, make_evaluator(data, config), config)
+    return evaluate_model(loaded, make_evaluator(real, config), config)
 
 
 def export(
@@ -249,7 +246,7 @@ def export(
     to: FormatName,
     *,
     options: ExportOptions | None = None,
-    data: Dataset | str | Path | None = None,
+    data: DataLike | None = None,
     evaluate: EvaluateConfig | None = None,
     push_to_hub: str = "",
     private: bool = False,
@@ -277,7 +274,7 @@ def export(
         out,
         to,
         options,
-        data=None if data is None else _data(data),
+        data=None if data is None else as_dataset(data),
         evaluate=evaluate,
         push_to_hub=push_to_hub,
         private=private,

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import dacite
 from dacite.types import is_instance
 
-from realuid.errors import ConfigError, unknown_name
+from realuid.errors import ConfigError, RealUIDError, unknown_name
 from realuid.reading import is_finite
 
 T = TypeVar("T")
@@ -76,7 +76,9 @@ def from_plain(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     try:
         hooks = {float: lambda value: as_number(value, float)}
         return dacite.from_dict(cls, values, dacite.Config(type_hooks=hooks, cast=[tuple]))
-    except dacite.DaciteError as error:
+    except RealUIDError:
+        raise
+    except (dacite.DaciteError, TypeError, ValueError) as error:  # TypeError: one value in the place of several
         raise ConfigError(f"'{where}': {error}.") from error
 
 

@@ -152,6 +152,8 @@ def _odd(path: Path, chance: random.Random, load: Callable[[], Model]) -> Case:
     """A JSON file with values of wrong types in it."""
     odd: Any = changed(json.loads(path.read_text()), chance)
     content = json.dumps(odd).encode("utf-8", "surrogatepass")
+    if chance.random() < 0.02:
+        content = chance.choice((b"[" * 100_000, b'{"a":' * 100_000, content.replace(b":", b":" + b"[" * 5000, 1)))
     return Case(_damaged(path, content, load), len(content))
 
 

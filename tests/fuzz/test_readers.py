@@ -13,18 +13,24 @@ from fuzz import READERS, models
 from fuzz.harness import BreachError, Case, HangError, outcome, outcomes
 from realuid.errors import ConfigError
 
-#: Those that take longer than a few seconds.
-SLOW = {"programs", "contracts", "onnx", "diffusers", "diffusers_settings", "arrow", "metadata"}
+ERRORS = {"CheckpointError", "ConfigError", "DataError", "PredictionError"}
+#: A second or two for 200 files; of the others that write no programs, 20 are quick.
+QUICK = ("zips", "tars", "listings", "checksums", "specials")
+OTHERS = ("pickles", "folders", "settings", "torch", "safetensors", "images", "recipes", "runs")
 
 
 @pytest.mark.parametrize(
-    "reader", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in READERS]
+    ("reader", "inputs"),
+    [
+        *((name, 200) for name in QUICK),
+        *((name, 20) for name in OTHERS),
+        *(pytest.param(name, 200, marks=pytest.mark.slow) for name in READERS if name not in QUICK),
+    ],
 )
-def test_a_reader_raises_the_librarys_errors_and_nothing_else(reader, tmp_path):
-    found = list(outcomes(READERS[reader], 200, 0, tmp_path))
-    assert len(found) == 200
-    assert set(found) <= {"read", "CheckpointError", "ConfigError", "DataError", "PredictionError"}
-    assert found.count("read") < 190  # the damage does something
+def test_a_reader_raises_the_librarys_errors_and_nothing_else(reader, inputs, tmp_path):
+    found = list(outcomes(READERS[reader], inputs, 0, tmp_path))
+    assert len(found) == inputs and set(found) <= {"read", *ERRORS}
+    assert not ERRORS.isdisjoint(found)  # the damage does something
 
 
 @pytest.mark.parametrize("fault", [lambda: os.system("true"), lambda: subprocess.run(["true"], check=False)])
@@ -40,7 +46,7 @@ def test_other_files_would_be_seen(tmp_path):
 
 def test_memory_would_be_seen(tmp_path):
     with pytest.raises(BreachError, match="of memory"):
-        outcome(Case(lambda: bytes(1 << 30).count(1), 0), tmp_path)
+        outcome(Case(lambda: bytearray(b"1") * (600 << 20), 0), tmp_path)
 
 
 def test_a_hang_would_be_seen(tmp_path, monkeypatch):
@@ -62,13 +68,11 @@ def test_errors_are_told_apart(tmp_path):
         return read
 
     assert outcome(Case(fail(ConfigError("no")), 0), tmp_path) == "ConfigError"
-    with pytest.raises(BreachError, match="several lines"):
-        outcome(Case(fail(ConfigError("a\nb")), 0), tmp_path)
     with pytest.raises(KeyError):
         outcome(Case(fail(KeyError("no")), 0), tmp_path)
 
 
-@pytest.mark.parametrize("reader", ["folders", "settings", "zips", "recipes"])
+@pytest.mark.parametrize("reader", ["folders", "zips"])
 def test_the_same_seed_makes_the_same_files(reader, tmp_path):
     first, second = (list(outcomes(READERS[reader], 20, 3, tmp_path / name)) for name in _folders(tmp_path))
     assert first == second

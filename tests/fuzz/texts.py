@@ -71,9 +71,11 @@ def runs(folder: Path, chance: random.Random) -> Iterator[Case]:
         "result.json": '{"fd": 1.0, "update": 3}\n',
         "checkpoints/0000002/meta.json": '{"update": 2, "version": 1}\n',
     }
+    for name, text in whole.items():
+        (run / name).write_text(text)
+    name = "recipe.yaml"
     while True:
-        for name, text in whole.items():
-            (run / name).write_text(text)
+        (run / name).write_text(whole[name])
         name = chance.choice(list(whole))
         text = whole[name]
         content = _odd(text, chance) if name.endswith((".yaml", ".json")) else mutate(text.encode(), chance)

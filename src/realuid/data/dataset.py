@@ -86,6 +86,19 @@ class Dataset:
     def __len__(self) -> int:
         return self.values.shape[0]
 
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        """One sample: 'values' as stored, 'label' (its number), 'source' and further columns, as far as there are any.
+
+        Raises:
+            IndexError: for a number that is not from -n to n - 1.
+        """
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"'{self.name}' has {len(self)} samples, and none of number {number}.")
+        batch = self.take(torch.tensor([number % len(self)]))
+        sample = {"values": batch.values, "label": batch.labels, "source": batch.sources, **batch.columns}
+        found: dict[str, Any] = {name: column[0] for name, column in sample.items() if column is not None}
+        return found if self.labels is None else {**found, "label": int(found["label"])}
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one sample: (c, h, w) or (d,)."""

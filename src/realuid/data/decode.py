@@ -83,7 +83,7 @@ def decode(content: bytes, channels: int | None, resolution: int | None) -> Deco
             if width * height > MAX_PIXELS:
                 raise UnreadableError(_too_large(f"{width * height:,} pixels ({width}x{height})"))
             with alone_if(width * height > LARGE):
-                return _pixels(opened, channels, resolution)
+                return pixels_of(opened, channels, resolution)
     except UnreadableError:
         raise
     except Image.UnidentifiedImageError as error:
@@ -103,7 +103,8 @@ def _reduce(opened: Image.Image, resolution: int | None) -> None:
         opened.draft(None, (resolution, resolution))  # has an effect on JPEG files alone
 
 
-def _pixels(image: Image.Image, channels: int | None, resolution: int | None) -> Decoded:
+def pixels_of(image: Image.Image, channels: int | None, resolution: int | None) -> Decoded:
+    """Pixels of an opened image, which is turned in place as its EXIF data say; arguments and errors as of `decode`."""
     changes = {"animated"} if image.format != "MPO" and getattr(image, "is_animated", False) else set()
     if image.mode.startswith("I;16") or ";16" in str([tile[3] for tile in getattr(image, "tile", [])]):
         changes.add("deep")

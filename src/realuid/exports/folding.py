@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DModel
+from torch import nn
 
 from realuid.errors import ExportError
 from realuid.exports.form import Form
@@ -50,6 +51,11 @@ def refit(generator: Student, form: Form, *, into: float, out: float, time: floa
     if (reason := foldable(generator)) is not None:
         raise ExportError(f"the network cannot be refitted: {reason}.")
     unet: Any = copy.deepcopy(generator.model.network).unet
+    if unet.config.out_channels > (channels := generator.model.shape[0]):  # a learned variance, which one step drops
+        for name, value in list(unet.conv_out.named_parameters()):
+            setattr(unet.conv_out, name, nn.Parameter(value[:channels].clone()))
+        unet.conv_out.out_channels = channels
+        unet.register_to_config(out_channels=channels)
     unet.conv_in.weight.copy_(unet.conv_in.weight.double() * (form.into / into))
     for parameter in (unet.conv_out.weight, unet.conv_out.bias):
         parameter.copy_(parameter.double() * (form.out[0] / out))

@@ -19,6 +19,7 @@ from realuid.loaders.schedulers import read_scheduler
 from realuid.models import Codec, DiT, MatchingModel, Network, UNet
 from realuid.models.codec import load_codec
 from realuid.models.networks.base import check_runs
+from realuid.models.saving.checks import check_times
 from realuid.models.saving.diffusers_weights import load_diffusers_model, read_diffusers_config
 from realuid.models.saving.weights import on_paper
 
@@ -59,7 +60,9 @@ def load_diffusers(folder: str | Path, key: str | None = None) -> MatchingModel:
     settings = _scheduler(folder, parts)
     network = NETWORKS[kind](where)
     path, prediction, preconditioning = read_scheduler(settings)
-    return MatchingModel(network, path, prediction, preconditioning, _codec(folder, parts)).eval()
+    model = MatchingModel(network, path, prediction, preconditioning, _codec(folder, parts)).eval()
+    check_times(model)
+    return model
 
 
 def _parts(folder: Path) -> dict[str, str] | None:
@@ -110,7 +113,7 @@ def _scheduler(folder: Path, parts: dict[str, str] | None) -> dict[str, Any]:
             f"path: needed is one {SCHEDULER} there or in scheduler/, for instance of the DDPMScheduler it was trained "
             "with."
         )
-    return read_diffusers_config(found[0])
+    return read_diffusers_config(found[0], finite=False)
 
 
 def _codec(folder: Path, parts: dict[str, str] | None) -> Codec | None:

@@ -12,7 +12,7 @@ from huggingface_hub import snapshot_download
 from realuid.errors import CheckpointError
 from realuid.loaders.diffusers_folder import looks_like_diffusers
 from realuid.models.saving.folder import CONFIG, FORMAT
-from realuid.reading import open_regular
+from realuid.reading import open_regular, read_json
 
 #: Format -> what it is, for people.
 FORMATS = {
@@ -83,6 +83,8 @@ def recognise(path: Path) -> str:
             f"'{path}' is ambiguous, it looks like {' and like '.join(found)}: keep one of them in it."
         )
     kinds = "; ".join(FORMATS.values())
+    if what := what_else(path):
+        raise CheckpointError(f"'{path}' is {what}. Formats that can be read: {kinds}.")
     if path.is_dir():
         raise CheckpointError(
             f"no model in '{path}': expected {CONFIG} there, or a run folder with best/ or model/, or another format "
@@ -91,12 +93,29 @@ def recognise(path: Path) -> str:
     raise CheckpointError(f"'{path}' is of no format that can be read ({kinds}). For a network of your own: Teacher.")
 
 
+def what_else(path: Path) -> str:
+    """What a folder of weights is that holds no matching model: an adapter, or a network of transformers; else ''."""
+    if (path / "adapter_config.json").is_file():
+        return "an adapter (LoRA), the change of another model: merge it into its model, and pass that"
+    if (path / CONFIG).is_file():
+        try:
+            config = read_json(path / CONFIG, finite=False)
+        except CheckpointError:
+            return ""
+        if kind := str(config.get("_class_name", "")):
+            return f"a {ascii(kind[:100])[1:-1]} of diffusers, which is no network of those that can be read"
+        architectures = config.get("architectures")
+        if isinstance(architectures, list) and architectures:
+            return f"a {ascii(str(architectures[0])[:100])[1:-1]} of transformers, for instance a text encoder"
+    return ""
+
+
 def is_model(source: str | Path) -> bool:
     """Whether something is a model (or reads like one on the hub) rather than, for instance, a data set."""
     path = Path(source)
     if not path.exists():
         return bool(_HUB_ID.match(str(source)))
-    return bool(_formats_of_folder(path) if path.is_dir() else _formats_of_file(path))
+    return bool((_formats_of_folder(path) or what_else(path)) if path.is_dir() else _formats_of_file(path))
 
 
 def _formats_of_folder(folder: Path) -> list[str]:

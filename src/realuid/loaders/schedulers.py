@@ -15,6 +15,7 @@ from realuid.errors import CheckpointError, unknown_name
 from realuid.models import EDM, Plain, Preconditioning, Steps
 from realuid.paths import DDPMPath, LinearPath, Path, VEPath
 from realuid.paths.vp import BetaSchedule
+from realuid.reading import is_finite
 
 
 class Matching(NamedTuple):
@@ -46,7 +47,14 @@ def read_scheduler(config: dict[str, Any]) -> Matching:
     """
     name = str(config.get("_class_name"))
     if name not in SCHEDULERS:
+        if name in dir(diffusers):  # no nearest name: schedulers of similar names read networks differently
+            raise CheckpointError(
+                f"scheduler '{name}' is not supported. Allowed: {', '.join(SCHEDULERS)}. If it only samples "
+                "differently, put the settings of the scheduler the network was trained with in its place."
+            )
         raise CheckpointError(unknown_name("scheduler", name[:100], SCHEDULERS))
+    if not is_finite(config):
+        raise CheckpointError(f"the settings of {name} hold a number that is infinite or NaN.")
     steps = config.get("num_train_timesteps", 1000)
     if not isinstance(steps, int) or not 2 <= steps <= MAX_STEPS:
         raise CheckpointError(f"num_train_timesteps = {str(steps)[:30]}: needed is a number from 2 to {MAX_STEPS:,}.")

@@ -34,6 +34,7 @@ RAW = "raw"
 _TEACHER = ("net_model", ("ema_models", "ema_model"))
 _STUDENT = ("gen", ("ema_gens",))
 _FAKE = ("u", ())
+_COUNT = "n_averaged"
 _WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")
 
 
@@ -162,8 +163,10 @@ def _candidates(checkpoint: object, layout: tuple[str, tuple[str, ...]]) -> dict
 
 
 def _unwrap(state: object) -> Weights:
-    """A state dict without the prefixes that DataParallel and torch.compile put before its names."""
-    return {_WRAPPERS.sub("", str(key)): value for key, value in state.items()} if isinstance(state, Mapping) else {}
+    """A state dict without the prefixes of DataParallel, torch.compile and AveragedModel, and the latter's count."""
+    if not isinstance(state, Mapping):
+        return {}
+    return {_WRAPPERS.sub("", str(key)): value for key, value in state.items() if key != _COUNT}
 
 
 def _choose(path: str | Path, layout: tuple[str, tuple[str, ...]], ema_key: str | None) -> Weights:

@@ -28,6 +28,8 @@ class Network(nn.Module):
     num_classes: int = 0
     sees_source: bool = False
     heads: int = 1
+    #: The row of its table of classes that stands for "no class", beyond them; None where the table has none.
+    null_row: int | None = None
     #: The setting that holds the number of classes; '' for an architecture without.
     class_setting: ClassVar[str] = ""
     #: Whether its weights are an adapter on a network that others share. A deep copy has weights of its own.
@@ -49,7 +51,7 @@ class Network(nn.Module):
     def conditions(self) -> tuple[ConditionSpec, ...]:
         """Conditions it reads besides x and time: by default its class label and the source x_T, if any."""
         return (
-            *([label_spec(self.num_classes)] if self.num_classes else []),
+            *([label_spec(self.num_classes, null=self.null_row)] if self.num_classes else []),
             *([source_spec(self.shape)] if self.sees_source else []),
         )
 
@@ -163,6 +165,7 @@ class DiT(Network):
         config = self.transformer.config
         self.shape = (config.in_channels, config.sample_size, config.sample_size)
         self.num_classes = config.num_embeds_ada_norm
+        self.null_row = self.num_classes  # diffusers' LabelEmbedding has a row more, for classifier-free guidance
         if self.transformer.out_channels not in (config.in_channels, 2 * config.in_channels):
             raise ConfigError(
                 f"out_channels = {config.out_channels} with in_channels = {config.in_channels}: needed as many, or "
