@@ -114,7 +114,7 @@ class Runs:
 
 def unlike(a: Path, b: Path) -> list[str]:
     """Files of two finished runs or sweeps that differ; times of day, speeds, plots and locks aside."""
-    names = [n for n in differences(a, b) if not n.endswith((".html", ".lock"))]
+    names = [n for n in differences(a, b) if not n.endswith((".html", ".lock")) and "tfevents" not in n]
     return [n for n in names if not n.endswith("result.json") or _timeless(a / n) != _timeless(b / n)]
 
 
@@ -261,7 +261,7 @@ def main(arguments: list[str] | None = None) -> int:
     (work / "recipe.yaml").write_text(RECIPE)
     wrong = False
     print(f"{'fault':8} {'command':8} faults  started anew  runs  wrong  longest wait", flush=True)
-    if "train" not in options.commands:
+    if options.commands[0] != "train":
         Runs("train", work)  # the teacher
     for command in options.commands:
         for fault in options.faults:

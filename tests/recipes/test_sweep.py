@@ -156,11 +156,13 @@ def test_a_killed_sweep_resumes_without_losing_a_finished_trial(recipe, teacher,
     process.wait()
     finished = {p: p.read_bytes() for p in cut.glob("trials/*/result.json")}
     assert len(finished) == 2
+    (next(iter(finished)).parent / "checkpoints" / "0000010").mkdir(parents=True)  # killed before it was removed
     assert sweep(recipe, teacher, cut) == 2  # without --resume nothing is touched
     for changed in (["--alpha", "0.5"], ["--distill.updates", "99"], ["--evaluate.seeds", "9"]):
         assert main(["sweep", "--resume", "--out", str(cut), *changed]) == 2
     assert main(["sweep", "--resume", "--out", str(cut)]) == 0  # recipe and teacher are remembered
     assert all(p.read_bytes() == content for p, content in finished.items())
+    assert not list(cut.glob("trials/*/checkpoints"))
 
     def figures(folder: Path) -> list:
         return [{k: v for k, v in r.items() if k != "seconds"} for r in read_results(folder)]

@@ -39,6 +39,7 @@ class Options:
     images: int = 64
     #: Also try other ranges of values when the declared one fits.
     thorough: bool = False
+    #: Seed of the choice of images and the noise.
     seed: int = 0
     #: Device: auto (CUDA if available), cpu or cuda.
     device: str = "auto"

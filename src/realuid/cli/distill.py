@@ -36,9 +36,9 @@ class Options:
 
     data: DataConfig
     distill: Annotated[DistillConfig, tyro.conf.arg(name="")]
-    #: The teacher: a folder of realuid or diffusers, a file of EDM, torchcfm or the RealUID authors, or a Hub id. With
-    #: --resume: where the teacher of the run is now, if it was moved. 'none' (experimental): no teacher; the mixture
-    #: objective learns from data alone, with the recipe's network.
+    #: The teacher: a folder of realuid or diffusers, a file of EDM, torchcfm or the RealUID authors, or a Hub id; when
+    #: resuming, its new location if it was moved. 'none' (experimental): no teacher; the mixture objective learns from
+    #: data alone, with the recipe's network.
     teacher: str = "runs/teacher"
     #: Which of the teacher's weights, if a file holds several: an EMA decay, or 'raw'.
     key: str | None = None

@@ -38,7 +38,9 @@ class Options:
     sampler: str | None = None
     #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1: no guidance.
     guidance: float = 1.0
+    #: Seed of the noise.
     seed: int = 0
+    #: Images at a time.
     batch: int = 256
     #: Device: auto (CUDA if available; ONNX files run on the CPU), cpu or cuda.
     device: str = "auto"

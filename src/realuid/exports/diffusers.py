@@ -1,4 +1,4 @@
-"""A diffusers pipeline folder.
+"""Export of a student as a diffusers pipeline folder.
 
 A student of one call whose network is an ordinary `UNet2DModel` becomes diffusers' own `ConsistencyModelPipeline`,
 which takes one step by default: the weights are refitted to what its scheduler computes, and

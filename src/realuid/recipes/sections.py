@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class DataConfig:
     """Data and its preprocessing."""
 
-    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout, a tar, or a folder written by
-    #: `realuid prepare` or by `save_to_disk` of Hugging Face's datasets, which is read from disk.
+    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout, a tar, or a folder by `realuid
+    #: prepare` or `save_to_disk` of Hugging Face's datasets, which is read from disk.
     source: str = "digits"
     #: Convert images to 1 (grey) or 3 (RGB) channels. None: unchanged.
     channels: int | None = None
@@ -53,6 +53,7 @@ class DataConfig:
 class PathConfig:
     """The matching model's path."""
 
+    #: Name of the path.
     name: str = "linear"
     #: What the network predicts. None: the path's default.
     prediction: str | None = None
@@ -152,6 +153,7 @@ class SweepConfig:
     others: dict[str, tuple[float, ...]] = field(default_factory=dict)
     #: Number of runs of every setting, with different seeds.
     seeds: int = 1
+    #: Search all combinations, or random ones.
     search: Literal["grid", "random"] = "grid"
     #: Number of settings in a random search.
     trials: int = 20

@@ -167,12 +167,9 @@ def check_settings(teacher: MatchingModel, data: Dataset, config: DistillConfig,
 
 def check_calls_of_batch(calls: int, config: DistillConfig) -> None:
     """Raise ConfigError for settings of several calls with one call, and batches that cannot be divided evenly."""
-    usual = DistillConfig()
-    for name in ("call_inputs", "fake_sees_call", "phases"):
-        if calls == 1 and getattr(config, name) != getattr(usual, name):
-            raise ConfigError(
-                f"{name} = {getattr(config, name)}: only for students of several calls. Pass --calls too."
-            )
+    for name, asked in (("call_inputs", "data"), ("fake_sees_call", True), ("phases", True)):
+        if calls == 1 and getattr(config, name) == asked:
+            raise ConfigError(f"{name} = {asked}: only for students of several calls. Pass --calls too.")
     for name, value, other in (("renoise", config.renoise, "deterministic"), ("lambda_g", bool(config.lambda_g), True)):
         if config.phases and value == other:
             raise ConfigError(

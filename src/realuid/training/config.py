@@ -192,6 +192,7 @@ class TurnSettings(Settings):
 class DistillConfig(LoraSettings, AdversarialSettings, TurnSettings, StudentSettings, ObjectiveSettings, LoopConfig):
     """Distillation of a teacher into a one-step generator by RealUID."""
 
+    #: beta_1 and beta_2 of Adam.
     adam_betas: tuple[float, float] = (0.0, 0.999)
 
     def check_processes(self, count: int) -> None:

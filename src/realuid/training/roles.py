@@ -43,8 +43,9 @@ def make_roles(
     else:
         frozen = guided(copy.deepcopy(teacher), config.guidance)
         roles = Roles(frozen, _student(teacher, config, start), _fake(teacher, config, fake))
-    if config.fake_sees_call:
-        roles.fake.network = SeesCall(roles.fake.network, roles.student.calls)
+    several, network = roles.student.calls > 1, roles.fake.network
+    if (several and bool(network.class_setting)) if config.fake_sees_call is None else config.fake_sees_call:
+        roles.fake.network = SeesCall(network, roles.student.calls)
     return roles
 
 

@@ -35,8 +35,9 @@ class StudentSettings(Settings):
     #: Inputs of later calls in training: noised predictions of the previous calls (rollout, as in sampling), or noised
     #: real data.
     call_inputs: Literal["rollout", "data"] = "rollout"
-    #: Condition the fake model on the call that made a sample: it models each call instead of their mixture.
-    fake_sees_call: bool = False
+    #: Condition the fake model on the call that made a sample: it models each call instead of their mixture. None: for
+    #: several calls, where its network takes classes.
+    fake_sees_call: bool | None = None
     #: Judge every call at times between its own and the next one only, where a later call continues from its prediction
     #: (phases), instead of at all times. Then fewer calls than all are no samples.
     phases: bool = False

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class NetworkConfig:
     """The network, built from diffusers' UNet2DModel (images) or a residual perceptron (toy points)."""
 
+    #: U-Net for images, or MLP for toy points.
     architecture: Literal["unet", "mlp"] = "unet"
     #: Channels of each resolution level, finest first (unet), or the width (mlp).
     channels: tuple[int, ...] = (128, 256, 256, 256)

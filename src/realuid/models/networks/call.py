@@ -1,4 +1,4 @@
-"""A network that is told which call of a student made a sample: for fake models of students of several calls."""
+"""A network conditioned on the call that made a sample, for fake models of students of several calls."""
 
 from __future__ import annotations
 
