@@ -1,4 +1,4 @@
-"""realuid distill RECIPE[:STUDENT] --teacher FOLDER: distil a teacher into a one-step generator."""
+"""realuid distill RECIPE[:STUDENT] --teacher FOLDER: distil a teacher into a student."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """Distil a teacher into a one-step generator by a recipe; every setting of the recipe is an option."""
+    """Distil a teacher into a student of one call or a few by a recipe; every setting of the recipe is an option."""
 
     data: DataConfig
     distill: Annotated[DistillConfig, tyro.conf.arg(name="")]

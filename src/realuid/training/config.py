@@ -190,7 +190,7 @@ class TurnSettings(Settings):
 
 @dataclass(frozen=True)
 class DistillConfig(LoraSettings, AdversarialSettings, TurnSettings, StudentSettings, ObjectiveSettings, LoopConfig):
-    """Distillation of a teacher into a one-step generator by RealUID."""
+    """Distillation of a teacher into a student of one call or a few by RealUID."""
 
     #: beta_1 and beta_2 of Adam.
     adam_betas: tuple[float, float] = (0.0, 0.999)
