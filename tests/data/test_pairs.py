@@ -75,7 +75,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"'b.png' of '.*t' has no partner of that name in '.*i'"):
         load_dataset(str(targets), pairs=str(inputs))
     odd = write(tmp_path / "odd", {name: levels(0, 5) for name in NAMES})
-    with pytest.raises(DataError, match=r"source images of '.*odd' are 5x5 .* made of them is 8x8"):
+    with pytest.raises(DataError, match=r"source images of '.*odd' are 5x5 .*, the data is 8x8"):
         load_dataset(str(targets), pairs=str(odd))
     with pytest.raises(DataError, match=r"unknown kind of pairs 'sr-box-3'. Did you mean 'sr-box-"):
         load_dataset("digits", pairs="sr-box-3")
