@@ -8,9 +8,11 @@ import re
 import subprocess
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from realuid.errors import StorageError
 from realuid.files import (
     atomic_file,
     atomic_folder,
@@ -155,6 +157,14 @@ def test_json_is_valid_whatever_the_numbers_are() -> None:
     """Python's own writes Infinity and NaN, which RFC 8259 does not know."""
     values = {"norm": float("inf"), "by_time": [0.5, float("nan")], "pair": (1, -float("inf")), "name": "NaN"}
     assert to_json(values) == '{"norm": null, "by_time": [0.5, null], "pair": [1, null], "name": "NaN"}'
+
+
+def test_what_a_stream_says_is_a_full_disk_where_there_is_no_room(tmp_path: Path, monkeypatch) -> None:
+    """torch's writer fails with the reason of any broken stream."""
+    for free, expected in ((0, StorageError), (2**30, RuntimeError)):
+        monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        with pytest.raises(expected), atomic_file(tmp_path / "a"):
+            raise RuntimeError("basic_ios::clear: iostream error")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a file system without FIFOs")

@@ -86,7 +86,7 @@ def test_process_0_that_listens_later_is_waited_for(monkeypatch) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
 def test_process_0_that_is_not_there_is_an_error(host: str, monkeypatch) -> None:
-    monkeypatch.setattr(launch, "REFUSED", 0.3)
+    monkeypatch.setattr(launch, "LATE", 0.3)
     monkeypatch.setattr(launch, "SILENT", 0.3)
     with listening() as port:
         pass
@@ -98,11 +98,21 @@ def test_process_0_that_is_not_there_is_an_error(host: str, monkeypatch) -> None
 
 def test_waiting_for_partners_is_said(monkeypatch) -> None:
     monkeypatch.setattr(launch, "SAID", 0.05)
-    with (
-        pytest.warns(PartnerWarning, match=r"process 0 of 2: waiting for the others at a:1"),
-        meeting(Launch(2, 0, "a", 1)),
-    ):
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")  # torchrun's own store, which nobody waits for here
+    said = r"process 0 of 2: waiting for the others at a:1"
+    with pytest.warns(PartnerWarning, match=said), meeting(Launch(2, 0, "a", 1)):
         time.sleep(0.5)
+
+
+def test_partners_that_do_not_come_are_an_error(monkeypatch) -> None:
+    monkeypatch.setattr(launch, "LATE", 1.0)
+    with listening() as port:
+        pass
+    with (
+        pytest.raises(ConfigError, match=f"process 0 of 2: the others have not come to 127.0.0.1:{port} within 1 s"),
+        meeting(Launch(2, 0, "127.0.0.1", port)),
+    ):
+        pytest.fail("nobody came")
 
 
 BLOCKED = """

@@ -1,4 +1,4 @@
-"""What a launcher (torchrun, accelerate launch, ...) told this process, and how it meets the others.
+"""The environment of a launcher (torchrun, accelerate launch, ...), and the connection of its processes.
 
 torch alone would wait for minutes without a word where they cannot be reached, and ignore Ctrl-C meanwhile.
 """
@@ -15,12 +15,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from realuid.errors import ConfigError
 
-#: Seconds: until a wait is said; for a host that does not answer; for one where process 0 does not listen yet, which
-#: may take long to start; after Ctrl-C for Python to end by itself.
-SAID, SILENT, REFUSED, GRACE = 5.0, 10.0, 300.0, 5.0
+#: Seconds: until a wait is said; for a host that does not answer; for processes that have not come yet; after Ctrl-C
+#: for Python to end by itself.
+SAID, SILENT, LATE, GRACE = 5.0, 10.0, 50.0, 5.0
 #: How signals are told to `heed_interrupts`: one byte each.
 _INTERRUPT = bytes([signal.SIGINT])
 
@@ -70,10 +71,10 @@ def _number(name: str, least: int, most: int, default: str = "") -> int:
 
 @contextmanager
 def meeting(launch: Launch) -> Iterator[None]:
-    """While the processes meet in the `with` block: what it waits for is said, and process 0 has to be there before.
+    """All processes have come before the `with` block, in which torch sets up their group; a longer wait is said.
 
     Raises:
-        ConfigError: where process 0 cannot be reached.
+        ConfigError: where they have not, after a while.
     """
     if launch.rank > 0:
         reach(launch)
@@ -82,9 +83,31 @@ def meeting(launch: Launch) -> Iterator[None]:
     timer.daemon = True
     timer.start()
     try:
+        store = _gather(launch)
         yield
+        del store
     finally:
         timer.cancel()
+
+
+def _gather(launch: Launch) -> object:
+    """The store in which all processes have signed in; torch's own for this address then has the same server.
+
+    torchrun's agents, which end all processes when one of them does, have a store already.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        return None
+    from torch import distributed  # slow to import
+
+    where, patience = (launch.host, launch.port), timedelta(seconds=LATE)
+    try:
+        return distributed.TCPStore(*where, launch.world, launch.rank == 0, patience, multi_tenant=True)
+    except distributed.DistError as error:
+        raise ConfigError(
+            f"process {launch.rank} of {launch.world}: the others have not come to {launch.host}:{launch.port} within "
+            f"{LATE:g} s ({' '.join(str(error).split())[:200]}). Check that all of them run, and MASTER_ADDR and "
+            "MASTER_PORT."
+        ) from error
 
 
 def reach(launch: Launch) -> None:
@@ -99,7 +122,7 @@ def reach(launch: Launch) -> None:
             with socket.create_connection((launch.host, launch.port), timeout=SAID / 2):
                 return
         except OSError as error:
-            reason, patience = str(error), REFUSED if isinstance(error, ConnectionRefusedError) else SILENT
+            reason, patience = str(error), LATE if isinstance(error, ConnectionRefusedError) else SILENT
         where, waited = f"process 0 at {launch.host}:{launch.port} ({reason})", time.monotonic() - start
         if waited > patience:
             raise ConfigError(

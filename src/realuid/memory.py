@@ -1,4 +1,4 @@
-"""Running out of memory, in whoever's words, and work on batches that then continues in smaller parts."""
+"""Recognition of out-of-memory errors of all libraries, and work on batches that are then split."""
 
 from __future__ import annotations
 

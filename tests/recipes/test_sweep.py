@@ -156,11 +156,13 @@ def test_a_killed_sweep_resumes_without_losing_a_finished_trial(recipe, teacher,
     process.wait()
     finished = {p: p.read_bytes() for p in cut.glob("trials/*/result.json")}
     assert len(finished) == 2
+    (next(iter(finished)).parent / "checkpoints" / "0000010").mkdir(parents=True)  # killed before it was removed
     assert sweep(recipe, teacher, cut) == 2  # without --resume nothing is touched
     for changed in (["--alpha", "0.5"], ["--distill.updates", "99"], ["--evaluate.seeds", "9"]):
         assert main(["sweep", "--resume", "--out", str(cut), *changed]) == 2
     assert main(["sweep", "--resume", "--out", str(cut)]) == 0  # recipe and teacher are remembered
     assert all(p.read_bytes() == content for p, content in finished.items())
+    assert not list(cut.glob("trials/*/checkpoints"))
 
     def figures(folder: Path) -> list:
         return [{k: v for k, v in r.items() if k != "seconds"} for r in read_results(folder)]
@@ -217,16 +219,14 @@ def test_a_trial_that_cannot_be_made_is_told_before_the_first_one(recipe, teache
     recipe.write_text(yaml.safe_dump({**RECIPE, "sweep": RECIPE["sweep"] | {"others": {"guidance": [1, 2]}}}))
     assert sweep(recipe, teacher, tmp_path / "sweep") == 2
     error = " ".join(capsys.readouterr().err.split())
-    assert "trial 001-alpha=0.9-ratio=0.98-guidance=2-seed=0: guidance = 2: the model never learned" in error
+    assert "trial 001-alpha=0.9-ratio=0.98-guidance=2-seed=0: guidance = 2: the model was not trained" in error
     assert not (tmp_path / "sweep").exists()
 
 
 def test_a_resumed_sweep_takes_a_teacher_that_has_moved(recipe, teacher, tmp_path: Path, monkeypatch) -> None:
-    import realuid.cli.sweep
-
     asked: list[str] = []
     monkeypatch.setattr(
-        realuid.cli.sweep, "run_sweep", lambda recipe, teacher, *_, **__: asked.append(teacher) or 1 / 0
+        "realuid.recipes.sweep.run_sweep", lambda recipe, teacher, *_, **__: asked.append(teacher) or 1 / 0
     )
     (tmp_path / "sweep.yaml").write_text(recipe.read_text())
     (tmp_path / "teacher.txt").write_text("runs/old\n/old\n\n")

@@ -1,4 +1,4 @@
-"""Data on disk: folders of Arrow files that `datasets` or `realuid prepare` wrote, read by row."""
+"""Data sets on disk: folders of Arrow files by `datasets` or `realuid prepare`, read by row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns of Arrow files: where rows lie is found by mapping the files, and rows are read by position.
+"""Columns of memory-mapped Arrow files, read by row.
 
 Rows are not read through the mapping: the system brings in up to megabytes around every row, so that all of a file
 would become resident in this process.

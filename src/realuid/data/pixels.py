@@ -1,4 +1,4 @@
-"""uint8 levels and floats in [-1, 1]."""
+"""Conversion between uint8 levels and floats in [-1, 1], and horizontal flips."""
 
 from __future__ import annotations
 

@@ -31,17 +31,17 @@ from realuid.loaders.check import require_sound
 from realuid.metrics import Evaluator
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.evaluate import evaluate_model, make_evaluator
-from realuid.recipes.run import TEACHER, recipe_data, teacher_record
+from realuid.recipes.run import SWEEP, TEACHER, recipe_data, teacher_record
 from realuid.recipes.sections import SweepConfig
 from realuid.recipes.spec import NamedTeacher, StudentSpec, student_spec
 from realuid.recipes.trials import Trial, make_trials
 from realuid.reports.sweep import write_sweep_report
 from realuid.training.accelerate import make_accelerator
 from realuid.training.compatibility import check_settings, check_student_run
-from realuid.training.folder import has_checkpoint, is_marked, mark, refuse_foreign
+from realuid.training.folder import CHECKPOINTS, has_checkpoint, is_marked, mark, refuse_foreign
 
-#: The file of a sweep's folder with its recipe, and the file of a finished trial.
-SWEEP, RESULT = "sweep.yaml", "result.json"
+#: The file of a finished trial.
+RESULT = "result.json"
 #: The mark of its folder.
 SWEEP_KIND = "sweep"
 #: Evaluations of a trial, each with "update" and "fd".
@@ -180,6 +180,8 @@ def _work(
     for trial in make_trials(recipe.sweep, recipe.distill)[0]:
         run = folder / "trials" / trial.name
         with claimed(run) as mine:
+            if mine and (run / RESULT).is_file():
+                _forget_checkpoints(run)  # a killed process may have left them
             if not mine or (run / RESULT).is_file() or not go_on():
                 continue
             spec = student_spec(_of_trial(recipe, trial), teacher, run, data=data, evaluator=evaluator)
@@ -215,8 +217,13 @@ def _run_trial(trial: Trial, spec: StudentSpec, evaluator: Evaluator) -> dict[st
         result |= {"status": "failed", "fd": None, "reason": str(error)}
     result |= {"history": [{"update": h["update"], "fd": h["fd"]} for h in history]}
     write_json(run / RESULT, result | {"seconds": time.perf_counter() - start})
-    shutil.rmtree(run / "checkpoints", ignore_errors=True)
+    _forget_checkpoints(run)
     return result
+
+
+def _forget_checkpoints(run: Path) -> None:
+    """A finished trial needs none."""
+    shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)
 
 
 def write_results(recipe: Recipe, teacher: str | Path, folder: Path) -> dict[str, Any]:

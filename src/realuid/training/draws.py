@@ -1,4 +1,4 @@
-"""What one step draws, for n samples, and its micro-batches."""
+"""Random inputs of one step, and their micro-batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Infinite or NaN values end a run before they are saved."""
+"""Checks for infinite or NaN values, which end a run before they are saved."""
 
 from __future__ import annotations
 

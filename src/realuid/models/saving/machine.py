@@ -1,4 +1,4 @@
-"""A stack machine for pickles that only ever makes what it is told to: nothing is imported or run.
+"""A stack machine for pickles that creates only plain values and allowed stand-ins: nothing is imported or run.
 
 A pickle is a program for a small stack machine. Python's machine imports and calls whatever the program names; this one
 knows plain values and containers, and calls the stand-ins of a table instead of what is named. Nothing is allocated

@@ -1,4 +1,4 @@
-"""Reading torch's own files safely: plain values and dense tensors only, undamaged, or an error.
+"""Reading torch's own files safely: plain values and dense tensors only.
 
 `torch.load(weights_only=True)` runs no code either, but a few kilobytes can make it crash, hang or take terabytes (keys
 of nested tuples, tensors of stride 0, inflating archives), and it does not look at checksums. So the pickle runs on our

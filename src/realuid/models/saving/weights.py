@@ -1,4 +1,4 @@
-"""Weights from files that may be damaged: read, compared with the network they are for, and loaded exactly."""
+"""Weights from untrusted files: read, compared with their network, and loaded exactly."""
 
 from __future__ import annotations
 

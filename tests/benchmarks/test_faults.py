@@ -1,0 +1,36 @@
+"""benchmarks/faults.py in short: killed runs and a killed partner, resumed to the same bits."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks import faults
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("kill", "--kills", "2"), ("partner", "--kills", "1")])
+def test_runs_are_resumed_bit_for_bit(words: tuple[str, ...], capfd, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.mkdtemp", lambda **_: str(tmp_path))
+    assert faults.main([*words, "--commands", "train", "--seed", "3"]) == 0
+    row = capfd.readouterr().out.splitlines()[1].split()
+    assert row[:3] == [words[0], "train", words[2]] and row[4:6] == [words[2], "0"]
+
+
+def test_differences_are_seen_and_speeds_are_not(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        trial = tmp_path / name / "trials" / "0"
+        (trial / "tensorboard").mkdir(parents=True)
+        (trial / "tensorboard" / f"events.out.tfevents.{name}").touch()
+        (trial / "result.json").write_text(f'{{"fd": 1.5, "seconds": {len(name) if name == "a" else 7}}}')
+        (trial / "metrics.jsonl").write_text(f'{{"update": 1, "images_per_second": {ord(name)}}}\n')
+        (tmp_path / name / "sweep.html").write_text(name)
+    assert faults.unlike(tmp_path / "a", tmp_path / "b") == []
+    trial = tmp_path / "b" / "trials" / "0"
+    (trial / "result.json").write_text('{"fd": 1.5000001, "seconds": 7}')
+    (trial / "metrics.jsonl").write_text('{"update": 2}\n')
+    shutil.copy(trial / "result.json", trial / "config.json")
+    names = [f"trials/0/{name}" for name in ("config.json", "metrics.jsonl", "result.json")]
+    assert faults.unlike(tmp_path / "a", tmp_path / "b") == names
