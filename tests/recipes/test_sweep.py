@@ -224,11 +224,9 @@ def test_a_trial_that_cannot_be_made_is_told_before_the_first_one(recipe, teache
 
 
 def test_a_resumed_sweep_takes_a_teacher_that_has_moved(recipe, teacher, tmp_path: Path, monkeypatch) -> None:
-    import realuid.cli.sweep
-
     asked: list[str] = []
     monkeypatch.setattr(
-        realuid.cli.sweep, "run_sweep", lambda recipe, teacher, *_, **__: asked.append(teacher) or 1 / 0
+        "realuid.recipes.sweep.run_sweep", lambda recipe, teacher, *_, **__: asked.append(teacher) or 1 / 0
     )
     (tmp_path / "sweep.yaml").write_text(recipe.read_text())
     (tmp_path / "teacher.txt").write_text("runs/old\n/old\n\n")

@@ -10,6 +10,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TextIO
 
 from realuid._version import __version__
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise RealUIDError(unknown_name("command", command, COMMANDS))
         if launched().world > 1:
             heed_interrupts()
-        importlib.import_module(f"realuid.cli.{command.replace('-', '_')}").run(arguments[1:])
+        _run(command, arguments[1:])
         _leave(together=True)
     except BrokenPipeError:  # the reader, for instance `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -94,9 +95,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _run(command: str, words: Sequence[str]) -> None:
+    """Run a command; its help is shown without what only its work needs."""
+    from realuid.settings import only_shown
+
+    with only_shown() if {"--help", "-h"} & set(words) else nullcontext():
+        importlib.import_module(f"realuid.cli.{command.replace('-', '_')}").run(words)
+
+
 def _leave(together: bool) -> None:
     """Leave the process group that a command may have joined."""
-    if "realuid.processes" in sys.modules:
+    if "torch.distributed" in sys.modules:
         importlib.import_module("realuid.processes").leave(together)
 
 
