@@ -33,9 +33,8 @@ from pathlib import Path
 
 import torch
 
-import realuid.cli.distill
-import realuid.cli.sweep
-import realuid.cli.train  # noqa: F401
+import realuid.api
+import realuid.recipes.sweep  # noqa: F401  # what commands import on their way, once for all of their processes
 from benchmarks.kill_and_resume import NOTHING, differences
 from realuid.cli import main as cli
 

@@ -28,8 +28,7 @@ from pathlib import Path
 
 import torch
 
-import realuid.cli.distill
-import realuid.cli.train  # noqa: F401
+import realuid.api  # noqa: F401  # what commands import on their way, once for all of their processes
 from realuid.cli import main as cli
 from realuid.data import load_dataset
 from realuid.metrics import classifier

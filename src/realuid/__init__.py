@@ -1,4 +1,4 @@
-"""realuid: distil matching models (flow, diffusion, bridge, interpolant) into one-step generators.
+"""realuid: distil matching models (flow, diffusion, bridge, interpolant) into generators of one step or a few.
 
 import realuid
 

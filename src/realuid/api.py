@@ -146,7 +146,7 @@ def distill(
     config: DistillConfig | None = None,
     **options: Unpack[DistillOptions],
 ) -> Student:
-    """Distil a teacher into a one-step generator by RealUID, as `realuid distill` does.
+    """Distil a teacher into a student of one call or a few by RealUID, as `realuid distill` does.
 
     Args:
         teacher: a model, or what `load_teacher` takes; "none" (experimental): no teacher; the mixture objective learns

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import platform
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from realuid.errors import ConfigError, unknown_name
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 
 #: Not Apple's MPS: sampling times, running means and running sums of features are float64, which it does not have.
 DEVICES = ("auto", "cpu", "cuda")
@@ -28,6 +31,8 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises:
         ConfigError: for another name, or CUDA if it is not available.
     """
+    import torch
+
     check_device(name)
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
@@ -42,6 +47,8 @@ def tune_process() -> None:
     Memory of freed tensors is kept (`keep_memory`), and cuDNN measures which of its kernels is fastest, which pays for
     batches of one shape. A program that uses realuid as a library may call it once, at its start.
     """
+    import torch
+
     keep_memory()
     torch.backends.cudnn.benchmark = True
 

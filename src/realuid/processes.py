@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain, zip_longest
-from typing import TypeVar
-
-import torch
-import torch.distributed as dist
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeVar
 
 from realuid.launch import launched, meeting
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 
 T = TypeVar("T")
 
@@ -40,6 +41,8 @@ class Part:
 
     def total(self, x: Tensor) -> Tensor:
         """The sum of a CPU tensor over all processes."""
+        import torch.distributed as dist
+
         if self.world == 1:
             return x
         x = x.to("cuda", copy=True) if dist.get_backend() == "nccl" else x.clone()
@@ -48,6 +51,8 @@ class Part:
 
     def in_order(self, own: list[T]) -> list[T]:
         """Results of all processes, on each of them, in the order of the samples."""
+        import torch.distributed as dist
+
         if self.world == 1:
             return own
         everyone: list[list[T]] = [[] for _ in range(self.world)]
@@ -60,6 +65,8 @@ class Part:
         Args:
             batches: made of `slices(count, size)`, one each.
         """
+        import torch.distributed as dist
+
         if self.world == 1:
             yield from batches
             return
@@ -95,6 +102,8 @@ def join(device: torch.device) -> Part:
     Raises:
         ConfigError: where they cannot be reached.
     """
+    import torch.distributed as dist
+
     if started_together() > 1:
         from accelerate import PartialState  # slow to import, and most commands are on their own
 
@@ -105,12 +114,16 @@ def join(device: torch.device) -> Part:
 
 def to_meet() -> AbstractContextManager[None]:
     """For what sets up the group of processes; see `meeting`."""
+    import torch.distributed as dist
+
     launch = launched()
     return nullcontext() if launch.world == 1 or dist.is_initialized() else meeting(launch)
 
 
 def is_partner_lost(error: BaseException) -> bool:
     """Whether an error says that another process has ended, or can no longer be reached."""
+    import torch.distributed as dist
+
     return started_together() > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error))
 
 
@@ -125,6 +138,8 @@ def leave(together: bool = True) -> None:
     Models that were copied to the processes hold the group: those that nobody uses any more have to be gone before, or
     torch may abort as Python ends.
     """
+    import torch.distributed as dist
+
     if dist.is_available() and dist.is_initialized():
         gc.collect()
         if together:

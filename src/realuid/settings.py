@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -21,6 +23,24 @@ T = TypeVar("T")
 MOST_SAMPLES, MOST_STEPS, MOST_BATCH, MOST_CALLS = 10**8, 10**6, 10**9, 1000
 #: Settings that may be infinite, which switches something off.
 NO_LIMIT = ("clip",)
+
+
+_CHECKED: ContextVar[bool] = ContextVar("checked", default=True)
+
+
+@contextmanager
+def only_shown() -> Iterator[None]:
+    """In this block settings are made for a help text: checks that would import torch are left out."""
+    token = _CHECKED.set(False)
+    try:
+        yield
+    finally:
+        _CHECKED.reset(token)
+
+
+def are_checked() -> bool:
+    """Whether settings are checked in full, as they are outside of `only_shown`."""
+    return _CHECKED.get()
 
 
 def check_types(config: Any) -> None:

@@ -55,7 +55,7 @@ def test_mistakes_are_one_line(model, tmp_path, capsys):
     out = tmp_path / "s.pt2"
     teacher = save_pretrained(small_teacher(), tmp_path / "teacher")
     mistakes = (
-        ((teacher, out, "--to", "torch"), ("is a teacher, not a one-step generator",)),
+        ((teacher, out, "--to", "torch"), ("is a teacher, not a student",)),
         ((tmp_path / "no", out, "--to", "torch"), ("no model at",)),
         ((model, tmp_path / "s.onnx", "--to", "torch"), ("--to torch writes a .pt2 file", "s.onnx")),
         ((model, out, "--to", "torch", "--precision", "int8"), ("precision = int8: only for onnx, not for torch",)),

@@ -134,7 +134,7 @@ def test_a_checkpoint_of_another_model(capsys, tmp_path, model) -> None:
 def test_a_generator_is_no_teacher(capsys, tmp_path) -> None:
     model = save_pretrained(Generator(small_teacher()), tmp_path / "g")
     arguments = ("distill", "demo", "--teacher", model, "--out", tmp_path / "run")
-    check(capsys, tmp_path / "run", *arguments, says=("is a one-step generator, not a teacher",))
+    check(capsys, tmp_path / "run", *arguments, says=("is a student, not a teacher",))
 
 
 def test_no_model_there(capsys, tmp_path) -> None:

@@ -35,6 +35,11 @@ def start(path: str, **settings: float) -> float:
     return make_path(path, **settings).start_time(SIGMA_INIT)
 
 
+def four_times() -> list[float]:
+    """Default times of a student of four calls on the linear path."""
+    return list(make_path("linear").call_times(4, start("linear")))
+
+
 def ema_constant() -> float:
     """c in the decay (1 + n) / (c + n), from what the first update does to an average of 0 and a weight of 1."""
     layer = nn.Linear(1, 1, bias=False)
@@ -86,6 +91,7 @@ STATED = [
     (f"{GUIDES}/evaluating.md", r"`--steps <N>` of its path's own sampler", EvaluateConfig().steps),
     (f"{GUIDES}/evaluating.md", r"`--steps <N>` of its path's own sampler", SampleOptions("").steps),
     (f"{GUIDES}/export.md", r"differs by more than <N> in units", TOLERANCE),
+    *((f"{GUIDES}/calls.md", rf"# 4, \((?:[\d.]+, ){{{k}}}<N>[,)]", time) for k, time in enumerate(four_times())),
     ("README.md", r"<N> calls each", load_recipe("demo").evaluate.steps),
     (f"{GUIDES}/speed.md", r"above 32,<N> numbers", last_size_at_once() % 1000),
     (HELP, r"None: where noise / signal = <N>", SIGMA_INIT),

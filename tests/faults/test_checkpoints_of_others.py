@@ -135,18 +135,32 @@ def test_an_adapter_in_one_file_is_told(tmp_path: Path, capsys) -> None:
 def test_diffusers_says_nothing_before_we_do(tmp_path: Path) -> None:
     """Neither bars nor warnings, of a pipeline of another version with settings that this one does not know."""
     folder = folders.save_ddpm(tmp_path / "ddpm", folders.unet(), DDPMScheduler(num_train_timesteps=20))
-    config = json.loads((folder / "unet" / "config.json").read_text())
-    (folder / "unet" / "config.json").write_text(json.dumps({**config, "of_another_version": 1}))
+    for file in ("unet/config.json", "scheduler/scheduler_config.json"):
+        config = json.loads((folder / file).read_text())
+        (folder / file).write_text(json.dumps({**config, "of_another_version": 1}))
     command = [sys.executable, "-m", "realuid.cli.main", "info", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == "" and "parameters" in done.stdout.splitlines()[0]
 
 
-def test_a_loaded_pipeline_warns_of_nothing(tmp_path: Path) -> None:
+def test_a_loaded_pipeline_warns_of_nothing(tmp_path: Path, capfd) -> None:
     folder = folders.save_dit(tmp_path / "dit", folders.dit(), DDIMScheduler())
+    for file in ("transformer/config.json", "scheduler/scheduler_config.json", "vae/config.json"):
+        config = json.loads((folder / file).read_text())
+        (folder / file).write_text(json.dumps({**config, "of_another_version": 1}))
+    capfd.readouterr()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load_teacher(folder)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_negative_side_is_refused(tmp_path: Path) -> None:
+    folder = folders.save_model(tmp_path / "m", folders.unet(), DDPMScheduler())
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "sample_size": -1}))
+    with pytest.raises(CheckpointError, match="positive whole numbers"):
+        load_diffusers(folder)
 
 
 @torch.no_grad()

@@ -135,7 +135,7 @@ def test_the_command_line_says_it_in_one_line(tmp_path: Path, realuid, monkeypat
     def fail(*_, **__) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8000000000000 bytes.")
 
-    monkeypatch.setattr("realuid.cli.sample.write_samples", fail)
+    monkeypatch.setattr("realuid.data.writers.write_samples", fail)
     code, said = realuid("sample", tmp_path / "g", "--out", tmp_path / "x.zip")
     assert code == 2 and said.startswith("realuid: error: out of memory (DefaultCPUAllocator"), said
 

@@ -16,7 +16,7 @@ def _nested(depth: int) -> list[Any]:
     return value
 
 
-#: Wrong types, sizes and names; `copy` is not needed, since nobody writes to them.
+#: Wrong types, sizes and names.
 ODD: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2, 3, 7, 10**6, 10**9, 10**12, 2**31, 2**63, 2**64, 10**30, -(10**12)),
     *(0.5, -0.5, 1e-300, 1e300, 1e308, math.nan, math.inf, -math.inf, "", " ", "x", "0", "1e5", "nan", "None", "true"),
@@ -24,6 +24,11 @@ ODD: tuple[Any, ...] = (
     *("../../etc/passwd", "/dev/zero", "/etc/passwd", "a/b", "\0", "\x1b[31mred", "[/b]", "é", "\udc80", "x" * 10_000),
     *([0] * 1000, [[0] * 8] * 8, _nested(50), _nested(100), "DownBlock2D", "silu", "linear", "vp", "edm"),
 )
+
+
+def odd(chance: random.Random) -> Any:
+    """One of them, which may be changed further."""
+    return copy.deepcopy(chance.choice(ODD))
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -47,9 +52,9 @@ def changed(value: Any, chance: random.Random) -> Any:
             case 0:
                 del where[last]
             case 1 if isinstance(where, dict):
-                where[chance.choice(("x", "", "path", "__class__", "_class_name", "a" * 300))] = chance.choice(ODD)
+                where[chance.choice(("x", "", "path", "__class__", "_class_name", "a" * 300))] = odd(chance)
             case 2 if isinstance(where, list):
-                where.append(chance.choice(ODD))
+                where.append(odd(chance))
             case 3 if isinstance(where[last], int | float) and not isinstance(where[last], bool):
                 where[last] *= chance.choice((-1, 0, 2, 0.5, 3, 1000, 10**6))
             case 4:
@@ -57,7 +62,7 @@ def changed(value: Any, chance: random.Random) -> Any:
             case 5:
                 where[last] = str(where[last])
             case _:
-                where[last] = chance.choice(ODD)
+                where[last] = odd(chance)
         if not list(places(value)):
             break
     return value

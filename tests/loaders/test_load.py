@@ -63,9 +63,9 @@ def test_torch_files_tell(shared, tmp_path):
     reference = shared / "reference"
     assert isinstance(load_model(reference / "torchcfm_unet_cond_teacher.pt"), MatchingModel)
     assert load_model(reference / "realuid_uncond_distilled.pt").t_init == 1
-    with pytest.raises(CheckpointError, match="is a one-step generator, not a teacher"):
+    with pytest.raises(CheckpointError, match="is a student, not a teacher"):
         load_teacher(reference / "realuid_uncond_distilled.pt")
-    with pytest.raises(CheckpointError, match="is a teacher, not a one-step generator"):
+    with pytest.raises(CheckpointError, match="is a teacher, not a student"):
         load_generator(reference / "torchcfm_unet_uncond_teacher.pt")
 
     checkpoint = torch.load(reference / "torchcfm_unet_uncond_teacher.pt", weights_only=True)
@@ -144,5 +144,5 @@ def test_info_and_sample_read_every_format(shared, tmp_path, capsys):
 def test_generators_are_told_apart(tmp_path):
     folder = save_pretrained(Generator(small_teacher()), tmp_path / "g")
     assert isinstance(load_model(folder), Generator)
-    with pytest.raises(CheckpointError, match="is a one-step generator, not a teacher"):
+    with pytest.raises(CheckpointError, match="is a student, not a teacher"):
         load_teacher(folder)

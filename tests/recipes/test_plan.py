@@ -105,7 +105,9 @@ def test_recipes_of_every_family_are_possible(name: str, pairs) -> None:
 def test_a_model_is_not_measured_in_a_way_it_cannot_be_sampled(tmp_path: Path, capsys, pairs, monkeypatch) -> None:
     model = new_teacher(parse_recipe(BRIDGE, "here"), pairs)
     folder = save_pretrained(model, tmp_path / "m", data={"source": "digits", "pairs": "sr-box-2"})
-    monkeypatch.setattr("realuid.cli.evaluate.make_evaluator", lambda *_: pytest.fail("a classifier was trained first"))
+    monkeypatch.setattr(
+        "realuid.recipes.evaluate.make_evaluator", lambda *_: pytest.fail("a classifier was trained first")
+    )
     assert main(["evaluate", str(folder), "--sampler", "dpm_solver"]) == 2
     assert "DPM-Solver++ starts from Gaussian noise" in capsys.readouterr().err
 
@@ -115,7 +117,7 @@ def test_a_demo_that_goes_on_may_be_measured_otherwise(tmp_path: Path, capsys, m
     started = parse_recipe(SMALL, "here")
     (tmp_path / "teacher" / "recipe.yaml").write_text(dump_recipe(started))
     went_on = []
-    monkeypatch.setattr(demo, "run_demo", lambda recipe, *_, **__: went_on.append(recipe) or {})
+    monkeypatch.setattr("realuid.recipes.demo.run_demo", lambda recipe, *_, **__: went_on.append(recipe) or {})
     monkeypatch.setattr(demo, "results_table", lambda results: "")
     words = ["demo", "--resume", "--out", str(tmp_path)]
     main([*words, "--evaluate.sampler", "ddim", "--evaluate.steps", "9"])

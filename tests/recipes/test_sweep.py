@@ -219,16 +219,14 @@ def test_a_trial_that_cannot_be_made_is_told_before_the_first_one(recipe, teache
     recipe.write_text(yaml.safe_dump({**RECIPE, "sweep": RECIPE["sweep"] | {"others": {"guidance": [1, 2]}}}))
     assert sweep(recipe, teacher, tmp_path / "sweep") == 2
     error = " ".join(capsys.readouterr().err.split())
-    assert "trial 001-alpha=0.9-ratio=0.98-guidance=2-seed=0: guidance = 2: the model never learned" in error
+    assert "trial 001-alpha=0.9-ratio=0.98-guidance=2-seed=0: guidance = 2: the model was not trained" in error
     assert not (tmp_path / "sweep").exists()
 
 
 def test_a_resumed_sweep_takes_a_teacher_that_has_moved(recipe, teacher, tmp_path: Path, monkeypatch) -> None:
-    import realuid.cli.sweep
-
     asked: list[str] = []
     monkeypatch.setattr(
-        realuid.cli.sweep, "run_sweep", lambda recipe, teacher, *_, **__: asked.append(teacher) or 1 / 0
+        "realuid.recipes.sweep.run_sweep", lambda recipe, teacher, *_, **__: asked.append(teacher) or 1 / 0
     )
     (tmp_path / "sweep.yaml").write_text(recipe.read_text())
     (tmp_path / "teacher.txt").write_text("runs/old\n/old\n\n")

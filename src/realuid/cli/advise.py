@@ -7,10 +7,7 @@ from dataclasses import dataclass
 
 from realuid.cli.options import console, parse, replace, split_recipe
 from realuid.devices import choose_device
-from realuid.loaders import load_teacher
 from realuid.recipes import DataConfig
-from realuid.recipes.advise import advise
-from realuid.recipes.run import recipe_data
 from realuid.settings import check_range
 
 
@@ -34,6 +31,11 @@ def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     recipe, rest = split_recipe(arguments, "demo")
     options = parse(Options, "advise", rest, Options(recipe.data), "RECIPE")
+
+    from realuid.loaders import load_teacher
+    from realuid.recipes.advise import advise
+    from realuid.recipes.run import recipe_data
+
     check_range(options, "[10, 1000000]", "count")
     teacher = load_teacher(options.teacher).to(choose_device(options.device))
     data = recipe_data(replace(recipe, data=options.data), teacher)

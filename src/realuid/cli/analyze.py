@@ -8,7 +8,6 @@ from pathlib import Path
 
 from realuid.cli.options import console, parse
 from realuid.files import check_writable
-from realuid.reports.analysis import write_analysis
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,9 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse(Options, "analyze", arguments)
+
+    from realuid.reports.analysis import write_analysis
+
     check_writable(options.out / "analysis.json")
     numbers = write_analysis(options.out)
     for row in numbers["figure_3"]:

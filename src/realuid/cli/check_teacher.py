@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 from rich.table import Table
 
 from realuid.cli.options import console, parse, refuse_pairs
-from realuid.data import save_grid
 from realuid.devices import choose_device
 from realuid.errors import CheckpointError
 from realuid.files import check_writable
-from realuid.loaders import load_teacher
-from realuid.loaders.check import check_teacher
-from realuid.loaders.readings import Check
 from realuid.recipes import DataConfig
-from realuid.training.compatibility import check_fits
+
+if TYPE_CHECKING:
+    from realuid.loaders.readings import Check
+
 
 _SHOWN = 6
 
@@ -48,6 +48,12 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Run the command; exit code 2 if the conventions do not fit."""
     options = parse(Options, "check-teacher", arguments)
+
+    from realuid.data import save_grid
+    from realuid.loaders import load_teacher
+    from realuid.loaders.check import check_teacher
+    from realuid.training.compatibility import check_fits
+
     check_writable(options.out)
     teacher = load_teacher(options.teacher, key=options.key).to(choose_device(options.device))
     refuse_pairs(teacher, options.data)

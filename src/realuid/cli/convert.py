@@ -12,15 +12,7 @@ import tyro
 
 from realuid.cli.options import ModelOptions, console, parse
 from realuid.errors import ConfigError
-from realuid.loaders import (
-    ADMOptions,
-    load_model,
-    local_path,
-    recognise,
-    save_torchcfm_student,
-    save_torchcfm_teacher,
-)
-from realuid.models import Student, save_pretrained
+from realuid.loaders import ADMOptions
 
 
 @dataclass(frozen=True)
@@ -41,6 +33,10 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse(Options, "convert", arguments)
+
+    from realuid.loaders import load_model, local_path, recognise, save_torchcfm_student, save_torchcfm_teacher
+    from realuid.models import Student, save_pretrained
+
     if options.out.exists():
         raise ConfigError(f"'{options.out}' is there already. Pass a new name.")
     source = local_path(options.model)
@@ -57,6 +53,8 @@ def run(arguments: Sequence[str]) -> None:
 
 def _check_adm(options: Options, source: Path) -> None:
     """Raise ConfigError for settings of torchcfm's networks where no such network is read or written."""
+    from realuid.loaders import recognise
+
     if recognise(source) == "torchcfm":
         return
     written = {"new_attention_order"} if options.to == "torchcfm" else set()

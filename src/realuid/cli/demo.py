@@ -14,9 +14,6 @@ from rich.table import Table
 from realuid.cli.options import console, parse, refuse_changes, replace, resumed_run, split_recipe
 from realuid.errors import ConfigError, unknown_name
 from realuid.recipes import FAMILIES, DataConfig, EvaluateConfig, Recipe
-from realuid.recipes.demo import REPORT, RESULTS, run_demo
-from realuid.recipes.estimate import describe_demo
-from realuid.recipes.run import RECIPE, recipe_of_run
 from realuid.text import fd_name
 
 #: Metrics of models that restore pairs, shown instead of KID: column and format.
@@ -52,12 +49,18 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
+    from realuid.recipes.run import recipe_of_run
+
     arguments = _of_family(arguments)
     recipe, rest = split_recipe(arguments, "demo")
     out = default_out(recipe)
     run = resumed_run(rest, out if out.exists() or not _is_of(OLD_OUT, recipe) else OLD_OUT)
     recipe = recipe_of_run(run / "teacher") if run else recipe
     options = parse(Options, "demo", rest, Options(recipe.data, recipe.evaluate), "RECIPE")
+
+    from realuid.recipes.demo import REPORT, RESULTS, run_demo
+    from realuid.recipes.estimate import describe_demo
+
     if run:
         refuse_changes(arguments, options, recipe, "data", "evaluate", free=EVALUATION)
         recipe = replace(recipe, evaluate=options.evaluate)
@@ -80,6 +83,8 @@ def default_out(recipe: Recipe) -> Path:
 
 
 def _is_of(folder: Path, recipe: Recipe) -> bool:
+    from realuid.recipes.run import RECIPE, recipe_of_run
+
     return (folder / "teacher" / RECIPE).is_file() and recipe_of_run(folder / "teacher").name == recipe.name
 
 

@@ -1,11 +1,11 @@
-"""realuid distill RECIPE[:STUDENT] --teacher FOLDER: distil a teacher into a one-step generator."""
+"""realuid distill RECIPE[:STUDENT] --teacher FOLDER: distil a teacher into a student."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -20,22 +20,19 @@ from realuid.cli.options import (
     split_recipe,
     split_student,
 )
-from realuid.data import Dataset
 from realuid.errors import ConfigError
-from realuid.loaders.check import require_sound
 from realuid.recipes import DataConfig, Recipe
-from realuid.recipes.estimate import describe_student_run
-from realuid.recipes.run import recipe_data, recipe_of_run, teacher_of_run
-from realuid.recipes.spec import NO_TEACHER, NamedTeacher, make_student, named_teacher, student_spec
-from realuid.training import DistillConfig, fine_tuning, load_start
-from realuid.training.compatibility import check_student_run
-from realuid.training.folder import refuse_existing
+from realuid.training import DistillConfig, fine_tuning
 from realuid.training.settings import to_dict
+
+if TYPE_CHECKING:
+    from realuid.data import Dataset
+    from realuid.recipes.spec import NamedTeacher
 
 
 @dataclass(frozen=True)
 class Options:
-    """Distil a teacher into a one-step generator by a recipe; every setting of the recipe is an option."""
+    """Distil a teacher into a student of one call or a few by a recipe; every setting of the recipe is an option."""
 
     data: DataConfig
     distill: Annotated[DistillConfig, tyro.conf.arg(name="")]
@@ -63,6 +60,8 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
+    from realuid.recipes.run import recipe_of_run
+
     arguments, student = split_student(arguments)
     recipe, rest = split_recipe(arguments, "demo")
     started = passed("--start", rest)
@@ -71,6 +70,10 @@ def run(arguments: Sequence[str]) -> None:
     run = None if stages else resumed_run(rest, Options.out)
     asked = recipe_of_run(run) if run else replace(recipe, distill=_settings(recipe, student, started))
     options = parse(Options, "distill", rest, Options(asked.data, asked.distill), "RECIPE[:STUDENT]")
+
+    from realuid.recipes.run import teacher_of_run
+    from realuid.recipes.spec import NO_TEACHER, named_teacher
+
     if options.start_ema is not None and options.start is None:
         raise ConfigError("--start-ema without --start: pass --start, the student to start from.")
     if run:
@@ -100,6 +103,11 @@ def _settings(recipe: Recipe, student: str, started: bool) -> DistillConfig:
 
 
 def _run_one(recipe: Recipe, name: str, options: Options, teacher: NamedTeacher) -> None:
+    from realuid.recipes.estimate import describe_student_run
+    from realuid.recipes.spec import student_spec
+    from realuid.training import load_start
+    from realuid.training.folder import refuse_existing
+
     about: dict[str, Any] = {}
     start = None
     if not options.dry_run:
@@ -120,6 +128,12 @@ def _run_one(recipe: Recipe, name: str, options: Options, teacher: NamedTeacher)
 
 def _run_chain(recipe: Recipe, stages: Sequence[str], options: Options, teacher: NamedTeacher) -> None:
     """A student and all students it starts from, in folders of their names; options apply to the last one only."""
+    from realuid.recipes.estimate import describe_student_run
+    from realuid.recipes.run import recipe_data
+    from realuid.recipes.spec import make_student, student_spec
+    from realuid.training.compatibility import check_student_run
+    from realuid.training.folder import refuse_existing
+
     name = stages[-1]
     students = {**recipe.students, name: {**recipe.students[name], **to_dict(options.distill)}}
     recipe = replace(recipe, data=options.data, students=students)
@@ -138,5 +152,8 @@ def _run_chain(recipe: Recipe, stages: Sequence[str], options: Options, teacher:
 
 
 def _require_sound(teacher: NamedTeacher, data: Dataset, options: Options) -> None:
+    from realuid.loaders.check import require_sound
+    from realuid.recipes.spec import NO_TEACHER
+
     if not (options.trust_teacher or options.resume or teacher.name == NO_TEACHER):
         require_sound(teacher.model, data)

@@ -8,20 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 
 from realuid.cli.options import ModelOptions, asked_data, parse, print_json, refuse_pairs
 from realuid.devices import choose_device
 from realuid.files import check_writable, write_json
-from realuid.loaders import load_model, local_path, model_folder, recognise
-from realuid.models import MatchingModel
-from realuid.models.saving.folder import read_config
-from realuid.processes import join
 from realuid.recipes import DataConfig, EvaluateConfig
-from realuid.recipes.evaluate import evaluate_model, images_per_second, make_evaluator
-from realuid.sampling import check_use
-from realuid.training.compatibility import check_fits, check_sampling
 
 
 @dataclass(frozen=True)
@@ -43,6 +35,17 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse(Options, "evaluate", arguments)
+
+    import torch
+
+    from realuid.loaders import load_model, local_path, model_folder, recognise
+    from realuid.models import MatchingModel
+    from realuid.models.saving.folder import read_config
+    from realuid.processes import join
+    from realuid.recipes.evaluate import evaluate_model, images_per_second, make_evaluator
+    from realuid.sampling import check_use
+    from realuid.training.compatibility import check_fits, check_sampling
+
     if options.out:
         check_writable(options.out)
     device = choose_device(options.device)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from realuid.cli.options import console, parse
 from realuid.errors import ConfigError
-from realuid.exports import Export, ExportOptions, FormatName, export_student
+from realuid.exports import ExportOptions, FormatName
 from realuid.recipes import DataConfig, EvaluateConfig
 from realuid.text import fd_name
+
+if TYPE_CHECKING:
+    from realuid.exports import Export
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse(Options, "export", arguments)
+
+    from realuid.exports import export_student
+
     if options.private and not options.push_to_hub:
         raise ConfigError("private = True: only with --push-to-hub.")
     chosen = options.data

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from realuid.cli.options import ModelOptions, console, parse, print_json
-from realuid.data import load_dataset
-from realuid.data.labels import counted
-from realuid.exports import ExportedStudent, is_exported, load_any
 from realuid.files import sha256
-from realuid.loaders import FORMATS, is_model, local_path, model_folder, recognise
-from realuid.models import MatchingModel, Student, count_parameters
-from realuid.models.saving.folder import describe, read_config
 from realuid.recipes import dump_recipe, load_recipe, recipe_names
+
+if TYPE_CHECKING:
+    from realuid.models import MatchingModel, Student
+
 
 #: Names of data sets that may also be names of recipes: both are described.
 NAMED_SOURCES = ("digits",)
@@ -35,6 +33,10 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse(Options, "info", arguments)
+
+    from realuid.exports import is_exported
+    from realuid.loaders import is_model
+
     what = options.what
     if not what:
         for name in recipe_names():
@@ -52,6 +54,9 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _data(source: str) -> None:
+    from realuid.data import load_dataset
+    from realuid.data.labels import counted
+
     data = load_dataset(source)
     classes = f", {data.num_classes} classes" if data.num_classes else ""
     classes += f" ({counted(data.labels, data.classes)})" if data.class_names and data.labels is not None else ""
@@ -61,6 +66,8 @@ def _data(source: str) -> None:
 
 def _student(what: str) -> None:
     """Inputs and outputs of an exported student, and how it was made."""
+    from realuid.exports import ExportedStudent, load_any
+
     student = load_any(what)
     assert isinstance(student, ExportedStudent)
     contract = student.contract
@@ -72,6 +79,11 @@ def _student(what: str) -> None:
 
 
 def _model(what: str, loading: ModelOptions) -> None:
+    from realuid.exports import ExportedStudent, load_any
+    from realuid.loaders import FORMATS, local_path, model_folder, recognise
+    from realuid.models import count_parameters
+    from realuid.models.saving.folder import read_config
+
     path = local_path(what)
     name = recognise(path)
     model = load_any(path, kind=loading.kind, key=loading.key)
@@ -84,6 +96,8 @@ def _model(what: str, loading: ModelOptions) -> None:
 
 def _imported(model: MatchingModel | Student, path: Path) -> dict[str, Any]:
     """Description of an imported model, and checksums of its files."""
+    from realuid.models.saving.folder import describe
+
     files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file() and f.suffix != ".md")
     return {
         **describe(model),

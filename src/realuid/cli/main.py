@@ -10,6 +10,8 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import TextIO
 
 from realuid._version import __version__
 from realuid.errors import RealUIDError, unknown_name
@@ -20,7 +22,7 @@ from realuid.text import one_line
 COMMANDS = {
     "demo": "train a teacher, distil it, evaluate and write a report",
     "train": "train a teacher",
-    "distill": "distil a teacher into a one-step generator",
+    "distill": "distil a teacher into a student of one call or a few",
     "sample": "sample a teacher or a student",
     "restore": "restore degraded images",
     "export": "export a student to diffusers, ONNX, torch.export, safetensors or the authors' format",
@@ -45,7 +47,7 @@ def overview() -> str:
     lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
     return "\n".join(
         [
-            f"realuid {__version__}: distil matching models into one-step generators",
+            f"realuid {__version__}: distil matching models into generators of one step or a few",
             "",
             "usage: realuid COMMAND [OPTIONS]",
             "",
@@ -76,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise RealUIDError(unknown_name("command", command, COMMANDS))
         if launched().world > 1:
             heed_interrupts()
-        importlib.import_module(f"realuid.cli.{command.replace('-', '_')}").run(arguments[1:])
+        _run(command, arguments[1:])
         _leave(together=True)
     except BrokenPipeError:  # the reader, for instance `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -93,9 +95,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _run(command: str, words: Sequence[str]) -> None:
+    """Run a command; its help is shown without what only its work needs."""
+    from realuid.settings import only_shown
+
+    with only_shown() if {"--help", "-h"} & set(words) else nullcontext():
+        importlib.import_module(f"realuid.cli.{command.replace('-', '_')}").run(words)
+
+
 def _leave(together: bool) -> None:
     """Leave the process group that a command may have joined."""
-    if "realuid.processes" in sys.modules:
+    if "torch.distributed" in sys.modules:
         importlib.import_module("realuid.processes").leave(together)
 
 
@@ -134,7 +144,14 @@ def _defect(error: Exception) -> int:
     return 1
 
 
-def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:
+def _one_line_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     if issubclass(category, UserWarning) and category.__module__.startswith("realuid"):
         print(f"realuid: warning: {one_line(str(message))}", file=sys.stderr)
     elif os.environ.get("REALUID_WARNINGS"):

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import tyro
 from rich.console import Console
@@ -19,17 +19,16 @@ from rich.text import Text
 
 from realuid.devices import choose_device, tune_process
 from realuid.errors import ConfigError
-from realuid.exports import load_any
-from realuid.exports.onnx import OnnxStudent
-from realuid.exports.student import ExportedStudent
 from realuid.files import to_json
-from realuid.loaders import local_path, model_folder, recognise
-from realuid.models import MatchingModel, Student
-from realuid.models.saving.folder import read_config
 from realuid.processes import is_first
 from realuid.recipes import DataConfig, Recipe, load_recipe, recipe_names
 from realuid.text import printable
 from realuid.training.settings import FREE, renamed_options
+
+if TYPE_CHECKING:
+    from realuid.exports.student import ExportedStudent
+    from realuid.models import MatchingModel, Student
+
 
 T = TypeVar("T")
 
@@ -64,6 +63,9 @@ class ModelOptions:
 
 def load_sampled(path: str, loading: ModelOptions, device: str) -> MatchingModel | Student | ExportedStudent:
     """A model to sample, on a device; ONNX files run on the CPU, and another explicit device is an error."""
+    from realuid.exports import load_any
+    from realuid.exports.onnx import OnnxStudent
+
     chosen, model = choose_device(device), load_any(path, kind=loading.kind, key=loading.key)
     return model if device == "auto" and isinstance(model, OnnxStudent) else model.to(chosen)
 
@@ -107,6 +109,9 @@ def resumed_run(words: Sequence[str], usual: Path) -> Path | None:
 
 def say_result(kind: str, folder: Path) -> None:
     """Print a run's folder, its best quick FD and, if the recipe has one, the published FID."""
+    from realuid.loaders import model_folder
+    from realuid.models.saving.folder import read_config
+
     about = read_config(model_folder(folder))
     reached = (about["trained"].get("best") or {}).get("fd")
     parts = [] if reached is None else [f"best quick FD {reached:.3g}"]
@@ -168,6 +173,9 @@ def trained_on(model: str) -> DataConfig:
     Raises:
         ConfigError: if its files do not record it.
     """
+    from realuid.loaders import local_path, model_folder, recognise
+    from realuid.models.saving.folder import read_config
+
     path = local_path(model)
     if recognise(path) == "realuid":
         said = read_config(model_folder(path)).get("data")

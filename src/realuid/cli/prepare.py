@@ -9,10 +9,6 @@ from pathlib import Path
 import tyro
 
 from realuid.cli.options import console, parse
-from realuid.data import load_dataset
-from realuid.data.arrow import is_arrow
-from realuid.data.arrow_writer import write_arrow, write_arrow_from_files
-from realuid.data.images import Reading
 from realuid.errors import ConfigError
 
 
@@ -38,7 +34,14 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
+
     options = parse(Options, "prepare", arguments)
+
+    from realuid.data import load_dataset
+    from realuid.data.arrow import is_arrow
+    from realuid.data.arrow_writer import write_arrow, write_arrow_from_files
+    from realuid.data.images import Reading
+
     if options.out.exists():
         raise ConfigError(f"'{options.out}' is there already. Pass a new folder.")
     how = Reading(options.channels, options.resolution, options.skip_damaged)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import tyro
 
 from realuid.cli.options import ModelOptions, console, load_sampled, parse
-from realuid.data import to_float
-from realuid.data.pairs import read_inputs
-from realuid.data.writers import write_named
 from realuid.errors import ConfigError
-from realuid.sampling import check_use, generate
 from realuid.settings import MOST_BATCH, check_whole
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,12 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse(Options, "restore", arguments)
+
+    from realuid.data import to_float
+    from realuid.data.pairs import read_inputs
+    from realuid.data.writers import write_named
+    from realuid.sampling import check_use, generate
+
     check_whole("batch", options.batch, 1, MOST_BATCH)
     model = load_sampled(options.model, options.loading, options.device)
     if not model.coupled:
@@ -77,6 +81,8 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _labels(options: Options, num_classes: int, count: int) -> torch.Tensor | None:
+    import torch
+
     if not num_classes:
         if options.label is not None:
             raise ConfigError(f"--label {options.label}: the model is not conditional.")

@@ -7,24 +7,23 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import tyro
 
 from realuid.cli.options import ModelOptions, asked_data, console, load_sampled, parse
-from realuid.data import Dataset, save_image
-from realuid.data.writers import write_samples
 from realuid.devices import choose_device
 from realuid.errors import ConfigError
-from realuid.models import Condition, MatchingModel
-from realuid.on_data import conditions, sample_image
-from realuid.processes import join
 from realuid.recipes import DataConfig
-from realuid.sampling import OneStep, balanced_labels, check_use, generate
-from realuid.sampling.classes import class_number
 from realuid.settings import MOST_BATCH, MOST_SAMPLES, check_whole
-from realuid.training.compatibility import check_fits
+
+if TYPE_CHECKING:
+    import torch
+
+    from realuid.data import Dataset
+    from realuid.models import MatchingModel
+    from realuid.sampling import OneStep
+
 
 #: No data was given.
 NO_DATA = DataConfig(source="")
@@ -66,6 +65,17 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse(Options, "sample", arguments)
+
+    import torch
+
+    from realuid.data import save_image
+    from realuid.data.writers import write_samples
+    from realuid.models import Condition
+    from realuid.on_data import conditions, sample_image
+    from realuid.processes import join
+    from realuid.sampling import check_use, generate
+    from realuid.training.compatibility import check_fits
+
     check_whole("count", options.count, 1, MOST_SAMPLES)
     check_whole("batch", options.batch, 1, MOST_BATCH)
     part = join(choose_device(options.device))
@@ -109,6 +119,8 @@ def run(arguments: Sequence[str]) -> None:
 
 def pairs_of_classes(data: Dataset, classes: tuple[int, ...]) -> Dataset:
     """The data, or only its pairs of the requested classes; each class needs a pair."""
+    import torch
+
     if not classes:
         return data
     assert data.labels is not None, "a conditional model fits no other data"
@@ -124,6 +136,8 @@ def pairs_of_classes(data: Dataset, classes: tuple[int, ...]) -> Dataset:
 
 def chosen_classes(options: Options, model: MatchingModel | OneStep) -> tuple[int, ...]:
     """Numbers of the requested classes, or an error if the model does not have them."""
+    from realuid.sampling.classes import class_number
+
     if options.classes and not model.num_classes:
         raise ConfigError(f"--classes {' '.join(options.classes)}: the model is not conditional.")
     return tuple(class_number(n, model.class_names, model.num_classes, "--classes") for n in options.classes)
@@ -131,6 +145,10 @@ def chosen_classes(options: Options, model: MatchingModel | OneStep) -> tuple[in
 
 def class_labels(chosen: tuple[int, ...], count: int, num_classes: int) -> torch.Tensor | None:
     """The label of every sample: the chosen classes in rotation, or all; None for an unconditional model."""
+    import torch
+
+    from realuid.sampling import balanced_labels
+
     if not num_classes:
         return None
     numbers = torch.tensor(chosen or range(num_classes))

@@ -21,9 +21,6 @@ from realuid.cli.options import (
 )
 from realuid.errors import ConfigError
 from realuid.recipes import DataConfig, EvaluateConfig, SweepConfig
-from realuid.recipes.run import recipe_of_run, teacher_of_run
-from realuid.recipes.sweep import SWEEP, run_sweep
-from realuid.recipes.trials import make_trials
 from realuid.training import DistillConfig
 
 
@@ -51,6 +48,8 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
+    from realuid.recipes.run import SWEEP, recipe_of_run
+
     arguments, student = split_student(arguments)
     recipe, rest = split_recipe(arguments, "demo")
     run = resumed_run(rest, Options.out)
@@ -60,6 +59,11 @@ def run(arguments: Sequence[str]) -> None:
         recipe = replace(recipe, distill=recipe.student(student), students={})
     default = Options(recipe.data, recipe.sweep, recipe.distill, recipe.evaluate)
     options = parse(Options, "sweep", rest, default, "RECIPE[:STUDENT]")
+
+    from realuid.recipes.run import teacher_of_run
+    from realuid.recipes.sweep import run_sweep
+    from realuid.recipes.trials import make_trials
+
     if options.processes < 1:
         raise ConfigError(f"processes = {options.processes}: must be at least 1.")
     teacher = options.teacher

@@ -15,11 +15,7 @@ from realuid.cli.options import console, parse, refuse_changes, replace, resumed
 from realuid.errors import ConfigError
 from realuid.models import NetworkConfig
 from realuid.recipes import DataConfig, PathConfig, Recipe
-from realuid.recipes.estimate import describe_teacher_run
-from realuid.recipes.run import recipe_of_run
-from realuid.recipes.spec import teacher_spec
 from realuid.training import TeacherConfig
-from realuid.training.folder import refuse_existing
 
 
 @dataclass(frozen=True)
@@ -41,10 +37,17 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
+    from realuid.recipes.run import recipe_of_run
+
     recipe, rest = split_recipe(arguments, "demo")
     run = resumed_run(rest, Options.out)
     recipe = recipe_of_run(run) if run else recipe
     options = _options(recipe, rest)
+
+    from realuid.recipes.estimate import describe_teacher_run
+    from realuid.recipes.spec import teacher_spec
+    from realuid.training.folder import refuse_existing
+
     if run:
         refuse_changes(arguments, options, recipe, "data", "network", "path", "teacher")
         recipe = replace(recipe, teacher=options.teacher)
@@ -63,7 +66,8 @@ def run(arguments: Sequence[str]) -> None:
 def _options(recipe: Recipe, words: Sequence[str]) -> Options:
     """The recipe changed by the command line, where all settings of the chosen path are options."""
     known = _chosen_path(recipe.path, words)
-    default = Options(recipe.data, recipe.network, known.in_full(), recipe.teacher)
+    path = known if known == PathConfig() else known.in_full()  # the linear path has no settings
+    default = Options(recipe.data, recipe.network, path, recipe.teacher)
     options = parse(Options, "train", words, default, "RECIPE")
     usual = PathConfig(known.name).in_full().settings
     said = {k: v for k, v in options.path.settings.items() if k in known.settings or v != usual.get(k)}

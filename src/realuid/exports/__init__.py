@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from realuid.exports.contract import Contract
-from realuid.exports.export import FORMATS, Export, ExportOptions, FormatName, export_student
-from realuid.exports.hub import push_to_hub
-from realuid.exports.read import is_exported, load_any, load_student
-from realuid.exports.student import ExportedStudent
+from typing import TYPE_CHECKING
+
+from realuid.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from realuid.exports.contract import Contract
+    from realuid.exports.export import FORMATS, Export, export_student
+    from realuid.exports.hub import push_to_hub
+    from realuid.exports.options import ExportOptions, FormatName
+    from realuid.exports.read import is_exported, load_any, load_student
+    from realuid.exports.student import ExportedStudent
+
+__getattr__, __dir__ = on_first_use(__name__)
 
 __all__ = [
     "FORMATS",

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from realuid.errors import CheckpointError, ConfigError
-from realuid.exports.schedule import Graph, Schedule
+from realuid.exports.options import Graph
+from realuid.exports.schedule import Schedule
 from realuid.models import Condition, ConditionSpec, Student, example
 from realuid.models.networks.condition import OLD_NAMES, SOURCE
 from realuid.models.networks.specs import Kind, label_spec, source_spec

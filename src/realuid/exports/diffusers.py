@@ -196,7 +196,8 @@ def _written(folder: Path, shape: tuple[int, ...], classes: int) -> Contract | N
         return None
     contract = Contract.from_json(read_limited(folder / ABOUT).decode(errors="replace"), str(folder))
     last_is_none = classes - contract.num_classes in (0, 1)
-    if (contract.shape, contract.image_shape) != (shape, shape) or contract.calls > 1 or not last_is_none:
+    one_call = contract.schedule is None and not contract.uint8
+    if (contract.shape, contract.image_shape) != (shape, shape) or not one_call or not last_is_none:
         raise CheckpointError(f"'{folder}' is damaged: {ABOUT} is of another network than unet/.")
     if contract.conditions != _labels(contract.num_classes):
         raise CheckpointError(f"'{folder}' is damaged: its network does not read what {ABOUT} says.")

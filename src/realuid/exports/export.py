@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,10 +19,10 @@ from realuid.exports.card import Card, model_card
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.diffusers import INDEX, needs_own_code, read_diffusers, write_diffusers
 from realuid.exports.hub import push_to_hub as upload
-from realuid.exports.onnx import OnnxStudent, Precision, write_onnx
+from realuid.exports.onnx import OnnxStudent, write_onnx
+from realuid.exports.options import ExportOptions, FormatName, Graph, Precision
 from realuid.exports.program import ProgramStudent, write_program
 from realuid.exports.read import load_student
-from realuid.exports.schedule import Graph
 from realuid.exports.student import ExportedStudent
 from realuid.files import CHECKSUMS, atomic_file, atomic_folder, damage, is_empty, write_checksums
 from realuid.metrics import Evaluator
@@ -34,45 +33,9 @@ from realuid.sampling import OneStep
 from realuid.settings import check_kind
 from realuid.training.compatibility import check_fits
 
-FormatName = Literal["diffusers", "onnx", "torch", "safetensors", "authors"]
-
 #: How far an exported image may be from ours, in data units (half of [-1, 1]).
 TOLERANCE = 1e-4
 _HALF_LEVEL = 1 / 255
-
-
-_LICENCE = re.compile(r"[a-zA-Z0-9][\w.+-]{0,99}")
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """Options of an export."""
-
-    #: Output images as uint8 instead of float32 in [-1, 1] (onnx, torch).
-    uint8: bool = False
-    #: Graph of a student of several calls: all calls (whole), or one call with its time as an input, together with the
-    #: coefficients between calls (onnx, torch).
-    graph: Graph = "whole"
-    #: Precision of an ONNX file; the FD before and after is computed if data is given.
-    precision: Precision = "fp32"
-    #: Licence for the model card, by its identifier on the Hub: apache-2.0, cc-by-nc-4.0, ...
-    licence: str = ""
-    #: EMA decay of the weights in the authors' checkpoint (authors).
-    ema_key: str = "0.999"
-
-    def check(self, to: str) -> None:
-        """Raise ConfigError for options that the format does not have."""
-        programs = ("onnx", "torch")
-        homes = {"uint8": programs, "graph": programs, "precision": ("onnx",)}
-        homes |= {"licence": ("diffusers",), "ema_key": ("authors",)}
-        for name, formats in homes.items():
-            value = getattr(self, name)
-            if name == "licence" and value and not _LICENCE.fullmatch(value):
-                raise ConfigError(f"licence = {value[:100]} is no identifier of a licence, such as apache-2.0.")
-            if value != getattr(ExportOptions(), name) and to not in formats:
-                raise ConfigError(f"{name} = {value}: only for {' and '.join(formats)}, not for {to}.")
-        if self.uint8 and self.graph == "call":
-            raise ConfigError("uint8 = True with graph = call: later calls need the exact prediction. Leave one out.")
 
 
 @dataclass(frozen=True)

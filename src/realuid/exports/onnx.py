@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from realuid.errors import CheckpointError, ConfigError
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.onnx_file import read_about
+from realuid.exports.options import Precision
 from realuid.exports.procedure import trace
 from realuid.exports.student import ExportedStudent
 from realuid.models import Student
@@ -24,7 +25,6 @@ from realuid.models import Student
 if TYPE_CHECKING:
     import onnx
 
-Precision = Literal["fp32", "fp16", "int8"]
 
 _OUTPUT = "images"
 #: Where 8-bit arithmetic pays; everything else stays float32.

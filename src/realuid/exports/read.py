@@ -51,7 +51,7 @@ def _exported(local: Path) -> ExportedStudent:
 
 
 def load_student(path: str | Path) -> Student:
-    """A one-step generator with its weights, in any format that keeps them as such.
+    """A student with its weights, in any format that keeps them as such.
 
     Raises:
         CheckpointError: where there is none, or it is a teacher.

@@ -5,17 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor
 
 from realuid.models import Student
-from realuid.models.student import Renoise
+from realuid.models.names import Renoise
 from realuid.settings import MOST_CALLS
-
-#: What an exported file of a student of several calls holds: all of them, or one with its time as an input.
-Graph = Literal["whole", "call"]
 
 
 @dataclass(frozen=True)

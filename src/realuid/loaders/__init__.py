@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from realuid.loaders.adm import ADMOptions
-from realuid.loaders.diffusers_folder import load_diffusers
-from realuid.loaders.edm import load_edm_pickle, load_edm_student
-from realuid.loaders.formats import FORMATS, is_model, local_path, model_folder, recognise
-from realuid.loaders.load import load_generator, load_model, load_teacher
-from realuid.loaders.torchcfm import (
-    load_torchcfm,
-    load_torchcfm_fake,
-    load_torchcfm_student,
-    save_torchcfm_student,
-    save_torchcfm_teacher,
-)
-from realuid.models.saving.torch_file import read_torch_file
+from typing import TYPE_CHECKING
+
+from realuid.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from realuid.loaders.diffusers_folder import load_diffusers
+    from realuid.loaders.edm import load_edm_pickle, load_edm_student
+    from realuid.loaders.formats import FORMATS, is_model, local_path, model_folder, recognise
+    from realuid.loaders.load import load_generator, load_model, load_teacher
+    from realuid.loaders.options import ADMOptions
+    from realuid.loaders.torchcfm import (
+        load_torchcfm,
+        load_torchcfm_fake,
+        load_torchcfm_student,
+        save_torchcfm_student,
+        save_torchcfm_teacher,
+    )
+    from realuid.models.saving.torch_file import read_torch_file
+
+__getattr__, __dir__ = on_first_use(__name__)
 
 __all__ = [
     "FORMATS",

@@ -4,12 +4,12 @@ computes the same function, read off the shapes of the weights."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from realuid.errors import CheckpointError
+from realuid.loaders.options import ADMOptions
 
 Weights = Mapping[str, Tensor]
 Settings = Mapping[str, Any]
@@ -37,22 +37,6 @@ _FIXED = {
 _MIDDLE_GROUPS = {"default": None, "scale_shift": _GROUPS}
 _DOWN = {False: "DownBlock2D", True: "AttnDownBlock2D"}
 _UP = {False: "UpBlock2D", True: "AttnUpBlock2D"}
-
-
-@dataclass(frozen=True)
-class ADMOptions:
-    """Properties of an ADM U-Net that the shapes of its weights do not determine.
-
-    Args:
-        image_side: side length of the images. None: the level that has attention is taken to have side 16, torchcfm's
-            default; where no level, the finest one or several have it, the side has to be said.
-        head_channels: channels of an attention head (`num_head_channels`); None for one head, torchcfm's default.
-        new_attention_order: whether the network was built with `use_new_attention_order`.
-    """
-
-    image_side: int | None = None
-    head_channels: int | None = 64
-    new_attention_order: bool = False
 
 
 #: The RealUID authors' networks and torchcfm's CIFAR-10 example.

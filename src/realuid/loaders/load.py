@@ -19,7 +19,7 @@ from realuid.models.saving.torch_file import read_torch_file
 from realuid.settings import check_kind
 
 Kind = Literal["teacher", "generator"]
-_KINDS: dict[Kind, str] = {"teacher": "a teacher", "generator": "a one-step generator"}
+_KINDS: dict[Kind, str] = {"teacher": "a teacher", "generator": "a student"}
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def load_generator(
     adm: ADMOptions = PUBLISHED,
     network: Function | None = None,
 ) -> Student:
-    """A one-step generator; arguments and errors as for `load_model`."""
+    """A student; arguments and errors as for `load_model`."""
     model = load_model(source, kind="generator", key=key, adm=adm, network=network)
     assert isinstance(model, Student)
     return model

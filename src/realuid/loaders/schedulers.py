@@ -13,6 +13,7 @@ import diffusers
 
 from realuid.errors import CheckpointError, unknown_name
 from realuid.models import EDM, Plain, Preconditioning, Steps
+from realuid.models.saving.diffusers_weights import quiet_diffusers
 from realuid.paths import DDPMPath, LinearPath, Path, VEPath
 from realuid.paths.vp import BetaSchedule
 from realuid.reading import is_finite
@@ -59,7 +60,8 @@ def read_scheduler(config: dict[str, Any]) -> Matching:
     if not isinstance(steps, int) or not 2 <= steps <= MAX_STEPS:
         raise CheckpointError(f"num_train_timesteps = {str(steps)[:30]}: needed is a number from 2 to {MAX_STEPS:,}.")
     try:
-        scheduler = getattr(diffusers, name).from_config(config)
+        with quiet_diffusers():
+            scheduler = getattr(diffusers, name).from_config(config)
         return SCHEDULERS[name](scheduler)
     except CheckpointError:
         raise

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-from realuid.models.calls import SIGMA_INIT
-from realuid.models.codec import Codec
-from realuid.models.discriminator import Discriminator
-from realuid.models.fresh import fresh
-from realuid.models.guidance import Guided, guided
-from realuid.models.matching import MatchingModel, count_parameters, fingerprint, model_device
-from realuid.models.networks.adm_unet import ADMUNet
-from realuid.models.networks.architectures import NETWORKS
-from realuid.models.networks.backbones import NetworkConfig, build_network
-from realuid.models.networks.base import MLP, DiT, Network, UNet
-from realuid.models.networks.condition import Condition
-from realuid.models.networks.own import OwnNetwork
-from realuid.models.networks.song_unet import SongUNet
-from realuid.models.networks.specs import ConditionSpec, dropped, example, required, without
-from realuid.models.networks.vector_unet import VectorUNet
-from realuid.models.preconditioning import (
-    EDM,
-    IDDPM,
-    PRECONDITIONINGS,
-    VE,
-    VP,
-    Plain,
-    Preconditioning,
-    Reversed,
-    Steps,
-    check_preconditioning,
-    make_preconditioning,
-    preconditioning_on,
-)
-from realuid.models.saving.folder import from_pretrained, load_single_file, save_pretrained, save_single_file
-from realuid.models.saving.weights import check_weights, load_strictly
-from realuid.models.silent import Silent, silent
-from realuid.models.student import Generator, Student
-from realuid.models.teacher import Teacher
+from typing import TYPE_CHECKING
+
+from realuid.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from realuid.models.calls import SIGMA_INIT
+    from realuid.models.codec import Codec
+    from realuid.models.discriminator import Discriminator
+    from realuid.models.guidance import Guided, guided
+    from realuid.models.matching import MatchingModel, count_parameters, fingerprint, model_device
+    from realuid.models.networks.adm_unet import ADMUNet
+    from realuid.models.networks.architectures import NETWORKS
+    from realuid.models.networks.backbones import NetworkConfig, build_network
+    from realuid.models.networks.base import MLP, DiT, Network, UNet
+    from realuid.models.networks.condition import Condition
+    from realuid.models.networks.own import OwnNetwork
+    from realuid.models.networks.song_unet import SongUNet
+    from realuid.models.networks.specs import ConditionSpec, dropped, example, required, without
+    from realuid.models.networks.vector_unet import VectorUNet
+    from realuid.models.preconditioning import (
+        EDM,
+        IDDPM,
+        PRECONDITIONINGS,
+        VE,
+        VP,
+        Plain,
+        Preconditioning,
+        Reversed,
+        Steps,
+        check_preconditioning,
+        make_preconditioning,
+        preconditioning_on,
+    )
+    from realuid.models.restart import fresh
+    from realuid.models.saving.folder import from_pretrained, load_single_file, save_pretrained, save_single_file
+    from realuid.models.saving.weights import check_weights, load_strictly
+    from realuid.models.silence import Silent, silent
+    from realuid.models.student import Generator, Student
+    from realuid.models.teacher import Teacher
+
+__getattr__, __dir__ = on_first_use(__name__)
 
 __all__ = [
     "EDM",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,10 @@ from realuid.errors import ConfigError, unknown_name
 from realuid.models.calls import check_calls, student_times
 from realuid.models.codec import Codec
 from realuid.models.matching import MatchingModel
+from realuid.models.names import Renoise
 from realuid.models.networks.condition import SOURCE, Condition
 from realuid.models.networks.specs import ConditionSpec
 from realuid.paths.base import broadcast
-
-#: What noise the later calls are given: new noise, or that which a call's input and its sample imply.
-Renoise = Literal["fresh", "deterministic"]
 
 
 class Student(nn.Module):

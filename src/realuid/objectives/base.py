@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from realuid.objectives.weights import TIME_WEIGHTS, TimeWeight
+from realuid.objectives.names import TimeWeight
+from realuid.objectives.weights import TIME_WEIGHTS
 from realuid.paths import Path
 
 #: Lower bound of a sample's mean |y - f*| as a divisor.

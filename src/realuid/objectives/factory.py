@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, TypedDict, Unpack, get_args
+from typing import Any, TypedDict, Unpack, get_args
 
 from realuid.errors import ConfigError, unknown_name
 from realuid.objectives.base import Objective
@@ -11,13 +11,11 @@ from realuid.objectives.data_forcing import DataForcing
 from realuid.objectives.dmd import DMD
 from realuid.objectives.general import GeneralRealUID
 from realuid.objectives.mixture import MixtureUID
+from realuid.objectives.names import Delta, TimeWeight
 from realuid.objectives.normalised import NormalisedRealUID
 from realuid.objectives.realuid import RealUID
-from realuid.objectives.weights import TIME_WEIGHTS, TimeWeight
+from realuid.objectives.weights import TIME_WEIGHTS
 from realuid.paths import STACKED, Path, check_prediction
-
-ObjectiveName = Literal["realuid", "mixture", "general", "normalised", "dmd", "data_forcing"]
-Delta = Literal["plain", "beta"]
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "realuid": RealUID,

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from realuid.paths import Path, error_ratio
-
-TimeWeight = Literal["path", "one", "min_snr"]
 
 #: Upper bound of the signal-to-noise ratio in the weight (Hang et al. 2023).
 SNR_LIMIT = 5.0

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from realuid.recipes.config import Origin, Recipe, dump_recipe, load_recipe, parse_recipe, recipe_names
-from realuid.recipes.sections import DataConfig, EvaluateConfig, PathConfig, SweepConfig
+from typing import TYPE_CHECKING
+
+from realuid.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from realuid.recipes.config import Origin, Recipe, dump_recipe, load_recipe, parse_recipe, recipe_names
+    from realuid.recipes.sections import DataConfig, EvaluateConfig, PathConfig, SweepConfig
+
+__getattr__, __dir__ = on_first_use(__name__)
 
 #: Families of matching models -> the recipe that shows them on digits.
 FAMILIES = {

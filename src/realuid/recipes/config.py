@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from realuid.data import DEGRADATIONS, absolute_source
 from realuid.errors import ConfigError, unknown_name
 from realuid.models import NetworkConfig
 from realuid.recipes.sections import DataConfig, EvaluateConfig, PathConfig, SweepConfig
@@ -93,6 +92,8 @@ class Recipe:
 
     def anchored(self) -> Recipe:
         """The same with absolute paths, to be read back from another working folder."""
+        from realuid.data import DEGRADATIONS, absolute_source
+
         weights, pairs = self.evaluate.inception_weights, self.data.pairs
         pairs = absolute_source(pairs) if pairs and pairs not in DEGRADATIONS else pairs
         return dataclasses.replace(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from realuid.data import Dataset
 from realuid.errors import CheckpointError, ConfigError
-from realuid.models import MatchingModel, build_network
-from realuid.on_data import check_pairs
-from realuid.paths import heads
 from realuid.recipes.config import Recipe, load_recipe
-from realuid.seeds import mix, seeded
+
+if TYPE_CHECKING:
+    from realuid.data import Dataset
+    from realuid.models import MatchingModel
+
 
 #: The file of a run's folder that holds its resolved recipe.
 RECIPE = "recipe.yaml"
+#: The same of a sweep's folder.
+SWEEP = "sweep.yaml"
 #: The file of a student's run with one line each for the teacher's name as given, its location and its key.
 TEACHER = "teacher.txt"
 
@@ -29,6 +32,8 @@ def recipe_data(recipe: Recipe, teacher: MatchingModel | None = None) -> Dataset
         ConfigError: for pairs on a path that does not use them.
         DataError: for missing pairs.
     """
+    from realuid.on_data import check_pairs
+
     path = recipe.path.build() if teacher is None else teacher.path
     if recipe.data.pairs and not path.coupled:
         whose = "path" if teacher is None else "the teacher's path"
@@ -43,6 +48,10 @@ def recipe_data(recipe: Recipe, teacher: MatchingModel | None = None) -> Dataset
 
 def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     """A teacher with random weights, seeded by the recipe."""
+    from realuid.models import MatchingModel, build_network
+    from realuid.paths import heads
+    from realuid.seeds import mix, seeded
+
     if recipe.data.conditional and data.labels is None:
         raise ConfigError(
             f"data.conditional = true, but '{recipe.data.source}' has no labels. Add them, or pass "

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from realuid.data import Dataset, load_dataset
 from realuid.errors import ConfigError, unknown_name
-from realuid.models import Preconditioning, check_preconditioning, preconditioning_on
-from realuid.paths import Path as MatchingPath
-from realuid.paths import check_prediction, make_path, path_class
-from realuid.sampling import find_sampler
-from realuid.settings import MOST_SAMPLES, MOST_STEPS, check_range, check_types
+from realuid.settings import MOST_SAMPLES, MOST_STEPS, are_checked, check_range, check_types
 from realuid.training import DistillConfig
+
+if TYPE_CHECKING:
+    from realuid.data import Dataset
+    from realuid.models import Preconditioning
+    from realuid.paths import Path as MatchingPath
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class DataConfig:
 
     def load(self) -> Dataset:
         """The data itself."""
+        from realuid.data import load_dataset
+
         return load_dataset(self.source, self.channels, self.resolution, self.pairs, self.pairs_seed, self.skip_damaged)
 
 
@@ -64,6 +66,13 @@ class PathConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
+        if are_checked():
+            self._check()
+
+    def _check(self) -> None:
+        from realuid.models import check_preconditioning
+        from realuid.paths import check_prediction
+
         path = self.build()
         prediction = check_prediction(self.prediction or path.default_prediction, path)
         if (preconditioning := self.make_preconditioning()) is not None:
@@ -76,14 +85,20 @@ class PathConfig:
 
     def build(self) -> MatchingPath:
         """The path itself."""
+        from realuid.paths import make_path
+
         return make_path(self.name, **self.settings)
 
     def make_preconditioning(self) -> Preconditioning | None:
         """The given preconditioning with the path's settings; None: the path's default."""
+        from realuid.models import preconditioning_on
+
         return None if self.preconditioning is None else preconditioning_on(self.build(), self.preconditioning)
 
     def in_full(self) -> PathConfig:
         """The same with all settings of the path."""
+        from realuid.paths import path_class
+
         fields = dataclasses.fields(path_class(self.name))
         defaults = {f.name: f.default for f in fields if isinstance(f.default, bool | int | float | str)}
         return dataclasses.replace(self, settings={**defaults, **self.settings})
@@ -112,7 +127,9 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        if self.sampler is not None:
+        if self.sampler is not None and are_checked():
+            from realuid.sampling import find_sampler
+
             find_sampler(self.sampler)
         if self.inception_weights is not None and self.extractor != "inception":
             raise ConfigError(

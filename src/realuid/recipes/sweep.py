@@ -31,7 +31,7 @@ from realuid.loaders.check import require_sound
 from realuid.metrics import Evaluator
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.evaluate import evaluate_model, make_evaluator
-from realuid.recipes.run import TEACHER, recipe_data, teacher_record
+from realuid.recipes.run import SWEEP, TEACHER, recipe_data, teacher_record
 from realuid.recipes.sections import SweepConfig
 from realuid.recipes.spec import NamedTeacher, StudentSpec, student_spec
 from realuid.recipes.trials import Trial, make_trials
@@ -40,8 +40,8 @@ from realuid.training.accelerate import make_accelerator
 from realuid.training.compatibility import check_settings, check_student_run
 from realuid.training.folder import CHECKPOINTS, has_checkpoint, is_marked, mark, refuse_foreign
 
-#: The file of a sweep's folder with its recipe, and the file of a finished trial.
-SWEEP, RESULT = "sweep.yaml", "result.json"
+#: The file of a finished trial.
+RESULT = "result.json"
 #: The mark of its folder.
 SWEEP_KIND = "sweep"
 #: Evaluations of a trial, each with "update" and "fd".

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from realuid.files import atomic_file, write_json
 from realuid.objectives.analysis import (
+    Field,
     Mixture,
     best_student,
     corrected_range,
@@ -43,11 +44,11 @@ def _rare() -> torch.Tensor:
     return x[DATA.density(x, TIME) < RARE * AWAY.density(x, TIME)]
 
 
-def _scaled(factor: float):
+def _scaled(factor: float) -> Field:
     return lambda x, t: factor * DATA.velocity(x, t)
 
 
-def _shifted(by: float):
+def _shifted(by: float) -> Field:
     return lambda x, t: DATA.velocity(x, t) + by
 
 
@@ -73,7 +74,7 @@ def figure_4_numbers() -> dict[str, Any]:
     x = _rare()
     truth = DATA.velocity(x, TIME)
 
-    def left(teacher, ratio: float) -> float:
+    def left(teacher: Field, ratio: float) -> float:
         corrected = corrected_teacher(DATA, AWAY, ALPHA, ALPHA * ratio, x, TIME, teacher)
         return float((corrected - truth).norm() / (teacher(x, TIME) - truth).norm())
 

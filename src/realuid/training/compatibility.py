@@ -8,13 +8,15 @@ from torch import Tensor
 
 from realuid.data import Dataset
 from realuid.errors import ConfigError, DataError, PredictionError, RealUIDError
-from realuid.models import MatchingModel, Silent, Student, example, guided, silent
+from realuid.models import MatchingModel, Network, Silent, Student, example, guided, silent
+from realuid.models.networks.call import check_told
 from realuid.objectives import MixtureUID, UnwiseSettingWarning, advice, choose_space
 from realuid.on_data import check_pairs
 from realuid.processes import started_together
 from realuid.sampling import OneStep, generate
 from realuid.training.config import DistillConfig, TeacherConfig
 from realuid.training.lora import ROLES
+from realuid.training.roles import adapter_settings
 
 
 def check_teacher_run(model: MatchingModel, data: Dataset, config: TeacherConfig) -> None:
@@ -65,6 +67,7 @@ def check_student_run(
         check_without_teacher(config)
     check_batch(max(config.real_batch, config.gan_batch), data)
     check_distillation(teacher, config)
+    check_networks(teacher, config, fake)
     for sentence in advice(config.make_objective(), fine_tuning=isinstance(start, Student)):
         warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
 
@@ -149,6 +152,21 @@ def check_distillation(teacher: MatchingModel, config: DistillConfig) -> str:
     return space
 
 
+def check_networks(teacher: MatchingModel, config: DistillConfig, fake: MatchingModel | None = None) -> None:
+    """Raise ConfigError if the settings ask for something that a network does not support."""
+    if config.activation_checkpointing and type(teacher.network).recompute_activations is Network.recompute_activations:
+        teacher.network.recompute_activations()  # which raises the error
+    if config.fake_sees_call and config.adapts("fake"):
+        raise ConfigError(
+            f"fake_sees_call = True with lora_rank = {config.lora_rank}: an adapter has no classes for the calls. "
+            "Leave fake_sees_call out, or set lora_roles = student."
+        )
+    if config.fake_sees_call:
+        check_told((fake or teacher).network)
+    if config.lora_rank:
+        adapter_settings(config).layers(teacher.network)
+
+
 def check_settings(teacher: MatchingModel, data: Dataset, config: DistillConfig, whose: str) -> None:
     """Raise an error where settings are not for a teacher and data: of a distillation that begins after others.
 
@@ -160,6 +178,7 @@ def check_settings(teacher: MatchingModel, data: Dataset, config: DistillConfig,
     try:
         check_adapters(config, None, None)
         check_distillation(teacher, config)
+        check_networks(teacher, config)
         check_batch(max(config.real_batch, config.gan_batch), data)
     except RealUIDError as error:
         raise type(error)(f"{whose}: {error}") from error

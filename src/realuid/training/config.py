@@ -5,21 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from realuid.errors import ConfigError
-from realuid.objectives import (
-    PUBLISHED_RATIO,
-    Adversarial,
-    Delta,
-    MixtureUID,
-    Objective,
-    ObjectiveName,
-    TimeWeight,
-    main_coefficients,
-    make_objective,
-)
-from realuid.settings import MOST_STEPS, check_range
+from realuid.objectives import Delta, ObjectiveName, TimeWeight
+from realuid.settings import MOST_STEPS, are_checked, check_range
 from realuid.training.costs import generated_cost
 from realuid.training.lora import LoraSettings
 from realuid.training.settings import (
@@ -30,6 +20,9 @@ from realuid.training.settings import (
     SystemSettings,
 )
 from realuid.training.student import StudentSettings
+
+if TYPE_CHECKING:
+    from realuid.objectives import Adversarial, Objective
 
 
 # Fields are listed base by base, from the last one to the first.
@@ -102,6 +95,12 @@ class ObjectiveSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, "[0, 1]", "data_weight_warmup")
+        if are_checked():
+            self._check_objective()
+
+    def _check_objective(self) -> None:
+        from realuid.objectives import MixtureUID
+
         mixing = isinstance(self.make_objective(), MixtureUID)
         for name, default in (("data_weight_warmup", 0.0), ("guide_real", True)):
             if getattr(self, name) != default and not mixing:
@@ -112,6 +111,8 @@ class ObjectiveSettings(Settings):
     @property
     def label(self) -> str:
         """The game in titles: '0.9, 0.92' (RealUID's alpha, beta), 'dmd 0.9, 0.9', 'mixture, data_weight 0.5'."""
+        from realuid.objectives import main_coefficients
+
         objective, names = self.make_objective(), list(main_coefficients(self.objective))
         values = ", ".join(f"{getattr(objective, name):g}" for name in names)
         if names == ["data_weight"]:
@@ -120,6 +121,8 @@ class ObjectiveSettings(Settings):
 
     def make_objective(self) -> Objective:
         """The objective with these settings."""
+        from realuid.objectives import make_objective
+
         return make_objective(
             self.objective,
             alpha=self.alpha,
@@ -148,11 +151,14 @@ class AdversarialSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.make_adversarial()
         check_range(self, "(0, 1]", "gan_share")
+        if are_checked():
+            self.make_adversarial()
 
     def make_adversarial(self) -> Adversarial | None:
         """The adversarial loss, or None if its weights are 0."""
+        from realuid.objectives import PUBLISHED_RATIO, Adversarial
+
         if not self.lambda_g and not self.lambda_d:
             return None
         lambda_d = PUBLISHED_RATIO * self.lambda_g if self.lambda_d is None else self.lambda_d
@@ -184,7 +190,7 @@ class TurnSettings(Settings):
 
 @dataclass(frozen=True)
 class DistillConfig(LoraSettings, AdversarialSettings, TurnSettings, StudentSettings, ObjectiveSettings, LoopConfig):
-    """Distillation of a teacher into a one-step generator by RealUID."""
+    """Distillation of a teacher into a student of one call or a few by RealUID."""
 
     #: beta_1 and beta_2 of Adam.
     adam_betas: tuple[float, float] = (0.0, 0.999)
@@ -201,6 +207,8 @@ class DistillConfig(LoraSettings, AdversarialSettings, TurnSettings, StudentSett
 
     def objective_at(self, update: int) -> Objective:
         """The objective of an update; with data_weight_warmup its data_weight rises from 0."""
+        from realuid.objectives import MixtureUID
+
         objective, rise = self.make_objective(), self.data_weight_warmup * self.updates
         if not isinstance(objective, MixtureUID) or update >= rise:
             return objective

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from realuid.errors import ConfigError
 from realuid.models import MatchingModel, Student, fresh, guided
 from realuid.models.networks.call import SeesCall
 from realuid.seeds import mix
 from realuid.training.config import DistillConfig
+
+if TYPE_CHECKING:  # needs an extra
+    from realuid.models.networks.adapters import AdapterSettings
 
 
 class Roles(NamedTuple):
@@ -61,17 +64,28 @@ def _fake(teacher: MatchingModel, config: DistillConfig, fake: MatchingModel | N
     return fresh(teacher, mix(config.seed, "fake start"))
 
 
+def adapter_settings(config: DistillConfig) -> AdapterSettings:
+    """The adapters that the settings ask for.
+
+    Raises:
+        ConfigError: if PEFT is not installed.
+    """
+    try:
+        from realuid.models.networks.adapters import AdapterSettings
+    except ImportError as error:
+        raise ConfigError(f"lora_rank = {config.lora_rank} needs the extra: pip install 'realuid[lora]'.") from error
+    return AdapterSettings(config.lora_rank, config.lora_alpha, config.lora_targets, config.lora_dora)
+
+
 def _on_one_base(
     teacher: MatchingModel,
     config: DistillConfig,
     start: Student | MatchingModel | None,
     fake: MatchingModel | None,
 ) -> Roles:
-    try:
-        from realuid.models.networks.adapters import AdaptedNetwork, AdapterSettings, SharedBase
-    except ImportError as error:
-        raise ConfigError(f"lora_rank = {config.lora_rank} needs the extra: pip install 'realuid[lora]'.") from error
-    adapter = AdapterSettings(config.lora_rank, config.lora_alpha, config.lora_targets, config.lora_dora)
+    adapter = adapter_settings(config)
+    from realuid.models.networks.adapters import AdaptedNetwork, SharedBase
+
     base = SharedBase(copy.deepcopy(teacher.network))
 
     def around(network: AdaptedNetwork) -> MatchingModel:

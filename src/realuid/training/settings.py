@@ -196,10 +196,12 @@ class LoggingSettings(Settings):
 
 def to_dict(config: object) -> dict:
     """A configuration as plain JSON / YAML values."""
-    return _plain(dataclasses.asdict(config))  # type: ignore[call-overload]
+    plain = _plain(dataclasses.asdict(config))  # type: ignore[call-overload]
+    assert isinstance(plain, dict)
+    return plain
 
 
-def _plain(value):
+def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

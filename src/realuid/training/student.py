@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from realuid.errors import ConfigError
-from realuid.models.matching import MatchingModel
-from realuid.models.student import Renoise, Student
-from realuid.paths import check_times
+from realuid.models.names import Renoise
 from realuid.settings import MOST_CALLS, check_range
 from realuid.training.settings import Settings
+
+if TYPE_CHECKING:
+    from realuid.models.matching import MatchingModel
+    from realuid.models.student import Student
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,6 @@ class StudentSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_times(self.generator_times)
         check_range(self, f"[1, {MOST_CALLS}]", "calls")
         if self.calls and self.times and len(self.times) != self.calls:
             raise ConfigError(
@@ -60,6 +61,8 @@ class StudentSettings(Settings):
 
     def make_student(self, model: MatchingModel) -> Student:
         """A student with these settings around a model."""
+        from realuid.models.student import Student
+
         times = self.times or self.t_init
         return Student(model, times, self.noise is not False, self.renoise or "fresh", calls=self.calls)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from realuid.errors import ConfigError
-from realuid.models.networks.base import MLP, Network, UNet
 from realuid.settings import check_range, check_types
+
+if TYPE_CHECKING:
+    from realuid.models.networks.base import Network
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ def build_network(
     Raises:
         ConfigError: where architecture and shape do not fit.
     """
+    from realuid.models.networks.base import MLP, UNet
+
     if config.architecture == "mlp":
         if len(shape) != 1:
             raise ConfigError(f"architecture 'mlp' is for points, but the data has shape {shape}. Use 'unet'.")

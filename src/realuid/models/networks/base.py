@@ -13,6 +13,7 @@ from realuid.errors import CheckpointError, ConfigError
 from realuid.models.networks.condition import LABEL, SOURCE, Condition
 from realuid.models.networks.cpu_blocks import lay_out
 from realuid.models.networks.specs import ConditionSpec, example, label_spec, source_spec
+from realuid.models.saving.weights import check_sample
 
 
 class Network(nn.Module):
@@ -192,6 +193,7 @@ def check_runs(network: UNet | DiT) -> None:
     Raises:
         CheckpointError: if it fails on samples of its own shape, or returns another shape.
     """
+    check_sample(network.shape)
     with torch.device("meta"):
         x = torch.empty(1, *network.shape)
         try:

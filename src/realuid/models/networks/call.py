@@ -26,11 +26,7 @@ class SeesCall(Network):
 
     def __init__(self, network: Network, calls: int):
         super().__init__({"calls": calls, **network.settings})
-        if not network.class_setting:
-            raise ConfigError(
-                f"fake_sees_call = True: a {type(network).__name__} has no classes, which would tell it the call. "
-                "Leave fake_sees_call out."
-            )
+        check_told(network)
         self.calls = calls
         self.shape, self.num_classes = network.shape, network.num_classes
         self.sees_source, self.heads = network.sees_source, network.heads
@@ -55,6 +51,15 @@ class SeesCall(Network):
 
     def recompute_activations(self) -> None:
         self.network.recompute_activations()
+
+
+def check_told(network: Network) -> None:
+    """Raise ConfigError for an architecture without classes."""
+    if not network.class_setting:
+        raise ConfigError(
+            f"fake_sees_call = True: a {type(network).__name__} has no classes, which would tell it the call. "
+            "Leave fake_sees_call out."
+        )
 
 
 def _of_pairs(network: Network, wide: Network, calls: int) -> dict[str, Tensor]:
