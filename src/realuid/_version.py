@@ -1,3 +1,3 @@
-"""The version, for the package and its metadata."""
+"""The version of the package."""
 
 __version__ = "0.1.0"

@@ -1,7 +1,7 @@
-"""Everything that relies on private parts of torch, diffusers, PEFT, torchmetrics and accelerate.
+"""All uses of private interfaces of torch, diffusers, PEFT, torchmetrics and accelerate.
 
-Nothing outside this module uses a name of theirs that starts with an underscore. Each function says with which versions
-it was tested; tests/test_compat.py has a test for each, which is the first to fail when a library changes.
+No other module uses names of these libraries that start with an underscore. Each function states the versions it was
+tested with and has a test in tests/test_compat.py, which fails first when a library changes.
 """
 
 from __future__ import annotations

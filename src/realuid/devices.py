@@ -1,4 +1,4 @@
-"""Devices by name, by one rule for all commands and settings, and transfers to them."""
+"""Choice of a device by name, the same in all commands and settings, and transfers to devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors a user can cause. The command line prints them as one line and exits with code 2."""
+"""Errors a user can cause. The command line prints them in one line and exits with code 2."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The environment of a launcher (torchrun, accelerate launch, ...), and the connection of its processes.
 
-torch alone would wait for minutes without a word where they cannot be reached, and ignore Ctrl-C meanwhile.
+torch alone would wait silently for minutes if one cannot be reached, and ignore Ctrl-C meanwhile.
 """
 
 from __future__ import annotations

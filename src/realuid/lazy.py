@@ -1,4 +1,4 @@
-"""Packages that import their modules on first use, so that settings and help are there without torch."""
+"""Packages that import their modules on first use, so that settings and help do not import torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Temporary files and folders: their names, and removal of those of ended processes."""
+"""Temporary files and folders: their names, and removal of those whose process has ended."""
 
 from __future__ import annotations
 

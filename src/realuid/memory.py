@@ -1,4 +1,4 @@
-"""Recognition of out-of-memory errors of all libraries, and work on batches that are then split."""
+"""Recognition of out-of-memory errors of all libraries, and functions on batches that are split after such an error."""
 
 from __future__ import annotations
 

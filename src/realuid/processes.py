@@ -1,4 +1,4 @@
-"""Several processes that divide the work of one command, as torchrun starts them."""
+"""Division of a command's work among several processes, as started by torchrun."""
 
 from __future__ import annotations
 

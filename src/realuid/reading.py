@@ -1,7 +1,7 @@
 """Reading untrusted files: regular files only, of limited size, and JSON of limited depth.
 
-A name may stand for a FIFO or a device, on which a read waits for ever; JSON may be nested deeper than Python recurses,
-or hold numbers that are no numbers. Readers of models, contracts and settings open their files here.
+A path may name a FIFO or a device, where a read blocks for ever; JSON may be nested deeper than Python's recursion
+limit, or contain NaN and infinities. Readers of models, contracts and settings open their files here.
 """
 
 from __future__ import annotations

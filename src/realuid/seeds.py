@@ -1,4 +1,4 @@
-"""Random streams without state: draws depend only on the seed and the point of a run."""
+"""Stateless random streams: draws depend only on the seed and the position in a run."""
 
 from __future__ import annotations
 

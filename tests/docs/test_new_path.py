@@ -36,6 +36,7 @@ def guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
         yield names
     finally:
         PATHS.pop("quadratic", None)
+        sys.modules.pop("quadratic", None)
 
 
 def test_the_guide_runs_and_its_path_is_right(guide: dict, monkeypatch) -> None:
@@ -75,7 +76,6 @@ def test_an_installed_path_is_found_by_its_name(tmp_path: Path, monkeypatch, cap
     words = ["train", "demo", *words, "--sample-every", "0", "--device", "cpu", "--out", str(tmp_path / "run")]
     assert main(words) == 2
     assert "unknown path 'quadratic'" in (said := capsys.readouterr().err) and "entry point 'realuid.paths'" in said
-    monkeypatch.setattr(sys, "modules", sys.modules.copy())
     monkeypatch.syspath_prepend(tmp_path)
     installed(tmp_path, points)
     try:
@@ -89,6 +89,7 @@ def test_an_installed_path_is_found_by_its_name(tmp_path: Path, monkeypatch, cap
         assert "unknown path 'quadratic'" in capsys.readouterr().err
     finally:
         PATHS.pop("quadratic", None)
+        sys.modules.pop("quadratic", None)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ import realuid
 from realuid.errors import CheckpointError, ConfigError, ExportError
 from realuid.exports import Contract, ExportedStudent, ExportOptions, export_student, load_any
 from realuid.exports.schedule import Schedule
-from realuid.models import Condition, Student
+from realuid.models import MLP, Condition, MatchingModel, Student
+from realuid.paths import PATHS, heads, make_path
 
 
 def several(one: Student, calls: int, renoise="fresh", noise: bool = True) -> Student:
@@ -235,3 +236,14 @@ def test_what_cannot_be_exported_is_said(tmp_path) -> None:
     with pytest.raises(ConfigError, match="a student of 3 calls needs eps"):
         exported(*inputs(student, 2)[:2])
     assert [p.name for p in tmp_path.iterdir()] == ["s.pt2"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PATHS)
+def test_one_call_with_its_time_is_a_program_on_every_path(name: str, tmp_path) -> None:
+    torch.manual_seed(0)
+    path = make_path(name)
+    network = MLP(2, width=16, depth=1, sees_source=path.coupled, heads=heads(path.default_prediction))
+    student = several(Student(MatchingModel(network, path)), 3)
+    export = export_student(student, tmp_path / "s.pt2", "torch", ExportOptions(graph="call"))
+    assert export.difference <= 1e-5 and load_any(export.path).calls == 3

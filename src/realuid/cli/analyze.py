@@ -1,4 +1,4 @@
-"""realuid analyze: what alpha and beta do, from closed forms."""
+"""realuid analyze: plot the effect of alpha and beta, from closed forms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from realuid.files import check_writable
 
 @dataclass(frozen=True)
 class Options:
-    """Plot the paper's Figures 3 and 4 and the mixture objective's law 2 (Gaussians in one dimension), with numbers."""
+    """Plot the paper's Figures 3 and 4 and law 2 of docs/theory.md (1D Gaussians), and save the numbers."""
 
     #: Folder for figure3.png, figure4.png, law2.png and analysis.json.
     out: Path = Path("runs/analysis")

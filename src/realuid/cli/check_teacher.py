@@ -1,4 +1,4 @@
-"""realuid check-teacher TEACHER: does it denoise the data, and if not, why?"""
+"""realuid check-teacher TEACHER: check whether a teacher denoises the data, and under which conventions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHOWN = 6
 
 @dataclass(frozen=True)
 class Options:
-    """Denoise real data in one step under the declared conventions and under every other, to find those that fit."""
+    """Denoise real data in one step under the declared and all other conventions, to find those that fit."""
 
     #: The teacher: a folder of realuid or diffusers, a file of EDM, torchcfm or the RealUID authors, or a Hub id.
     teacher: tyro.conf.Positional[str]
@@ -39,7 +39,7 @@ class Options:
     images: int = 64
     #: Also try other ranges of values when the declared one fits.
     thorough: bool = False
-    #: Seed of the choice of images and the noise.
+    #: Seed of the noise and the choice of images.
     seed: int = 0
     #: Device: auto (CUDA if available), cpu or cuda.
     device: str = "auto"

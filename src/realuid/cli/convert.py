@@ -1,4 +1,4 @@
-"""realuid convert IN OUT: a model in another format."""
+"""realuid convert IN OUT: convert a model to another format."""
 
 from __future__ import annotations
 

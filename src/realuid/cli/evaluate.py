@@ -1,4 +1,4 @@
-"""realuid evaluate MODEL: metrics of a model."""
+"""realuid evaluate MODEL: compute metrics of a model."""
 
 from __future__ import annotations
 

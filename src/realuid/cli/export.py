@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """Export a student to diffusers, ONNX, torch.export, safetensors or the authors' format.
-
-    The file is read back and compared with the student before it is kept.
-    """
+    """Export a student to diffusers, ONNX, torch.export, safetensors or the authors' format, and verify the file."""
 
     #: A student: a model folder, a run folder, or an exported file that holds its weights.
     model: tyro.conf.Positional[str]

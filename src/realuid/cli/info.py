@@ -1,4 +1,4 @@
-"""realuid info WHAT: describe a model, a run, a recipe or a data set."""
+"""realuid info [NAME]: describe a model, a run, a recipe or a data set."""
 
 from __future__ import annotations
 

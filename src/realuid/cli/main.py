@@ -1,4 +1,4 @@
-"""The `realuid` command: dispatches to sub-commands; a user's mistake is one line and exit code 2."""
+"""The `realuid` command: dispatches to sub-commands, and reports a user's error in one line with exit code 2."""
 
 from __future__ import annotations
 

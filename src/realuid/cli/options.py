@@ -1,4 +1,4 @@
-"""Shared by the commands: a recipe as first argument, its settings as options, the console."""
+"""Functions shared by the commands: a recipe as first argument, its settings as options, console output."""
 
 from __future__ import annotations
 

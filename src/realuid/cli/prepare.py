@@ -16,7 +16,7 @@ from realuid.errors import ConfigError
 class Options:
     """Convert data to a folder of Arrow files: cropped and resized once, and read from disk during training."""
 
-    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout, a tar, or such a folder.
+    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout, a tar, or a folder of Arrow files.
     source: tyro.conf.Positional[str]
     #: New folder; pass it as --data.source.
     out: tyro.conf.Positional[Path]

@@ -25,11 +25,11 @@ class Options:
     model: tyro.conf.Positional[str]
     #: Folder or zip of degraded images, of the model's size or an integer fraction of it.
     images: tyro.conf.Positional[Path]
-    #: Output: a new folder or a .zip; every image keeps its name, as PNG.
+    #: Output: a new folder or a .zip; images keep their names and are saved as PNG.
     out: tyro.conf.Positional[Path]
     #: Class of all images (conditional models).
     label: int | None = None
-    #: How many of its calls a student makes. None: all.
+    #: Number of calls of a student. None: all.
     calls: int | None = None
     #: Sampling steps of a teacher.
     steps: int = 50
@@ -40,7 +40,7 @@ class Options:
     guidance: float = 1.0
     #: Seed of the noise.
     seed: int = 0
-    #: Images at a time.
+    #: Batch size.
     batch: int = 256
     #: Device: auto (CUDA if available; ONNX files run on the CPU), cpu or cuda.
     device: str = "auto"

@@ -40,7 +40,7 @@ class Options:
     out: Path = Path("samples.png")
     #: Number of images.
     count: int = 64
-    #: Classes to sample in rotation, by name or number (conditional models). Empty: all.
+    #: Classes to sample in turn, by name or number (conditional models). Empty: all.
     classes: tuple[str, ...] = ()
     #: Data of the source images (coupled paths); by default the model's training data.
     data: DataConfig = field(default_factory=lambda: NO_DATA)
@@ -55,7 +55,7 @@ class Options:
     guidance: float = 1.0
     #: Seed of the noise.
     seed: int = 0
-    #: Samples at a time.
+    #: Batch size.
     batch: int = 256
     #: Device: auto (CUDA if available; ONNX files run on the CPU), cpu or cuda.
     device: str = "auto"

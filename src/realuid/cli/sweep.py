@@ -1,4 +1,4 @@
-"""realuid sweep RECIPE --teacher FOLDER: try many settings with one teacher."""
+"""realuid sweep RECIPE --teacher FOLDER: compare many settings with one teacher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets on disk: folders of Arrow files by `datasets` or `realuid prepare`, read by row."""
+"""Data sets on disk: folders of Arrow files written by `datasets` or `realuid prepare`, read by row."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Columns of memory-mapped Arrow files, read by row.
 
-Rows are not read through the mapping: the system brings in up to megabytes around every row, so that all of a file
-would become resident in this process.
+Rows are read with `pread`, not through the mapping: page faults load up to megabytes around every row, so the whole
+file would become resident in this process.
 """
 
 from __future__ import annotations

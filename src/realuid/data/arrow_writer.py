@@ -1,4 +1,4 @@
-"""Writing data as a folder of Arrow files, which `load_dataset` and the library `datasets` read by row."""
+"""Writing data as a folder of Arrow files, which `load_dataset` and the `datasets` library read by row."""
 
 from __future__ import annotations
 

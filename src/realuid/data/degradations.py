@@ -1,8 +1,8 @@
-"""Degradations of uint8 images of the same size, for the sources of restoration pairs.
+"""Degradations of uint8 images, which produce the sources of restoration pairs at the same size.
 
-Each is a function (images, truth, seed) -> sources on uint8, shape (n, c, h, w). Those that draw at random draw for an
-image from (seed, the pixels of its truth): what it gets depends neither on the order of a data set nor on what else is
-in it, and images that a model has not seen get what it has not seen.
+Each is a function (images, truth, seed) -> sources on uint8, shape (n, c, h, w). Random degradations seed each image by
+(seed, pixels of its truth): they depend neither on the order nor on the other images of a data set, and new images get
+new degradations.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Data as people have it in Python: a tensor, an array, a list of images, a data set of torch."""
+"""Data sets from Python objects: a tensor, an array, a list of images or a torch data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image files as one uint8 tensor, decoded by threads directly into it."""
+"""Image files decoded by threads into one uint8 tensor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes of image files: from dataset.json, from .cls files of a tar, or from their folders."""
+"""Classes of image files: from dataset.json, from .cls files of a tar, or from folder names."""
 
 from __future__ import annotations
 

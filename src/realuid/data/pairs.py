@@ -1,4 +1,4 @@
-"""Pairs of images and sources, from files of equal names or by a degradation."""
+"""Pairs of images and sources, from files of the same name or by a degradation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets by one string: the bundled digits, toy data, a zip, a tar, a folder or a Hugging Face data set."""
+"""Data sets named by a string: the bundled digits, toy data, a zip, a tar, a folder or a Hugging Face data set."""
 
 from __future__ import annotations
 

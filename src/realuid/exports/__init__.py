@@ -1,4 +1,4 @@
-"""Export of students to other formats: written, read back, compared, and uploaded to the Hub."""
+"""Export of students to other formats: writing, reading back, comparison, and upload to the Hub."""
 
 from __future__ import annotations
 

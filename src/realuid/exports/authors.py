@@ -1,4 +1,4 @@
-"""The RealUID authors' layout: their generator is z + net(0, z), with torchcfm's U-Net."""
+"""The checkpoint layout of the RealUID authors: their generator is z + net(0, z), with torchcfm's U-Net."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The model card: description, training settings, evaluation and usage of a student.
 
-What a model's files say of its teacher and data is a stranger's text: the template shows every value as plain words.
+Descriptions of teacher and data in a model's files are untrusted text: the template escapes every value.
 """
 
 from __future__ import annotations

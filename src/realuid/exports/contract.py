@@ -1,4 +1,4 @@
-"""The contract of exported files: inputs, output and origin."""
+"""The contract of exported files: a description of their inputs, output and origin."""
 
 from __future__ import annotations
 

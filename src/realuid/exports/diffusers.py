@@ -1,9 +1,10 @@
 """Export of a student as a diffusers pipeline folder.
 
 A student of one call whose network is an ordinary `UNet2DModel` becomes diffusers' own `ConsistencyModelPipeline`,
-which takes one step by default: the weights are refitted to what its scheduler computes, and
+which takes one step by default: its scheduler's parametrisation is folded into the weights, and
 `DiffusionPipeline.from_pretrained` needs no other code. Any other student is written as a torch.export program with a
-short pipeline beside it; of several calls the program is one of them, and a scheduler has their times in its config.
+short pipeline beside it; for a student of several calls, the program is one call, and the config of a scheduler holds
+the times.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Export of a student: write it in another format, read it back, compare, and only then keep it."""
+"""Export of a student: write it in another format, read it back, and keep the file only if it matches the student."""
 
 from __future__ import annotations
 

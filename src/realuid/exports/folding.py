@@ -1,9 +1,9 @@
 r"""Folding of input scale, output scale and time into the weights of a U-Net.
 
-At one fixed time a `UNet2DModel` F has three places where numbers can move into weights: the first convolution takes
-the input's scale, the last one the output's, and the bias of the time embedding's first layer absorbs what the
-sinusoids of one time differ from those of another. So B F(C z; tau) = out F'(into z; time) for any wanted out, into and
-time, up to rounding; what passes the network by (A z) is not the network's and has to agree.
+At one fixed time, three changes can be folded into the weights of a `UNet2DModel` F: the input's scale into the first
+convolution, the output's scale into the last one, and a change of time into the bias of the time embedding's first
+layer, which absorbs the difference between the sinusoidal embeddings. So B F(C z; tau) = out F'(into z; time) for any
+given out, into and time, up to rounding. The term A z bypasses the network, so it has to be the same in both forms.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-r"""The affine form of one call of a student: at a fixed time everything around the network is a number.
+r"""The affine form of one call of a student: at a fixed time, the network's inputs and output are only scaled.
 
 G(z) = A z + D x_T + B F(C z + E x_T; tau): the noise at the start, the preconditioning and the conversion to a data
-prediction are all linear, so five numbers hold path, prediction, preconditioning and time. Programs are made from this
-form, and other libraries' parametrisations are matched to it.
+prediction are all linear, so five coefficients and tau represent path, prediction, preconditioning and time. Exported
+programs are built from this form, and parametrisations of other libraries are matched to it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Checks of an untrusted .onnx file before ONNX Runtime opens it.
 
-A graph may loop for ever, read other files as its weights, or ask for any amount of memory when it is opened, since
-whatever depends on no input is computed then. So a file continues only if it is made of operators of a list, holds its
-weights itself, and the sizes of all its results follow from those of its inputs.
+A graph may loop for ever, read other files as its weights, or allocate any amount of memory on opening, when constant
+expressions are evaluated. So a file is accepted only if all its operators are on a list, it contains its weights, and
+the sizes of all its results follow from those of its inputs.
 """
 
 from __future__ import annotations

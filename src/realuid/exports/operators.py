@@ -1,8 +1,8 @@
-"""Operators allowed in an untrusted program: those of networks that check their arguments.
+"""Operators allowed in an untrusted program: those that networks use and that check their arguments.
 
 torch has thousands of operators, some of which take the caller's word for indices and sizes and read or write beyond
-their memory (`segment_reduce`, `_sparse_coo_tensor_unsafe`, `max_unpool2d`). So these are listed: they check what they
-are given. All of them have a size that follows from the sizes of their inputs.
+their memory (`segment_reduce`, `_sparse_coo_tensor_unsafe`, `max_unpool2d`). So the allowed ones are listed. The sizes
+of their results follow from the sizes of their inputs.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Opening an untrusted .pt2 file without executing its code.
 
-`torch.export.load` unpickles, imports, compiles and evaluates whatever a file asks for. So a file is read here first,
-by the same reader, and continues to torch only if it holds nothing but what `write_program` writes: raw weights and,
-around them, operators of a list, plain names and arithmetic of the batch size. What comes of it is then traced with
-tensors that have sizes and no numbers: it has to make what its contract says, and nothing enormous on the way.
+`torch.export.load` unpickles, imports, compiles and evaluates whatever a file asks for. So a file is first read here,
+with the same archive reader, and passed to torch only if it contains nothing but what `write_program` writes: raw
+weights, allowed operators, plain names and arithmetic of the batch size. The program is then traced with fake tensors,
+which have shapes but no values: its output has to agree with its contract, and intermediate results must not be too
+large.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading students in every format."""
+"""Reading students in all formats of export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The coefficients between the calls of a student, for use without its path."""
+"""The coefficients of renoising between the calls of a student, for use without its path."""
 
 from __future__ import annotations
 

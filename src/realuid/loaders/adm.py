@@ -1,5 +1,5 @@
 """The ADM U-Net (Dhariwal & Nichol 2021), as torchcfm builds it: the settings with which diffusers' `UNet2DModel`
-computes the same function, read off the shapes of the weights."""
+computes the same function, inferred from the shapes of the weights."""
 
 from __future__ import annotations
 

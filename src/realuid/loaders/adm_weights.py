@@ -1,4 +1,4 @@
-"""Weights of an ADM U-Net under the names and shapes of diffusers' `UNet2DModel` and back, without changing a bit."""
+"""Exact conversion of ADM U-Net weights to the names and shapes of diffusers' `UNet2DModel` and back."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
 """Checks that a teacher denoises the data of a distillation and, if not, finds its conventions.
 
-Real data is noised to a few levels and denoised in one step, as declared and in every other plausible reading: what the
-network predicts, which way its time runs and on which scale, in which range of values it learnt. The error is compared
-with a trivial one, that of the best linear denoiser that treats all pixels alike,
+Real data is noised to a few levels and denoised in one step, under the declared and all other plausible conventions:
+prediction type, direction and scale of time, range of pixel values. The error is compared with that of the best linear
+denoiser with the same coefficients for all pixels,
 
     D(x_t) = m + g (x_t - a m),    g = a v / (a^2 v + n^2),        m the mean image, v the variance around it,
 
 which is never worse than the best constant (g = 0). A network that sees the source x_T of a pair is compared with a
-denoiser that does, too: m + s (x_T - m_T) in place of m, s the slope of data over source, v what is left of the
-variance, and x_t - b x_T in place of x_t. The right reading is the one with the least error.
+denoiser that does, too: m + s (x_T - m_T) in place of m, s the regression slope of data on source, v the residual
+variance, and x_t - b x_T in place of x_t. The conventions with the least error are chosen.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Loading EDM-style network pickles (NVlabs/edm, SiD) without executing them.
 
-A pickle holds a dictionary; under `ema` stands the preconditioned network: a class name, the arguments it was made
-with and its weights. The network is rebuilt from the arguments with our own implementation and takes the weights by
-name. The Python source stored beside them is ignored.
+A pickle holds a dictionary, whose entry `ema` is the preconditioned network: a class name, constructor arguments and
+weights. The network is rebuilt from the arguments with our own implementation, and the weights are loaded by name. The
+Python source stored beside them is ignored.
 """
 
 from __future__ import annotations

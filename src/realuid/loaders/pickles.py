@@ -1,7 +1,7 @@
 """Reading EDM-style network pickles without executing them.
 
-The few names that network pickles contain only ever make the records below: nothing is imported, no stored source is
-looked at. See `realuid.models.saving.machine`.
+The few class names in network pickles are mapped to the record classes below: nothing is imported, and stored source
+code is ignored. See `realuid.models.saving.machine`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Path, prediction and preconditioning of a network from the settings of its diffusers scheduler.
 
-What only concerns sampling (clipping, spacing, order, shifted or exponential noise levels) changes neither what the
-network was taught nor how it is asked; realuid's samplers make their own choices.
+Settings of sampling only (clipping, spacing, order, shifted or exponential noise levels) are ignored: they change
+neither the network's inputs nor its training target, and realuid's samplers have their own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Checkpoints of torchcfm and of the RealUID authors: teachers and distilled students, read and written.
 
-Their time runs from noise (0) to data (1), and their velocity is data - noise: `Reversed` absorbs both. A student there
+Their time runs from noise (0) to data (1), and their velocity is data - noise: `Reversed` absorbs both. Their student
 is z + net(0, z), our generator with t_init = 1.
 
     teacher:   net_model, ema_models {decay: weights} (authors) or ema_model (torchcfm's example)

@@ -1,4 +1,4 @@
-"""A matching model: a network, its path, what it predicts and how it is preconditioned."""
+"""A matching model: a network with its path, prediction type and preconditioning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that settings of students spell."""
+"""Names allowed in the settings of students."""
 
 from __future__ import annotations
 

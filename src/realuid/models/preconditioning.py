@@ -1,8 +1,9 @@
 r"""Preconditioning of networks: scales of input, output and time (Karras et al. 2022, Table 1).
 
-Table 1 is written for x_0 + sigma noise. Any Gaussian path is that after a change of scale, x_t / a with sigma = b / a,
-so `EDM`, `VP`, `VE` and `IDDPM` are written on the coefficients (a, b): on path 've' (a = 1, b = sigma) they are the
-table's columns, and elsewhere the same network denoises the same images. All make the output a data prediction.
+Table 1 is written for x_0 + sigma noise. Any Gaussian path takes this form after rescaling: x_t / a with sigma = b / a.
+So `EDM`, `VP`, `VE` and `IDDPM` are functions of the coefficients (a, b): on path 've' (a = 1, b = sigma) they are the
+table's columns, and on other paths the same network makes the same prediction from the rescaled input. All turn the
+output into a data prediction.
 """
 
 from __future__ import annotations

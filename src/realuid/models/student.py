@@ -1,4 +1,4 @@
-"""A student: a procedure of one or a few calls around a matching model."""
+"""A student: a generator that calls the network of a matching model once or a few times."""
 
 from __future__ import annotations
 

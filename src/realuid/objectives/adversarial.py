@@ -1,4 +1,4 @@
-"""The adversarial loss, RealUID's baseline: a non-saturating GAN loss near the data."""
+"""The adversarial loss, the paper's baseline: a non-saturating GAN loss at times near the data."""
 
 from __future__ import annotations
 

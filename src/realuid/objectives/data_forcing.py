@@ -1,7 +1,7 @@
 r"""Data-Forcing Distillation (arXiv 2606.18478): DMD with the teacher also evaluated at noised real data.
 
 The generator follows s_fake(x_t^g) - s*(x_t^r) with probability w, and DMD's s_fake(x_t^g) - s*(x_t^g) otherwise, with
-the same noise in x_t^g and x_t^r. Here the expectation over that coin is taken: both with their probabilities.
+the same noise in x_t^g and x_t^r. Here both are used, weighted by their probabilities, which is the expectation.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 r"""Distribution matching distillation with real data (Lemma 5): a KL divergence between score fields.
 
 The fake model learns the score of the mixture alpha p^g + (1 - alpha) p*; the generator follows alpha (s_fake - s*) at
-x_t^g, which is not propagated through the networks.
+x_t^g, with no gradient through the two networks.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ r"""General RealUID: the weight of ||delta||^2 is a coefficient of its own (Def.
   + E_r [-(1 - gamma) ||delta||^2 + 2 (1 - alpha) <delta, f*> - 2 (1 - beta) <delta, y^r>],        delta = f* - f
 
 gamma = alpha is RealUID. With gamma < 1, alpha = 1 with beta != 1 is legal, and so are alpha and beta above 1, which
-the paper leaves out: alpha = beta = 1 / (1 - lambda) teaches the mixture (1 - lambda) teacher + lambda data.
+the paper leaves out: with alpha = beta = 1 / (1 - lambda) the student learns the mixture (1 - lambda) teacher + lambda
+data.
 """
 
 from __future__ import annotations

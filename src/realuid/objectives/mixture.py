@@ -2,7 +2,7 @@ r"""Mixture UID: the student learns the mixture of the teacher's distribution an
 
     E_g [-gamma ||delta||^2 + 2 <delta, f~ - y^g>] + E_r [-(1 - gamma) ||delta||^2 - 2 lambda <delta, f~ - y^r>]
 
-with delta = f~ - f; f maximises, the generator minimises. It vanishes for the best f if and only if
+with delta = f~ - f; f maximises, the generator minimises. Its maximum over f is 0 if and only if
 
     p^g = (1 - lambda) p~ + lambda p^r,
 

@@ -1,4 +1,4 @@
-"""Names of objectives, their variants and weights, as settings spell them."""
+"""Names of objectives, their variants and weights in settings."""
 
 from __future__ import annotations
 

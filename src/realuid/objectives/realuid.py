@@ -1,4 +1,4 @@
-r"""RealUID: the min-max loss with real data inside (Def. 2, Thm. 2, Lemma 3), and RealSiD (App. A.3).
+r"""RealUID: the min-max loss with real data (Def. 2, Thm. 2, Lemma 3), and RealSiD (App. A.3).
 
     min_G max_f  RealUM(f*) - RealUM(f)
 

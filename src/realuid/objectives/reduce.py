@@ -1,4 +1,4 @@
-"""Inner products and norms over the elements of one sample; the mean over the batch is the caller's."""
+"""Inner products and norms over the elements of one sample; the caller takes the mean over the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models on data: conditions of samples, samples, and images encoded as latents."""
+"""Models applied to data: conditions, samples, and images encoded as latents."""
 
 from __future__ import annotations
 

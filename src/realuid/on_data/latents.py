@@ -1,4 +1,4 @@
-"""Images as the latents of an autoencoder, encoded once."""
+"""Images encoded once as latents of an autoencoder."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The mathematics of x_t: coefficients, targets, conversions between predictions. Pure, no I/O.
 
-A new matching model is one file here and one line in `PATHS`, or one entry point of another package.
+A new matching model needs one file here and one line in `PATHS`, or one entry point of another package.
 """
 
 from __future__ import annotations

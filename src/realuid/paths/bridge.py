@@ -1,10 +1,10 @@
 r"""Bridges: diffusions pinned to the data x_0 at t = 0 and to the source image x_T at t = 1.
 
-A process that scales by alpha_t and has gathered noise of variance q_t alpha_t^2 by time t, pinned at both ends, is
+A process with scale alpha_t and noise of variance q_t alpha_t^2 at time t, pinned at both ends, is
 
     x_t = alpha_t (1 - R) x_0 + (alpha_t / alpha_1) R x_T + alpha_t sqrt(q_1 R (1 - R)) eps,        R = q_t / q_1.
 
-So a bridge is defined by a clock R from 0 to 1, a scale alpha, and the total noise q_1. In the
+So a bridge is defined by a function R of time that rises from 0 to 1, a scale alpha, and the total noise q_1. In the
 terms of DDBM (Zhou et al. 2023) R = SNR_T / SNR_t. Since c^2 is proportional to a b, all of them are Markov.
 """
 

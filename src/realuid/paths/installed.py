@@ -1,7 +1,7 @@
 """Paths of other packages, found by entry points of installed distributions.
 
-Recipes and saved models hold only the name of a path. So reading one runs no code but that of a package installed
-for that name.
+Recipes and saved models hold only the name of a path. So loading one runs no code but that of the installed package
+that provides the path.
 """
 
 from __future__ import annotations

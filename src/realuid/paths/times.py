@@ -1,6 +1,7 @@
-"""Named distributions of training times: functions (path, uniform) -> t of uniform random numbers in [0, 1), (b,).
+"""Named distributions of training times: functions (path, uniform) -> t, with uniform random numbers in [0, 1), shape
+(b,).
 
-`stratified` draws such numbers for a batch.
+`stratified` draws the uniform numbers of a batch.
 """
 
 from __future__ import annotations

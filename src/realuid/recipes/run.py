@@ -1,4 +1,4 @@
-"""Data and new teachers of recipes, and the record of a run in its folder."""
+"""Loading the data and building the teacher of a recipe, and the record of a run in its folder."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class DataConfig:
     """Data and its preprocessing."""
 
-    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout, a tar, or a folder by `realuid
-    #: prepare` or `save_to_disk` of Hugging Face's datasets, which is read from disk.
+    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout, a tar, or a folder (read from disk)
+    #: written by `realuid prepare` or by `save_to_disk` of Hugging Face's datasets.
     source: str = "digits"
     #: Convert images to 1 (grey) or 3 (RGB) channels. None: unchanged.
     channels: int | None = None
@@ -55,7 +55,7 @@ class PathConfig:
 
     #: Name of the path.
     name: str = "linear"
-    #: What the network predicts. None: the path's default.
+    #: Prediction type of the network. None: the path's default.
     prediction: str | None = None
     #: Settings of the path, for instance a noise level; they differ between paths.
     settings: Annotated[dict[str, bool | float | str], tyro.conf.FlagConversionOff] = field(default_factory=dict)
@@ -108,7 +108,7 @@ class PathConfig:
 class EvaluateConfig:
     """Evaluation of finished models."""
 
-    #: Feature space: 'classifier' is trained on the data at hand, 'efficientnet' needs realuid[effnet], 'inception'
+    #: Feature space: 'classifier' is trained on the given data, 'efficientnet' needs realuid[effnet], 'inception'
     #: realuid[fid].
     extractor: Literal["classifier", "inception", "efficientnet"] = "classifier"
     #: Local copy of torch-fidelity's Inception weights; None downloads them.
@@ -149,7 +149,7 @@ class SweepConfig:
     alpha: tuple[float, ...] = (0.92, 0.96, 1.0)
     #: Values of beta / alpha; in a random search its smallest and largest value.
     ratio: tuple[float, ...] = (0.96, 0.98, 1.0, 1.02, 1.04)
-    #: Values of further settings of `distill`, by name.
+    #: Names and values of further settings of `distill`.
     others: dict[str, tuple[float, ...]] = field(default_factory=dict)
     #: Number of runs of every setting, with different seeds.
     seeds: int = 1
@@ -160,7 +160,7 @@ class SweepConfig:
     #: Stop a trial whose best quick FD so far is more than this many times the median of the others at the same update.
     #: 0: never.
     hopeless: float = 2.0
-    #: Fraction of a trial's updates before which it is not stopped.
+    #: Trials are not stopped before this fraction of their updates.
     patience: float = 0.25
 
     def __post_init__(self) -> None:

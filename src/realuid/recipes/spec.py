@@ -1,6 +1,6 @@
 """Resolved runs: model, data, settings, start and folder are read and checked once; `run` executes them.
 
-Commands, Python calls, demos and sweeps create one of these from a recipe.
+Commands, Python calls, demos and sweeps create them from recipes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading untrusted YAML within limits; anything else is a one-line error."""
+"""Reading untrusted YAML within limits; a file beyond them is a one-line error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes by name: conversion of class names to the numbers that networks read."""
+"""Conversion of class names to class numbers, the networks' inputs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""DPM-Solver++ (Lu et al. 2022) by diffusers' scheduler, on every path of data and Gaussian noise.
+"""DPM-Solver++ (Lu et al. 2022) by diffusers' scheduler, on every path between data and Gaussian noise.
 
-The scheduler is written for paths with a^2 + n^2 = 1, n the noise in x_t. Any Gaussian path is one after division by
-sqrt(a^2 + n^2): so the scheduler is given the path's own n / a at the times of the grid.
+The scheduler is written for paths with a^2 + n^2 = 1, n the noise in x_t. Any Gaussian path has this form after
+division by sqrt(a^2 + n^2), so the scheduler is given the path's n / a at the times of the grid.
 """
 
 from __future__ import annotations

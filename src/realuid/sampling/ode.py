@@ -1,7 +1,7 @@
-"""Samplers of the probability-flow ODE dx/du = velocity(x, t) dt/du, u the path's smooth time. They draw no noise.
+"""Samplers of the probability-flow ODE dx/du = velocity(x, t) dt/du, u the path's smooth time; deterministic.
 
-Where a path's noise ends like sqrt(1 - t), at an x_T that the network sees, so does the ODE's solution: thousands of
-steps in t would still overshoot there. In u the solution is smooth. On all other paths u is t itself.
+If the network is given x_T and the path's noise vanishes like sqrt(1 - t) there, so does the ODE's solution: thousands
+of steps in t would still overshoot. As a function of u the solution is smooth. On all other paths u = t.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ r"""Samplers that step through q(x_s | x_t, x_0) with x_0 predicted: DDIM and an
 keeps the marginals for every K, which decides how much of the noise in x_t stays (n is the path's `noise_std`; only
 coupled paths have the x_T term). The largest K is DDIM (Song et al. 2021): Euler's method in x / a and n / a, exact as
 long as the data prediction does not change; on coupled paths it is DBIM (Zheng et al. 2025). The Markov K is ancestral
-sampling (Ho et al. 2020; on coupled paths Liu et al. 2023). Neither asks for a velocity, which may be infinite at an
-end.
+sampling (Ho et al. 2020; on coupled paths Liu et al. 2023). Neither uses the velocity, which may be infinite at t = 0
+or 1.
 """
 
 from __future__ import annotations

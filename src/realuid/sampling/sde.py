@@ -2,7 +2,7 @@ r"""SDEs with the marginals of the path, for any diffusion e(t) >= 0 (Albergo et
 
     dx = (velocity - e score) dt + sqrt(2 e) dw,        time running from source to data
 
-e = 0 is the probability-flow ODE. A larger e forgets more of earlier errors.
+e = 0 is the probability-flow ODE. A larger e reduces the effect of earlier errors.
 """
 
 from __future__ import annotations

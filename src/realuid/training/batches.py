@@ -1,8 +1,8 @@
 """Random draws of every step, as functions of (seed, role, update).
 
-They are made for the whole batch, of which each process takes its rows: a run gives the same numbers on one process and
-on many, and resuming needs no random state. Times and classes are stratified over the whole batch: their marginal
-distributions are those of independent draws, and their contribution to the variance of gradients is removed.
+Each process takes its rows of the draws for the whole batch: they are the same for any number of processes, and
+resuming needs no random state. Times and classes are stratified over the whole batch: their marginal distributions are
+those of independent draws, and their contribution to the variance of gradients is removed.
 """
 
 from __future__ import annotations

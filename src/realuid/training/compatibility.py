@@ -192,8 +192,8 @@ def check_calls_of_batch(calls: int, config: DistillConfig) -> None:
     for name, value, other in (("renoise", config.renoise, "deterministic"), ("lambda_g", bool(config.lambda_g), True)):
         if config.phases and value == other:
             raise ConfigError(
-                f"phases = True with {name} = {getattr(config, name)}: what is judged of a call is its prediction with "
-                "new noise, away from the data. Leave one out."
+                f"phases = True with {name} = {getattr(config, name)}: a call's prediction is evaluated with new "
+                "noise, at times away from the data. Leave one out."
             )
     processes = started_together() if config.shard else 1
     if calls > 1 < processes and any(batch % (calls * processes) for batch in (config.batch, config.gan_batch)):

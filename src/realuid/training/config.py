@@ -47,7 +47,7 @@ class TeacherConfig(LoopConfig):
     lr: float = 2e-4
     #: Fraction of samples trained without their label, for classifier-free guidance (conditional teachers only).
     label_dropout: float = 0.0
-    #: Sampling steps for grids and quick FDs.
+    #: Sampling steps for sample grids and quick FDs.
     steps: int = 50
 
     def __post_init__(self) -> None:
@@ -66,15 +66,15 @@ class ObjectiveSettings(Settings):
     objective: ObjectiveName = "realuid"
     #: RealUID's alpha: weight of generated data in the fake model's loss. alpha = beta = 1 uses no real data.
     alpha: float = 1.0
-    #: RealUID's beta: weight of the target of generated data.
+    #: RealUID's beta: weight of the generated data's target in the losses.
     beta: float = 1.0
     #: Weight of the data in the mixture of teacher and data that the student learns (mixture; None: 1), or the
     #: probability that the teacher is evaluated at noised real data (data_forcing; None: 0.5).
     data_weight: float | None = None
     #: Fraction of the run over which the mixture's data_weight rises from 0 to its value.
     data_weight_warmup: float = 0.0
-    #: With a guided teacher, guide the mixture's real target as well: real data then corrects the teacher's errors, but
-    #: not its guidance.
+    #: With a guided teacher, also apply guidance to the real data's target in the mixture objective: real data then
+    #: corrects the teacher's errors, but not its guidance.
     guide_real: bool = True
     #: Weight of ||delta||^2 in the general and mixture objectives. None: alpha, in the mixture 0.5.
     gamma: float | None = None
@@ -82,12 +82,11 @@ class ObjectiveSettings(Settings):
     alpha_sid: float = 0.5
     #: delta of the general objective: f* - f (plain), or beta (f* - f).
     delta: Delta = "plain"
-    #: Weight w(t) of the losses: the path's own, none, or a clipped signal-to-noise ratio.
+    #: Weight w(t) of the losses: the path's (path), 1 (one), or a clipped signal-to-noise ratio (min_snr).
     weight: TimeWeight = "path"
     #: Divide every sample's generator loss by its mean |target - teacher|, as SiD does.
     normalise: bool = False
-    #: Prediction in which the losses are computed. None: the path's own, or all that a teacher of several heads
-    #: predicts.
+    #: Prediction type of the losses. None: the path's default, or all predictions of a teacher with several heads.
     space: str | None = None
     #: Scale of classifier-free guidance of the teacher (trained with label_dropout); 1: no guidance.
     guidance: float = 1.0
@@ -140,13 +139,14 @@ class ObjectiveSettings(Settings):
 class AdversarialSettings(Settings):
     """The adversarial loss, the baseline with a discriminator."""
 
-    #: Weight of the adversarial loss in the generator's loss; 0: none. The other losses are sums over elements.
+    #: Weight of the adversarial loss in the generator's loss; 0: none. The other losses are sums over the elements of a
+    #: sample.
     lambda_g: float = 0.0
     #: Weight of the adversarial loss in the fake model's loss. None: 3 lambda_g.
     lambda_d: float | None = None
-    #: Fraction of the path's times, those nearest to the data, at which the discriminator is trained.
+    #: The discriminator is trained on this fraction of the path's times, nearest to the data.
     gan_window: float = 0.2
-    #: Number of real and of generated images for the discriminator, per image of the batch.
+    #: Real images for the discriminator, and as many generated ones, per image of the batch.
     gan_share: float = 1.0
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
 """Cost of an update, in forward passes of one image through one network.
 
-The only such count; settings, dry runs, benchmarks and tests use it.
+Settings, dry runs, benchmarks and tests all use this count.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How a run uses the machine: precision, memory format, kernels.
 
-Settings that are left open are decided here, once for each run, and written to the run's folder.
+Automatic settings are resolved here, once for each run, and written to the run's folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The folder of a run: its files, its mark, and its lock."""
+"""The folder of a run: its files, the file that marks it as a run's, and its lock."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A trained network with its optimiser and learning-rate schedule, and the operations of a step.
 
-A step reads
+The code of a step is
 
     for attempt in player.attempts():
         with attempt as accumulation_steps:

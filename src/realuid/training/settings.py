@@ -1,7 +1,7 @@
 """Settings of all runs, one small class for each concern; every field is a command-line option.
 
-`config.py` composes them by inheritance, so that settings are flat for users, while a function declares only the
-concern that it reads.
+`config.py` composes them by inheritance, so that users see one flat list of settings, while a function takes only the
+class it needs.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class SystemSettings(Settings):
     channels_last: bool | None = None
     #: Fused Adam: one kernel for all weights.
     fused: bool = True
-    #: Activation checkpointing: activations inside of blocks are recomputed in the backward pass instead of stored. A
+    #: Activation checkpointing: activations inside blocks are recomputed in the backward pass instead of stored. A
     #: third more arithmetic, much less memory.
     activation_checkpointing: bool = False
     #: torch.compile the networks; the first updates take minutes.
@@ -182,7 +182,7 @@ class LoggingSettings(Settings):
     save_every: int = 0
     #: Number of checkpoints kept.
     keep: int = 2
-    #: Number of samples of a quick FD.
+    #: Number of samples of a quick FD, the FD computed during training.
     quick_samples: int = 2000
     #: Also log to Weights & Biases under this project name (needs realuid[wandb]; the key comes from `wandb login`).
     wandb: str | None = None

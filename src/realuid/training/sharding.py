@@ -1,7 +1,7 @@
 """Weights, gradients, optimiser states and EMA sharded over processes, by torch's FSDP2.
 
 Each process holds its shard of every tensor. The weights of a block are gathered before it is evaluated and freed
-afterwards; gradients are reduced and sharded. Checkpoints, models and samples are made from whole weights.
+afterwards; gradients are reduced and sharded. Checkpoints, models and samples are made from unsharded weights.
 """
 
 from __future__ import annotations

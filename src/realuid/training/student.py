@@ -22,24 +22,24 @@ class StudentSettings(Settings):
 
     #: Number of network calls for a sample. None: the number of times, or that of the student the run starts from.
     calls: int | None = None
-    #: Time of the first call; 1 is the paper's form. None: where noise / signal = 2.5 (SiD's sigma_init); on coupled
-    #: paths where the noise c is as strong as the data a (0.8 on a Brownian bridge with noise 0.5); or that of the
+    #: Time of the first call; 1 in the paper. None: where noise / signal = 2.5 (SiD's sigma_init) or, on coupled paths,
+    #: where the coefficients of noise and data are equal (0.8 on a Brownian bridge with noise 0.5); or that of the
     #: student the run starts from.
     t_init: float | None = None
     #: Decreasing times of the calls. None: equal steps of the angle arctan(noise / signal) from t_init towards data, or
     #: those of the student the run starts from.
     times: tuple[float, ...] | None = None
-    #: Noise of the later calls: fresh, or deterministic (implied by the previous call). None: fresh, or as the student
-    #: the run starts from.
+    #: Noise added before later calls: fresh, or deterministic (implied by the previous prediction). None: fresh, or as
+    #: the student the run starts from.
     renoise: Renoise | None = None
     #: Inputs of later calls in training: noised predictions of the previous calls (rollout, as in sampling), or noised
     #: real data.
     call_inputs: Literal["rollout", "data"] = "rollout"
-    #: Condition the fake model on the call that made a sample: it models each call instead of their mixture. None: for
-    #: several calls, where its network takes classes.
+    #: Condition the fake model on the call that made a sample: it models each call instead of their mixture. None: yes
+    #: for several calls, if its network supports class labels.
     fake_sees_call: bool | None = None
-    #: Judge every call at times between its own and the next one only, where a later call continues from its prediction
-    #: (phases), instead of at all times. Then fewer calls than all are no samples.
+    #: Compute the losses of every call only at times between it and the next call, instead of at all times. Samples
+    #: then need all calls.
     phases: bool = False
     #: Whether the student is given noise; without it, samples are a function of x_T (coupled paths only). None: yes, or
     #: as the student the run starts from.

@@ -1,4 +1,4 @@
-"""The interface between the loop and what it trains, and the progress of a run."""
+"""The interface between the training loop and its task, and the progress of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A one-step generator as a torch.export program, in the clothes of a diffusers model."""
+"""A one-step generator as a torch.export program, wrapped as a diffusers model."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The calls of a student: their times, and what happens in between."""
+"""The calls of a student: their times, and the renoising between them."""
 
 import torch
 from diffusers import ConfigMixin, SchedulerMixin

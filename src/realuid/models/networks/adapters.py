@@ -152,7 +152,7 @@ class SharedBase:
             activate_adapter(layer, name)
 
     def checkpoint_activations(self) -> None:
-        """Recompute the activations inside of blocks on the backward pass, under the adapter of the forward pass.
+        """Recompute the activations inside blocks on the backward pass, under the adapter of the forward pass.
 
         Raises:
             ConfigError: where the network is none of diffusers'.

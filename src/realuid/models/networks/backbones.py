@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The network, built from diffusers' UNet2DModel (images) or a residual perceptron (toy points)."""
+    """The network, built from diffusers' UNet2DModel (images) or a residual MLP (2D toy data)."""
 
-    #: U-Net for images, or MLP for toy points.
+    #: U-Net for images, or MLP for 2D toy data.
     architecture: Literal["unet", "mlp"] = "unet"
     #: Channels of each resolution level, finest first (unet), or the width (mlp).
     channels: tuple[int, ...] = (128, 256, 256, 256)

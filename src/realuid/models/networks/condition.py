@@ -1,4 +1,4 @@
-"""Conditions: what a network reads besides x_t and t, as named tensors."""
+"""Conditions: the inputs of a network besides x_t and t, as named tensors."""
 
 from __future__ import annotations
 

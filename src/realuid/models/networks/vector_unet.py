@@ -1,4 +1,4 @@
-"""diffusers' U-Net conditioned on one vector per sample, such as a pooled embedding or a few measured numbers."""
+"""diffusers' U-Net conditioned on one vector per sample, such as a pooled text embedding or a few scalars."""
 
 from __future__ import annotations
 

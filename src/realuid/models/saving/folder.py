@@ -1,8 +1,8 @@
-"""realuid's own format: a folder with config.json (what it is) and model.safetensors (its weights).
+"""realuid's own format: a folder with config.json (its description) and model.safetensors (its weights).
 
-Tensors that an import brought along and no network uses are kept beside them in unused.safetensors, and the
-autoencoder of a model on latents in autoencoder/, in diffusers' format. The same as one file, without those two: the
-weights with the description in their header.
+Tensors of an imported file that no network uses are kept in unused.safetensors, and the autoencoder of a latent model
+in autoencoder/, in diffusers' format. A model can also be one file, without these two: the weights, with the
+description in their header.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """A stack machine for pickles that creates only plain values and allowed stand-ins: nothing is imported or run.
 
 A pickle is a program for a small stack machine. Python's machine imports and calls whatever the program names; this one
-knows plain values and containers, and calls the stand-ins of a table instead of what is named. Nothing is allocated
-that the file does not contain. Opcodes are parsed by the standard library's `pickletools`.
+creates plain values and containers, and calls stand-ins from a table in place of the named objects. It allocates no
+more than the file contains. Opcodes are parsed by the standard library's `pickletools`.
 
 Python's `pickle.Unpickler` with a restricted `find_class` (or torch's `weights_only`) would be shorter, but a short
 file can make those hang, crash or exhaust memory (keys of nested tuples, memo indices up to 2^32); here keys are plain
-and the memo is a dictionary. A value may contain itself or share its parts, so nothing below prints, compares or walks
-one of unknown kind.
+values and the memo is a dictionary. A value may contain itself or share its parts, so values of unknown type are never
+printed, compared or traversed.
 """
 
 from __future__ import annotations

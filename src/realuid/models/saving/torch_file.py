@@ -1,9 +1,9 @@
 """Reading torch's own files safely: plain values and dense tensors only.
 
 `torch.load(weights_only=True)` runs no code either, but a few kilobytes can make it crash, hang or take terabytes (keys
-of nested tuples, tensors of stride 0, inflating archives), and it does not look at checksums. So the pickle runs on our
-own machine, and a tensor is never larger than what the file holds of it. Both formats are read: archives (since torch
-1.6), and the older series of pickles followed by the numbers.
+of nested tuples, tensors of stride 0, inflating archives), and it does not verify checksums. So the pickle runs on our
+own stack machine, and a tensor is never larger than its data in the file. Both formats are read: archives (since torch
+1.6), and the older series of pickles followed by the raw data.
 """
 
 from __future__ import annotations
