@@ -109,7 +109,7 @@ def test_partners_that_do_not_come_are_an_error(monkeypatch) -> None:
     with listening() as port:
         pass
     with (
-        pytest.raises(ConfigError, match=f"process 0 of 2: the others have not come to 127.0.0.1:{port} within 1 s"),
+        pytest.raises(ConfigError, match=f"process 0 of 2: the others have not come to 127.0.0.1:{port} "),
         meeting(Launch(2, 0, "127.0.0.1", port)),
     ):
         pytest.fail("nobody came")
@@ -133,6 +133,18 @@ def test_ctrl_c_ends_a_process_that_waits_in_compiled_code() -> None:
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130 and "realuid: interrupted while waiting for other processes" in said
+
+
+def test_something_else_at_the_address_of_process_0_is_an_error(monkeypatch) -> None:
+    monkeypatch.setattr(launch, "SILENT", 1.0)
+    start = time.monotonic()
+    with (
+        listening() as port,
+        pytest.raises(ConfigError, match=f"process 1 of 2: the others have not come to 127.0.0.1:{port} "),
+        meeting(Launch(2, 1, "127.0.0.1", port)),
+    ):
+        pytest.fail("that was no store")
+    assert time.monotonic() - start < 20
 
 
 def test_a_partner_that_is_lost_is_one_line(environment, monkeypatch, capsys) -> None:

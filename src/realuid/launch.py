@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -99,15 +99,40 @@ def _gather(launch: Launch) -> object:
         return None
     from torch import distributed  # slow to import
 
-    where, patience = (launch.host, launch.port), timedelta(seconds=LATE)
+    where, first = (launch.host, launch.port, launch.world), launch.rank == 0
     try:
-        return distributed.TCPStore(*where, launch.world, launch.rank == 0, patience, multi_tenant=True)
-    except distributed.DistError as error:
+        if not first:
+            _in_time(lambda: distributed.TCPStore(*where, False, timedelta(seconds=SILENT), wait_for_workers=False))
+        return distributed.TCPStore(*where, first, timedelta(seconds=LATE), multi_tenant=True)
+    except (distributed.DistError, TimeoutError) as error:
+        reason = " ".join(str(error).partition("Exception raised")[0].split())[:200]
         raise ConfigError(
-            f"process {launch.rank} of {launch.world}: the others have not come to {launch.host}:{launch.port} within "
-            f"{LATE:g} s ({' '.join(str(error).split())[:200]}). Check that all of them run, and MASTER_ADDR and "
-            "MASTER_PORT."
+            f"process {launch.rank} of {launch.world}: the others have not come to {launch.host}:{launch.port} "
+            f"({reason}). Check that all of them run, and MASTER_ADDR and MASTER_PORT."
         ) from error
+
+
+def _in_time(greet: Callable[[], object]) -> None:
+    """Greet a store; torch itself would wait without end for something else that listens in its place.
+
+    Raises:
+        TimeoutError: where nothing answers.
+    """
+    failed: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            greet()
+        except BaseException as error:  # raised below, in the thread that asked
+            failed.append(error)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(1.5 * SILENT)  # longer than torch tries again where it is answered wrongly
+    if thread.is_alive():
+        raise TimeoutError("something else listens there")
+    if failed:
+        raise failed[0]
 
 
 def reach(launch: Launch) -> None:
@@ -139,8 +164,10 @@ def reach(launch: Launch) -> None:
 def heed_interrupts() -> None:
     """Let Ctrl-C end this process also while it waits in torch for others, where Python's handlers have no turn.
 
-    Of the command line only, not of the library: it takes the process's wakeup descriptor.
+    Of the command line only, not of the library: it takes the process's wakeup descriptor, and silences what torch logs
+    of its sockets, with C++ frames, which is said in a line.
     """
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     read, write = os.pipe()
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
