@@ -56,7 +56,7 @@ class Means:
             return {}
         names = list(self._sums)
         means = [(self._sums[n] / self._counts[n]).flatten() for n in names]
-        flat = accelerator.reduce(torch.cat(means).float(), reduction="mean").cpu()
+        flat = accelerator.reduce(torch.cat(means), reduction="mean").float().cpu()
         parts = flat.split([len(m) for m in means])
         result = {n: p.tolist() if self._sums[n].dim() else p.item() for n, p in zip(names, parts, strict=True)}
         self._sums, self._counts = {}, {}
