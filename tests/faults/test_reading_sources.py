@@ -71,6 +71,16 @@ def test_a_folder_with_metadata_is_read_by_the_hubs_loader(tmp_path: Path) -> No
     assert levels(data) == [0, 1, 2] and data.classes == ("a", "b") and data.labels.tolist() == [0, 1, 0]
 
 
+@pytest.mark.parametrize("line", ["null", "3", "[]", '"a"', '{"file_name": "0.png"', "[" * 2000])
+def test_lines_of_metadata_that_are_no_objects_are_refused(tmp_path: Path, line: str) -> None:
+    """pyarrow's JSON reader ends the process with a segmentation fault at `null`."""
+    pytest.importorskip("datasets", reason="needs the extra realuid[data]")
+    good = '{"file_name": "1.png", "label": 1}'
+    write(tmp_path, {"0.png": flat(0), "1.png": flat(255), "metadata.jsonl": f"{line}\n{good}\n".encode()})
+    with pytest.raises(DataError, match=r"line 1 of '.*metadata\.jsonl'"):
+        load_dataset(f"hf:{tmp_path}")
+
+
 IMAGES = torch.randint(0, 256, (6, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 

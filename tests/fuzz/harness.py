@@ -29,6 +29,8 @@ _FORBIDDEN = (
     *("os.system", "os.exec", "os.fork", "os.posix_spawn", "subprocess.Popen", "pickle.find_class"),
     *("socket.connect", "os.remove", "os.rename", "os.rmdir", "shutil.rmtree"),
 )
+#: Where data sets of the Hugging Face hub are kept, unless HF_HOME says otherwise.
+_HUB = Path.home() / ".cache" / "huggingface"
 #: Files that Python and its libraries open by themselves.
 _OWN = re.compile(
     r"(/usr|/lib|/etc/(ld|mime|ssl|localtime)|/proc|/sys|/dev/(null|u?random|shm))\b.*|.*/__pycache__/.*|.*\.(pyc?|so)"
@@ -65,14 +67,16 @@ class _Watch:
     def begin(self, folder: Path) -> None:
         self.seen.clear()
         caches = (os.environ.get(name, "") for name in ("REALUID_CACHE", "HF_HOME"))
-        places = (folder.resolve(), sys.prefix, sys.base_prefix, Path(__file__).parents[2], *filter(None, caches))
+        places = (folder.resolve(), sys.prefix, sys.base_prefix, Path(__file__).parents[2], *filter(None, caches), _HUB)
         self.allowed = tuple(str(place) for place in places)
 
     def __call__(self, event: str, arguments: tuple) -> None:
         if not self.allowed:
             return
         if event in _FORBIDDEN:
-            inside = arguments and isinstance(arguments[0], str) and arguments[0].startswith(self.allowed[0])
+            inside = (
+                arguments and isinstance(arguments[0], str) and arguments[0].startswith((self.allowed[0], str(_HUB)))
+            )
             if not (inside and event.startswith(("os.r", "shutil"))):
                 self.seen.append(event)
         elif event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):

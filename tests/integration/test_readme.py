@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,13 @@ def short_recipe(name: str) -> Recipe:
     return replace(recipe, distill=replace(recipe.distill, updates=2, batch=16, fake_updates=1, evaluate_every=0))
 
 
+class ShortEvaluation(api.EvaluateConfig):
+    """By default of few samples."""
+
+    def __init__(self, **settings) -> None:
+        super().__init__(**{"samples": 100, "seeds": 1, **settings})
+
+
 @pytest.fixture
 def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small teachers with random weights where the text has trained ones, and few updates and samples by default."""
@@ -33,7 +39,7 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     diffusers_folders.save_ddpm(tmp_path / "my-ddpm", diffusers_folders.unet(1), DDPMScheduler())
     save_pretrained(small_teacher(), tmp_path / "runs" / "demo" / "teacher")
     monkeypatch.setattr(api, "load_recipe", short_recipe)
-    monkeypatch.setattr(api, "EvaluateConfig", functools.partial(api.EvaluateConfig, samples=100, seeds=1))
+    monkeypatch.setattr(api, "EvaluateConfig", ShortEvaluation)
 
 
 @pytest.mark.slow

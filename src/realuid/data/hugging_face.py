@@ -15,7 +15,8 @@ from torch import Tensor
 from realuid.data.dataset import Dataset
 from realuid.data.files import Entry, Files, few
 from realuid.data.images import Reading, decode_all
-from realuid.errors import DataError, DataWarning
+from realuid.errors import CheckpointError, DataError, DataWarning
+from realuid.reading import open_regular, parse_json
 
 if TYPE_CHECKING:
     import datasets
@@ -84,14 +85,32 @@ def _load(place: str, name: str) -> datasets.Dataset:
     where, _, split = place.partition(":")
     try:
         if Path(where).is_dir() and not any((Path(where) / saved).exists() for saved in _SAVED):
+            _check_lines(Path(where))
             return datasets.load_dataset("imagefolder", data_dir=where, split=split or "train")
         if Path(where).is_dir():
             table = datasets.load_from_disk(where)
             return table[split or "train"] if isinstance(table, datasets.DatasetDict) else table
         return datasets.load_dataset(where, split=split or "train")
+    except DataError:
+        raise
     except Exception as error:  # the library raises many kinds, all about what was asked for
         reason = next(iter(str(error).splitlines()), "")
         raise DataError(f"'hf:{name}' cannot be loaded ({type(error).__name__}: {reason}).") from error
+
+
+def _check_lines(folder: Path) -> None:
+    """Raise DataError unless every line of the .jsonl files in a folder is a JSON object.
+
+    The JSON reader of pyarrow (26.0) ends the process with a segmentation fault where a line is `null`.
+    """
+    for path in sorted(folder.rglob("*.jsonl")):
+        try:
+            with open_regular(path) as file:
+                for number, line in enumerate(file, 1):
+                    if line.strip():
+                        parse_json(line, f"line {number} of '{path}'", finite=False)
+        except CheckpointError as error:
+            raise DataError(str(error)) from error
 
 
 def _reader(table: datasets.Dataset, column: str, index: int) -> Callable[[], bytes]:
