@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 import warnings
 from collections.abc import Callable
 
@@ -24,6 +26,15 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, Exception) and not isinstance(error, RealUIDError) and any(w in text for w in _WORDS)
+
+
+def free_memory() -> None:
+    """Give back what nobody uses any more, to the device and, on glibc, to the system: see `devices.keep_memory`."""
+    from accelerate.utils.memory import clear_device_cache  # slow to import
+
+    clear_device_cache(garbage_collection=True)
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class InParts:
@@ -65,9 +76,7 @@ class InParts:
         return None
 
     def _smaller(self, size: int, reason: str) -> None:
-        from accelerate.utils.memory import clear_device_cache  # slow to import
-
-        clear_device_cache(garbage_collection=True)
+        free_memory()
         if size == 1:
             raise OutOfMemoryError(f"{self.what}: not even one at a time fits into memory ({reason}).")
         self.size = -(-size // 2)

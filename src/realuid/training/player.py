@@ -21,11 +21,10 @@ from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils.memory import clear_device_cache
 from torch import Tensor, nn
 
 from realuid.errors import OutOfMemoryError, OutOfMemoryWarning
-from realuid.memory import is_out_of_memory
+from realuid.memory import free_memory, is_out_of_memory
 from realuid.training.accelerate import copied
 from realuid.training.config import LoopConfig
 from realuid.training.execution import Execution
@@ -135,7 +134,7 @@ class Player:
             yield attempt
             if attempt.succeeded:
                 return
-            clear_device_cache(garbage_collection=True)  # the error, which referenced the memory to free, is gone
+            free_memory()  # the error, which referenced the memory to free, is gone
 
     def accumulating(self) -> AbstractContextManager:
         """For the forward and backward pass of a micro-batch: gradients are averaged over processes with the last one.
