@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from realuid.data import DataLike, Dataset, as_dataset, load_dataset
 from realuid.exports import Export, ExportedStudent, ExportOptions, FormatName, export_student, load_any
+from realuid.keywords import DistillOptions, RunOptions, split_keywords
 from realuid.loaders import load_generator, load_model, load_teacher
 from realuid.loaders.check import check_teacher, require_sound
 from realuid.models import MatchingModel, NetworkConfig, Student
-from realuid.recipes import EvaluateConfig, PathConfig, Recipe, load_recipe
+from realuid.recipes import EvaluateConfig, PathConfig
 from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
-from realuid.recipes.run import recipe_of_run
 from realuid.recipes.spec import NO_TEACHER, NamedTeacher, named_teacher, student_spec, teacher_spec
 from realuid.sampling import OneStep, Sampling, SamplingOptions, check_use, generate
 from realuid.settings import check_kind
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
 from realuid.training.compatibility import check_fits
-from realuid.training.folder import refuse_existing
 
 _NONE = type(None)
 
@@ -34,65 +32,6 @@ def _source(data: DataLike) -> tuple[str, Dataset]:
     return str(data) if isinstance(data, str | Path) else found.name, found
 
 
-class RunOptions(TypedDict, total=False):
-    """Keyword arguments of `train` and `distill` alike.
-
-    recipe: for settings that are not passed: a name, or a YAML file. None: the linear path and the
-        defaults of `NetworkConfig`, `TeacherConfig` and `DistillConfig`.
-    evaluate: settings of quick FDs during training (with `config.evaluate_every`).
-    resume: continue the run in `out` with the settings it was started with.
-    """
-
-    recipe: str | None
-    evaluate: EvaluateConfig | None
-    resume: bool
-
-
-class DistillOptions(RunOptions, total=False):
-    """Keyword arguments of `distill`.
-
-    start: fine-tune this distilled student instead of distilling from scratch; or the model of a new one.
-    start_ema: EMA decay of its weights, if `start` is a run's folder; None: its best model.
-    fake: initial fake model, on the teacher's path; by default as `config.fake_start` says.
-    trust_teacher: accept a teacher that denoises worse than a linear denoiser (see `check_teacher`).
-    """
-
-    start: Student | MatchingModel | str | Path | None
-    start_ema: float | None
-    fake: MatchingModel | None
-    trust_teacher: bool
-
-
-@dataclass(frozen=True)
-class _Run:
-    """`RunOptions` with their defaults."""
-
-    recipe: str | None = None
-    evaluate: EvaluateConfig | None = None
-    resume: bool = False
-
-    def settings(self, source: str, out: Path) -> Recipe:
-        """The settings the run was started with, the recipe's, or the defaults; an error if `out` is in use."""
-        check_kind("evaluate", self.evaluate, EvaluateConfig, _NONE)
-        refuse_existing(out, self.resume)
-        if self.resume:
-            base = recipe_of_run(out)
-        else:
-            base = Recipe() if self.recipe is None else load_recipe(self.recipe)
-            base = dataclasses.replace(base, data=dataclasses.replace(base.data, source=source))
-        return dataclasses.replace(base, evaluate=self.evaluate or base.evaluate)
-
-
-@dataclass(frozen=True)
-class _Distillation(_Run):
-    """`DistillOptions` with their defaults."""
-
-    start: Student | MatchingModel | str | Path | None = None
-    start_ema: float | None = None
-    fake: MatchingModel | None = None
-    trust_teacher: bool = False
-
-
 def train(
     data: DataLike,
     out: str | Path = "runs/teacher",
@@ -101,37 +40,37 @@ def train(
     network: NetworkConfig | None = None,
     config: TeacherConfig | None = None,
     conditional: bool | None = None,
-    **options: Unpack[RunOptions],
+    **keywords: Any,
 ) -> MatchingModel:
-    """Train a teacher, as `realuid train` does.
+    """Train a teacher, as `realuid train` does: `train("my-images", recipe="demo", updates=5000, seed=1)`.
 
     Args:
         data: a tensor, a list of images, a data set of torch, a name or path (`realuid.data.as_dataset`).
         out: folder of the run.
         path: name of the path, see `realuid.paths.PATHS`, or a `PathConfig`.
         network: architecture.
-        config: training settings.
+        config: training settings, instead of the recipe's.
         conditional: use the data's class labels.
-        **options: recipe, evaluate, resume: see `RunOptions`.
+        **keywords: recipe, evaluate, resume: see `realuid.keywords.RunOptions`; and any setting of `TeacherConfig`.
 
     Returns:
         the trained teacher, with EMA weights.
 
     Raises:
-        ConfigError: if `out` already holds a run.
+        ConfigError: if `out` already holds a run, for an unknown keyword, and settings out of range.
     """
     for name, value, kind in (("network", network, NetworkConfig), ("config", config, TeacherConfig)):
         check_kind(name, value, kind, _NONE)
     check_kind("path", path, str, PathConfig, _NONE)
+    run, settings = split_keywords(keywords, RunOptions, TeacherConfig)
     out, (source, data) = Path(out), _source(data)
-    run = _Run(**options)
     base = run.settings(source, out)
     chosen = dataclasses.replace(
         base,
         data=base.data if conditional is None else dataclasses.replace(base.data, conditional=conditional),
         path=PathConfig(path) if isinstance(path, str) else path or base.path,
         network=network or base.network,
-        teacher=config or base.teacher,
+        teacher=dataclasses.replace(config or base.teacher, **settings),
     )
     return teacher_spec(chosen, out, data).run(run.resume)
 
@@ -144,29 +83,31 @@ def distill(
     beta: float | None = None,
     out: str | Path = "runs/student",
     config: DistillConfig | None = None,
-    **options: Unpack[DistillOptions],
+    **keywords: Any,
 ) -> Student:
     """Distil a teacher into a student of one call or a few by RealUID, as `realuid distill` does.
+
+    For example `distill("runs/teacher", "digits", recipe="demo", alpha=0.96, beta=0.98, updates=1000, seed=1)`.
 
     Args:
         teacher: a model, or what `load_teacher` takes; "none" (experimental): no teacher; the mixture objective learns
             from data alone, with the recipe's network.
         data: real data, in any form that `realuid.data.as_dataset` takes.
-        alpha, beta: coefficients of the loss, instead of those of `config`; 1, 1 uses no real data.
+        alpha, beta: coefficients of the loss; 1, 1 uses no real data.
         out: folder of the run.
-        config: all settings of the distillation.
-        **options: recipe, evaluate, resume: see `RunOptions`; start, start_ema, fake, trust_teacher: see
-            `DistillOptions`.
+        config: settings of the distillation, instead of the recipe's.
+        **keywords: recipe, evaluate, resume, start, start_ema, fake, trust_teacher: see
+            `realuid.keywords.DistillOptions`; and any setting of `DistillConfig`.
 
     Raises:
         CheckpointError: for a teacher that denoises worse than a linear denoiser, with the likely cause.
-        ConfigError: if `out` already holds a run.
+        ConfigError: if `out` already holds a run, for an unknown keyword, and settings out of range.
 
     Returns:
         the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
         which `sample` decodes); `generator(z, Condition(source=...))` on a coupled path.
     """
-    asked = _Distillation(**options)
+    asked, settings = split_keywords(keywords, DistillOptions, DistillConfig)
     check_kind("teacher", teacher, str, Path, MatchingModel)
     check_kind("config", config, DistillConfig, _NONE)
     check_kind("start", asked.start, str, Path, Student, MatchingModel, _NONE)
@@ -176,8 +117,8 @@ def distill(
     base = asked.settings(source, out)
     if config is None:
         config = fine_tuning(base.distill) if isinstance(start, Student) and not asked.resume else base.distill
-    alpha, beta = config.alpha if alpha is None else alpha, config.beta if beta is None else beta
-    config = dataclasses.replace(config, alpha=alpha, beta=beta)
+    settings |= {name: value for name, value in (("alpha", alpha), ("beta", beta)) if value is not None}
+    config = dataclasses.replace(config, **settings)
     base = dataclasses.replace(base, distill=config, students={})
     if isinstance(teacher, MatchingModel):
         named = NamedTeacher(teacher, _name(teacher))
@@ -213,7 +154,7 @@ def sample(
     check_kind("model", model, str, Path, MatchingModel, Student, ExportedStudent)
     loaded = load_any(model) if isinstance(model, str | Path) else model
     asked = Sampling(**options)
-    check_use(loaded, asked.sampler, asked.guidance, asked.calls)
+    check_use(loaded, asked.sampler, asked.guidance, asked.calls, asked.clip)
     return torch.cat(list(generate(loaded, count, seed=seed, **options)))
 
 
@@ -236,7 +177,7 @@ def evaluate(
     loaded = load_model(model) if isinstance(model, str | Path) else model
     config, real = config or EvaluateConfig(), as_dataset(data)
     check_fits(loaded, real)
-    check_use(loaded, config.sampler, config.guidance)
+    check_use(loaded, config.sampler, config.guidance, clip=config.clip)
     return evaluate_model(loaded, make_evaluator(real, config), config)
 
 

@@ -24,7 +24,7 @@ RESTORATION = {
 }
 #: What a demo that continues may do otherwise: how finished models are measured at the end, but not the features, in
 #: which quick FDs chose among models on the way.
-EVALUATION = tuple(f"evaluate.{name}" for name in ("samples", "seeds", "steps", "sampler", "guidance"))
+EVALUATION = tuple(f"evaluate.{name}" for name in ("samples", "seeds", "steps", "sampler", "guidance", "clip"))
 #: Where earlier versions put the demo of every recipe.
 OLD_OUT = Path("runs/demo")
 

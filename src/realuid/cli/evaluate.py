@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> None:
     refuse_pairs(model, options.data)
     data = chosen.load()
     check_fits(model, data)
-    check_use(model, options.evaluate.sampler, options.evaluate.guidance)
+    check_use(model, options.evaluate.sampler, options.evaluate.guidance, clip=options.evaluate.clip)
     if isinstance(model, MatchingModel):
         check_sampling(model, options.evaluate.steps, options.evaluate.sampler, options.evaluate.guidance)
     evaluator = make_evaluator(data, options.evaluate, device)

@@ -59,8 +59,9 @@ def load_diffusers(folder: str | Path, key: str | None = None) -> MatchingModel:
         raise CheckpointError(f"the network in '{where}' is a {kind}. Supported are {', '.join(NETWORKS)}.")
     settings = _scheduler(folder, parts)
     network = NETWORKS[kind](where)
-    path, prediction, preconditioning = read_scheduler(settings)
+    path, prediction, preconditioning, clipping = read_scheduler(settings)
     model = MatchingModel(network, path, prediction, preconditioning, _codec(folder, parts)).eval()
+    model.clipping = clipping
     check_times(model)
     return model
 

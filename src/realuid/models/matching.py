@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from realuid.errors import ConfigError
+from realuid.models.clipping import Clipping
 from realuid.models.codec import Codec
 from realuid.models.networks.base import Network
 from realuid.models.networks.condition import SOURCE, Condition
@@ -30,6 +31,9 @@ class MatchingModel(nn.Module):
     Attributes:
         origin: what it was loaded from, as given by the user; empty if it was created here.
         class_names: names of its classes, in order, if they have names.
+        class_counts: how often its training data has each class, if known; samples for which no class is given have
+            these frequencies.
+        clipping: limits of its data predictions in sampling, if its scheduler has some.
         degradation: degradation of its source images, a name in `realuid.data.DEGRADATIONS`; '' if unknown.
     """
 
@@ -51,7 +55,9 @@ class MatchingModel(nn.Module):
         self.codec = codec
         self.origin = ""
         self.degradation = ""
+        self.clipping: Clipping | None = None
         self.class_names: tuple[str, ...] = ()
+        self.class_counts: tuple[int, ...] = ()
         self.heads = heads(self.prediction)
         if network.heads != self.heads:
             raise ConfigError(

@@ -101,6 +101,11 @@ class Student(nn.Module):
         return self.model.class_names
 
     @property
+    def class_counts(self) -> tuple[int, ...]:
+        """How often the training data has each class, if known."""
+        return self.model.class_counts
+
+    @property
     def conditions(self) -> tuple[ConditionSpec, ...]:
         """What it is conditioned on."""
         return self.model.conditions

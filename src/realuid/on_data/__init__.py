@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from realuid.on_data.conditions import BATCH, check_pairs, conditions, sample_image, samples, samples_of_each_call
+from realuid.on_data.conditions import (
+    BATCH,
+    check_pairs,
+    conditions,
+    record_classes,
+    sample_image,
+    samples,
+    samples_of_each_call,
+)
 from realuid.on_data.latents import encode_dataset
 
-__all__ = ["BATCH", "check_pairs", "conditions", "encode_dataset", "sample_image", "samples", "samples_of_each_call"]
+__all__ = [
+    "BATCH",
+    "check_pairs",
+    "conditions",
+    "encode_dataset",
+    "record_classes",
+    "sample_image",
+    "samples",
+    "samples_of_each_call",
+]

@@ -157,7 +157,7 @@ def label_classifier(evaluator: Evaluator) -> Classifier | None:
 
 
 def _how(config: EvaluateConfig) -> SamplingOptions:
-    return {"steps": config.steps, "sampler": config.sampler, "guidance": config.guidance}
+    return {"steps": config.steps, "sampler": config.sampler, "guidance": config.guidance, "clip": config.clip}
 
 
 def _class_agreement(

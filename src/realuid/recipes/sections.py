@@ -124,6 +124,8 @@ class EvaluateConfig:
     sampler: str | None = None
     #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1: no guidance.
     guidance: float = 1.0
+    #: Keep a teacher's data predictions within limits while sampling. None: as its diffusers scheduler does.
+    clip: bool | None = None
 
     def __post_init__(self) -> None:
         check_types(self)

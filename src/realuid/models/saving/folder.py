@@ -18,6 +18,7 @@ from torch import Tensor
 from realuid._version import __version__
 from realuid.errors import CheckpointError, unknown_name
 from realuid.files import CHECKSUMS, atomic_file, atomic_folder, damage, to_json, write_checksums
+from realuid.models.clipping import Clipping
 from realuid.models.codec import load_codec
 from realuid.models.matching import MatchingModel
 from realuid.models.networks.architectures import OWN, make_network, network_config
@@ -58,10 +59,14 @@ def describe(model: MatchingModel | Student) -> dict[str, Any]:
         "network": network_config(matching.network),
         "null_class": matching.null_class,
     }
+    if matching.clipping and not isinstance(model, Student):
+        description["clipping"] = matching.clipping.to_config()
     if matching.degradation:
         description["degradation"] = matching.degradation
     if matching.class_names:
         description["classes"] = list(matching.class_names)
+    if matching.class_counts:
+        description["class_counts"] = list(matching.class_counts)
     if isinstance(model, Student):
         description |= {"times": list(model.times), "renoise": model.renoise, "noise": model.noise}
     return description
@@ -78,8 +83,10 @@ def build(description: dict[str, Any], function: Function | None = None) -> Matc
         preconditioning=make_preconditioning(**description["preconditioning"]),
         null_class=description.get("null_class", False),
     )
+    matching.clipping = Clipping.from_config(description.get("clipping"))
     matching.degradation = str(description.get("degradation", ""))
     matching.class_names = class_names(description.get("classes"), matching.num_classes)
+    matching.class_counts = class_counts(description.get("class_counts"), matching.num_classes)
     if description["kind"] == "generator":
         times = description.get("times", description.get("t_init"))  # before several times: t_init
         return Student(matching, times, description.get("noise", True), description.get("renoise", "fresh"))
@@ -96,6 +103,20 @@ def class_names(written: Any, classes: int) -> tuple[str, ...]:
         return ()
     if not isinstance(written, list) or not all(isinstance(name, str) for name in written) or len(written) > classes:
         raise CheckpointError(f"classes in {CONFIG} must be a list of at most {classes} names, one a class.")
+    return tuple(written)
+
+
+def class_counts(written: Any, classes: int) -> tuple[int, ...]:
+    """Frequencies of a model's classes as a description holds them; nothing where none is there.
+
+    Raises:
+        CheckpointError: for what is no list of whole numbers, one a class, some of them above 0.
+    """
+    if written is None:
+        return ()
+    whole = isinstance(written, list) and all(type(n) is int and 0 <= n < 2**53 for n in written)
+    if not whole or len(written) > classes or not any(written):
+        raise CheckpointError(f"class_counts in {CONFIG} must be at most {classes} whole numbers, one a class.")
     return tuple(written)
 
 
@@ -178,6 +199,7 @@ _ENTRIES: dict[str, type | tuple[type, ...]] = {
     "prediction": str,
     "null_class": bool,
     "degradation": str,
+    "clipping": dict,
     "times": (int, float, list, type(None)),
     "t_init": (int, float, type(None)),
     "renoise": str,

@@ -1,0 +1,87 @@
+"""Keyword arguments of `train` and `distill`: options of the run, and any setting by its name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from realuid.errors import ConfigError, unknown_name
+from realuid.models import MatchingModel, Student
+from realuid.recipes import EvaluateConfig, Recipe, load_recipe
+from realuid.recipes.run import recipe_of_run
+from realuid.settings import check_kind
+from realuid.training.config import LoopConfig
+from realuid.training.folder import refuse_existing
+from realuid.training.settings import RENAMED
+
+Options = TypeVar("Options", bound="RunOptions")
+Config = TypeVar("Config", bound=LoopConfig)
+_NONE = type(None)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of `train` and `distill`.
+
+    recipe: for settings that are not passed: a name, or a YAML file. None: the linear path and the defaults of
+        `NetworkConfig`, `TeacherConfig` and `DistillConfig`.
+    evaluate: settings of quick FDs during training (with `evaluate_every`).
+    resume: continue the run in `out` with the settings it was started with.
+    """
+
+    recipe: str | None = None
+    evaluate: EvaluateConfig | None = None
+    resume: bool = False
+
+    def settings(self, source: str, out: Path) -> Recipe:
+        """The settings the run was started with, the recipe's, or the defaults; an error if `out` is in use."""
+        check_kind("evaluate", self.evaluate, EvaluateConfig, _NONE)
+        refuse_existing(out, self.resume)
+        if self.resume:
+            base = recipe_of_run(out)
+        else:
+            base = Recipe() if self.recipe is None else load_recipe(self.recipe)
+            base = dataclasses.replace(base, data=dataclasses.replace(base.data, source=source))
+        return dataclasses.replace(base, evaluate=self.evaluate or base.evaluate)
+
+
+@dataclass(frozen=True)
+class DistillOptions(RunOptions):
+    """Options of `distill`: those of `RunOptions`, and
+
+    start: fine-tune this distilled student instead of distilling from scratch; or the model of a new one.
+    start_ema: EMA decay of its weights, if `start` is a run's folder; None: its best model.
+    fake: initial fake model, on the teacher's path; by default as `fake_start` says.
+    trust_teacher: accept a teacher that denoises worse than a linear denoiser (see `check_teacher`).
+    """
+
+    start: Student | MatchingModel | str | Path | None = None
+    start_ema: float | None = None
+    fake: MatchingModel | None = None
+    trust_teacher: bool = False
+
+
+def split_keywords(
+    keywords: Mapping[str, Any], options: type[Options], config: type[LoopConfig]
+) -> tuple[Options, dict[str, Any]]:
+    """The options of a run among keyword arguments, and the settings.
+
+    Args:
+        keywords: as passed.
+        options: `RunOptions` or `DistillOptions`.
+        config: `TeacherConfig` or `DistillConfig`.
+
+    Raises:
+        ConfigError: for a name that neither of them has.
+    """
+    names, settings = ({f.name for f in dataclasses.fields(kind)} for kind in (options, config))
+    for name in keywords.keys() - names - settings:
+        if name in RENAMED:
+            raise ConfigError(f"{name} is called {RENAMED[name]} now.")
+        raise ConfigError(unknown_name("argument or setting", name, names | settings))
+    return options(**{k: v for k, v in keywords.items() if k in names}), {
+        k: v for k, v in keywords.items() if k in settings
+    }
