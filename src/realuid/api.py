@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -11,11 +12,14 @@ from torch import Tensor
 
 from realuid.data import DataLike, Dataset, as_dataset, load_dataset
 from realuid.exports import Export, ExportedStudent, ExportOptions, FormatName, export_student, load_any
+from realuid.errors import ConfigError
 from realuid.keywords import DistillOptions, RunOptions, split_keywords
 from realuid.loaders import load_generator, load_model, load_teacher
 from realuid.loaders.check import check_teacher, require_sound
 from realuid.models import MatchingModel, NetworkConfig, Student
-from realuid.recipes import EvaluateConfig, PathConfig
+from realuid.progress import track
+from realuid.recipes import DataConfig, EvaluateConfig, PathConfig
+from realuid.recipes.choose import Choice, for_data, for_teacher, of_teacher
 from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
 from realuid.recipes.spec import NO_TEACHER, NamedTeacher, named_teacher, student_spec, teacher_spec
 from realuid.sampling import OneStep, Sampling, SamplingOptions, check_use, generate
@@ -64,7 +68,8 @@ def train(
     check_kind("path", path, str, PathConfig, _NONE)
     run, settings = split_keywords(keywords, RunOptions, TeacherConfig)
     out, (source, data) = Path(out), _source(data)
-    base = run.settings(source, out)
+    free = path is None and network is None and config is None
+    base = run.settings(source, out, partial(for_data, data, DataConfig(source)) if free else None)
     chosen = dataclasses.replace(
         base,
         data=base.data if conditional is None else dataclasses.replace(base.data, conditional=conditional),
@@ -114,7 +119,7 @@ def distill(
     check_kind("fake", asked.fake, MatchingModel, _NONE)
     start = load_start(asked.start, asked.start_ema) if isinstance(asked.start, str | Path) else asked.start
     out, (source, data) = Path(out), _source(data)
-    base = asked.settings(source, out)
+    base = asked.settings(source, out, partial(_recipe_of, teacher) if config is None else None)
     if config is None:
         config = fine_tuning(base.distill) if isinstance(start, Student) and not asked.resume else base.distill
     settings |= {name: value for name, value in (("alpha", alpha), ("beta", beta)) if value is not None}
@@ -128,6 +133,15 @@ def distill(
     if not (asked.trust_teacher or asked.resume or named.name == NO_TEACHER):
         require_sound(named.model, data)
     return run.run(asked.resume)
+
+
+def _recipe_of(teacher: MatchingModel | str | Path) -> Choice:
+    """The recipe for a teacher: its own, or one for its images."""
+    if not isinstance(teacher, MatchingModel):
+        if str(teacher) == NO_TEACHER:
+            raise ConfigError(f"teacher = {NO_TEACHER}: name a recipe, which says which network the student has.")
+        return of_teacher(teacher) or for_teacher(load_teacher(teacher))
+    return (of_teacher(teacher.origin) if teacher.origin else None) or for_teacher(teacher)
 
 
 def _name(teacher: MatchingModel) -> str:
@@ -155,16 +169,16 @@ def sample(
     loaded = load_any(model) if isinstance(model, str | Path) else model
     asked = Sampling(**options)
     check_use(loaded, asked.sampler, asked.guidance, asked.calls, asked.clip)
-    return torch.cat(list(generate(loaded, count, seed=seed, **options)))
+    return torch.cat(list(track(generate(loaded, count, seed=seed, **options), "sampling", count, 500)))
 
 
 def evaluate(
-    model: MatchingModel | Student | str | Path, data: DataLike, config: EvaluateConfig | None = None
+    model: MatchingModel | OneStep | str | Path, data: DataLike, config: EvaluateConfig | None = None
 ) -> Evaluation:
     """FD, KID, precision and recall of a model against data, one number for each seed.
 
     Args:
-        model: a teacher, a student, or what `load_model` takes.
+        model: a teacher, a student, what `load_model` takes, or an exported student.
         data: real data, in any form that `realuid.data.as_dataset` takes.
         config: samples, seeds, feature extractor, and the sampler of a teacher.
 
@@ -172,9 +186,9 @@ def evaluate(
         ConfigError: if model and data do not fit together, or a setting does not fit the model.
         DataError: for data that cannot be read, or too few images to measure against.
     """
-    check_kind("model", model, str, Path, MatchingModel, Student)
+    check_kind("model", model, str, Path, MatchingModel, Student, ExportedStudent)
     check_kind("config", config, EvaluateConfig, _NONE)
-    loaded = load_model(model) if isinstance(model, str | Path) else model
+    loaded = load_any(model) if isinstance(model, str | Path) else model
     config, real = config or EvaluateConfig(), as_dataset(data)
     check_fits(loaded, real)
     check_use(loaded, config.sampler, config.guidance, clip=config.clip)

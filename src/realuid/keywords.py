@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from realuid.errors import ConfigError, unknown_name
 from realuid.models import MatchingModel, Student
 from realuid.recipes import EvaluateConfig, Recipe, load_recipe
+from realuid.recipes.choose import Choice
 from realuid.recipes.run import recipe_of_run
 from realuid.settings import check_kind
 from realuid.training.config import LoopConfig
@@ -26,8 +28,8 @@ _NONE = type(None)
 class RunOptions:
     """Options of `train` and `distill`.
 
-    recipe: for settings that are not passed: a name, or a YAML file. None: the linear path and the defaults of
-        `NetworkConfig`, `TeacherConfig` and `DistillConfig`.
+    recipe: for settings that are not passed: a name, or a YAML file. None: the teacher's own recipe, or one for images
+        of this size, which is said; where a config (or a network or path) is passed, the defaults of those classes.
     evaluate: settings of quick FDs during training (with `evaluate_every`).
     resume: continue the run in `out` with the settings it was started with.
     """
@@ -36,14 +38,27 @@ class RunOptions:
     evaluate: EvaluateConfig | None = None
     resume: bool = False
 
-    def settings(self, source: str, out: Path) -> Recipe:
-        """The settings the run was started with, the recipe's, or the defaults; an error if `out` is in use."""
+    def settings(self, source: str, out: Path, choose: Callable[[], Choice] | None = None) -> Recipe:
+        """The settings the run was started with, the recipe's, those chosen, or the defaults.
+
+        Args:
+            source: name of the data.
+            out: folder of the run; an error if it is in use.
+            choose: chooses a recipe if none is named; None: defaults.
+        """
         check_kind("evaluate", self.evaluate, EvaluateConfig, _NONE)
         refuse_existing(out, self.resume)
         if self.resume:
             base = recipe_of_run(out)
         else:
-            base = Recipe() if self.recipe is None else load_recipe(self.recipe)
+            if self.recipe is not None:
+                base = load_recipe(self.recipe)
+            elif choose:
+                choice = choose()
+                print(choice.said, file=sys.stderr)
+                base = choice.recipe
+            else:
+                base = Recipe()
             base = dataclasses.replace(base, data=dataclasses.replace(base.data, source=source))
         return dataclasses.replace(base, evaluate=self.evaluate or base.evaluate)
 

@@ -28,6 +28,7 @@ from realuid.training.settings import FREE, renamed_options
 if TYPE_CHECKING:
     from realuid.exports.student import ExportedStudent
     from realuid.models import MatchingModel, Student
+    from realuid.sampling import OneStep
 
 
 T = TypeVar("T")
@@ -77,6 +78,37 @@ def split_recipe(arguments: Sequence[str], default: str) -> tuple[Recipe, list[s
     return load_recipe(default), list(arguments)
 
 
+def names_recipe(arguments: Sequence[str]) -> bool:
+    """Whether the first word names a recipe."""
+    return bool(arguments) and not arguments[0].startswith("-")
+
+
+def value_of(option: str, words: Sequence[str], usual: str) -> str:
+    """The last value of an option among the words of a command, before they are parsed."""
+    parts = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    return next((value for name, value in reversed(list(pairwise(parts))) if name == option), usual)
+
+
+def recipe_for_teacher(words: Sequence[str]) -> Recipe:
+    """The recipe of a command that names none but a teacher: said, and without data where it is not known.
+
+    Raises:
+        ConfigError: where the data is not known and not passed.
+    """
+    from realuid.loaders import load_teacher
+    from realuid.recipes.choose import for_teacher, of_teacher
+
+    place = value_of("--teacher", words, "runs/teacher")
+    choice = of_teacher(place)
+    if choice is None:
+        key = value_of("--key", words, "")
+        choice = for_teacher(load_teacher(place, key=key or None))
+        if not passed("--data.source", words):
+            raise ConfigError(f"'{place}' does not record its training data: pass --data.source, or name a recipe.")
+    console.print(choice.said)
+    return choice.recipe
+
+
 def split_student(arguments: Sequence[str]) -> tuple[list[str], str]:
     """Arguments whose first word is RECIPE[:STUDENT] into those of RECIPE alone, and the student ('' for none)."""
     if not arguments or arguments[0].startswith("-"):
@@ -117,6 +149,12 @@ def say_result(kind: str, folder: Path) -> None:
     parts = [] if reached is None else [f"best quick FD {reached:.3g}"]
     parts += [f"published FID {about['published_fid']:g}"] if "published_fid" in about else []
     console.print(f"{kind}: {folder}{' (' + ', '.join(parts) + ')' if parts else ''}")
+
+
+def say_next(*commands: str) -> None:
+    """Print what may be done next."""
+    for number, command in enumerate(commands):
+        console.print(f"{'next: ' if number == 0 else '      '}{command}")
 
 
 def parse(
@@ -173,17 +211,27 @@ def trained_on(model: str) -> DataConfig:
     Raises:
         ConfigError: if its files do not record it.
     """
-    from realuid.loaders import local_path, model_folder, recognise
-    from realuid.models.saving.folder import read_config
-
-    path = local_path(model)
-    if recognise(path) == "realuid":
-        said = read_config(model_folder(path)).get("data")
+    said = _about(model).get("data")
+    if said is not None:
         said = {"source": said} if isinstance(said, str) else said
         with contextlib.suppress(TypeError):
             if isinstance(said, dict):
                 return DataConfig(**said)
     raise ConfigError(f"'{model}' does not record its training data: pass --data.source, the data to compare with.")
+
+
+def _about(model: str) -> dict[str, Any]:
+    """What the files of a model, or of an exported student, say about it; nothing if they are not realuid's."""
+    from realuid.exports import ExportedStudent, is_exported, load_any
+    from realuid.loaders import local_path, model_folder, recognise
+    from realuid.models.saving.folder import read_config
+
+    if is_exported(Path(model)):
+        student = load_any(model)
+        assert isinstance(student, ExportedStudent)
+        return student.contract.about
+    path = local_path(model)
+    return read_config(model_folder(path)) if recognise(path) == "realuid" else {}
 
 
 def asked_data(model: str, asked: DataConfig) -> DataConfig:
@@ -200,7 +248,7 @@ def asked_data(model: str, asked: DataConfig) -> DataConfig:
     return dataclasses.replace(trained_on(model), **{k: v for k, v in said.items() if k != "source"})
 
 
-def refuse_pairs(model: MatchingModel | Student, asked: DataConfig) -> None:
+def refuse_pairs(model: MatchingModel | OneStep, asked: DataConfig) -> None:
     """Raise ConfigError if pairs are given for a model that does not use them."""
     if asked.pairs and not model.coupled:
         raise ConfigError(f"data.pairs = {asked.pairs}: the model starts from noise, not from images. Leave it out.")

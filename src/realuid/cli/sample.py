@@ -74,6 +74,7 @@ def run(arguments: Sequence[str]) -> None:
     from realuid.data.writers import write_samples
     from realuid.on_data import conditions, sample_image
     from realuid.processes import join
+    from realuid.progress import track
     from realuid.sampling import Sampling, check_use, generate
     from realuid.training.compatibility import check_fits
 
@@ -107,7 +108,7 @@ def run(arguments: Sequence[str]) -> None:
         batch=options.batch,
         part=part,
     )
-    batches = part.collect(batches, options.count, options.batch)
+    batches = track(part.collect(batches, options.count, options.batch), "sampling", options.count, options.batch)
     if part.rank > 0:
         deque(batches, maxlen=0)  # generates this process's batches
     elif model.coupled and options.out.suffix == ".png":

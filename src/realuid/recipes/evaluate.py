@@ -6,7 +6,7 @@ import dataclasses
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -26,10 +26,11 @@ from realuid.metrics import (
     make_extractor,
     tells_classes,
 )
-from realuid.models import MatchingModel, Student, model_device
+from realuid.models import MatchingModel, Student
 from realuid.models.networks.condition import LABEL
 from realuid.on_data import BATCH, conditions, samples, samples_of_each_call
 from realuid.processes import WHOLE, Part
+from realuid.progress import track
 from realuid.recipes.sections import EvaluateConfig
 from realuid.sampling import OneStep, SamplingOptions, find_sampler
 from realuid.seeds import mix
@@ -116,7 +117,9 @@ def evaluate_model(
             watches.append(partial(restoration.watch, slices=slices))
         if classes is not None and seed == 0:
             watches.append(classes.watch)
-        batches = samples_of_each_call(model, data, config.samples, **_how(config), seed=mix("fd", seed), part=part)
+        found = samples_of_each_call(model, data, config.samples, **_how(config), seed=mix("fd", seed), part=part)
+        title = f"evaluating, seed {seed + 1} of {config.seeds}"
+        batches = (each[-kinds:] for each in track(found, title, config.samples // part.world, BATCH))
         scores.append(evaluator.score_each(_watched(batches, watches), kinds, full, part=part))
     measured = [_evaluation(of_kind, config.samples, n) for n, of_kind in enumerate(zip(*scores, strict=True), 1)]
     return dataclasses.replace(
@@ -177,7 +180,7 @@ LONG = 30.0
 
 
 def images_per_second(
-    models: dict[str, MatchingModel | Student],
+    models: Mapping[str, MatchingModel | OneStep],
     data: Dataset,
     config: EvaluateConfig,
     batch: int = 500,
@@ -196,8 +199,8 @@ def images_per_second(
     return {name: batch / statistics.median(seconds[1:] or seconds) for name, seconds in times.items()}
 
 
-def _seconds(model: MatchingModel | Student, data: Dataset, config: EvaluateConfig, batch: int) -> float:
-    synchronise: Callable[[], None] = torch.cuda.synchronize if model_device(model).type == "cuda" else lambda: None
+def _seconds(model: MatchingModel | OneStep, data: Dataset, config: EvaluateConfig, batch: int) -> float:
+    synchronise: Callable[[], None] = torch.cuda.synchronize if model.device.type == "cuda" else lambda: None
     synchronise()
     start = time.perf_counter()
     for _ in samples(model, data, batch, **_how(config)):

@@ -22,7 +22,8 @@ from realuid.training.checkpoints import Checkpoints, Meta
 from realuid.training.config import LoopConfig
 from realuid.training.finite import ADVICE, check_values, check_weights
 from realuid.training.folder import begin, mend, worked_in
-from realuid.training.log import Means, RunLog, Throughput, check_wandb
+from realuid.training.interrupt import noted_interrupts
+from realuid.training.log import Means, RunLog, Throughput, Value, check_wandb
 from realuid.training.settings import FREE, decided, renamed, to_dict
 from realuid.training.sharding import gathered, share
 from realuid.training.task import Hopeless, Progress, QuickFDs, Task
@@ -63,6 +64,7 @@ class Run:
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
         self.progress = Progress()
         self.means, self.throughput = Means(), Throughput()
+        self.last: dict[str, Value] = {}
 
     def start(self, resume: bool = False) -> nn.Module:
         """Train to the end and return the result: the best model by quick FD, or the last if none was computed.
@@ -103,8 +105,11 @@ class Run:
             {**to_dict(self.config), **self.about},
         )
         try:
-            while self.progress.update < self.config.updates and not self.stopped:
-                self._advance(log)
+            with noted_interrupts(self.accelerator.num_processes == 1) as interrupt:
+                while self.progress.update < self.config.updates and not self.stopped:
+                    self._advance(log)
+                    if interrupt.asked:
+                        self._leave()
         finally:
             log.close()
         return self._finish()
@@ -142,6 +147,7 @@ class Run:
         if due(self.config.log_every):
             means = self.task.summary(self.means.read(self.accelerator))
             means |= {"images": done * self.task.images_per_update, "images_per_second": self.throughput.read()}
+            self.last = means
             log.write(done, means, note=self._note())
         with self.throughput.paused():
             if last or any(map(due, (c.sample_every, c.evaluate_every, c.save_every))):
@@ -154,6 +160,13 @@ class Run:
             if last or (self.config.save_every and done % self.config.save_every == 0):
                 self._save()
 
+    def _leave(self) -> None:
+        """Write a checkpoint and end the run, which can be resumed."""
+        if self.progress.update not in self.checkpoints.steps():
+            check_weights(self.task.players, self.task.ema, self.accelerator, self._where())
+            self._save()
+        raise KeyboardInterrupt(f"update {self.progress.update} of {self.folder} is saved")
+
     def _where(self) -> str:
         """For messages: the current update and the last good checkpoint."""
         steps = self.checkpoints.steps()
@@ -161,8 +174,17 @@ class Run:
         return f"at update {self.progress.update} of {self.folder}. The last good checkpoint is untouched: {good}"
 
     def _note(self) -> str:
-        fd = next((entry["fd"] for entry in reversed(self.progress.history)), None)
-        return "" if fd is None else f"FD {fd:.3g}"
+        """What the report of progress says beside the number of updates: gap or loss, speed, quick FD."""
+        told: list[str] = []
+        loss = f"{self.task.learner.name}/loss"
+        for name, called in (("gap", "gap"), (loss, "loss")):
+            if isinstance(value := self.last.get(name), float):
+                told = [f"{called} {value:.3g}"]
+                break
+        if isinstance(rate := self.last.get("images_per_second"), float):
+            told.append(f"{rate:,.0f} img/s")
+        told += [f"FD {entry['fd']:.3g}" for entry in self.progress.history[-1:]]
+        return ", ".join(told)
 
     # -- evaluation --------------------------------------------------------------------------------------------
 
