@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from realuid.data import DataLike, Dataset, as_dataset, load_dataset
-from realuid.exports import Export, ExportedStudent, ExportOptions, FormatName, export_student, load_any
 from realuid.errors import ConfigError
+from realuid.exports import Export, ExportedStudent, ExportOptions, FormatName, export_student, load_any
 from realuid.keywords import DistillOptions, RunOptions, split_keywords
 from realuid.loaders import load_generator, load_model, load_teacher
 from realuid.loaders.check import check_teacher, require_sound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import diffusers_folders
@@ -17,6 +18,11 @@ from realuid.data.writers import write_samples
 from realuid.errors import ConfigError
 from realuid.recipes import load_recipe
 from realuid.recipes.choose import for_shape, of_teacher
+
+
+def realuid_command(text: str) -> int:
+    return main(shlex.split(text))
+
 
 FEW = {"updates": 1, "batch": 4, "save_every": 0, "device": "cpu"}
 
@@ -47,13 +53,13 @@ def test_points_have_no_recipe() -> None:
 def test_from_a_folder_to_a_student_without_naming_a_recipe(tmp_path: Path, monkeypatch, capsys, digits) -> None:
     monkeypatch.chdir(tmp_path)
     write_samples([to_float(digits.values)[:200]], Path("images"))
-    assert main("train --data.source images --updates 40 --batch 64 --out runs/teacher".split()) == 0
+    assert realuid_command("train --data.source images --updates 40 --batch 64 --out runs/teacher") == 0
     said = capsys.readouterr().out
     assert "settings: recipe demo, for images of 8 x 8" in said
     assert "next: realuid sample runs/teacher" in said and "realuid distill --teacher runs/teacher" in said
     recipe = load_recipe("runs/teacher/recipe.yaml")
     assert not recipe.data.conditional and recipe.data.source == str(tmp_path / "images")
-    assert main("distill --teacher runs/teacher --updates 1 --evaluate-every 0 --out runs/student".split()) == 0
+    assert realuid_command("distill --teacher runs/teacher --updates 1 --evaluate-every 0 --out runs/student") == 0
     assert "settings: recipe demo, with which 'runs/teacher' was trained" in capsys.readouterr().out
     assert of_teacher("runs/teacher/model").recipe == of_teacher("runs/teacher").recipe
     student = realuid.distill("runs/teacher", "images", out="runs/python", updates=1, evaluate_every=0, seed=3)
@@ -65,9 +71,9 @@ def test_from_a_folder_to_a_student_without_naming_a_recipe(tmp_path: Path, monk
 def test_a_foreign_teacher_needs_data(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     diffusers_folders.save_ddpm(tmp_path / "ddpm", diffusers_folders.unet(1), DDPMScheduler())
-    assert main("distill --teacher ddpm --dry-run".split()) == 2
+    assert realuid_command("distill --teacher ddpm --dry-run") == 2
     assert "pass --data.source" in capsys.readouterr().err
-    assert main("distill --teacher ddpm --data.source digits --dry-run".split()) == 0
+    assert realuid_command("distill --teacher ddpm --data.source digits --dry-run") == 0
     assert "settings: recipe demo, for images of 8 x 8" in capsys.readouterr().out
 
 

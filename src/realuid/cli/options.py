@@ -158,7 +158,12 @@ def say_next(*commands: str) -> None:
 
 
 def parse(
-    options: type[T], command: str, arguments: Sequence[str], default: T | None = None, positional: str = ""
+    options: type[T],
+    command: str,
+    arguments: Sequence[str],
+    default: T | None = None,
+    positional: str = "",
+    tune: bool = True,
 ) -> T:
     """Typed options from the command line; help is printed, and ends the program.
 
@@ -168,6 +173,7 @@ def parse(
         arguments: without the command (and the recipe).
         default: values of options that are not passed, for instance those of a recipe.
         positional: what stands before the options in the usage line.
+        tune: prepare the process for computing, which imports torch.
 
     Raises:
         ConfigError: with tyro's message as one line instead of a box.
@@ -187,7 +193,8 @@ def parse(
         if not end.code:
             raise
         raise ConfigError(_complaint(said.getvalue())) from end
-    tune_process()
+    if tune:
+        tune_process()
     return parsed
 
 
