@@ -77,11 +77,11 @@ def train(
         network=network or base.network,
         teacher=dataclasses.replace(config or base.teacher, **settings),
     )
-    return teacher_spec(chosen, out, data).run(run.resume)
+    return dataclasses.replace(teacher_spec(chosen, out, data), callbacks=run.callbacks).run(run.resume)
 
 
 def distill(
-    teacher: MatchingModel | str | Path,
+    teacher: MatchingModel | str | Path | Any,
     data: DataLike,
     *,
     alpha: float | None = None,
@@ -95,8 +95,8 @@ def distill(
     For example `distill("runs/teacher", "digits", recipe="demo", alpha=0.96, beta=0.98, updates=1000, seed=1)`.
 
     Args:
-        teacher: a model, or what `load_teacher` takes; "none" (experimental): no teacher; the mixture objective learns
-            from data alone, with the recipe's network.
+        teacher: a model, or what `load_teacher` takes, a pipeline of diffusers among them; "none" (experimental): no
+            teacher; the mixture objective learns from data alone, with the recipe's network.
         data: real data, in any form that `realuid.data.as_dataset` takes.
         alpha, beta: coefficients of the loss; 1, 1 uses no real data.
         out: folder of the run.
@@ -113,7 +113,7 @@ def distill(
         which `sample` decodes); `generator(z, Condition(source=...))` on a coupled path.
     """
     asked, settings = split_keywords(keywords, DistillOptions, DistillConfig)
-    check_kind("teacher", teacher, str, Path, MatchingModel)
+    teacher = load_teacher(teacher) if not isinstance(teacher, str | Path | MatchingModel) else teacher
     check_kind("config", config, DistillConfig, _NONE)
     check_kind("start", asked.start, str, Path, Student, MatchingModel, _NONE)
     check_kind("fake", asked.fake, MatchingModel, _NONE)
@@ -132,7 +132,7 @@ def distill(
     run = student_spec(base, named, out, data=data, start=start, fake=asked.fake)
     if not (asked.trust_teacher or asked.resume or named.name == NO_TEACHER):
         require_sound(named.model, data)
-    return run.run(asked.resume)
+    return dataclasses.replace(run, callbacks=asked.callbacks).run(asked.resume)
 
 
 def _recipe_of(teacher: MatchingModel | str | Path) -> Choice:

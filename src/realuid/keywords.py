@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from realuid.settings import check_kind
 from realuid.training.config import LoopConfig
 from realuid.training.folder import refuse_existing
 from realuid.training.settings import RENAMED
+from realuid.training.task import Callback
 
 Options = TypeVar("Options", bound="RunOptions")
 Config = TypeVar("Config", bound=LoopConfig)
@@ -32,11 +33,14 @@ class RunOptions:
         of this size, which is said; where a config (or a network or path) is passed, the defaults of those classes.
     evaluate: settings of quick FDs during training (with `evaluate_every`).
     resume: continue the run in `out` with the settings it was started with.
+    callbacks: functions of (updates so far, logged values), called after every line of the log: losses every
+        `log_every` updates, quick FDs every `evaluate_every`.
     """
 
     recipe: str | None = None
     evaluate: EvaluateConfig | None = None
     resume: bool = False
+    callbacks: Sequence[Callback] = ()
 
     def settings(self, source: str, out: Path, choose: Callable[[], Choice] | None = None) -> Recipe:
         """The settings the run was started with, the recipe's, those chosen, or the defaults.

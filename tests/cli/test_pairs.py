@@ -102,7 +102,7 @@ def test_a_class_without_a_pair_is_named(capsys, tmp_path) -> None:
     assert not (tmp_path / "x.png").exists()
     assert main([*map(str, words), "--classes", "1", "--out", str(tmp_path / "x.png")]) == 0
     with Image.open(tmp_path / "x.png") as image:  # triples, the last of each is the truth
-        assert all(image.convert("L").getpixel((2 + 34 * (3 * i + 2), 2)) == 200 for i in range(3))
+        assert all(image.convert("L").getpixel((2 + 66 * (3 * i + 2), 2)) == 200 for i in range(3))
 
 
 def test_pairs_alone_are_of_the_data_the_model_was_trained_on(models, tmp_path) -> None:

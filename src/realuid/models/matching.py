@@ -14,7 +14,9 @@ from realuid.models.networks.base import Network
 from realuid.models.networks.condition import SOURCE, Condition
 from realuid.models.networks.specs import ConditionSpec, label_spec, source_spec
 from realuid.models.preconditioning import Preconditioning, check_preconditioning, own_preconditioning
+from realuid.models.summary import facts, one_line
 from realuid.paths import Estimate, Path, check_prediction, heads
+from realuid.text import in_html
 
 
 class MatchingModel(nn.Module):
@@ -109,6 +111,15 @@ class MatchingModel(nn.Module):
     def device(self) -> torch.device:
         """The device of the parameters."""
         return model_device(self)
+
+    def __repr__(self) -> str:
+        return one_line(type(self).__name__, self._facts())
+
+    def _repr_html_(self) -> str:
+        return in_html(type(self).__name__, self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        return facts(self)
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition | None = None, space: str | None = None) -> Tensor:
         """The model's prediction at x_t, converted to `space`.

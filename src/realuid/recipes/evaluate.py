@@ -34,6 +34,7 @@ from realuid.progress import track
 from realuid.recipes.sections import EvaluateConfig
 from realuid.sampling import OneStep, SamplingOptions, find_sampler
 from realuid.seeds import mix
+from realuid.text import in_html
 
 #: Passes batches through and computes statistics of them.
 Watch = Callable[[Iterator[Tensor]], Iterator[Tensor]]
@@ -44,7 +45,7 @@ def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device |
     return Evaluator(data, make_extractor(config.extractor, data, config.inception_weights), device)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Metrics of a model; lists hold one number for each seed."""
 
@@ -60,6 +61,19 @@ class Evaluation:
     restoration: dict[str, float] = field(default_factory=dict)
     #: Of the first seed's samples; None where they were not asked for by class, or the data has no labels.
     classes: ClassScores | None = None
+
+    def __repr__(self) -> str:
+        return f"Evaluation({', '.join(f'{name}: {value}' for name, value in self._facts().items())})"
+
+    def _repr_html_(self) -> str:
+        return in_html("Evaluation", self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        seeds = f"{len(self.fd)} seed{'s' if len(self.fd) > 1 else ''}"
+        values = {"FD": self.fd, "KID": self.kid, "precision": self.precision, "recall": self.recall}
+        told = {name: _mean(numbers) for name, numbers in values.items()}
+        told |= {name: f"{value:.4g}" for name, value in self.restoration.items()}
+        return {**told, "calls": str(self.calls), "samples": f"{self.samples:,}, {seeds}"}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON, with mean and spread (sample standard deviation) of fd."""
@@ -77,6 +91,11 @@ class Evaluation:
             **self.restoration,
             **({} if self.classes is None else {"classes": self.classes.to_dict()}),
         }
+
+
+def _mean(numbers: list[float]) -> str:
+    spread = f"±{statistics.stdev(numbers):.2g}" if len(numbers) > 1 else ""
+    return f"{statistics.mean(numbers):.4g}{spread}"
 
 
 def calls_of(model: MatchingModel | OneStep, config: EvaluateConfig) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from realuid.training.folder import has_checkpoint, is_finished
 from realuid.training.loop import Run
 from realuid.training.settings import to_dict
 from realuid.training.start import load_start
-from realuid.training.task import Hopeless
+from realuid.training.task import Callback, Hopeless
 from realuid.training.teacher import TeacherTask
 
 #: Instead of a teacher's name: no teacher, the student learns from data alone (experimental).
@@ -90,6 +91,7 @@ class RunSpec(ABC):
         folder: of the run.
         evaluator: for quick FDs; None: created from the recipe when needed.
         about: further sections of the saved model's config.json.
+        callbacks: called after every line of the log.
     """
 
     recipe: Recipe
@@ -97,6 +99,7 @@ class RunSpec(ABC):
     folder: Path
     evaluator: Evaluator | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    callbacks: Sequence[Callback] = ()
 
     @property
     @abstractmethod
@@ -137,7 +140,9 @@ class TeacherSpec(RunSpec):
         accelerator = make_accelerator(config)
         task = TeacherTask(self.model, self.data, config, accelerator)
         files = {RECIPE: dump_recipe(self.recipe.anchored())}
-        trained = Run(task, config, self.folder, accelerator, evaluator, self.about, files).start(resume)
+        run = Run(task, config, self.folder, accelerator, evaluator, self.about, files)
+        run.callbacks = self.callbacks
+        trained = run.start(resume)
         assert isinstance(trained, MatchingModel)
         return trained
 
@@ -180,11 +185,10 @@ class StudentSpec(RunSpec):
         """
         evaluator, config = self.due_evaluator(), self.recipe.distill
         task, accelerator = distillation_task(self.teacher.model, self.data, config, self.start, self.fake)
-        files = {
-            RECIPE: dump_recipe(self.recipe.anchored()),
-            TEACHER: teacher_record(self.teacher.name, self.teacher.key),
-        }
+        files = {RECIPE: dump_recipe(self.recipe.anchored())}
+        files[TEACHER] = teacher_record(self.teacher.name, self.teacher.key)
         run = Run(task, config, self.folder, accelerator, evaluator, self.about, files, hopeless)
+        run.callbacks = self.callbacks
         student = run.start(resume)
         assert isinstance(student, Student)
         return student

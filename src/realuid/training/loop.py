@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -26,7 +26,7 @@ from realuid.training.interrupt import noted_interrupts
 from realuid.training.log import Means, RunLog, Throughput, Value, check_wandb
 from realuid.training.settings import FREE, decided, renamed, to_dict
 from realuid.training.sharding import gathered, share
-from realuid.training.task import Hopeless, Progress, QuickFDs, Task
+from realuid.training.task import Callback, Hopeless, Progress, QuickFDs, Task
 
 #: Seed of the samples in grids and quick FDs: the same noise every time, so that progress can be seen.
 SAMPLE_SEED = 1234
@@ -44,6 +44,9 @@ class Run:
         about: further sections for the config.json of saved models (teacher, data).
         files: name -> text of further files of the folder, for instance the recipe that resuming reads.
         hopeless: stops the run early if it returns True; None: never.
+
+    Attributes:
+        callbacks: called in the main process after every line of the log.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Run:
         self.progress = Progress()
         self.means, self.throughput = Means(), Throughput()
         self.last: dict[str, Value] = {}
+        self.callbacks: Sequence[Callback] = ()
 
     def start(self, resume: bool = False) -> nn.Module:
         """Train to the end and return the result: the best model by quick FD, or the last if none was computed.
@@ -148,17 +152,23 @@ class Run:
             means = self.task.summary(self.means.read(self.accelerator))
             means |= {"images": done * self.task.images_per_update, "images_per_second": self.throughput.read()}
             self.last = means
-            log.write(done, means, note=self._note())
+            self._log(log, means)
         with self.throughput.paused():
             if last or any(map(due, (c.sample_every, c.evaluate_every, c.save_every))):
                 check_weights(self.task.players, self.task.ema, self.accelerator, self._where())
             if due(self.config.sample_every):
                 self._grid()
             if due(self.config.evaluate_every) and self.evaluator is not None:
-                log.write(done, self._evaluate(), note=self._note())
+                self._log(log, self._evaluate())
                 self.stopped = not last and self.hopeless is not None and self.hopeless(self.progress.history)
             if last or (self.config.save_every and done % self.config.save_every == 0):
                 self._save()
+
+    def _log(self, log: RunLog, values: Mapping[str, Value]) -> None:
+        log.write(self.progress.update, values, note=self._note())
+        if self.accelerator.is_main_process:
+            for callback in self.callbacks:
+                callback(self.progress.update, values)
 
     def _leave(self) -> None:
         """Write a checkpoint and end the run, which can be resumed."""
