@@ -52,14 +52,15 @@ def test_readme(after_readme: Path) -> None:
     assert (after_readme / "done").exists()
 
 
-@pytest.mark.parametrize("guide", GUIDES)
+@pytest.mark.parametrize("guide", [*GUIDES, "api-examples"])
 def test_guide(guide: str, after_readme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = tmp_path / "here"
     shutil.copytree(after_readme, here)
     monkeypatch.chdir(here)
     monkeypatch.syspath_prepend(str(here))
     pages.shorten(monkeypatch)
-    names, _ = pages.run_page(pages.ROOT / "docs" / "guides" / f"{guide}.md")
+    docs = pages.ROOT / "docs"
+    names, _ = pages.run_page(docs / "guides" / f"{guide}.md" if guide in GUIDES else docs / f"{guide}.md")
     if guide == "teachers":
         assert names["images"].shape == (16, 1, 8, 8) and names["check"].best.reading.prediction == "velocity"
         there, back = (torch.load(name, weights_only=True) for name in ("torchcfm.pt", "back.pt"))

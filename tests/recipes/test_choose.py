@@ -53,7 +53,7 @@ def test_points_have_no_recipe() -> None:
 def test_from_a_folder_to_a_student_without_naming_a_recipe(tmp_path: Path, monkeypatch, capsys, digits) -> None:
     monkeypatch.chdir(tmp_path)
     write_samples([to_float(digits.values)[:200]], Path("images"))
-    assert realuid_command("train --data.source images --updates 40 --batch 64 --out runs/teacher") == 0
+    assert realuid_command("train --data.source images --updates 60 --warmup 5 --batch 64 --out runs/teacher") == 0
     said = capsys.readouterr().out
     assert "settings: recipe demo, for images of 8 x 8" in said
     assert "next: realuid sample runs/teacher" in said and "realuid distill --teacher runs/teacher" in said

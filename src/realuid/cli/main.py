@@ -36,6 +36,8 @@ COMMANDS = {
     "sweep": "compare many (alpha, beta) with one teacher",
     "analyze": "plot the effect of alpha and beta, from closed forms",
     "info": "describe a model, a run, a recipe or a data set",
+    "doctor": "show versions, devices, caches, and which extras are missing for what",
+    "completion": "print a completion script for bash, zsh or fish",
 }
 
 

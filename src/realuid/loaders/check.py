@@ -80,7 +80,8 @@ def require_sound(model: MatchingModel, data: Dataset, images: int = 16) -> None
     check = check_teacher(model, data, images=images)
     if not check.ok:
         raise CheckpointError(
-            f"{check.verdict} `realuid check-teacher` says more; to distil nevertheless: trust_teacher."
+            f"{check.verdict} `realuid check-teacher` says more; to distil nevertheless: "
+            "--trust-teacher (trust_teacher = True)."
         )
 
 
