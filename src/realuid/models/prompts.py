@@ -27,7 +27,7 @@ class PromptEncoder(Protocol):
     def fingerprint(self) -> str: ...
 
     def encode(self, prompts: Sequence[str]) -> Condition:
-        """Conditions of prompts, one row each, on the CPU: `TEXT` and, if the model reads them, `TEXT_MASK` and `POOLED`.
+        """Conditions of prompts, one row each, on the CPU: `TEXT` and, where they are read, `TEXT_MASK` and `POOLED`.
 
         Raises:
             ConfigError: for a prompt that is longer than the model reads.
