@@ -6,7 +6,7 @@ import math
 from typing import Any, ClassVar
 
 import torch
-from diffusers import DiTTransformer2DModel, UNet2DModel
+from diffusers import DiTTransformer2DModel, ModelMixin, UNet2DModel
 from torch import Tensor, nn
 
 from realuid.errors import CheckpointError, ConfigError
@@ -35,6 +35,8 @@ class Network(nn.Module):
     class_setting: ClassVar[str] = ""
     #: Whether its weights are an adapter on a network that others share. A deep copy has weights of its own.
     shares_base: bool = False
+    #: The unconditional condition of networks that read text, one row, from data or a prompt encoder. No weight.
+    null: Condition | None = None
 
     def __init__(self, settings: dict[str, Any]):
         super().__init__()
@@ -114,10 +116,12 @@ class UNet(Network):
     """
 
     class_setting: ClassVar[str] = "num_class_embeds"
+    #: The class of diffusers that it is made of.
+    denoiser: ClassVar[type[ModelMixin]] = UNet2DModel
 
     def __init__(self, sees_source: bool = False, heads: int = 1, learns_variance: bool = False, **unet: Any):
         super().__init__({"sees_source": sees_source, "heads": heads, "learns_variance": learns_variance, **unet})
-        self.unet = UNet2DModel(**unet)
+        self.unet = self.denoiser(**unet)
         lay_out(self.unet)
         config = self.unet.config
         size = config.sample_size
