@@ -49,5 +49,5 @@ def test_a_long_prompt_is_refused() -> None:
 
 
 def test_an_unknown_encoder_is_refused() -> None:
-    with pytest.raises(ConfigError, match="unknown prompt encoder 'word'.*words"):
+    with pytest.raises(ConfigError, match="unknown prompt encoder 'word'"):
         load_prompt_encoder("word")
