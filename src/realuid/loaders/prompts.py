@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from realuid.errors import ConfigError, unknown_name
+from realuid.loaders.sentences import minilm
 from realuid.loaders.words import Words
 from realuid.models.prompts import PromptEncoder
 
 #: Encoders that come with realuid, by name.
-ENCODERS: dict[str, Callable[[], PromptEncoder]] = {"words": Words}
+ENCODERS: dict[str, Callable[[], PromptEncoder]] = {"words": Words, "minilm": minilm}
 
 
 def load_prompt_encoder(source: str) -> PromptEncoder:
