@@ -9,6 +9,7 @@ import torch
 from sklearn.datasets import load_digits as sklearn_digits
 
 from realuid.data.arrow import is_arrow, load_arrow
+from realuid.data.coloured_digits import COLOURED, HELD_OUT, coloured_digits
 from realuid.data.dataset import Dataset
 from realuid.data.degradations import DEGRADATIONS, DRAWING
 from realuid.data.files import open_files, quoted
@@ -19,8 +20,8 @@ from realuid.data.toy import load_toy
 from realuid.errors import DataError, DataWarning
 
 SOURCES = (
-    "'digits', 'toy:NAME', 'hf:NAME', a folder of images, a .zip in the EDM layout, a .tar, or a folder that `realuid "
-    "prepare` or the `save_to_disk` of Hugging Face's datasets wrote"
+    "'digits', 'coloured-digits', 'toy:NAME', 'hf:NAME', a folder of images, a .zip in the EDM layout, a .tar, or a "
+    "folder that `realuid prepare` or the `save_to_disk` of Hugging Face's datasets wrote"
 )
 #: scikit-learn's digits, also where a folder of that name is in the way.
 DIGITS = ("digits", "sklearn:digits")
@@ -43,6 +44,7 @@ def load_dataset(
 
     Args:
         source: 'digits' (scikit-learn's 1797 images of 8 x 8; 'sklearn:digits' where a folder has that name),
+            'coloured-digits' (the same in colours with captions; 'coloured-digits:held-out' those of other captions),
             'toy:NAME' (2-D points), 'hf:NAME' or 'hf:NAME:SPLIT' (Hugging Face, or a folder its `save_to_disk` wrote;
             needs the extra `realuid[data]`; '?image=COLUMN&label=COLUMN&text=COLUMN' behind it chooses columns), a
             folder, a zip, a tar, or a folder of Arrow files (with the same extra, and columns chosen in the same way).
@@ -71,6 +73,8 @@ def load_dataset(
         raise DataError(f"{quoted(source)}: a name of a file holds no NUL character.")
     if source in DIGITS and not _holds_data(source):
         data = load_digits()
+    elif source in (COLOURED, HELD_OUT):
+        data = coloured_digits(load_digits(), source)
     elif source.startswith("toy:"):
         data = load_toy(source.removeprefix("toy:"))
     elif source.startswith("hf:"):
