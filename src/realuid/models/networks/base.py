@@ -33,6 +33,9 @@ class Network(nn.Module):
     null_row: int | None = None
     #: The setting that holds the number of classes; '' for an architecture without.
     class_setting: ClassVar[str] = ""
+    #: How the names of the layers end that adapters (LoRA) change by default, with * for any characters; empty: those
+    #: of `AdapterSettings`.
+    lora_targets: tuple[str, ...] = ()
     #: Whether its weights are an adapter on a network that others share. A deep copy has weights of its own.
     shares_base: bool = False
     #: Whether its weights stay in the precision of the file that they are read from; else they become float32.
