@@ -11,7 +11,7 @@ from realuid.errors import CheckpointError
 from realuid.models import Codec
 from realuid.models.networks.base import check_runs
 from realuid.models.networks.interfaces import INTERFACES
-from realuid.models.networks.prompted import PromptNetwork, plain
+from realuid.models.networks.prompted import PromptNetwork, complete
 from realuid.models.saving.diffusers_weights import load_diffusers_model
 from realuid.models.saving.weights import on_paper
 
@@ -58,7 +58,7 @@ def load_denoiser(folder: Path, pipeline: str, config: dict[str, Any], codec: Co
     name = interface_of(pipeline, config)
     interface = INTERFACES[name]
     denoiser = load_diffusers_model(getattr(diffusers, interface.denoiser), folder, keep_precision=True)
-    settings = {**plain(denoiser.config), "_class_name": interface.denoiser}
+    settings = {"_class_name": interface.denoiser, **complete(denoiser)}
     shape = interface.shape(settings)
     numbers = interface.numbers(settings, shape, codec.factor if codec else 8)
     with on_paper(parameters=len(denoiser.state_dict())):

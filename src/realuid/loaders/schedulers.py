@@ -81,7 +81,7 @@ def _kind_of(scheduler: Any) -> Callable[[Any], Matching]:
         return _OWN[name]
     if name in _CONSISTENCY:
         raise CheckpointError(
-            f"scheduler '{name}' is of a consistency model, which is a student already and denoises no longer. Pass the "
+            f"scheduler '{name}' is of a consistency model, which is a student already, not a denoiser. Pass the "
             "model that it was distilled from."
         )
     if config.get("timestep_type", "discrete") != "discrete":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 from typing import Any, ClassVar
 
@@ -38,15 +39,17 @@ class PromptNetwork(Network):
     keeps_precision: ClassVar[bool] = True
 
     def __init__(self, pipeline: str, denoiser: dict[str, Any], shape: tuple[int, ...], **numbers: Any):
-        self.interface = interface(pipeline)
-        kind = str(denoiser.get("_class_name", self.interface.denoiser))
-        if kind != self.interface.denoiser:
-            raise ConfigError(f"the denoiser of a '{pipeline}' is a {self.interface.denoiser}, not a {kind[:100]}.")
-        settings = json.loads(json.dumps({**plain(denoiser), "_class_name": kind}))
-        super().__init__({"pipeline": pipeline, "denoiser": settings, "shape": list(shape), **numbers})
+        called = interface(pipeline)
+        kind = str(denoiser.get("_class_name", called.denoiser))
+        if kind != called.denoiser:
+            raise ConfigError(f"the denoiser of a '{pipeline}' is a {called.denoiser}, not a {kind[:100]}.")
         with quiet_diffusers():
-            self.denoiser: nn.Module = getattr(diffusers, kind).from_config(denoiser)
+            made = getattr(diffusers, kind).from_config(denoiser)
+        settings = {"_class_name": kind, **complete(made)}
+        super().__init__({"pipeline": pipeline, "denoiser": settings, "shape": list(shape), **numbers})
+        self.interface, self.denoiser = called, made
         self.shape, self.numbers = tuple(shape), numbers
+        self.lora_targets = self.interface.lora_targets
         self._null: Condition | None = None
 
     @property
@@ -70,7 +73,7 @@ class PromptNetwork(Network):
 
     @property
     def _declared(self) -> tuple[ConditionSpec, ...]:
-        return self.interface.conditions(self.denoiser.config, self.numbers)
+        return self.interface.conditions(self.settings["denoiser"], self.numbers)
 
     @property
     def conditions(self) -> tuple[ConditionSpec, ...]:
@@ -97,10 +100,10 @@ class PromptNetwork(Network):
         return [*(block for blocks in lists for block in blocks), *([] if middle is None else [middle])]
 
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
-        middle = getattr(self.denoiser, "mid_block", None)
+        middle: nn.Module | None = getattr(self.denoiser, "mid_block", None)
         if middle is None:
             return super().bottleneck()
-        channels = self.denoiser.config.block_out_channels  # type: ignore[union-attr]
+        channels = self.settings["denoiser"]["block_out_channels"]
         height, width = (side >> (len(channels) - 1) for side in self.shape[1:])
         return middle, (channels[-1], height, width)
 
@@ -116,6 +119,8 @@ def interface(name: str) -> Interface:
     return INTERFACES[name]
 
 
-def plain(config: Any) -> dict[str, Any]:
-    """A configuration of diffusers without what it notes for itself, such as where it was loaded from."""
-    return {name: value for name, value in dict(config).items() if not name.startswith("_")}
+def complete(model: Any) -> dict[str, Any]:
+    """All settings of a model of diffusers, JSON-ready, without those that it keeps but does not read."""
+    known = inspect.signature(type(model).__init__).parameters
+    settings: dict[str, Any] = json.loads(json.dumps({n: v for n, v in model.config.items() if n in known}))
+    return settings

@@ -76,9 +76,7 @@ class SDXL(StableDiffusion):
         size = numbers["image_size"]
         ids = torch.tensor([*size, 0, 0, *size], device=x.device, dtype=x.dtype).expand(len(x), 6)
         added = {"text_embeds": condition[POOLED], "time_ids": ids}
-        return denoiser(
-            x, time, encoder_hidden_states=condition[TEXT], added_cond_kwargs=added, return_dict=False
-        )[0]
+        return denoiser(x, time, encoder_hidden_states=condition[TEXT], added_cond_kwargs=added, return_dict=False)[0]
 
     def named(self, answer: tuple[Any, ...]) -> Condition:
         return Condition({TEXT: answer[0], POOLED: answer[2]})

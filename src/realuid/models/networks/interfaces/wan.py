@@ -19,7 +19,7 @@ from realuid.models.prompts import TEXT
 
 
 class Wan(Interface):
-    """Latents of videos, (c, frames, h, w); embeddings of the prompt, zero beyond it, without a mask; told 1000 sigma."""
+    """Latents of videos, (c, frames, h, w); embeddings of the prompt, zero beyond it; told 1000 sigma."""
 
     pipelines: ClassVar[tuple[str, ...]] = ("WanPipeline",)
     denoiser: ClassVar[str] = "WanTransformer3DModel"
