@@ -196,6 +196,7 @@ class AdaptedNetwork(MovesAnother, Network):
         self._base = (base,)  # in a tuple, so that its weights are not this module's
         self.shape, self.heads = base.network.shape, base.network.heads
         self.num_classes, self.sees_source = base.network.num_classes, base.network.sees_source
+        self.null = base.network.null
         for name, parameter in parameters.items():
             _register(self, name, parameter)
 

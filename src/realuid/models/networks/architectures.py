@@ -10,6 +10,7 @@ from realuid.models.networks.base import MLP, DiT, Network, UNet
 from realuid.models.networks.own import Function, OwnNetwork, own_network
 from realuid.models.networks.prompted import PromptNetwork
 from realuid.models.networks.song_unet import SongUNet
+from realuid.models.networks.text_unet import TextUNet
 from realuid.models.networks.vector_unet import VectorUNet
 
 NETWORKS: dict[str, type[Network]] = {
@@ -20,6 +21,7 @@ NETWORKS: dict[str, type[Network]] = {
     "dit": DiT,
     "vector_unet": VectorUNet,
     "prompted": PromptNetwork,
+    "text_unet": TextUNet,
 }
 
 

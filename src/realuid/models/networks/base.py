@@ -6,7 +6,7 @@ import math
 from typing import Any, ClassVar
 
 import torch
-from diffusers import DiTTransformer2DModel, UNet2DModel
+from diffusers import DiTTransformer2DModel, ModelMixin, UNet2DModel
 from torch import Tensor, nn
 
 from realuid.errors import CheckpointError, ConfigError
@@ -40,6 +40,8 @@ class Network(nn.Module):
     shares_base: bool = False
     #: Whether its weights stay in the precision of the file that they are read from; else they become float32.
     keeps_precision: ClassVar[bool] = False
+    #: The unconditional condition of networks that read text, one row, from data or a prompt encoder. No weight.
+    null: Condition | None = None
 
     def __init__(self, settings: dict[str, Any]):
         super().__init__()
@@ -119,10 +121,12 @@ class UNet(Network):
     """
 
     class_setting: ClassVar[str] = "num_class_embeds"
+    #: The class of diffusers that it is made of.
+    denoiser: ClassVar[type[ModelMixin]] = UNet2DModel
 
     def __init__(self, sees_source: bool = False, heads: int = 1, learns_variance: bool = False, **unet: Any):
         super().__init__({"sees_source": sees_source, "heads": heads, "learns_variance": learns_variance, **unet})
-        self.unet = UNet2DModel(**unet)
+        self.unet = self.denoiser(**unet)
         lay_out(self.unet)
         config = self.unet.config
         size = config.sample_size

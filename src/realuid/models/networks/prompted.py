@@ -53,7 +53,7 @@ class PromptNetwork(Network):
         self._null: Condition | None = None
 
     @property
-    def null(self) -> Condition | None:
+    def null(self) -> Condition | None:  # type: ignore[override]
         """The unconditional condition, one row; None until prepared data or an encoder of prompts says it.
 
         It belongs to the encoder of prompts rather than to the weights, and is not saved.
@@ -66,7 +66,7 @@ class PromptNetwork(Network):
             checked = required(self._declared, condition, 1)
             if TEXT_MASK in checked:  # what the mask leaves out is left out, so that the mask of a null is full
                 mask = checked[TEXT_MASK][0]
-                text = checked[TEXT][:, mask]
+                text = checked[TEXT][:, mask] if mask.any() else checked[TEXT][:, :1]
                 checked = checked.replace(**{TEXT: text, TEXT_MASK: torch.ones(text.shape[:2], dtype=torch.bool)})
             condition = checked
         self._null = condition

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from realuid.models.networks import specs
 from realuid.models.networks.condition import Condition
 from realuid.models.networks.specs import ConditionSpec
-from realuid.models.prompts import POOLED, TEXT, TEXT_MASK
+from realuid.models.prompts import POOLED, TEXT_MASK
 
 #: Layers that adapters change by default, by the ends of their names.
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -108,7 +109,7 @@ def taken_by(pipeline: Any) -> set[str]:
 
 def text_spec(width: int, *, masked: bool = False) -> ConditionSpec:
     """Embeddings of the tokens of a prompt, shape (b, length, width)."""
-    return ConditionSpec(TEXT, "text", (None, width), mask=TEXT_MASK if masked else "")
+    return specs.text_spec((None, width), TEXT_MASK if masked else "")
 
 
 def pooled_spec(width: int) -> ConditionSpec:
