@@ -7,6 +7,7 @@ from pathlib import Path
 
 from realuid.errors import ConfigError, unknown_name
 from realuid.loaders.formats import local_path
+from realuid.loaders.sentences import minilm
 from realuid.loaders.words import Words
 from realuid.models.prompts import PromptEncoder
 
@@ -48,7 +49,7 @@ def _pipeline(folder: Path, source: str) -> PromptEncoder:
 
 
 #: Encoders that come with realuid, by name.
-ENCODERS: dict[str, Callable[[], PromptEncoder]] = {"words": Words}
+ENCODERS: dict[str, Callable[[], PromptEncoder]] = {"words": Words, "minilm": minilm}
 
 #: Encoders in folders: a file that such a folder has, and how it is loaded from the folder and its source.
 FOLDERS: dict[str, Callable[[Path, str], PromptEncoder]] = {"model_index.json": _pipeline}
