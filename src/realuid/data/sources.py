@@ -71,20 +71,7 @@ def load_dataset(
         raise DataError(f"the source of data is empty. Allowed: {SOURCES}.")
     if "\0" in source:
         raise DataError(f"{quoted(source)}: a name of a file holds no NUL character.")
-    if source in DIGITS and not _holds_data(source):
-        data = load_digits()
-    elif source in (COLOURED, HELD_OUT):
-        data = coloured_digits(load_digits(), source)
-    elif source.startswith("toy:"):
-        data = load_toy(source.removeprefix("toy:"))
-    elif source.startswith("hf:"):
-        data = load_hugging_face(source.removeprefix("hf:"), how)
-    elif is_arrow(source):
-        data = load_arrow(source, how)
-    elif Path(source).exists():
-        data = _load_files(source, how, pairs)
-    else:
-        raise DataError(f"no data at {quoted(source)}. Allowed: {SOURCES}.")
+    data = _read(source, how, pairs)
     if pairs and data.sources is None:
         data = with_degradation(data, pairs, pairs_seed)
     if channels and data.is_image and data.shape[0] != channels:
@@ -92,6 +79,23 @@ def load_dataset(
     if resolution and data.is_image and data.shape[1:] != (resolution, resolution):
         raise DataError(f"'{source}' is {data.shape[2]}x{data.shape[1]}, but resolution = {resolution} was asked for.")
     return data
+
+
+def _read(source: str, how: Reading, pairs: str | None) -> Dataset:
+    """The data of a name, a file or a folder."""
+    if source in DIGITS and not _holds_data(source):
+        return load_digits()
+    if source in (COLOURED, HELD_OUT):
+        return coloured_digits(load_digits(), source)
+    if source.startswith("toy:"):
+        return load_toy(source.removeprefix("toy:"))
+    if source.startswith("hf:"):
+        return load_hugging_face(source.removeprefix("hf:"), how)
+    if is_arrow(source):
+        return load_arrow(source, how)
+    if Path(source).exists():
+        return _load_files(source, how, pairs)
+    raise DataError(f"no data at {quoted(source)}. Allowed: {SOURCES}.")
 
 
 def _holds_data(source: str) -> bool:
@@ -103,7 +107,7 @@ def _holds_data(source: str) -> bool:
         f"'{source}' is read from the folder ./{source}. For the digits that come with scikit-learn pass "
         f"'{DIGITS[1]}', or rename the folder.",
         DataWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
     return True
 
