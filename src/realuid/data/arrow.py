@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 from realuid.data.arrow_columns import ArrayColumn, ArrowFiles, ImageColumn
 from realuid.data.columns import Column
 from realuid.data.dataset import Dataset
-from realuid.data.hugging_face import ask, choose, labelled, library
+from realuid.data.hugging_face import ask, choose, labelled, load_saved
 from realuid.data.images import Reading
 from realuid.errors import DataError
+from realuid.reading import read_json
 
 #: What `save_to_disk` leaves in the folder of a data set, and of a set of splits.
 STATE, SPLITS = "state.json", "dataset_dict.json"
@@ -79,9 +79,8 @@ def load_arrow(source: str, how: Reading) -> Dataset:
 def _open(place: str) -> tuple[Any, dict[str, Any]]:
     """The table, and what realuid wrote beside it."""
     try:
-        table = library(place).load_from_disk(place, keep_in_memory=False)
-        about = Path(place) / ABOUT
-        return table, json.loads(about.read_text()) if about.is_file() else {}
+        table, about = load_saved(Path(place)), Path(place) / ABOUT
+        return table, read_json(about) if about.is_file() else {}
     except DataError:
         raise
     except Exception as error:  # damaged files raise nearly every type

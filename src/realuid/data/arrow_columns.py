@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from realuid.data.columns import Column, hashed
-from realuid.data.decode import UnreadableError, decode
+from realuid.data.decode import MAX_BYTES, UnreadableError, decode
 from realuid.data.images import Reading
-from realuid.errors import DataError
+from realuid.errors import CheckpointError, DataError
+from realuid.reading import read_limited
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -155,7 +156,7 @@ class ImageColumn(Column):
     def _pixels(self, row: int) -> np.ndarray:
         try:
             return decode(self._content(row), self._how.channels, self._how.resolution).pixels.transpose(2, 0, 1)
-        except (UnreadableError, OSError) as error:
+        except (UnreadableError, CheckpointError, OSError) as error:
             raise DataError(
                 f"row {row} of '{self._source}' cannot be read ({error}). Write the data again without it, or with "
                 "`realuid prepare --skip-damaged` from the files that it was made of."
@@ -170,7 +171,7 @@ class ImageColumn(Column):
         path = (self._columns[batch][place].as_py() or {}).get("path")
         if not path:
             raise UnreadableError("there is no image")
-        return Path(path).read_bytes()
+        return read_limited(path, MAX_BYTES)
 
 
 def _flat(array: pa.Array, size: int, what: str) -> np.ndarray:
