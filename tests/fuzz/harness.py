@@ -61,7 +61,7 @@ def _place(arguments: tuple) -> str:
     """Which file an event is about, whose name may be one in an open folder."""
     name = os.fsdecode(arguments[0]) if isinstance(arguments[0], str | bytes | os.PathLike) else ""
     folder = arguments[1] if len(arguments) == 2 and isinstance(arguments[1], int) else -1
-    return os.path.join(os.readlink(f"/proc/self/fd/{folder}"), name) if folder >= 0 else name
+    return str(Path(f"/proc/self/fd/{folder}").readlink() / name) if folder >= 0 else name
 
 
 class _Watch:

@@ -126,7 +126,7 @@ class ImageColumn(Column):
         fingerprint: of the data set.
 
     Raises:
-        DataError: where the first image cannot be read.
+        DataError: where the column holds something else, or the first image cannot be read.
     """
 
     dtype = torch.uint8
@@ -134,9 +134,12 @@ class ImageColumn(Column):
     def __init__(self, files: ArrowFiles, name: str, how: Reading, source: str, fingerprint: str):
         self._files, self._how, self._source = files, how, source
         self._columns = [batch.column(name) for batch in files.batches]
+        what = f"column '{name}' of '{source}'"
+        if not all(_encoded(column) for column in self._columns):
+            raise DataError(f"{what} holds no encoded images. Write it again by `realuid prepare`.")
         contents = [column.field("bytes") for column in self._columns]
-        what, data = f"column '{name}' of '{source}'", [column.buffers()[2] for column in contents]
-        self._positions = [0 if d is None else files.position(i, d.address, what) for i, d in enumerate(data)]
+        data = [column.buffers()[2] for column in contents]
+        self._positions = [files.position(i, d.address, what) if d else 0 for i, d in enumerate(data)]
         self._ends = [_offsets(column) for column in contents]
         self.fingerprint = hashed(fingerprint, name, str((how.channels, how.resolution)))
         self.shape = (len(files), *self._pixels(0).shape)
@@ -185,6 +188,12 @@ def _flat(array: pa.Array, size: int, what: str) -> np.ndarray:
     if missing + flat.null_count or len(flat) != len(array) * size:
         raise DataError(f"{what} has rows that are missing or of different shapes.")
     return flat.to_numpy(zero_copy_only=True)
+
+
+def _encoded(array: pa.Array) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_struct(array.type) and array.type.get_field_index("bytes") >= 0
 
 
 def _offsets(array: pa.Array) -> np.ndarray:
