@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from realuid.data.arrow_columns import ArrayColumn, ArrowFiles, ImageColumn
+from realuid.data.captions import caption_column
 from realuid.data.columns import Column
 from realuid.data.dataset import Dataset
 from realuid.data.hugging_face import ask, choose, labelled, load_saved
@@ -32,9 +33,9 @@ def load_arrow(source: str, how: Reading) -> Dataset:
     """A data set on disk: images as they are asked for, labels in memory.
 
     Args:
-        source: a folder, perhaps with '?image=COLUMN&label=COLUMN' behind it. Images are a column of encoded images, or
-            of arrays (c, h, w), uint8 or float32 in data units; a column 'source' beside them makes pairs. Further
-            columns of numbers, all of one shape, are conditions.
+        source: a folder, perhaps with '?image=COLUMN&label=COLUMN&text=COLUMN' behind it. Images are a column of
+            encoded images, or of arrays (c, h, w), uint8 or float32 in data units; a column 'source' beside them makes
+            pairs. Further columns of numbers, all of one shape, are conditions.
         how: channels and resolution of encoded images.
 
     Raises:
@@ -62,6 +63,7 @@ def load_arrow(source: str, how: Reading) -> Dataset:
             return ArrayColumn(files, name, shapes[name], place, table._fingerprint)
         return ImageColumn(files, name, how, place, table._fingerprint)
 
+    text = caption_column(table.features, asked, source)
     paired = values != "source" and "source" in {*shapes, *pictures}
     further = [name for name in shapes if name not in (values, label, "source")]
     data = Dataset(
@@ -71,6 +73,7 @@ def load_arrow(source: str, how: Reading) -> Dataset:
         degradation=about.get("degradation", ""),
         degradation_seed=about.get("degradation_seed", 0),
         columns={name: column(name) for name in further},
+        captions=table.data.column(text).to_pylist() if text else (),
     )
     if label is None:
         return data

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 import torch
 from torch import Tensor
 
+from realuid.data.captions import caption_column
 from realuid.data.dataset import Dataset
 from realuid.data.decode import MAX_BYTES
 from realuid.data.files import Entry, Files, few
@@ -31,13 +32,13 @@ _SAVED = ("dataset_info.json", _SPLITS, _STATE)
 
 
 def load_hugging_face(name: str, how: Reading) -> Dataset:
-    """A Hugging Face image data set: its image column and, if there is one, its class column.
+    """A Hugging Face image data set: its image column and, if there are such, its class column and its captions.
 
     Args:
         name: 'NAME' or 'NAME:SPLIT' of the hub, or a folder that `save_to_disk` wrote or that the hub's image loader
-            reads. '?image=COLUMN&label=COLUMN' behind it says which columns; a label column may then hold whole numbers
-            or text, too. Without, the first image column and the first one of classes are taken, and it is said where
-            there are others.
+            reads. '?image=COLUMN&label=COLUMN&text=COLUMN' behind it says which columns; a label column may then hold
+            whole numbers or text, too. Without, the first image column and the first one of classes are taken, and it
+            is said where there are others; and captions from a column of text called text, caption or prompt.
         how: channels, resolution and damaged images.
 
     Raises:
@@ -53,10 +54,12 @@ def load_hugging_face(name: str, how: Reading) -> Dataset:
     if not entries:
         raise DataError(f"'hf:{name}' holds no images.")
     values, names = decode_all(Files(f"hf:{name}", entries), how)
-    data = Dataset(values, name=Path(place.partition(":")[0]).name)
+    rows, text = [int(i) for i in names], caption_column(table.features, asked, f"hf:{name}")
+    captions = table.data.column(text).take(rows).to_pylist() if text else ()
+    data = Dataset(values, name=Path(place.partition(":")[0]).name, captions=captions)
     if label is None:
         return data
-    raw = table.data.column(label).take([int(i) for i in names]).to_pylist()
+    raw = table.data.column(label).take(rows).to_pylist()
     labels, classes = labelled(raw, table.features[label], f"hf:{name}")
     return dataclasses.replace(data, labels=labels, classes=classes)
 
@@ -69,8 +72,10 @@ def ask(source: str, name: str) -> tuple[str, dict[str, str]]:
     """
     place, _, query = source.partition("?")
     asked = {key: values[-1] for key, values in parse_qs(query).items()}
-    if query and (not asked or set(asked) - {"image", "label"}):
-        raise DataError(f"'{name}': behind the question mark stands image=COLUMN, label=COLUMN, or both with &.")
+    if query and (not asked or set(asked) - {"image", "label", "text"}):
+        raise DataError(
+            f"'{name}': behind the question mark stand image=COLUMN, label=COLUMN and text=COLUMN, joined with &."
+        )
     return place, asked
 
 

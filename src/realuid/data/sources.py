@@ -44,9 +44,9 @@ def load_dataset(
     Args:
         source: 'digits' (scikit-learn's 1797 images of 8 x 8; 'sklearn:digits' where a folder has that name),
             'toy:NAME' (2-D points), 'hf:NAME' or 'hf:NAME:SPLIT' (Hugging Face, or a folder its `save_to_disk` wrote;
-            needs the extra `realuid[data]`; '?image=COLUMN&label=COLUMN' behind it chooses columns), a folder, a zip, a
-            tar, or a folder of Arrow files (with the same extra, and columns chosen in the same way). A folder or
-            archive with all of its images in input/ and target/ holds pairs of equal names.
+            needs the extra `realuid[data]`; '?image=COLUMN&label=COLUMN&text=COLUMN' behind it chooses columns), a
+            folder, a zip, a tar, or a folder of Arrow files (with the same extra, and columns chosen in the same way).
+            A folder or archive with all of its images in input/ and target/ holds pairs of equal names.
         channels: 1 or 3 to convert images; None keeps them as they are.
         resolution: side length to crop and resize images to; None keeps their size.
         pairs: make pairs by a degradation (a name in `realuid.data.DEGRADATIONS`), or with the images of another folder

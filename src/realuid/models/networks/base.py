@@ -6,7 +6,7 @@ import math
 from typing import Any, ClassVar
 
 import torch
-from diffusers import DiTTransformer2DModel, UNet2DModel
+from diffusers import DiTTransformer2DModel, ModelMixin, UNet2DModel
 from torch import Tensor, nn
 
 from realuid.errors import CheckpointError, ConfigError
@@ -33,8 +33,15 @@ class Network(nn.Module):
     null_row: int | None = None
     #: The setting that holds the number of classes; '' for an architecture without.
     class_setting: ClassVar[str] = ""
+    #: How the names of the layers end that adapters (LoRA) change by default, with * for any characters; empty: those
+    #: of `AdapterSettings`.
+    lora_targets: tuple[str, ...] = ()
     #: Whether its weights are an adapter on a network that others share. A deep copy has weights of its own.
     shares_base: bool = False
+    #: Whether its weights stay in the precision of the file that they are read from; else they become float32.
+    keeps_precision: ClassVar[bool] = False
+    #: The unconditional condition of networks that read text, one row, from data or a prompt encoder. No weight.
+    null: Condition | None = None
 
     def __init__(self, settings: dict[str, Any]):
         super().__init__()
@@ -114,10 +121,12 @@ class UNet(Network):
     """
 
     class_setting: ClassVar[str] = "num_class_embeds"
+    #: The class of diffusers that it is made of.
+    denoiser: ClassVar[type[ModelMixin]] = UNet2DModel
 
     def __init__(self, sees_source: bool = False, heads: int = 1, learns_variance: bool = False, **unet: Any):
         super().__init__({"sees_source": sees_source, "heads": heads, "learns_variance": learns_variance, **unet})
-        self.unet = UNet2DModel(**unet)
+        self.unet = self.denoiser(**unet)
         lay_out(self.unet)
         config = self.unet.config
         size = config.sample_size
@@ -184,7 +193,7 @@ class DiT(Network):
         return list(self.transformer.transformer_blocks[1:])  # the output layer calls a part of the first one
 
 
-def check_runs(network: UNet | DiT) -> None:
+def check_runs(network: Network) -> None:
     """Check that a network can be called: diffusers also builds networks with contradictory settings.
 
     Args:
