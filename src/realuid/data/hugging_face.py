@@ -19,7 +19,6 @@ from realuid.data.files import Entry, Files, few
 from realuid.data.images import Reading, decode_all
 from realuid.errors import CheckpointError, DataError, DataWarning
 from realuid.reading import check_regular, open_regular, parse_json, read_json, read_limited
-from realuid.text import printable
 
 if TYPE_CHECKING:
     import datasets
@@ -119,7 +118,7 @@ def load_saved(folder: Path) -> datasets.Dataset:
     state = read_json(folder / _STATE)
     for name in (str(file["filename"]) for file in state["_data_files"]):
         if Path(name).name != name:
-            raise DataError(f"'{folder / _STATE}' names the file '{printable(name)}', which is not in this folder.")
+            raise DataError(f"'{folder / _STATE}' names the file {name!r:.100}, which is not in this folder.")
         check_regular(folder / name)
     table: datasets.Dataset = library(str(folder)).load_from_disk(str(folder), keep_in_memory=False)
     table.data.validate(full=True)
