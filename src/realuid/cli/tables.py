@@ -16,6 +16,13 @@ RESTORATION = {
     "consistency": ("RMS to\ninput", "{:.3f}"),
     "accuracy": ("right\nclass", "{:.1%}"),
 }
+#: Metrics of models that read prompts: column and format.
+PROMPTS = {
+    "retrieval": ("caption\nfound", "{:.1%}"),
+    "diversity": ("diver-\nsity", "{:.2f}"),
+    "digit": ("right\ndigit", "{:.1%}"),
+    "colours": ("right\ncolours", "{:.1%}"),
+}
 
 
 def results_table(results: dict[str, Any]) -> Table:
@@ -65,6 +72,8 @@ def _cells(
         cells["KID"] = f"{row['kid']:.4f}"
     if not teacher:
         cells |= {"precision": f"{row['precision']:.2f}", "recall": f"{row['recall']:.2f}"}
+    for name in (name for name in PROMPTS if name in rows[0].get("prompts", {})):
+        cells[PROMPTS[name][0]] = PROMPTS[name][1].format(row["prompts"][name])
     cells["images\n/ s"] = f"{row['images_per_second']:,.0f}"
     if teacher:
         cells["faster"] = f"{row['images_per_second'] / teacher['images_per_second']:.1f}x"

@@ -42,13 +42,13 @@ class Column(ABC):
         return self.shape[0]
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
-        rows = _numbers(index, len(self))
+        rows = numbers(index, len(self))
         waiting = self._pending.pop(_key(rows), None)
         return self.read(rows) if waiting is None else waiting.result()
 
     def prefetch(self, index: Tensor) -> None:
         """Begin to read rows that will be asked for by this very index; shape (b,)."""
-        rows = _numbers(index, len(self))
+        rows = numbers(index, len(self))
         key = _key(rows)
         if key not in self._pending:
             self._pending[key] = _workers().submit(self.read, rows)
@@ -65,15 +65,21 @@ Values: TypeAlias = Tensor | Column
 
 
 class Rows(Column):
-    """Some rows of another column."""
+    """Some rows of another column or of a tensor, in any order and as often as wanted.
 
-    def __init__(self, column: Column, index: Tensor | slice):
-        self.column, self.index = column, _numbers(index, len(column))
+    Args:
+        column: the other one, on the CPU.
+        index: numbers of its rows, int64, shape (n,), or a slice.
+    """
+
+    def __init__(self, column: Values, index: Tensor | slice):
+        self.column, self.index = column, numbers(index, len(column))
         self.shape, self.dtype = (len(self.index), *column.shape[1:]), column.dtype
-        self.fingerprint = hashed(column.fingerprint, _key(self.index))
+        self.fingerprint = hashed(content(column), _key(self.index))
 
     def read(self, index: Tensor) -> Tensor:
-        return self.column.read(self.index[index])
+        rows = self.index[index]
+        return self.column[rows] if isinstance(self.column, Tensor) else self.column.read(rows)
 
 
 class Derived(Column):
@@ -119,7 +125,7 @@ def hashed(*parts: str | bytes) -> str:
     return digest.hexdigest()[:16]
 
 
-def _numbers(index: Tensor | slice, count: int) -> Tensor:
+def numbers(index: Tensor | slice, count: int) -> Tensor:
     """Numbers of rows, int64 on the CPU, from what a tensor may be indexed with."""
     if isinstance(index, slice):
         return torch.arange(*index.indices(count))

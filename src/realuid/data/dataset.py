@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from realuid.data.checks import check_values, checked_labels
-from realuid.data.columns import Column, Values, content, moved, some_of
+from realuid.data.columns import Column, Values, content, moved, numbers, some_of
 from realuid.data.grid import grid_image
 from realuid.errors import DataError
 
@@ -49,7 +49,10 @@ class Dataset:
         sources: what each sample comes in a pair with (for instance its degraded image), like `values`, or None.
         degradation: how `sources` were made from `values`, a name in `realuid.data.DEGRADATIONS`; '' if unknown.
         degradation_seed: with which seed, where it draws at random.
-        columns: further conditions by name, each with one row per sample, for networks that declare them.
+        columns: further conditions by name, each with one row per sample, for networks that declare them: embeddings of
+            captions are called 'text' (with 'text_mask') and 'pooled'.
+        captions: what each sample shows, or None where that is unknown.
+        nulls: the unconditional values of columns, by name, shape (1, *shape of a row).
 
     Raises:
         DataError: for values, labels, classes and sources that do not fit together, other dtypes than those, values
@@ -64,6 +67,8 @@ class Dataset:
     degradation: str = ""
     degradation_seed: int = 0
     columns: Mapping[str, Values] = field(default_factory=dict)
+    captions: Sequence[str | None] = ()
+    nulls: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_values(self.values, f"'{self.name}'")
@@ -83,6 +88,11 @@ class Dataset:
         for name, column in self.columns.items():
             if len(column) != len(x):
                 raise DataError(f"column '{name}' of '{self.name}' has {len(column)} rows for {len(x)} samples.")
+        if self.captions and len(self.captions) != len(x):
+            raise DataError(f"'{self.name}' has {len(self.captions)} captions for {len(x)} samples.")
+        for name, null in self.nulls.items():
+            if name not in self.columns or len(null) != 1 or null.dim() != len(self.columns[name].shape):
+                raise DataError(f"null '{name}' of '{self.name}', {tuple(null.shape)}, is no row of such a column.")
 
     def __repr__(self) -> str:
         kind = "images" if self.is_image else "samples"
@@ -159,7 +169,10 @@ class Dataset:
 
     def subset(self, index: Tensor | slice) -> Dataset:
         """Some of the samples; what is not in memory is read when it is asked for."""
-        return self._each(lambda column: some_of(column, index))
+        part = self._each(lambda column: some_of(column, index))
+        if not self.captions:
+            return part
+        return part._with(captions=[self.captions[i] for i in numbers(index, len(self)).tolist()])
 
     def prefetch(self, columns: Sequence[Values], indices: Iterable[Tensor]) -> None:
         """Begin to read rows of columns that will be asked for by these indices, where they are not in memory."""
@@ -215,4 +228,6 @@ class Dataset:
             digest.update(content(self.sources))
         for name in sorted(self.columns) if pairs else ():
             digest.update(name.encode() + content(self.columns[name]))
+        for name in sorted(self.nulls) if pairs else ():
+            digest.update(b"null " + name.encode() + content(self.nulls[name]))
         return digest.hexdigest()[:16]

@@ -36,6 +36,7 @@ class MatchingModel(nn.Module):
         class_counts: how often its training data has each class, if known; samples for which no class is given have
             these frequencies.
         clipping: limits of its data predictions in sampling, if its scheduler has some.
+        prompts: what reads its prompts: a source for `realuid.loaders.load_prompt_encoder`; '' if unknown.
         degradation: degradation of its source images, a name in `realuid.data.DEGRADATIONS`; '' if unknown.
     """
 
@@ -58,6 +59,7 @@ class MatchingModel(nn.Module):
         self.origin = ""
         self.degradation = ""
         self.clipping: Clipping | None = None
+        self.prompts = ""
         self.class_names: tuple[str, ...] = ()
         self.class_counts: tuple[int, ...] = ()
         self.heads = heads(self.prediction)

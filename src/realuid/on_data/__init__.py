@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from realuid.on_data.conditions import (
     BATCH,
+    adopt_null,
     check_pairs,
+    condition_columns,
     conditions,
+    read_conditions,
     record_classes,
     sample_image,
     samples,
@@ -15,9 +18,12 @@ from realuid.on_data.latents import encode_dataset
 
 __all__ = [
     "BATCH",
+    "adopt_null",
     "check_pairs",
+    "condition_columns",
     "conditions",
     "encode_dataset",
+    "read_conditions",
     "record_classes",
     "sample_image",
     "samples",

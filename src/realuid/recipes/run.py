@@ -52,12 +52,14 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     from realuid.paths import heads
     from realuid.seeds import mix, seeded
 
-    if recipe.data.conditional and data.labels is None:
+    text = data.columns.get("text")
+    if recipe.data.conditional and data.labels is None and text is None:
         raise ConfigError(
             f"data.conditional = true, but '{recipe.data.source}' has no labels. Add them, or pass "
             "--data.no-conditional."
         )
-    classes, null_class = data.num_classes if recipe.data.conditional else 0, recipe.teacher.label_dropout > 0
+    classes = data.num_classes if recipe.data.conditional else 0
+    null_class = recipe.teacher.label_dropout > 0 and text is None
     if null_class and not classes:
         raise ConfigError(f"teacher.label_dropout = {recipe.teacher.label_dropout} needs data.conditional = True.")
     path = recipe.path.build()
@@ -68,10 +70,12 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
             classes + null_class,
             sees_source=path.coupled and recipe.path.sees_source,
             heads=heads(recipe.path.prediction or path.default_prediction),
+            text=0 if text is None else text.shape[-1],
         )
     preconditioning = recipe.path.make_preconditioning()
     model = MatchingModel(network, path, recipe.path.prediction, preconditioning, null_class=null_class)
     model.degradation = data.degradation if path.coupled else ""
+    model.prompts = recipe.data.prompt_encoder or ""
     return model
 
 

@@ -21,7 +21,7 @@ from realuid.devices import handed_over
 from realuid.models import Condition, ConditionSpec, dropped
 from realuid.models.networks.condition import CALL, LABEL, SOURCE
 from realuid.models.networks.specs import label_spec, source_spec
-from realuid.on_data import check_pairs
+from realuid.on_data import check_pairs, condition_columns, read_conditions
 from realuid.paths import Path, phase_bounds, sample_times, stratified
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, stream
@@ -141,7 +141,7 @@ class Batches:
 
     def _read_ahead(self, index_of: Callable[[int], Tensor], step: int, with_values: bool) -> None:
         """Start reading the samples of the next steps if data is not in memory; draws do not depend on it."""
-        columns = [self.data.column(spec.name) for spec in self.conditions] + [self.data.values] * with_values
+        columns = condition_columns(self.conditions, self.data) + [self.data.values] * with_values
         self.data.prefetch(columns, map(index_of, range(step + 1, step + 1 + _AHEAD)))
 
     def _calls(self, role: str, step: int, count: int) -> list[int]:
@@ -213,13 +213,13 @@ class Batches:
 
     def _condition(self, index: Tensor | None, mirror: Tensor | None) -> Condition:
         """The columns of the data that the model declares; images are in [-1, 1] and flipped like the data."""
-        columns: dict[str, Tensor] = {}
-        for spec in self.conditions:
-            assert index is not None, "an index into the data wherever there are conditions"
-            column = self.data.column(spec.name)
-            picked = spec.kind in _IMAGES
-            columns[spec.name] = self._pick(column, index, mirror) if picked else self._take(column, index)
-        return Condition(columns)
+        if not self.conditions:
+            return Condition()
+        assert index is not None, "an index into the data wherever there are conditions"
+        images = [spec for spec in self.conditions if spec.kind in _IMAGES]
+        others = [spec for spec in self.conditions if spec.kind not in _IMAGES]
+        read = {name: handed_over(v, self.device) for name, v in read_conditions(others, self.data, index).items()}
+        return Condition(read | {s.name: self._pick(self.data.column(s.name), index, mirror) for s in images})
 
 
 def _conditions_of(data: Dataset, path: Path) -> tuple[ConditionSpec, ...]:

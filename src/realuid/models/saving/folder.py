@@ -8,9 +8,11 @@ description in their header.
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from pathlib import Path as FilePath
 from typing import Any
 
+from accelerate import init_empty_weights
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -24,8 +26,9 @@ from realuid.models.matching import MatchingModel
 from realuid.models.networks.architectures import OWN, make_network, network_config
 from realuid.models.networks.base import DiT, Network, UNet, check_runs
 from realuid.models.networks.own import Function
+from realuid.models.networks.prompted import PromptNetwork
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
-from realuid.models.saving.checks import check_times
+from realuid.models.saving.checks import check_times, class_counts, class_names
 from realuid.models.saving.diffusers_weights import read_diffusers_config
 from realuid.models.saving.weights import apart, check_size, check_weights, load_strictly, on_paper, read_weights
 from realuid.models.student import Student
@@ -63,6 +66,8 @@ def describe(model: MatchingModel | Student) -> dict[str, Any]:
         description["clipping"] = matching.clipping.to_config()
     if matching.degradation:
         description["degradation"] = matching.degradation
+    if matching.prompts:
+        description["prompts"] = matching.prompts
     if matching.class_names:
         description["classes"] = list(matching.class_names)
     if matching.class_counts:
@@ -85,39 +90,13 @@ def build(description: dict[str, Any], function: Function | None = None) -> Matc
     )
     matching.clipping = Clipping.from_config(description.get("clipping"))
     matching.degradation = str(description.get("degradation", ""))
+    matching.prompts = str(description.get("prompts", ""))
     matching.class_names = class_names(description.get("classes"), matching.num_classes)
     matching.class_counts = class_counts(description.get("class_counts"), matching.num_classes)
     if description["kind"] == "generator":
         times = description.get("times", description.get("t_init"))  # before several times: t_init
         return Student(matching, times, description.get("noise", True), description.get("renoise", "fresh"))
     return matching
-
-
-def class_names(written: Any, classes: int) -> tuple[str, ...]:
-    """Names of a model's classes as a description holds them; nothing where none is there.
-
-    Raises:
-        CheckpointError: for what is no list of names, or more of them than classes.
-    """
-    if written is None:
-        return ()
-    if not isinstance(written, list) or not all(isinstance(name, str) for name in written) or len(written) > classes:
-        raise CheckpointError(f"classes in {CONFIG} must be a list of at most {classes} names, one a class.")
-    return tuple(written)
-
-
-def class_counts(written: Any, classes: int) -> tuple[int, ...]:
-    """Frequencies of a model's classes as a description holds them; nothing where none is there.
-
-    Raises:
-        CheckpointError: for what is no list of whole numbers, one a class, some of them above 0.
-    """
-    if written is None:
-        return ()
-    whole = isinstance(written, list) and all(type(n) is int and 0 <= n < 2**53 for n in written)
-    if not whole or len(written) > classes or not any(written):
-        raise CheckpointError(f"class_counts in {CONFIG} must be at most {classes} whole numbers, one a class.")
-    return tuple(written)
 
 
 def save_pretrained(model: MatchingModel | Student, folder: str | FilePath, **extra: Any) -> FilePath:
@@ -200,6 +179,7 @@ _ENTRIES: dict[str, type | tuple[type, ...]] = {
     "null_class": bool,
     "degradation": str,
     "clipping": dict,
+    "prompts": str,
     "times": (int, float, list, type(None)),
     "t_init": (int, float, type(None)),
     "renoise": str,
@@ -236,12 +216,13 @@ def _rebuild(
         else:
             with on_paper(parameters=len(weights)):
                 sized = make_network(**config["network"])
-                if isinstance(sized, UNet | DiT):
+                if isinstance(sized, UNet | DiT | PromptNetwork):
                     check_runs(sized)
             check_size(sized, weights)
         prefix = "model.network." if config["kind"] == "generator" else "network."
         check_weights({prefix + name: value for name, value in sized.state_dict().items()}, weights, where)
-        with seeded(0):  # of weights that are replaced
+        without = init_empty_weights(include_buffers=False) if sized.keeps_precision else nullcontext()
+        with seeded(0), without:  # of weights that are replaced
             model = build(config, network)
         check_times(_matching(model))
     except CheckpointError as error:
@@ -249,7 +230,7 @@ def _rebuild(
     except Exception as error:  # the file may say anything: whatever a constructor makes of that is the file's fault
         reason = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)[:500]
         raise CheckpointError(f"'{where}' does not describe a model ({reason}).") from error
-    load_strictly(model, weights, where)
+    load_strictly(model, weights, where, keep_precision=sized.keeps_precision)
     if isinstance(model, Student):
         own = describe(model)
         model.about = {name: value for name, value in config.items() if name not in own}
