@@ -66,7 +66,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
         _fsync(target.parent)
     except Exception as error:
         if is_full(error, target.parent):
-            raise _no_space(target) from error
+            raise no_space(target) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -110,7 +110,7 @@ def atomic_folder(target: Path, ours: Callable[[Path], bool] | None = None) -> I
         _fsync(target.parent)
     except Exception as error:
         if is_full(error, target.parent):
-            raise _no_space(target) from error
+            raise no_space(target) from error
         raise
     finally:
         if replaced.exists() and not target.exists():  # stopped between the two renames
@@ -145,7 +145,8 @@ def is_full(error: BaseException, folder: Path | None = None) -> bool:
     return any(word in str(error) for word in words)
 
 
-def _no_space(target: Path) -> StorageError:
+def no_space(target: Path) -> StorageError:
+    """What to raise where `is_full`."""
     return StorageError(f"cannot write '{target}': no space left on the device. Free some, or write to another one.")
 
 

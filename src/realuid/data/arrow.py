@@ -7,18 +7,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-from realuid.data.arrow_columns import ArrayColumn, ArrowFiles, ImageColumn
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from realuid.data.arrow_columns import ArrayColumn, ArrowFiles, ImageColumn, RaggedColumn
 from realuid.data.captions import caption_column
-from realuid.data.columns import Column
-from realuid.data.dataset import Dataset
+from realuid.data.columns import Column, Rows
+from realuid.data.dataset import Dataset, Origin, Prompts
 from realuid.data.hugging_face import ask, choose, labelled, library
 from realuid.data.images import Reading
 from realuid.errors import DataError
 
 #: What `save_to_disk` leaves in the folder of a data set, and of a set of splits.
 STATE, SPLITS = "state.json", "dataset_dict.json"
-#: What realuid says of data that it wrote, beside the files of `datasets`.
-ABOUT = "realuid.json"
+#: What realuid says of data that it wrote, beside the files of `datasets`; the folder of the embeddings of distinct
+#: prompts, whose rows the column 'prompt' numbers; and the unconditional embeddings.
+ABOUT, PROMPTS, NULLS = "realuid.json", "prompts", "nulls.safetensors"
 
 
 def is_arrow(source: str) -> bool:
@@ -72,11 +77,43 @@ def load_arrow(source: str, how: Reading) -> Dataset:
         degradation_seed=about.get("degradation_seed", 0),
         columns={name: column(name) for name in further},
         captions=table.data.column(text).to_pylist() if text else (),
+        text_from=Origin(*about.get("text_from", ())),
+        latents_from=Origin(*about.get("latents_from", ())),
     )
+    if (Path(place) / PROMPTS).is_dir():
+        data = _with_prompts(data, Path(place) / PROMPTS, table.data.column("prompt").to_numpy(), about["listed"])
+    if (Path(place) / NULLS).is_file():
+        data = dataclasses.replace(data, nulls=load_file(Path(place) / NULLS))
     if label is None:
         return data
     numbers, classes = labelled(table.data.column(label).to_pylist(), table.features[label], source)
     return dataclasses.replace(data, labels=numbers, classes=classes)
+
+
+def _with_prompts(data: Dataset, folder: Path, rows: np.ndarray, listed: int) -> Dataset:
+    """The data with the embeddings of its prompts.
+
+    Args:
+        data: with captions.
+        folder: of the embeddings of distinct prompts.
+        rows: which prompt every sample has.
+        listed: how many, from the first on, are for generated samples.
+    """
+    table, _ = _open(str(folder))
+    files, shapes = ArrowFiles([file["filename"] for file in table.cache_files]), _shapes(table.features)
+    what, found = (str(folder), table._fingerprint), dict[str, Column]()
+    for name in table.features:
+        if name in shapes:
+            found[name] = ArrayColumn(files, name, shapes[name], *what)
+        elif name != "caption":
+            found[name] = RaggedColumn(files, name, *what)
+    index = torch.from_numpy(rows.astype(np.int64))
+    data = dataclasses.replace(data, columns={**data.columns, **{k: Rows(v, index) for k, v in found.items()}})
+    if not listed:
+        return data
+    prompts = table.data.column("caption").slice(0, listed).to_pylist()
+    first = {name: Rows(column, slice(0, listed)) for name, column in found.items()}
+    return dataclasses.replace(data, prompts=Prompts(first, prompts, data.name))
 
 
 def _open(place: str) -> tuple[Any, dict[str, Any]]:
