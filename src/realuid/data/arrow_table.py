@@ -79,8 +79,8 @@ class Table:
         if self._features is None:
             datasets = library(str(self._folder))
             self._begin(datasets.Features({name: _feature(column, name, classes) for name, column in columns.items()}))
-            message = self._features.arrow_schema.serialize().to_pybytes()
-        schema = self._features.arrow_schema
+            message = self._schema.serialize().to_pybytes()
+        schema = self._schema
         arrays = [_array(columns[field.name], field.type) for field in schema]
         batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
         self._append(message + batch.serialize().to_pybytes())
@@ -116,6 +116,10 @@ class Table:
     def is_finished(folder: Path) -> bool:
         """Whether `finish` was called of the table in a folder."""
         return (folder / STATE).is_file() and not (folder / _PROGRESS).is_file()
+
+    @property
+    def _schema(self) -> pa.Schema:
+        return self._features.arrow_schema
 
     def _begin(self, features: Any) -> None:
         self._features = features

@@ -136,6 +136,8 @@ def _write_rows(
         if not left_out.all():
             table.write(named, rows.stop, data.classes)
     progress("samples", len(data), len(data))
+    for column in stored:
+        column.say_what_was_read()
     table.finish(about)
 
 

@@ -42,6 +42,9 @@ class Column(ABC):
         """Which of these rows, which have been read, hold nothing and are to be left out: bool, shape (b,)."""
         return torch.zeros(len(index), dtype=torch.bool)
 
+    def say_what_was_read(self) -> None:  # noqa: B027 (most columns have nothing to say)
+        """Warn of rows that were left out or changed, once all of them were read."""
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -113,6 +116,9 @@ class Derived(Column):
 
     def unreadable(self, index: Tensor) -> Tensor:
         return self.column.unreadable(index)
+
+    def say_what_was_read(self) -> None:
+        self.column.say_what_was_read()
 
 
 def moved(values: Values, device: torch.device | str) -> Values:

@@ -191,7 +191,6 @@ class FileColumn(Column):
         return torch.tensor([row in self._problems for row in index.tolist()], dtype=torch.bool)
 
     def say_what_was_read(self) -> None:
-        """Warn of images that were left out or changed."""
         _say_left_out(self._files, {self._names[row]: e for row, e in self._problems.items()})
         changed = {self._names[row]: found for row, found in self._read.items()}
         _say_changes(self._files, changed, len(self) - len(self._problems))

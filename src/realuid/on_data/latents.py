@@ -7,6 +7,7 @@ import dataclasses
 import torch
 
 from realuid.data import Dataset, to_float
+from realuid.data.columns import hashed
 from realuid.errors import ConfigError
 from realuid.models import Codec, fingerprint
 from realuid.seeds import stream
@@ -53,4 +54,5 @@ def check_latents(codec: Codec | None, data: Dataset) -> None:
 
 def codec_fingerprint(codec: Codec) -> str:
     """Names the weights of an autoencoder, and the scale of its latents."""
-    return f"{fingerprint(codec.autoencoder)}-{codec.scale:g}"
+    numbers = [torch.as_tensor(n).double().flatten().tolist() for n in (codec.scale, codec.shift)]
+    return f"{fingerprint(codec.autoencoder)}-{hashed(str(numbers))[:8]}"
