@@ -17,6 +17,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from realuid.data.captions import captions_of
 from realuid.data.dataset import Dataset
 from realuid.data.decode import CHANGES, LARGE, Decoded, OtherFormatError, UnreadableError, alone_if, decode
 from realuid.data.files import Files, few, quoted, shortened
@@ -67,7 +68,9 @@ def read_named(files: Files, how: Reading) -> tuple[Dataset, list[str]]:
     if found is not None:
         files = dataclasses.replace(files, entries={name: files.entries[name] for name in found.names})
     values, names = decode_all(files, how)
-    data = Dataset(values, name=Path(files.source).stem or files.source)
+    captions = captions_of(files)
+    said = [captions[name] for name in names] if captions else ()
+    data = Dataset(values, name=Path(files.source).stem or files.source, captions=said)
     if found is None:
         return data, names
     label_of = dict(zip(found.names, found.labels.tolist(), strict=True))

@@ -38,6 +38,8 @@ class Network(nn.Module):
     lora_targets: tuple[str, ...] = ()
     #: Whether its weights are an adapter on a network that others share. A deep copy has weights of its own.
     shares_base: bool = False
+    #: Whether its weights stay in the precision of the file that they are read from; else they become float32.
+    keeps_precision: ClassVar[bool] = False
     #: The unconditional condition of networks that read text, one row, from data or a prompt encoder. No weight.
     null: Condition | None = None
 
@@ -64,6 +66,13 @@ class Network(nn.Module):
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """Args: x, shape (b, *shape), already scaled; time, shape (b,), already scaled. Returns: `heads` like x."""
         raise NotImplementedError
+
+    def time_embedding(self) -> tuple[nn.Module, int] | None:
+        """The module that embeds the time, whose output of shape (b, width) modulates all blocks, and the width.
+
+        None where there is no such module, or blocks that are recomputed on the backward pass call it.
+        """
+        return None
 
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         """The module whose output is the deepest features, and the shape of those of one sample: (c, h, w) or (c,).
@@ -145,6 +154,9 @@ class UNet(Network):
         output = self.unet(x, time, class_labels=self.labels(condition), return_dict=False)[0]
         return output[:, : self.heads * self.shape[0]]
 
+    def time_embedding(self) -> tuple[nn.Module, int] | None:
+        return self.unet.time_embedding, self.unet.time_embedding.linear_2.out_features
+
     def recompute_activations(self) -> None:
         self.unet.enable_gradient_checkpointing()
 
@@ -191,7 +203,7 @@ class DiT(Network):
         return list(self.transformer.transformer_blocks[1:])  # the output layer calls a part of the first one
 
 
-def check_runs(network: UNet | DiT) -> None:
+def check_runs(network: Network) -> None:
     """Check that a network can be called: diffusers also builds networks with contradictory settings.
 
     Args:
@@ -276,6 +288,9 @@ class MLP(Network):
             if i == len(self.blocks) // 2:
                 h = self.middle(h)
         return self.outlet(h)
+
+    def time_embedding(self) -> tuple[nn.Module, int] | None:
+        return self.time, self.inlet.out_features
 
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         return self.middle, (self.inlet.out_features,)
