@@ -17,8 +17,10 @@ from realuid.errors import ConfigError
 from realuid.loaders.words import Words
 from realuid.metrics.joint import JointSpace
 from realuid.models import MatchingModel
-from realuid.recipes import EvaluateConfig, prompts
+from realuid.on_data.prompts import with_embeddings
+from realuid.recipes import EvaluateConfig, load_recipe, prompts
 from realuid.recipes.prompts import Prompts, evaluate_prompts, read_prompts
+from realuid.recipes.run import new_teacher
 
 
 class Same(JointSpace):
@@ -70,3 +72,9 @@ def test_prompts_are_lines_of_a_file_or_captions(tmp_path: Path) -> None:
         read_prompts(str(file))
     with pytest.raises(ConfigError, match="0 prompts"):
         read_prompts("digits")
+
+
+def test_a_teacher_of_captions_says_how_prompts_are_read() -> None:
+    recipe = load_recipe("text")
+    model = new_teacher(recipe, with_embeddings(load_dataset("coloured-digits").subset(slice(0, 10)), Words()))
+    assert model.prompts == "words" and [spec.name for spec in model.conditions] == ["text"]
