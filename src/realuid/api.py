@@ -18,12 +18,12 @@ from realuid.loaders import load_generator, load_model, load_teacher
 from realuid.loaders.check import check_teacher, require_sound
 from realuid.models import MatchingModel, NetworkConfig, Student
 from realuid.progress import track
-from realuid.recipes import DataConfig, EvaluateConfig, PathConfig
+from realuid.recipes import DataConfig, EvaluateConfig, PathConfig, Recipe
 from realuid.recipes.choose import Choice, for_data, for_teacher, of_teacher
 from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
 from realuid.recipes.spec import NO_TEACHER, NamedTeacher, named_teacher, student_spec, teacher_spec
 from realuid.sampling import OneStep, Sampling, SamplingOptions, check_use, generate
-from realuid.settings import check_kind
+from realuid.settings import check_kind, from_keywords
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
 from realuid.training.compatibility import check_fits
 
@@ -44,6 +44,7 @@ def train(
     network: NetworkConfig | None = None,
     config: TeacherConfig | None = None,
     conditional: bool | None = None,
+    start: MatchingModel | str | Path | None = None,
     **keywords: Any,
 ) -> MatchingModel:
     """Train a teacher, as `realuid train` does: `train("my-images", recipe="demo", updates=5000, seed=1)`.
@@ -55,6 +56,7 @@ def train(
         network: architecture.
         config: training settings, instead of the recipe's.
         conditional: use the data's class labels.
+        start: train this teacher further, with its network and path: a model, or what `load_teacher` takes.
         **keywords: recipe, evaluate, resume: see `realuid.keywords.RunOptions`; and any setting of `TeacherConfig`.
 
     Returns:
@@ -66,7 +68,7 @@ def train(
     for name, value, kind in (("network", network, NetworkConfig), ("config", config, TeacherConfig)):
         check_kind(name, value, kind, _NONE)
     check_kind("path", path, str, PathConfig, _NONE)
-    run, settings = split_keywords(keywords, RunOptions, TeacherConfig)
+    run, settings = split_keywords(train, keywords, RunOptions, TeacherConfig)
     out, (source, data) = Path(out), _source(data)
     free = path is None and network is None and config is None
     base = run.settings(source, out, partial(for_data, data, DataConfig(source)) if free else None)
@@ -77,7 +79,9 @@ def train(
         network=network or base.network,
         teacher=dataclasses.replace(config or base.teacher, **settings),
     )
-    return dataclasses.replace(teacher_spec(chosen, out, data), callbacks=run.callbacks).run(run.resume)
+    begin = None if start is None else _named(start, base, data)
+    spec = teacher_spec(chosen, out, data, begin)
+    return dataclasses.replace(spec, callbacks=run.callbacks).run(run.resume)
 
 
 def distill(
@@ -112,7 +116,7 @@ def distill(
         the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
         which `sample` decodes); `generator(z, Condition(source=...))` on a coupled path.
     """
-    asked, settings = split_keywords(keywords, DistillOptions, DistillConfig)
+    asked, settings = split_keywords(distill, keywords, DistillOptions, DistillConfig)
     teacher = load_teacher(teacher) if not isinstance(teacher, str | Path | MatchingModel) else teacher
     check_kind("config", config, DistillConfig, _NONE)
     check_kind("start", asked.start, str, Path, Student, MatchingModel, _NONE)
@@ -125,10 +129,7 @@ def distill(
     settings |= {name: value for name, value in (("alpha", alpha), ("beta", beta)) if value is not None}
     config = dataclasses.replace(config, **settings)
     base = dataclasses.replace(base, distill=config, students={})
-    if isinstance(teacher, MatchingModel):
-        named = NamedTeacher(teacher, _name(teacher))
-    else:
-        named = named_teacher(str(teacher), base, data=data)
+    named = _named(teacher, base, data)
     run = student_spec(base, named, out, data=data, start=start, fake=asked.fake)
     if not (asked.trust_teacher or asked.resume or named.name == NO_TEACHER):
         require_sound(named.model, data)
@@ -142,6 +143,12 @@ def _recipe_of(teacher: MatchingModel | str | Path) -> Choice:
             raise ConfigError(f"teacher = {NO_TEACHER}: name a recipe, which says which network the student has.")
         return of_teacher(teacher) or for_teacher(load_teacher(teacher))
     return (of_teacher(teacher.origin) if teacher.origin else None) or for_teacher(teacher)
+
+
+def _named(teacher: MatchingModel | str | Path, recipe: Recipe, data: Dataset) -> NamedTeacher:
+    if isinstance(teacher, MatchingModel):
+        return NamedTeacher(teacher, _name(teacher))
+    return named_teacher(str(teacher), recipe, data=data)
 
 
 def _name(teacher: MatchingModel) -> str:
@@ -167,8 +174,8 @@ def sample(
     """
     check_kind("model", model, str, Path, MatchingModel, Student, ExportedStudent)
     loaded = load_any(model) if isinstance(model, str | Path) else model
-    asked = Sampling(**options)
-    check_use(loaded, asked.sampler, asked.guidance, asked.calls, asked.clip)
+    asked = from_keywords(sample, Sampling, options)
+    check_use(loaded, asked.sampler, asked.guidance, asked.calls, asked.steps, asked.clip)
     return torch.cat(list(track(generate(loaded, count, seed=seed, **options), "sampling", count, 500)))
 
 

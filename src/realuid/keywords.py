@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,11 +85,12 @@ class DistillOptions(RunOptions):
 
 
 def split_keywords(
-    keywords: Mapping[str, Any], options: type[Options], config: type[LoopConfig]
+    function: Callable[..., Any], keywords: Mapping[str, Any], options: type[Options], config: type[LoopConfig]
 ) -> tuple[Options, dict[str, Any]]:
     """The options of a run among keyword arguments, and the settings.
 
     Args:
+        function: to which they are passed.
         keywords: as passed.
         options: `RunOptions` or `DistillOptions`.
         config: `TeacherConfig` or `DistillConfig`.
@@ -100,7 +102,8 @@ def split_keywords(
     for name in keywords.keys() - names - settings:
         if name in RENAMED:
             raise ConfigError(f"{name} is called {RENAMED[name]} now.")
-        raise ConfigError(unknown_name("argument or setting", name, names | settings))
+        own = {each for each, p in signature(function).parameters.items() if p.kind is not p.VAR_KEYWORD}
+        raise ConfigError(unknown_name(f"argument of {function.__name__}", name, own | names | settings))
     return options(**{k: v for k, v in keywords.items() if k in names}), {
         k: v for k, v in keywords.items() if k in settings
     }

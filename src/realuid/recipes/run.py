@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,24 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     preconditioning = recipe.path.make_preconditioning()
     model = MatchingModel(network, path, recipe.path.prediction, preconditioning, null_class=null_class)
     model.degradation = data.degradation if path.coupled else ""
-    model.prompts = recipe.data.prompt_encoder or ""
+    model.prompts = recipe.data.prompt_encoder or data.text_from.source
+    return model
+
+
+def learning_copy(teacher: MatchingModel, data: Dataset) -> MatchingModel:
+    """A copy of a teacher for further training on data.
+
+    Raises:
+        ConfigError: where it does not fit the data, or has no weights.
+    """
+    from realuid.training.compatibility import check_degradation, check_fits
+    from realuid.training.player import able_to_learn
+
+    check_fits(teacher, data)
+    check_degradation(teacher, data)
+    model = able_to_learn(copy.deepcopy(teacher))
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError("start: this teacher has no weights to train. Pass one that is a network.")
     return model
 
 

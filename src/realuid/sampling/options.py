@@ -65,7 +65,7 @@ class SamplingOptions(TypedDict, total=False):
         in data units, shape (count, *shape)) of it. Without labels a conditional model makes all of its classes, as
         often as its training data has them (equally often, if that is not known).
     steps, sampler, guidance: of a teacher, by default its path's sampler without classifier-free guidance;
-        not read for a student.
+        of a student none of them.
     clip: of a teacher: keep data predictions within limits, those of its diffusers scheduler or [-1, 1]. None: if its
         scheduler does so.
     calls: number of calls of a student, by default all; not read for a teacher.
@@ -117,6 +117,7 @@ def check_use(
     sampler: str | None = None,
     guidance: float = 1.0,
     calls: int | None = None,
+    steps: int = Sampling.steps,
     clip: bool | None = None,
 ) -> None:
     """Raise ConfigError for options of teachers with a student, or a number of calls that it does not have."""
@@ -127,4 +128,6 @@ def check_use(
     for name, value, usual in (("sampler", sampler, None), ("guidance", guidance, 1.0), ("clip", clip, None)):
         if value != usual:
             raise ConfigError(f"{name} = {value}: the model is a student, which has no sampler. Leave {name} out.")
+    if steps != Sampling.steps:
+        raise ConfigError(f"steps = {steps}: the model is a student, which makes calls. Leave steps out.")
     check_calls(model, calls)
