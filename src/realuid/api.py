@@ -16,6 +16,7 @@ from realuid.exports import Export, ExportedStudent, ExportOptions, FormatName, 
 from realuid.keywords import DistillOptions, RunOptions, split_keywords
 from realuid.loaders import load_generator, load_model, load_teacher
 from realuid.loaders.check import check_teacher, require_sound
+from realuid.loaders.in_memory import is_of_diffusers
 from realuid.models import MatchingModel, NetworkConfig, Student
 from realuid.progress import track
 from realuid.recipes import DataConfig, EvaluateConfig, PathConfig, Recipe
@@ -117,7 +118,8 @@ def distill(
         which `sample` decodes); `generator(z, Condition(source=...))` on a coupled path.
     """
     asked, settings = split_keywords(distill, keywords, DistillOptions, DistillConfig)
-    teacher = load_teacher(teacher) if not isinstance(teacher, str | Path | MatchingModel) else teacher
+    teacher = load_teacher(teacher) if is_of_diffusers(teacher) else teacher
+    check_kind("teacher", teacher, str, Path, MatchingModel)
     check_kind("config", config, DistillConfig, _NONE)
     check_kind("start", asked.start, str, Path, Student, MatchingModel, _NONE)
     check_kind("fake", asked.fake, MatchingModel, _NONE)

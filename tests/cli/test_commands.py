@@ -201,7 +201,7 @@ def test_samples_as_png_zip_and_folder_are_the_same_images(tmp_path: Path, model
         assert (written.int() - levels.int()).abs().max() <= 1  # another batch size may round the last bit otherwise
     realuid("sample", model, "--count", 5, "--steps", 3, "--seed", 4, "--out", tmp_path / "s.png")
     with Image.open(tmp_path / "s.png") as grid:
-        assert grid.size == (3 * (32 + 2) + 2, 2 * (32 + 2) + 2)
+        assert grid.size == (3 * (64 + 2) + 2, 2 * (64 + 2) + 2)
 
 
 def test_sampled_classes_are_those_asked_for(tmp_path: Path) -> None:

@@ -11,10 +11,8 @@ from realuid.models import MatchingModel
 
 
 def is_of_diffusers(source: object) -> bool:
-    """Whether an object is a pipeline or a network of diffusers."""
-    from diffusers import DiffusionPipeline, ModelMixin
-
-    return isinstance(source, DiffusionPipeline | ModelMixin)
+    """Whether an object is one of diffusers: a pipeline or a network."""
+    return any(kind.__module__.startswith("diffusers.") for kind in type(source).__mro__)
 
 
 def load_from_memory(source: Any, scheduler: Any = None, key: str | None = None) -> MatchingModel:
