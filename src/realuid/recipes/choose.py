@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realuid.errors import ConfigError
 from realuid.recipes.config import Recipe, load_recipe
 from realuid.recipes.run import RECIPE, recipe_of_run
 from realuid.recipes.sections import DataConfig
@@ -43,12 +42,9 @@ def for_shape(shape: tuple[int, ...], pairs: bool = False, accelerated: bool = F
         shape: (channels, height, width).
         pairs: of a coupled path.
         accelerated: on a GPU.
-
-    Raises:
-        ConfigError: for samples that are no images.
     """
     if len(shape) != 3:
-        raise ConfigError(f"samples of shape {shape} are no images, so no recipe is made for them: name one.")
+        return Choice(Recipe(), f"whose settings are the defaults, since samples of shape {shape} are no images")
     channels, side = shape[0], max(shape[1:])
     names = next(names for largest, names in _BY_SIDE if side <= largest)
     name = names[3] if pairs else names[0] if channels == 1 else names[2 if accelerated else 1]
