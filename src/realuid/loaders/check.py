@@ -146,7 +146,9 @@ class _Trial:
         order = torch.randperm(len(data), generator=stream(seed, "check"))[: max(images, _MEAN_OF)]
         if model.codec:
             few = encode_dataset(data.subset(order[:images]), model.codec, model_device(model))
-            x, self.ranges = few.values[:], {"latents": (1.0, 0.0), "unscaled latents": (1 / model.codec.scale, 0.0)}
+            x, self.ranges = few.values[:], {"latents": (1.0, 0.0)}
+            if isinstance(scale := model.codec.scale, float) and isinstance(shift := model.codec.shift, float):
+                self.ranges["unscaled latents"] = (1 / scale, shift)
         else:
             x, self.ranges = to_float(data.values[order]), RANGES if data.is_image else {"data units": (1.0, 0.0)}
         device = model_device(model)

@@ -38,6 +38,8 @@ class Network(nn.Module):
     lora_targets: tuple[str, ...] = ()
     #: Whether its weights are an adapter on a network that others share. A deep copy has weights of its own.
     shares_base: bool = False
+    #: Whether its weights stay in the precision of the file that they are read from; else they become float32.
+    keeps_precision: ClassVar[bool] = False
     #: The unconditional condition of networks that read text, one row, from data or a prompt encoder. No weight.
     null: Condition | None = None
 
@@ -191,7 +193,7 @@ class DiT(Network):
         return list(self.transformer.transformer_blocks[1:])  # the output layer calls a part of the first one
 
 
-def check_runs(network: UNet | DiT) -> None:
+def check_runs(network: Network) -> None:
     """Check that a network can be called: diffusers also builds networks with contradictory settings.
 
     Args:
