@@ -101,6 +101,7 @@ def train(
     network: NetworkConfig | None = None,
     config: TeacherConfig | None = None,
     conditional: bool | None = None,
+    start: MatchingModel | str | Path | None = None,
     **options: Unpack[RunOptions],
 ) -> MatchingModel:
     """Train a teacher, as `realuid train` does.
@@ -112,6 +113,7 @@ def train(
         network: architecture.
         config: training settings.
         conditional: use the data's class labels.
+        start: train this teacher further, with its network and path: a model, or what `load_teacher` takes.
         **options: recipe, evaluate, resume: see `RunOptions`.
 
     Returns:
@@ -133,7 +135,7 @@ def train(
         network=network or base.network,
         teacher=config or base.teacher,
     )
-    return teacher_spec(chosen, out, data).run(run.resume)
+    return teacher_spec(chosen, out, data, None if start is None else _named(start, base, data)).run(run.resume)
 
 
 def distill(
@@ -179,14 +181,17 @@ def distill(
     alpha, beta = config.alpha if alpha is None else alpha, config.beta if beta is None else beta
     config = dataclasses.replace(config, alpha=alpha, beta=beta)
     base = dataclasses.replace(base, distill=config, students={})
-    if isinstance(teacher, MatchingModel):
-        named = NamedTeacher(teacher, _name(teacher))
-    else:
-        named = named_teacher(str(teacher), base, data=data)
+    named = _named(teacher, base, data)
     run = student_spec(base, named, out, data=data, start=start, fake=asked.fake)
     if not (asked.trust_teacher or asked.resume or named.name == NO_TEACHER):
         require_sound(named.model, data)
     return run.run(asked.resume)
+
+
+def _named(teacher: MatchingModel | str | Path, recipe: Recipe, data: Dataset) -> NamedTeacher:
+    if isinstance(teacher, MatchingModel):
+        return NamedTeacher(teacher, _name(teacher))
+    return named_teacher(str(teacher), recipe, data=data)
 
 
 def _name(teacher: MatchingModel) -> str:

@@ -22,6 +22,13 @@ RESTORATION = {
     "consistency": ("RMS to\ninput", "{:.3f}"),
     "accuracy": ("right\nclass", "{:.1%}"),
 }
+#: Metrics of models that read prompts: column and format.
+PROMPTS = {
+    "retrieval": ("caption\nfound", "{:.1%}"),
+    "diversity": ("diver-\nsity", "{:.2f}"),
+    "digit": ("right\ndigit", "{:.1%}"),
+    "colours": ("right\ncolours", "{:.1%}"),
+}
 #: What a demo that continues may do otherwise: how finished models are measured at the end, but not the features, in
 #: which quick FDs chose among models on the way.
 EVALUATION = tuple(f"evaluate.{name}" for name in ("samples", "seeds", "steps", "sampler", "guidance"))
@@ -114,6 +121,7 @@ def results_table(results: dict[str, Any]) -> Table:
     fewer = [f"FD, {n}\ncall{'s' if n > 1 else ''}" for n in range(1, most)]
     pairs = [name for name in RESTORATION if name in teacher]
     middle = [RESTORATION[name][0] for name in pairs] or ["KID"]
+    asked = [name for name in PROMPTS if name in teacher.get("prompts", {})]
     game = "alpha, beta\nor objective"
     columns = (
         "model",
@@ -123,6 +131,7 @@ def results_table(results: dict[str, Any]) -> Table:
         "x\nteacher",
         *fewer,
         *middle,
+        *(PROMPTS[name][0] for name in asked),
         "images\n/ s",
         "faster",
     )
@@ -137,6 +146,7 @@ def results_table(results: dict[str, Any]) -> Table:
             f"{row['fd_mean'] / teacher['fd_mean']:.1f}",
             *(_fd_of_fewer_calls(row, n) for n in range(1, most)),
             *([RESTORATION[name][1].format(row[name]) for name in pairs] or [f"{row['kid']:.4f}"]),
+            *(PROMPTS[name][1].format(row["prompts"][name]) for name in asked),
             f"{row['images_per_second']:,.0f}",
             f"{row['images_per_second'] / teacher['images_per_second']:.1f}x",
             *([f"{row['classes']['agreement']:.1%}"] if classes else []),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,17 @@ from realuid.data.arrow_columns import ArrayColumn, ArrowFiles, ImageColumn
 from realuid.data.captions import caption_column
 from realuid.data.columns import Column
 from realuid.data.dataset import Dataset
-from realuid.data.hugging_face import ask, choose, labelled, library
+from realuid.data.hugging_face import ask, choose, labelled, load_saved
 from realuid.data.images import Reading
 from realuid.errors import DataError
+from realuid.reading import read_json
 
 #: What `save_to_disk` leaves in the folder of a data set, and of a set of splits.
 STATE, SPLITS = "state.json", "dataset_dict.json"
 #: What realuid says of data that it wrote, beside the files of `datasets`.
 ABOUT = "realuid.json"
+_ABOUT = {"values": str, "name": str, "degradation": str, "degradation_seed": int}
+_KINDS = {str: "text", int: "a whole number"}
 
 
 def is_arrow(source: str) -> bool:
@@ -82,24 +84,31 @@ def load_arrow(source: str, how: Reading) -> Dataset:
 def _open(place: str) -> tuple[Any, dict[str, Any]]:
     """The table, and what realuid wrote beside it."""
     try:
-        table = library(place).load_from_disk(place, keep_in_memory=False)
-        about = Path(place) / ABOUT
-        return table, json.loads(about.read_text()) if about.is_file() else {}
+        table, path = load_saved(Path(place)), Path(place) / ABOUT
+        about = read_json(path) if path.is_file() else {}
     except DataError:
         raise
     except Exception as error:  # damaged files raise nearly every type
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(f"'{place}' cannot be read ({reason}). Write it again.") from error
+    for key, kind in _ABOUT.items():
+        value, columns = about.get(key), ", ".join(table.features)
+        if about and type(value) is not kind and (key == "values" or value is not None):
+            raise DataError(f"'{path}': {key} = {value!r:.100}, allowed is {_KINDS[kind]}. Write it again.")
+        if about and key == "values" and value not in table.features:
+            raise DataError(f"'{path}': values = '{value}', which is none of the columns {columns}. Write it again.")
+    return table, about
 
 
 def _shapes(features: Any) -> dict[str, tuple[int, ...]]:
     """Columns of numbers that have one shape: name -> shape of a row."""
     found = {}
     for name, kind in features.items():
-        if isinstance(getattr(kind, "shape", None), tuple) and None not in kind.shape:
-            found[name] = kind.shape
-        elif getattr(kind, "length", -1) > 0 and getattr(getattr(kind, "feature", None), "dtype", "string") != "string":
-            found[name] = (kind.length,)
+        shape = getattr(kind, "shape", None)
+        if not isinstance(shape, tuple) and getattr(getattr(kind, "feature", None), "dtype", "string") != "string":
+            shape = (getattr(kind, "length", -1),)
+        if isinstance(shape, tuple) and all(type(size) is int and size > 0 for size in shape):
+            found[name] = shape
     return found
 
 

@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from realuid.data.columns import Column, hashed
-from realuid.data.decode import UnreadableError, decode
+from realuid.data.decode import MAX_BYTES, UnreadableError, decode
 from realuid.data.images import Reading
-from realuid.errors import DataError
+from realuid.errors import CheckpointError, DataError
+from realuid.reading import read_limited
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -125,7 +126,7 @@ class ImageColumn(Column):
         fingerprint: of the data set.
 
     Raises:
-        DataError: where the first image cannot be read.
+        DataError: where the column holds something else, or the first image cannot be read.
     """
 
     dtype = torch.uint8
@@ -133,9 +134,12 @@ class ImageColumn(Column):
     def __init__(self, files: ArrowFiles, name: str, how: Reading, source: str, fingerprint: str):
         self._files, self._how, self._source = files, how, source
         self._columns = [batch.column(name) for batch in files.batches]
+        what = f"column '{name}' of '{source}'"
+        if not all(_encoded(column) for column in self._columns):
+            raise DataError(f"{what} holds no encoded images. Write it again by `realuid prepare`.")
         contents = [column.field("bytes") for column in self._columns]
-        what, data = f"column '{name}' of '{source}'", [column.buffers()[2] for column in contents]
-        self._positions = [0 if d is None else files.position(i, d.address, what) for i, d in enumerate(data)]
+        data = [column.buffers()[2] for column in contents]
+        self._positions = [files.position(i, d.address, what) if d else 0 for i, d in enumerate(data)]
         self._ends = [_offsets(column) for column in contents]
         self.fingerprint = hashed(fingerprint, name, str((how.channels, how.resolution)))
         self.shape = (len(files), *self._pixels(0).shape)
@@ -155,7 +159,7 @@ class ImageColumn(Column):
     def _pixels(self, row: int) -> np.ndarray:
         try:
             return decode(self._content(row), self._how.channels, self._how.resolution).pixels.transpose(2, 0, 1)
-        except (UnreadableError, OSError) as error:
+        except (UnreadableError, CheckpointError, OSError) as error:
             raise DataError(
                 f"row {row} of '{self._source}' cannot be read ({error}). Write the data again without it, or with "
                 "`realuid prepare --skip-damaged` from the files that it was made of."
@@ -170,7 +174,7 @@ class ImageColumn(Column):
         path = (self._columns[batch][place].as_py() or {}).get("path")
         if not path:
             raise UnreadableError("there is no image")
-        return Path(path).read_bytes()
+        return read_limited(path, MAX_BYTES)
 
 
 def _flat(array: pa.Array, size: int, what: str) -> np.ndarray:
@@ -184,6 +188,12 @@ def _flat(array: pa.Array, size: int, what: str) -> np.ndarray:
     if missing + flat.null_count or len(flat) != len(array) * size:
         raise DataError(f"{what} has rows that are missing or of different shapes.")
     return flat.to_numpy(zero_copy_only=True)
+
+
+def _encoded(array: pa.Array) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_struct(array.type) and array.type.get_field_index("bytes") >= 0
 
 
 def _offsets(array: pa.Array) -> np.ndarray:

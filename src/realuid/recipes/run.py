@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,24 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     model = MatchingModel(network, path, recipe.path.prediction, preconditioning, null_class=null_class)
     model.degradation = data.degradation if path.coupled else ""
     model.class_names = data.class_names if classes else ()
+    model.prompts = recipe.data.prompt_encoder or ""
+    return model
+
+
+def learning_copy(teacher: MatchingModel, data: Dataset) -> MatchingModel:
+    """A copy of a teacher for further training on data.
+
+    Raises:
+        ConfigError: where it does not fit the data, or has no weights.
+    """
+    from realuid.training.compatibility import check_degradation, check_fits
+    from realuid.training.player import able_to_learn
+
+    check_fits(teacher, data)
+    check_degradation(teacher, data)
+    model = able_to_learn(copy.deepcopy(teacher))
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError("start: this teacher has no weights to train. Pass one that is a network.")
     return model
 
 

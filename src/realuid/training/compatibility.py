@@ -164,13 +164,8 @@ def check_networks(teacher: MatchingModel, config: DistillConfig, fake: Matching
     """Raise ConfigError if the settings ask for something that a network does not support."""
     if config.activation_checkpointing and type(teacher.network).recompute_activations is Network.recompute_activations:
         teacher.network.recompute_activations()  # which raises the error
-    if config.fake_sees_call and config.adapts("fake"):
-        raise ConfigError(
-            f"fake_sees_call = True with lora_rank = {config.lora_rank}: an adapter has no classes for the calls. "
-            "Leave fake_sees_call out, or set lora_roles = student."
-        )
     if config.fake_sees_call:
-        check_told((fake or teacher).network)
+        check_told((fake or teacher).network, config.adapts("fake"))
     if config.lora_rank:
         adapter_settings(config).layers(teacher.network)
 

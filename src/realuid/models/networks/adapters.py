@@ -213,6 +213,9 @@ class AdaptedNetwork(MovesAnother, Network):
         with self.base.active(self.adapter):
             return self.base.network(x, time, condition)
 
+    def time_embedding(self) -> tuple[nn.Module, int] | None:
+        return self.base.network.time_embedding()
+
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         return self.base.network.bottleneck()
 
