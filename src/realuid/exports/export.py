@@ -21,6 +21,7 @@ from realuid.exports.diffusers import INDEX, needs_own_code, read_diffusers, wri
 from realuid.exports.hub import push_to_hub as upload
 from realuid.exports.onnx import OnnxStudent, write_onnx
 from realuid.exports.options import ExportOptions, FormatName, Graph, Precision
+from realuid.exports.prompted import PromptedPipeline, call_settings, is_prompted
 from realuid.exports.program import ProgramStudent, write_program
 from realuid.exports.read import load_student
 from realuid.exports.student import ExportedStudent
@@ -123,15 +124,16 @@ def export_student(
         about["measurement"] = _measure(generator, evaluator, evaluate)
     contract = _contract(generator, to, options, about)
     own_code = needs_own_code(generator) if to == "diffusers" else None
-    form, reduced = FORMATS[to], None
+    form, reduced, prompted = FORMATS[to], None, to == "diffusers" and is_prompted(generator)
     with atomic_folder(out, ours=_is_export) if form.folder else atomic_file(out) as temporary:
         form.write(generator, temporary, contract, options)
-        student = form.read(temporary)
-        difference = compare(generator, student, contract)
+        student = PromptedPipeline(temporary, generator) if prompted else form.read(temporary)
+        difference = student.difference(generator, contract) if prompted else compare(generator, student, contract)
         _check_difference(difference, to, options.precision)
         if form.folder:
             card = Card(out.name, push_to_hub or str(out), options.licence)
-            (temporary / "README.md").write_text(model_card(contract, card, own_code))
+            call = call_settings(generator) if prompted else {}
+            (temporary / "README.md").write_text(model_card(contract, card, own_code, call))
             write_checksums(temporary)
         if evaluator is not None and options.precision != "fp32":
             reduced = _measure(student, evaluator, evaluate)

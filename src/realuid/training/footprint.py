@@ -46,12 +46,13 @@ class Footprint:
         return sum(self.parts.values())
 
 
-def footprint(teacher: MatchingModel, config: DistillConfig) -> Footprint:
+def footprint(teacher: MatchingModel, config: DistillConfig, tokens: int = 77) -> Footprint:
     """The memory that an update takes on a GPU, in one process.
 
     Args:
         teacher: with weights, or created inside `sizes_only`.
         config: settings. Precision auto is bf16; a micro-batch of 0 is the whole batch.
+        tokens: length of prompts, where the teacher reads any.
 
     Raises:
         ConfigError: where settings and teacher do not fit together.
@@ -60,7 +61,9 @@ def footprint(teacher: MatchingModel, config: DistillConfig) -> Footprint:
     config = dataclasses.replace(
         config, fake_updates=1, device="cpu", precision=precision, channels_last=False, compile=False, shard=False
     )
-    data = _data(teacher)
+    config = config.of_student(config.make_student(teacher))  # its times are numbers, which `sizes_only` has none of
+    teacher.preconditioning.scales(teacher.path.coefficients(torch.tensor([0.5])))  # and what they keep in caches
+    data = _data(teacher, tokens)
     with sizes_only(), moving_sizes(), allocated_memory() as memory:
         task = DistillTask(teacher, data, config, make_accelerator(config))
         task.learner.accumulation_steps = accumulation_steps_for(config.batch, config.micro_batch)
@@ -69,9 +72,10 @@ def footprint(teacher: MatchingModel, config: DistillConfig) -> Footprint:
     return Footprint(parts, turns)
 
 
-def _data(teacher: MatchingModel) -> Dataset:
+def _data(teacher: MatchingModel, tokens: int) -> Dataset:
     """Two samples of the shapes that the teacher reads."""
-    condition = example(teacher.network.conditions, 2)
+    specs = [dataclasses.replace(s, shape=tuple(n or tokens for n in s.shape)) for s in teacher.network.conditions]
+    condition = example(specs, 2)
     pairs = torch.zeros(2, *teacher.shape) if teacher.coupled else None
     columns = {name: value for name, value in condition.items() if name not in (LABEL, SOURCE)}
     labels, classes = condition.get(LABEL), tuple(map(str, range(teacher.num_classes)))
