@@ -24,8 +24,8 @@ from realuid.errors import CheckpointError, ExportError
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.folding import foldable, refit
 from realuid.exports.form import Form, form_of
-from realuid.exports.prompted import is_prompted, needs_code, write_prompted
 from realuid.exports.program import ProgramStudent, write_program
+from realuid.exports.prompted import is_prompted, needs_code, write_prompted
 from realuid.exports.student import ExportedStudent
 from realuid.exports.templates import copy_template
 from realuid.loaders.diffusers_folder import INDEX, SCHEDULER
@@ -229,6 +229,9 @@ def read_diffusers(folder: Path) -> ExportedStudent:
         CheckpointError: where it is damaged.
     """
     if not (folder / _PROGRAM).is_file():
+        kind = read_json(folder / INDEX).get("_class_name")
+        if kind != ConsistencyModelPipeline.__name__:
+            raise CheckpointError(f"'{folder}' is an exported {kind}, which diffusers runs as its README.md shows.")
         return PipelineStudent(folder)
     student = ProgramStudent(folder / _PROGRAM)
     if not student.contract.decodes:

@@ -6,6 +6,7 @@ teacher's folder. What reads the result back calls the pipeline itself.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ import diffusers
 import torch
 from torch import Tensor
 
-from realuid.errors import ExportError
+from realuid.errors import CheckpointError, ExportError
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.templates import copy_template
 from realuid.exports.templates.calls import CallsScheduler
@@ -31,11 +32,9 @@ from realuid.models.saving.diffusers_weights import quiet_diffusers, read_diffus
 from realuid.models.saving.weights import apart
 
 #: What a pipeline is called with so that it calls the denoiser without a null condition, where it is not by default.
-#: Of Stable Diffusion and SDXL the denoiser says so itself (see `_without_guidance`); FLUX and Qwen-Image do it only for
-#: a negative prompt.
-UNGUIDED: dict[str, dict[str, float]] = {
-    name: {"guidance_scale": 1.0} for name in ("sd3", "pixart", "sana", "wan")
-}
+#: Of Stable Diffusion and SDXL the denoiser says so itself (see `_without_guidance`); FLUX and Qwen-Image do so only
+#: with a negative prompt.
+UNGUIDED: dict[str, dict[str, float]] = {name: {"guidance_scale": 1.0} for name in ("sd3", "pixart", "sana", "wan")}
 #: Arguments of pipelines for conditions, where they are not `prompt_embeds`, `prompt_attention_mask` and
 #: `pooled_prompt_embeds`.
 _ARGUMENTS = {"qwen_image": {TEXT_MASK: "prompt_embeds_mask"}}
@@ -53,7 +52,8 @@ def is_prompted(student: Student) -> bool:
 def call_settings(student: Student) -> dict[str, Any]:
     """What its pipeline has to be called with besides a prompt and the number of steps."""
     network = student.model.network
-    assert isinstance(network, PromptNetwork)
+    if not isinstance(network, PromptNetwork):
+        return {}
     settings: dict[str, Any] = dict(UNGUIDED.get(network.settings["pipeline"], {}))
     if "embedded_guidance" in network.numbers:
         settings["guidance_scale"] = network.numbers["embedded_guidance"]
@@ -99,12 +99,13 @@ def write_prompted(student: Student, out: Path, contract: Contract) -> None:
 
 def _teacher_folder(student: Student) -> Path:
     """The folder of the pipeline that the student's teacher came from."""
-    source = student.model.prompts
-    folder = local_path(source) if source else Path()
+    source, folder = student.model.prompts, Path()
+    with contextlib.suppress(CheckpointError):
+        folder = local_path(source)
     if not source or not (folder / INDEX).is_file():
         raise ExportError(
-            f"the other parts of the pipeline are copied from the teacher's, and '{source or 'nothing'}', from which the "
-            "student's prompts are encoded, is no pipeline of diffusers. Export to lora, onnx, torch or safetensors."
+            f"the other parts of the pipeline are copied from the teacher's, and '{source or 'nothing'}', from which "
+            "the student's prompts are encoded, is no pipeline of diffusers. Export to onnx, torch or safetensors."
         )
     return folder
 
@@ -130,7 +131,11 @@ def _without_guidance(network: PromptNetwork) -> Any:
     The pipelines leave classifier-free guidance out for such networks (latent consistency models). Its size is that of
     the student's samples.
     """
-    config = {**network.settings["denoiser"], "time_cond_proj_dim": _SCALE_WIDTH, "sample_size": list(network.shape[1:])}
+    config = {
+        **network.settings["denoiser"],
+        "time_cond_proj_dim": _SCALE_WIDTH,
+        "sample_size": list(network.shape[1:]),
+    }
     if network.shape[1] == network.shape[2]:
         config["sample_size"] = network.shape[1]
     with quiet_diffusers():
@@ -171,7 +176,7 @@ class PromptedPipeline:
         """Latents, and the noise of later calls that torch's own random numbers of a seed gave, (b, calls - 1, *d)."""
         names = {TEXT: "prompt_embeds", TEXT_MASK: "prompt_attention_mask", POOLED: "pooled_prompt_embeds"}
         names |= _ARGUMENTS.get(self.name, {})
-        given = {names[name]: value for name, value in condition.items()}
+        given: dict[str, Any] = {names[name]: value for name, value in condition.items()}
         latents = packed(z) if self.name in _PACKED else z
         if (size := self.pipeline_size) is not None:
             given |= size
@@ -183,7 +188,9 @@ class PromptedPipeline:
         random = torch.Generator().manual_seed(seed)
         noise = [torch.randn(latents.shape, generator=random) for _ in range(self.calls - 1)]
         made = found.frames if hasattr(found, "frames") else found.images
-        return self._as_ours(made), torch.stack([self._as_ours(e) for e in noise], dim=1) if noise else z[:, None][:, :0]
+        return self._as_ours(made), torch.stack([self._as_ours(e) for e in noise], dim=1) if noise else z[:, None][
+            :, :0
+        ]
 
     @property
     def pipeline_size(self) -> dict[str, int] | None:
@@ -197,6 +204,7 @@ class PromptedPipeline:
     def _as_ours(self, latents: Tensor) -> Tensor:
         return unpacked(latents, self.shape) if self.name in _PACKED else latents
 
+    @torch.no_grad()
     def difference(self, student: Student, contract: Contract) -> float:
         """Largest difference of its latents from the student's."""
         worst = 0.0

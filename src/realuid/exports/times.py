@@ -53,7 +53,9 @@ def is_own(scheduler: Any) -> bool:
 
 def _check(student: Student, forms: list[Form]) -> None:
     start = Schedule.of(student).noise[0]
-    if any(abs(form.into - (start if call == 0 else 1.0)) > 1e-6 or len(form.out) > 1 for call, form in enumerate(forms)):
+    if any(
+        abs(form.into - (start if call == 0 else 1.0)) > 1e-6 or len(form.out) > 1 for call, form in enumerate(forms)
+    ):
         raise ExportError(
             f"the student's network reads scaled samples (preconditioning '{student.model.preconditioning.name}'), and "
             "the pipeline's does not. Export to onnx, torch or safetensors."
@@ -115,7 +117,11 @@ def _difference(scheduler: Any, student: Student, forms: list[Form], told: bool)
         return float("inf")
     random = torch.Generator().manual_seed(0)
     z = torch.randn(1, 1, 4, 4, generator=random)
-    schedule, x, theirs = Schedule.of(student), z, z * float(1.0 if told else getattr(scheduler, "init_noise_sigma", 1.0))
+    schedule, x, theirs = (
+        Schedule.of(student),
+        z,
+        z * float(1.0 if told else getattr(scheduler, "init_noise_sigma", 1.0)),
+    )
     for k, (form, t) in enumerate(zip(forms, scheduler.timesteps, strict=True)):
         read = theirs if told or not hasattr(scheduler, "scale_model_input") else scheduler.scale_model_input(theirs, t)
         theirs = scheduler.step(_network(read, t), t, theirs, generator=torch.Generator().manual_seed(k)).prev_sample
