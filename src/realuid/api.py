@@ -20,7 +20,7 @@ from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
 from realuid.recipes.run import recipe_of_run
 from realuid.recipes.spec import NO_TEACHER, NamedTeacher, named_teacher, student_spec, teacher_spec
 from realuid.sampling import OneStep, Sampling, SamplingOptions, check_use, generate
-from realuid.settings import check_kind
+from realuid.settings import check_kind, from_keywords
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
 from realuid.training.compatibility import check_fits
 from realuid.training.folder import refuse_existing
@@ -126,7 +126,7 @@ def train(
         check_kind(name, value, kind, _NONE)
     check_kind("path", path, str, PathConfig, _NONE)
     out, (source, data) = Path(out), _source(data)
-    run = _Run(**options)
+    run = from_keywords(train, _Run, options)
     base = run.settings(source, out)
     chosen = dataclasses.replace(
         base,
@@ -168,7 +168,7 @@ def distill(
         the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
         which `sample` decodes); `generator(z, Condition(source=...))` on a coupled path.
     """
-    asked = _Distillation(**options)
+    asked = from_keywords(distill, _Distillation, options)
     check_kind("teacher", teacher, str, Path, MatchingModel)
     check_kind("config", config, DistillConfig, _NONE)
     check_kind("start", asked.start, str, Path, Student, MatchingModel, _NONE)
@@ -217,8 +217,8 @@ def sample(
     """
     check_kind("model", model, str, Path, MatchingModel, Student, ExportedStudent)
     loaded = load_any(model) if isinstance(model, str | Path) else model
-    asked = Sampling(**options)
-    check_use(loaded, asked.sampler, asked.guidance, asked.calls)
+    asked = from_keywords(sample, Sampling, options)
+    check_use(loaded, asked.sampler, asked.guidance, asked.calls, asked.steps)
     return torch.cat(list(generate(loaded, count, seed=seed, **options)))
 
 

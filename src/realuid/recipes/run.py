@@ -77,7 +77,7 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     model = MatchingModel(network, path, recipe.path.prediction, preconditioning, null_class=null_class)
     model.degradation = data.degradation if path.coupled else ""
     model.class_names = data.class_names if classes else ()
-    model.prompts = recipe.data.prompt_encoder or ""
+    model.prompts = recipe.data.prompt_encoder or data.text_from.source
     return model
 
 
