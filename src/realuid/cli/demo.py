@@ -11,6 +11,7 @@ from realuid.cli.options import console, parse, refuse_changes, replace, resumed
 from realuid.cli.tables import results_table
 from realuid.errors import ConfigError, unknown_name
 from realuid.recipes import FAMILIES, DataConfig, EvaluateConfig, Recipe
+from realuid.text import effect_of_real_data
 
 #: What a demo that continues may do otherwise: how finished models are measured at the end, but not the features, in
 #: which quick FDs chose among models on the way.
@@ -62,6 +63,8 @@ def run(arguments: Sequence[str]) -> None:
     out = run or options.out or default_out(recipe)
     results = run_demo(recipe, out, say=console.print, resume=options.resume, overwrite=options.overwrite)
     console.print(results_table(results), soft_wrap=False)
+    if sentence := effect_of_real_data(results):
+        console.print(sentence)
     console.print(f"{results['seconds']:.0f} s in total")
     for what, name in (("figures", RESULTS), ("report", REPORT)):
         console.print(f"{what}: {out / name}")
