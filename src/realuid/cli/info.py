@@ -29,7 +29,7 @@ class Options:
     """Describe a model, a run, a recipe or a data set. Without an argument: list the recipes."""
 
     #: A model (a folder, a file or a Hub id), a run folder, a recipe or a data set.
-    what: tyro.conf.Positional[str] = ""
+    what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")] = ""
     loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -27,9 +27,9 @@ class Options:
 
     #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip, a tar, or a folder of Arrow files; with captions in
     #: metadata.jsonl, in .txt files beside the images, or in a column of text.
-    source: tyro.conf.Positional[str]
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     #: New folder; pass it as --data.source.
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     #: Model that is to be distilled: images get its size, latents its autoencoder, prompts its text encoders.
     teacher: str | None = None
     #: Autoencoder of the latents, if not the teacher's: a folder of diffusers.
