@@ -20,6 +20,7 @@ from realuid.errors import DataError
 from realuid.metrics.cache import read_cached, write_cached
 from realuid.metrics.features import FeatureExtractor
 from realuid.metrics.manifold import precision_recall
+from realuid.metrics.points import sliced_wasserstein
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, seeded, stream
 
@@ -40,6 +41,8 @@ class Scores:
     precision: float
     recall: float
     samples: int
+    #: Of points: `sliced_wasserstein`; NaN for images.
+    sliced: float = float("nan")
 
     def to_dict(self) -> dict:
         """Plain numbers for JSON."""
@@ -156,13 +159,15 @@ class Evaluator:
 
     def _scores(self, fid: FrechetInceptionDistance, kept: list[Tensor], full: bool, seed: int, part: Part) -> Scores:
         set_feature_sums(fid, "fake", {name: part.total(n) for name, n in feature_sums(fid, "fake").items()})
-        kid = precision = recall = float("nan")
+        kid = precision = recall = sliced = float("nan")
         if full:
             generated = torch.cat(part.in_order(kept))[:_KEPT]
             kid = self._kid(generated, seed)
             precision, recall = precision_recall(self.reference["features"], generated)
+            if not self.data.is_image and len(self.data.shape) == 1:
+                sliced = sliced_wasserstein(self.reference["features"], generated)
         samples = int(fid.fake_features_num_samples)
-        return Scores(float(fid.compute()), kid, precision, recall, samples)
+        return Scores(float(fid.compute()), kid, precision, recall, samples, sliced)
 
     def distance(self, first: Tensor, second: Tensor) -> float:
         """FD between two sets of real samples, uint8 images or float points."""
