@@ -18,7 +18,7 @@ def test_a_shift(size: int) -> None:
     shift = torch.tensor([3.0, 4.0])
     assert sliced_wasserstein(x, x) == 0
     found = sliced_wasserstein(x, x[:size] + shift)
-    assert found == pytest.approx(5 / math.sqrt(2), rel=0.03)  # 256 directions
+    assert found == pytest.approx(5 / math.sqrt(2), rel=0.01)
     assert sliced_wasserstein(x, (x + shift)[torch.randperm(4000)]) == pytest.approx(
         sliced_wasserstein(x + shift, x), abs=1e-9
     )
@@ -27,7 +27,7 @@ def test_a_shift(size: int) -> None:
 def test_a_scale() -> None:
     """Between N(0, 1) and N(0, s^2) every projection has distance s - 1."""
     x = torch.randn(20_000, 2, generator=torch.Generator().manual_seed(1))
-    assert sliced_wasserstein(x, 1.5 * x) == pytest.approx(0.5, rel=0.03)
+    assert sliced_wasserstein(x, 1.5 * x) == pytest.approx(0.5, rel=0.02)
 
 
 def test_moons_that_are_filled_in_have_no_fd_but_a_distance() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from realuid.seeds import stream
 
-#: Number of directions, enough for two dimensions to a percent.
+#: Number of directions.
 _DIRECTIONS = 256
 
 
@@ -21,11 +23,19 @@ def sliced_wasserstein(first: Tensor, second: Tensor, directions: int = _DIRECTI
         first, second: points, shapes (n, d) and (m, d).
         directions: number of directions, always the same ones.
     """
-    angles = torch.randn(first.shape[1], directions, generator=stream(0, "directions"), dtype=torch.float64)
-    angles /= angles.norm(dim=0)
+    along = _directions(first.shape[1], directions)
     count = min(len(first), len(second))
-    a, b = (_quantiles(points.double() @ angles, count) for points in (first, second))
+    a, b = (_quantiles(points.double() @ along, count) for points in (first, second))
     return float((a - b).square().mean().sqrt())
+
+
+def _directions(dimensions: int, count: int) -> Tensor:
+    """Unit vectors, shape (dimensions, count): equally spaced in the plane, else random."""
+    if dimensions == 2:
+        angle = (torch.arange(count, dtype=torch.float64) + 0.5) / count * math.pi
+        return torch.stack([angle.cos(), angle.sin()])
+    along = torch.randn(dimensions, count, generator=stream(0, "directions"), dtype=torch.float64)
+    return along / along.norm(dim=0)
 
 
 def _quantiles(projected: Tensor, count: int) -> Tensor:
