@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.table import Table
 
-from realuid.cli.options import console, parse, refuse_pairs
+from realuid.cli.options import console, parse, refuse_pairs, say_next
 from realuid.devices import choose_device
 from realuid.errors import CheckpointError
 from realuid.files import check_writable
@@ -67,6 +67,7 @@ def run(arguments: Sequence[str]) -> None:
     if not check.ok:
         raise CheckpointError(check.verdict)
     console.print(check.verdict)
+    say_next(f"realuid distill --teacher {options.teacher} --data.source {options.data.source} --out runs/student")
 
 
 def _table(check: Check) -> Table:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from realuid.cli.options import console, parse
+from realuid.cli.options import console, parse, say_next
 from realuid.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def run(arguments: Sequence[str]) -> None:
     with _shown() as progress:
         prepare(data, options.out, encoding, progress)
     console.print(f"{load_dataset(str(options.out))}: {options.out}", highlight=False, markup=False)
+    say_next(f"realuid train --data.source {options.out} --out runs/teacher")
 
 
 def _size(options: Options, teacher: MatchingModel | None) -> tuple[int | None, int | None]:
