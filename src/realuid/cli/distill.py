@@ -56,6 +56,8 @@ class Options:
     resume: bool = False
     #: Print the resolved settings with parameter count, memory and time, and stop.
     dry_run: bool = False
+    #: With --dry-run: the memory of a GPU, such as 24GB. Says the peak of every part on it, and settings that fit.
+    gpu: Annotated[str, tyro.conf.arg(name="for")] = ""
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -74,6 +76,8 @@ def run(arguments: Sequence[str]) -> None:
     from realuid.recipes.run import teacher_of_run
     from realuid.recipes.spec import NO_TEACHER, named_teacher
 
+    if options.gpu and not options.dry_run:
+        raise ConfigError(f"--for {options.gpu} without --dry-run: it only says what fits. Pass both, or neither.")
     if options.start_ema is not None and options.start is None:
         raise ConfigError("--start-ema without --start: pass --start, the student to start from.")
     if run:
@@ -119,6 +123,11 @@ def _run_one(recipe: Recipe, name: str, options: Options, teacher: NamedTeacher)
         about["published_fid"] = recipe.published[name]
     run = student_spec(recipe, teacher, options.out, start=start, about=about)
     if options.dry_run:
+        if options.gpu:
+            from realuid.recipes.memory import describe_memory
+
+            console.print(describe_memory(run, options.gpu))
+            return
         console.print(describe_student_run(run))
         return
     _require_sound(run.teacher, run.data, options)
