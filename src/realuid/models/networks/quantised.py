@@ -32,7 +32,7 @@ def set_precision(network: nn.Module, precision: BasePrecision) -> None:
     """
     if precision == "teacher":
         return
-    if precision == "nf4":
+    if precision == "nf4" and not all(map(is_without_memory, network.parameters())):
         check_bitsandbytes(f"lora_base = {precision}")
     for name, module in list(network.named_modules()):
         for kept in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
