@@ -213,6 +213,9 @@ class AdaptedNetwork(MovesAnother, Network):
         with self.base.active(self.adapter):
             return self.base.network(x, time, condition)
 
+    def guide(self, conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+        return self.base.network.guide(conditional, unconditional, scale)
+
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         return self.base.network.bottleneck()
 

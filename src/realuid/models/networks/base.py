@@ -67,6 +67,10 @@ class Network(nn.Module):
         """Args: x, shape (b, *shape), already scaled; time, shape (b,), already scaled. Returns: `heads` like x."""
         raise NotImplementedError
 
+    def guide(self, conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+        """Classifier-free guidance: predictions with and without a condition, both of the same samples, as one."""
+        return unconditional + scale * (conditional - unconditional)
+
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         """The module whose output is the deepest features, and the shape of those of one sample: (c, h, w) or (c,).
 
