@@ -14,10 +14,11 @@ from torch import Tensor
 
 from realuid.data.captions import caption_column
 from realuid.data.dataset import Dataset
+from realuid.data.decode import MAX_BYTES
 from realuid.data.files import Entry, Files, few
 from realuid.data.images import Reading, decode_all
 from realuid.errors import CheckpointError, DataError, DataWarning
-from realuid.reading import open_regular, parse_json
+from realuid.reading import check_regular, open_regular, parse_json, read_json, read_limited
 
 if TYPE_CHECKING:
     import datasets
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 #: More distinct values than this are no classes.
 _CLASSES = 10_000
 #: What `save_to_disk` leaves in a folder.
-_SAVED = ("dataset_info.json", "dataset_dict.json", "state.json")
+_STATE, _SPLITS = "state.json", "dataset_dict.json"
+_SAVED = ("dataset_info.json", _SPLITS, _STATE)
 
 
 def load_hugging_face(name: str, how: Reading) -> Dataset:
@@ -93,14 +95,34 @@ def _load(place: str, name: str) -> datasets.Dataset:
             _check_lines(Path(where))
             return datasets.load_dataset("imagefolder", data_dir=where, split=split or "train")
         if Path(where).is_dir():
-            table = datasets.load_from_disk(where)
-            return table[split or "train"] if isinstance(table, datasets.DatasetDict) else table
+            splits = (Path(where) / _SPLITS).is_file()
+            return load_saved(Path(where) / (split or "train") if splits else Path(where))
         return datasets.load_dataset(where, split=split or "train")
     except DataError:
         raise
     except Exception as error:  # the library raises many kinds, all about what was asked for
         reason = next(iter(str(error).splitlines()), "")
         raise DataError(f"'hf:{name}' cannot be loaded ({type(error).__name__}: {reason}).") from error
+
+
+def load_saved(folder: Path) -> datasets.Dataset:
+    """A data set that `save_to_disk` wrote, memory-mapped.
+
+    Arrow's readers trust the offsets in a file: those that lead out of it would end the process when a row is read, so
+    that all are compared with what is there. What images and numbers hold is not read.
+
+    Raises:
+        DataError: for files outside of the folder.
+        Exception: of nearly any type, for other damage.
+    """
+    state = read_json(folder / _STATE)
+    for name in (str(file["filename"]) for file in state["_data_files"]):
+        if Path(name).name != name:
+            raise DataError(f"'{folder / _STATE}' names the file {name!r:.100}, which is not in this folder.")
+        check_regular(folder / name)
+    table: datasets.Dataset = library(str(folder)).load_from_disk(str(folder), keep_in_memory=False)
+    table.data.validate(full=True)
+    return table
 
 
 def _check_lines(folder: Path) -> None:
@@ -123,7 +145,7 @@ def _reader(table: datasets.Dataset, column: str, index: int) -> Callable[[], by
         row = table[index][column]
         if row is None:
             raise ValueError("there is no image")
-        return row["bytes"] or Path(row["path"]).read_bytes()
+        return row["bytes"] or read_limited(row["path"], MAX_BYTES)
 
     return read
 

@@ -216,6 +216,9 @@ class AdaptedNetwork(MovesAnother, Network):
     def guide(self, conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
         return self.base.network.guide(conditional, unconditional, scale)
 
+    def time_embedding(self) -> tuple[nn.Module, int] | None:
+        return self.base.network.time_embedding()
+
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         return self.base.network.bottleneck()
 

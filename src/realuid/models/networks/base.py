@@ -71,6 +71,13 @@ class Network(nn.Module):
         """Classifier-free guidance: predictions with and without a condition, both of the same samples, as one."""
         return unconditional + scale * (conditional - unconditional)
 
+    def time_embedding(self) -> tuple[nn.Module, int] | None:
+        """The module that embeds the time, whose output of shape (b, width) modulates all blocks, and the width.
+
+        None where there is no such module, or blocks that are recomputed on the backward pass call it.
+        """
+        return None
+
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         """The module whose output is the deepest features, and the shape of those of one sample: (c, h, w) or (c,).
 
@@ -150,6 +157,9 @@ class UNet(Network):
             x = torch.cat([x, self.read(condition, SOURCE).to(x.dtype)], dim=1)
         output = self.unet(x, time, class_labels=self.labels(condition), return_dict=False)[0]
         return output[:, : self.heads * self.shape[0]]
+
+    def time_embedding(self) -> tuple[nn.Module, int] | None:
+        return self.unet.time_embedding, self.unet.time_embedding.linear_2.out_features
 
     def recompute_activations(self) -> None:
         self.unet.enable_gradient_checkpointing()
@@ -282,6 +292,9 @@ class MLP(Network):
             if i == len(self.blocks) // 2:
                 h = self.middle(h)
         return self.outlet(h)
+
+    def time_embedding(self) -> tuple[nn.Module, int] | None:
+        return self.time, self.inlet.out_features
 
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         return self.middle, (self.inlet.out_features,)
