@@ -1,9 +1,8 @@
-"""Tiny text-to-image pipelines of diffusers with random weights, their tokenizers among them, and their own calls."""
+"""Tiny text-to-image pipelines of diffusers with random weights, their tokenizers among them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,86 +10,9 @@ import diffusers
 import torch
 import transformers
 from diffusers_folders import randomise
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from torch import Tensor, nn
+from pipeline_parts import clip, conditional_unet, kl, t5, tokenizer
 
-WORDS = ["a", "red", "blue", "green", "seven", "cat", "dog", "on", "of", "photo", "the"]
-LENGTH = 12
 PROMPT = "a red seven on blue"
-
-
-def tokenizer(most: int = LENGTH, padding_side: str = "right") -> Any:
-    """Words to numbers, between <s> and </s>."""
-    vocabulary = {word: i for i, word in enumerate(["<pad>", "<s>", "</s>", "<unk>", *WORDS])}
-    inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    inner.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=inner,
-        model_max_length=most,
-        pad_token="<pad>",
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        padding_side=padding_side,
-    )
-
-
-def clip(width: int = 16, projected: bool = False) -> nn.Module:
-    """CLIP's text encoder, with or without its projection."""
-    config = transformers.CLIPTextConfig(
-        vocab_size=20,
-        hidden_size=width,
-        intermediate_size=2 * width,
-        projection_dim=width,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=LENGTH,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-    )
-    kind = transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel
-    return randomise(kind(config))
-
-
-def t5(width: int = 16) -> nn.Module:
-    config = transformers.T5Config(
-        vocab_size=20, d_model=width, d_kv=8, d_ff=32, num_layers=1, num_heads=2, feed_forward_proj="gated-gelu"
-    )
-    return randomise(transformers.T5EncoderModel(config))
-
-
-def kl(channels: int = 4, **settings: Any) -> nn.Module:
-    """Images of twice the side of latents."""
-    return randomise(
-        diffusers.AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            block_out_channels=(8, 8),
-            latent_channels=channels,
-            norm_num_groups=4,
-            **{"scaling_factor": 0.5, **settings},
-        )
-    )
-
-
-def conditional_unet(**settings: Any) -> nn.Module:
-    return randomise(
-        diffusers.UNet2DConditionModel(
-            **{
-                "sample_size": 8,
-                "block_out_channels": (8, 16),
-                "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-                "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-                "layers_per_block": 1,
-                "cross_attention_dim": 16,
-                "attention_head_dim": 4,
-                "norm_num_groups": 4,
-                **settings,
-            }
-        )
-    )
 
 
 def stable_diffusion(prediction: str = "epsilon") -> Any:
@@ -372,82 +294,3 @@ SIZE = {"wan": (5, 16, 16), "sana": (32, 32)}
 
 def size_of(name: str) -> tuple[int, ...]:
     return SIZE.get(name, (16, 16))
-
-
-@dataclass
-class Run:
-    """What happened while a pipeline made samples.
-
-    Attributes:
-        inputs, times: of the denoiser in every step, for the conditional half, in the shape of latents.
-        outputs: guided predictions that the scheduler got.
-        told: the scheduler's own times.
-        latents, images: what came out; images in [0, 1].
-    """
-
-    inputs: list[Tensor]
-    outputs: list[Tensor]
-    told: list[Tensor]
-    latents: Tensor
-    images: Tensor
-
-
-def denoiser_of(pipeline: Any) -> nn.Module:
-    return pipeline.unet if hasattr(pipeline, "unet") else pipeline.transformer
-
-
-@torch.no_grad()
-def run(name: str, pipeline: Any, prompts: list[str], guidance: float = 1.0, steps: int = 2) -> Run:
-    """Call a pipeline as its users do, and listen to its denoiser and its scheduler.
-
-    Args:
-        name: in `PIPELINES`.
-        pipeline: with all of its parts.
-        prompts: one for every sample.
-        guidance: of classifier-free guidance; 1 for none.
-        steps: of the scheduler.
-    """
-    how: dict[str, Any] = {"prompt": prompts, "num_inference_steps": steps}
-    *frames, how["height"], how["width"] = size_of(name)
-    if frames:
-        how["num_frames"] = frames[0]
-    if name.startswith(("flux", "qwen")):
-        how |= {"true_cfg_scale": guidance, "negative_prompt": [" " if name == "qwen_image" else ""] * len(prompts)}
-    else:
-        how["guidance_scale"] = guidance
-    if name.startswith(("pixart", "sana")):
-        how["use_resolution_binning"] = False
-    inputs, outputs, told = [], [], []
-
-    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        x = args[0] if args else kwargs["hidden_states"]
-        inputs.append(latents_of(name, x[-len(prompts) :].clone()))
-
-    step = pipeline.scheduler.step
-
-    def listening(output: Tensor, t: Tensor, *args: Any, **kwargs: Any) -> Any:
-        outputs.append(latents_of(name, output.clone()))
-        told.append(t)
-        return step(output, t, *args, **kwargs)
-
-    handle = denoiser_of(pipeline).register_forward_pre_hook(before, with_kwargs=True)
-    pipeline.scheduler.step = listening
-    try:
-        noise = torch.Generator().manual_seed(5)
-        latents = latents_of(name, pipeline(**how, output_type="latent", generator=noise)[0])
-        heard = list(inputs), list(outputs), list(told)
-        images = pipeline(**how, output_type="pt", generator=noise.manual_seed(5))[0]
-    finally:
-        handle.remove()
-        pipeline.scheduler.step = step
-    every = len(heard[0]) // len(heard[1])
-    return Run(heard[0][::every], heard[1], heard[2], latents, images)
-
-
-def latents_of(name: str, x: Tensor) -> Tensor:
-    """Packed tokens as latents; others as they are."""
-    if not name.startswith(("flux", "qwen")):
-        return x
-    height, width = (side // 2 for side in size_of(name))
-    pipeline = diffusers.FluxPipeline
-    return pipeline._unpack_latents(x, 2 * height, 2 * width, 2)

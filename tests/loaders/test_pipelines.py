@@ -11,6 +11,7 @@ import pipelines
 import pytest
 import torch
 from diffusers_folders import relative_error
+from pipeline_runs import run
 
 from realuid.loaders import load_prompt_encoder, load_teacher
 from realuid.models import Condition, MatchingModel, from_pretrained, guided, save_pretrained
@@ -52,7 +53,7 @@ def test_the_teacher_predicts_what_the_pipeline_does(name: str, guidance: float,
     """In every step of its own sampling; FLUX.1-dev with its embedded guidance as well."""
     teacher, condition = teacher_of(folders(name), name)
     pipeline = pipelines.make(name)
-    heard = pipelines.run(name, pipeline, PROMPTS, guidance)
+    heard = run(name, pipeline, PROMPTS, guidance)
     f = guided(teacher, guidance)
     for x, told, expected in zip(heard.inputs, heard.told, heard.outputs, strict=True):
         found = f(x, times(teacher, told), condition)
@@ -63,7 +64,7 @@ def test_the_teacher_predicts_what_the_pipeline_does(name: str, guidance: float,
 @torch.no_grad()
 def test_latents_are_decoded_as_the_pipeline_does(name: str, folders: Any) -> None:
     teacher, _ = teacher_of(folders(name), name)
-    heard = pipelines.run(name, pipelines.make(name), PROMPTS)
+    heard = run(name, pipelines.make(name), PROMPTS)
     found = (teacher.codec.decode(heard.latents) / 2 + 0.5).clamp(0, 1)
     expected = heard.images.transpose(1, 2) if heard.images.dim() == 5 else heard.images
     assert found.shape[1:] == teacher.image_shape and relative_error(found, expected) < TOLERANCE
