@@ -93,10 +93,6 @@ class PromptNetwork(Network):
     def guide(self, conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
         return self.interface.guide(conditional, unconditional, scale)
 
-    def time_embedding(self) -> tuple[nn.Module, int] | None:
-        module: Any = getattr(self.denoiser, "time_embedding", None)
-        return None if module is None else (module, module.linear_2.out_features)
-
     def recompute_activations(self) -> None:
         self.denoiser.enable_gradient_checkpointing()  # type: ignore[operator]
 
