@@ -67,7 +67,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
         _fsync(target.parent)
     except Exception as error:
         if is_full(error, target.parent):
-            raise _no_space(target) from error
+            raise no_space(target) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -111,7 +111,7 @@ def atomic_folder(target: Path, ours: Callable[[Path], bool] | None = None) -> I
         _fsync(target.parent)
     except Exception as error:
         if is_full(error, target.parent):
-            raise _no_space(target) from error
+            raise no_space(target) from error
         raise
     finally:
         if replaced.exists() and not target.exists():  # stopped between the two renames
@@ -156,7 +156,8 @@ def _has_room(folder: Path) -> bool:
     return True
 
 
-def _no_space(target: Path) -> StorageError:
+def no_space(target: Path) -> StorageError:
+    """What to raise where `is_full`."""
     return StorageError(f"cannot write '{target}': no space left on the device. Free some, or write to another one.")
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from realuid.cli.options import console, parse, refuse_changes, replace, resumed_run, split_recipe
 from realuid.errors import ConfigError, unknown_name
 from realuid.recipes import FAMILIES, DataConfig, EvaluateConfig, Recipe
-from realuid.text import fd_name
+from realuid.text import effect_of_real_data, fd_name
 
 #: Metrics of models that restore pairs, shown instead of KID: column and format.
 RESTORATION = {
@@ -79,6 +79,8 @@ def run(arguments: Sequence[str]) -> None:
     out = run or options.out or default_out(recipe)
     results = run_demo(recipe, out, say=console.print, resume=options.resume, overwrite=options.overwrite)
     console.print(results_table(results), soft_wrap=False)
+    if sentence := effect_of_real_data(results):
+        console.print(sentence)
     console.print(f"{results['seconds']:.0f} s in total")
     for what, name in (("figures", RESULTS), ("report", REPORT)):
         console.print(f"{what}: {out / name}")

@@ -6,10 +6,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from realuid.data.arrow_columns import ArrayColumn, ArrowFiles, ImageColumn
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from realuid.data.arrow_columns import ArrayColumn, ArrowFiles, ImageColumn, RaggedColumn
 from realuid.data.captions import caption_column
-from realuid.data.columns import Column
-from realuid.data.dataset import Dataset
+from realuid.data.columns import Column, Rows
+from realuid.data.dataset import Dataset, Origin, Prompts
 from realuid.data.hugging_face import ask, choose, labelled, load_saved
 from realuid.data.images import Reading
 from realuid.errors import DataError
@@ -17,10 +21,13 @@ from realuid.reading import read_json
 
 #: What `save_to_disk` leaves in the folder of a data set, and of a set of splits.
 STATE, SPLITS = "state.json", "dataset_dict.json"
-#: What realuid says of data that it wrote, beside the files of `datasets`.
-ABOUT = "realuid.json"
-_ABOUT = {"values": str, "name": str, "degradation": str, "degradation_seed": int}
-_KINDS = {str: "text", int: "a whole number"}
+#: What realuid says of data that it wrote, beside the files of `datasets`; the folder of the embeddings of distinct
+#: prompts, whose rows the column 'prompt' numbers; and the unconditional embeddings.
+ABOUT, PROMPTS, NULLS = "realuid.json", "prompts", "nulls.safetensors"
+_ORIGINS = ("text_from", "latents_from")
+_ABOUT = {"values": str, "name": str, "degradation": str, "degradation_seed": int, "listed": int}
+_ABOUT |= dict.fromkeys(_ORIGINS, list)
+_KINDS = {str: "text", int: "a whole number", list: "a list of two texts"}
 
 
 def is_arrow(source: str) -> bool:
@@ -74,11 +81,53 @@ def load_arrow(source: str, how: Reading) -> Dataset:
         degradation_seed=about.get("degradation_seed", 0),
         columns={name: column(name) for name in further},
         captions=table.data.column(text).to_pylist() if text else (),
+        text_from=Origin(*about.get("text_from", ())),
+        latents_from=Origin(*about.get("latents_from", ())),
     )
+    if (Path(place) / PROMPTS).is_dir():
+        data = _with_prompts(data, Path(place) / PROMPTS, table, about.get("listed", 0))
+    if (Path(place) / NULLS).is_file():
+        data = dataclasses.replace(data, nulls=_nulls(Path(place) / NULLS))
     if label is None:
         return data
     numbers, classes = labelled(table.data.column(label).to_pylist(), table.features[label], source)
     return dataclasses.replace(data, labels=numbers, classes=classes)
+
+
+def _nulls(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except Exception as error:  # damage surfaces as SafetensorError, ValueError, OSError, ...
+        raise DataError(f"'{path}' cannot be read ({error}). Write it again.") from error
+
+
+def _with_prompts(data: Dataset, folder: Path, samples: Any, listed: int) -> Dataset:
+    """The data with the embeddings of its prompts.
+
+    Args:
+        data: with captions.
+        folder: of the embeddings of distinct prompts.
+        samples: the table of the samples, with the number of each one's prompt.
+        listed: how many, from the first on, are for generated samples.
+    """
+    table, _ = _open(str(folder))
+    rows = samples.data.column("prompt").to_numpy() if "prompt" in samples.features else np.array([len(table)])
+    if not 0 <= listed <= len(table) or not 0 <= rows.min() <= rows.max() < len(table):
+        raise DataError(f"the samples of '{folder.parent}' name prompts that '{folder}' does not hold. Write it again.")
+    files, shapes = ArrowFiles([file["filename"] for file in table.cache_files]), _shapes(table.features)
+    what, found = (str(folder), table._fingerprint), dict[str, Column]()
+    for name in table.features:
+        if name in shapes:
+            found[name] = ArrayColumn(files, name, shapes[name], *what)
+        elif name != "caption":
+            found[name] = RaggedColumn(files, name, *what)
+    index = torch.from_numpy(rows.astype(np.int64))
+    data = dataclasses.replace(data, columns={**data.columns, **{k: Rows(v, index) for k, v in found.items()}})
+    if not listed:
+        return data
+    prompts = table.data.column("caption").slice(0, listed).to_pylist()
+    first = {name: Rows(column, slice(0, listed)) for name, column in found.items()}
+    return dataclasses.replace(data, prompts=Prompts(first, prompts, data.name))
 
 
 def _open(place: str) -> tuple[Any, dict[str, Any]]:
@@ -94,6 +143,8 @@ def _open(place: str) -> tuple[Any, dict[str, Any]]:
     for key, kind in _ABOUT.items():
         value, columns = about.get(key), ", ".join(table.features)
         if about and type(value) is not kind and (key == "values" or value is not None):
+            raise DataError(f"'{path}': {key} = {value!r:.100}, allowed is {_KINDS[kind]}. Write it again.")
+        if key in _ORIGINS and value and [type(part) for part in value] != [str, str]:
             raise DataError(f"'{path}': {key} = {value!r:.100}, allowed is {_KINDS[kind]}. Write it again.")
         if about and key == "values" and value not in table.features:
             raise DataError(f"'{path}': values = '{value}', which is none of the columns {columns}. Write it again.")

@@ -6,12 +6,10 @@ file would become resident in this process.
 
 from __future__ import annotations
 
-import functools
 import math
 import mmap
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,7 +18,7 @@ import torch
 from torch import Tensor
 
 from realuid.data.columns import Column, hashed
-from realuid.data.decode import MAX_BYTES, UnreadableError, decode
+from realuid.data.decode import MAX_BYTES, UnreadableError, decode, decoders
 from realuid.data.images import Reading
 from realuid.errors import CheckpointError, DataError
 from realuid.reading import read_limited
@@ -115,6 +113,43 @@ class ArrayColumn(Column):
         return torch.from_numpy(out).view(-1, *self.shape[1:])
 
 
+class RaggedColumn(Column):
+    """Sequences of different lengths, padded at their end with zeros to the longest one.
+
+    Args:
+        files: that hold the column.
+        name: of the column.
+        source: for messages.
+        fingerprint: of the data set.
+
+    Raises:
+        DataError: where rows are missing.
+    """
+
+    def __init__(self, files: ArrowFiles, name: str, source: str, fingerprint: str):
+        self._files, self._what = files, f"column '{name}' of '{source}'"
+        columns = [batch.column(name) for batch in files.batches]
+        elements, inner = [column.values for column in columns], tuple[int, ...]()
+        while not hasattr(elements[0], "to_numpy") or hasattr(elements[0].type, "list_size"):
+            inner = (*inner, elements[0].type.list_size)
+            elements = [element.values for element in elements]
+        numbers = [element.to_numpy(zero_copy_only=True) for element in elements]
+        self._kind, self._size = numbers[0].dtype, math.prod(inner) * numbers[0].dtype.itemsize
+        self._positions = [files.position(i, flat.ctypes.data, self._what) for i, flat in enumerate(numbers)]
+        self._ends = [_offsets(column) for column in columns]
+        longest = max(int(np.diff(ends).max()) for ends in self._ends)
+        self.shape, self.dtype = (len(files), longest, *inner), torch.from_numpy(np.empty(0, self._kind)).dtype
+        self.fingerprint = hashed(fingerprint, name)
+
+    def read(self, index: Tensor) -> Tensor:
+        out = np.zeros((len(index), math.prod(self.shape[1:])), self._kind)
+        for row, (batch, place) in zip(out, self._files.find(index.numpy()), strict=True):
+            start, end = self._ends[batch][place : place + 2].tolist()
+            content = self._files.read(batch, self._positions[batch] + start * self._size, (end - start) * self._size)
+            row[: len(content) // self._kind.itemsize] = np.frombuffer(content, self._kind)
+        return torch.from_numpy(out).view(-1, *self.shape[1:])
+
+
 class ImageColumn(Column):
     """Encoded images, decoded when they are asked for.
 
@@ -145,7 +180,7 @@ class ImageColumn(Column):
         self.shape = (len(files), *self._pixels(0).shape)
 
     def read(self, index: Tensor) -> Tensor:
-        images = list(_decoders().map(self._pixels, index.tolist()))
+        images = list(decoders().map(self._pixels, index.tolist()))
         for row, pixels in zip(index.tolist(), images, strict=True):
             if pixels.shape != self.shape[1:]:
                 (c, h, w), (channels, height, width) = pixels.shape, self.shape[1:]
@@ -201,8 +236,3 @@ def _offsets(array: pa.Array) -> np.ndarray:
     kind = np.int64 if str(array.type).startswith("large") else np.int32
     first, count = array.offset, len(array) + 1
     return np.frombuffer(array.buffers()[1], kind)[first : first + count].copy()
-
-
-@functools.cache
-def _decoders() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), "realuid-decode")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from realuid.data.files import CAPTION, METADATA, Entry, Files, few, quoted, read_entry
 from realuid.errors import CheckpointError, DataError
-from realuid.reading import parse_json
+from realuid.reading import parse_json, read_limited
 
 #: Columns that hold captions, if none is named, in the order of preference.
 NAMES = ("text", "caption", "prompt")
 #: Longest text that is taken for a caption, in bytes.
 _LONGEST = 2**16
+#: Largest file of prompts, in bytes.
+_LARGEST = 2**30
 
 
 def captions_of(files: Files) -> dict[str, str | None] | None:
@@ -68,6 +71,22 @@ def _decoded(content: bytes, what: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{what} is not in UTF-8 ({error.reason} at byte {error.start})") from error
+
+
+def read_prompts(path: str | Path) -> list[str]:
+    """Prompts from a text file in UTF-8, one a line; empty lines do not count.
+
+    Raises:
+        DataError: where it cannot be read, or holds none.
+    """
+    try:
+        content = read_limited(path, _LARGEST)
+    except CheckpointError as error:
+        raise DataError(str(error)) from error
+    prompts = [line.strip() for line in _decoded(content, f"'{path}'").splitlines() if line.strip()]
+    if not prompts:
+        raise DataError(f"'{path}' holds no prompts. Write one a line.")
+    return prompts
 
 
 def caption_column(features: Mapping[str, Any], asked: Mapping[str, str], name: str) -> str | None:

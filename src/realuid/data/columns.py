@@ -38,6 +38,13 @@ class Column(ABC):
     def read(self, index: Tensor) -> Tensor:
         """Rows by number: int64, shape (b,), to shape (b, *shape of a row). Called by several threads at a time."""
 
+    def unreadable(self, index: Tensor) -> Tensor:
+        """Which of these rows, which have been read, hold nothing and are to be left out: bool, shape (b,)."""
+        return torch.zeros(len(index), dtype=torch.bool)
+
+    def say_what_was_read(self) -> None:  # noqa: B027 (most columns have nothing to say)
+        """Warn of rows that were left out or changed, once all of them were read."""
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -81,23 +88,37 @@ class Rows(Column):
         rows = self.index[index]
         return self.column[rows] if isinstance(self.column, Tensor) else self.column.read(rows)
 
+    def unreadable(self, index: Tensor) -> Tensor:
+        return (
+            super().unreadable(index) if isinstance(self.column, Tensor) else self.column.unreadable(self.index[index])
+        )
+
 
 class Derived(Column):
     """What a function makes of the rows of another column.
 
     Args:
         column: the other one.
-        function: (b, *shape of a row) to the same shape and dtype, row by row.
+        function: (b, *shape of a row) to another shape and the same dtype, row by row.
         key: names the function, for the fingerprint.
+        shape: of what it makes of a row; by default the same.
     """
 
-    def __init__(self, column: Column, function: Callable[[Tensor], Tensor], key: str):
+    def __init__(
+        self, column: Column, function: Callable[[Tensor], Tensor], key: str, shape: tuple[int, ...] | None = None
+    ):
         self.column, self.function = column, function
-        self.shape, self.dtype = column.shape, column.dtype
+        self.shape, self.dtype = (len(column), *(shape or column.shape[1:])), column.dtype
         self.fingerprint = hashed(column.fingerprint, key)
 
     def read(self, index: Tensor) -> Tensor:
         return self.function(self.column.read(index))
+
+    def unreadable(self, index: Tensor) -> Tensor:
+        return self.column.unreadable(index)
+
+    def say_what_was_read(self) -> None:
+        self.column.say_what_was_read()
 
 
 def moved(values: Values, device: torch.device | str) -> Values:

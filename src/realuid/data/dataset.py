@@ -6,7 +6,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,6 +24,40 @@ class Batch:
     labels: Tensor | None
     sources: Tensor | None
     columns: dict[str, Tensor]
+
+
+class Origin(NamedTuple):
+    """A model that a part of the data was computed by: where it is, and what names its content; '' if there is none."""
+
+    source: str = ""
+    fingerprint: str = ""
+
+
+NOWHERE = Origin()
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Embedded prompts without samples, which generated samples are conditioned on.
+
+    Attributes:
+        columns: embeddings by name, one row for each prompt.
+        captions: the prompts.
+        name: of the data that they belong to.
+    """
+
+    columns: Mapping[str, Values]
+    captions: Sequence[str]
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def column(self, name: str) -> Values:
+        """As of a `Dataset`."""
+        if name not in self.columns:
+            raise DataError(f"prompts of '{self.name}' have no column '{name}', which the model reads.")
+        return self.columns[name]
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,6 +80,9 @@ class Dataset:
             captions are called 'text' (with 'text_mask') and 'pooled'.
         captions: what each sample shows, or None where that is unknown.
         nulls: the unconditional values of columns, by name, shape (1, *shape of a row).
+        prompts: embedded prompts, which generated samples are conditioned on instead of those of the samples.
+        text_from: the encoder of prompts that columns come from.
+        latents_from: the autoencoder that a column 'latent', of the images' latents, comes from.
 
     Raises:
         DataError: for values, labels, classes and sources that do not fit together, other dtypes than those, values
@@ -62,6 +99,9 @@ class Dataset:
     columns: Mapping[str, Values] = field(default_factory=dict)
     captions: Sequence[str | None] = ()
     nulls: Mapping[str, Tensor] = field(default_factory=dict)
+    prompts: Prompts | None = None
+    text_from: Origin = NOWHERE
+    latents_from: Origin = NOWHERE
 
     def __post_init__(self) -> None:
         check_values(self.values, f"'{self.name}'")
@@ -210,4 +250,7 @@ class Dataset:
             digest.update(name.encode() + content(self.columns[name]))
         for name in sorted(self.nulls) if pairs else ():
             digest.update(b"null " + name.encode() + content(self.nulls[name]))
+        listed = self.prompts.columns if pairs and self.prompts is not None else {}
+        for name in sorted(listed):
+            digest.update(b"prompts " + name.encode() + content(listed[name]))
         return digest.hexdigest()[:16]

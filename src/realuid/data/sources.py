@@ -36,6 +36,7 @@ def load_dataset(
     pairs: str | None = None,
     pairs_seed: int = 0,
     skip_damaged: bool = False,
+    by_row: bool = False,
 ) -> Dataset:
     """Read a data set; what is left out of it or changed in it is said by a `DataWarning`.
 
@@ -55,13 +56,14 @@ def load_dataset(
             or archive that have the same names.
         pairs_seed: of degradations that draw at random (`realuid.data.DRAWING`).
         skip_damaged: leave images out that cannot be read, instead of an error.
+        by_row: read images when they are asked for, whatever the source. Those that are left out are black.
 
     Raises:
         DataError: for a source that does not exist or cannot be read.
     """
     if not isinstance(source, str | Path):
         raise DataError(f"the source of data is a {type(source).__name__}. Allowed: {SOURCES}.")
-    source, how = str(source), Reading(channels, resolution, skip_damaged)
+    source, how = str(source), Reading(channels, resolution, skip_damaged, by_row)
     if pairs_seed and pairs not in DRAWING:
         raise DataError(
             f"pairs_seed = {pairs_seed}: pairs = {pairs} draws nothing at random, only {', '.join(DRAWING)} does. "

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from realuid.data import Dataset, to_float
 from realuid.data.columns import Values
+from realuid.data.dataset import Prompts
 from realuid.data.grid import grid_image
 from realuid.devices import handed_over
 from realuid.errors import DataError
@@ -56,8 +57,8 @@ def conditions(model: MatchingModel | OneStep, data: Dataset, count: int) -> Con
     return read_conditions(model.conditions, data, pair_index(data, count).to(data.values.device))
 
 
-def read_conditions(specs: Sequence[ConditionSpec], data: Dataset, index: Tensor) -> Condition:
-    """The conditions of some samples of the data, images in [-1, 1].
+def read_conditions(specs: Sequence[ConditionSpec], data: Dataset | Prompts, index: Tensor) -> Condition:
+    """The conditions of some samples of the data, or of some of its prompts; images in [-1, 1].
 
     Args:
         specs: what a model declares.
@@ -82,7 +83,7 @@ def read_conditions(specs: Sequence[ConditionSpec], data: Dataset, index: Tensor
     return Condition(found)
 
 
-def condition_columns(specs: Sequence[ConditionSpec], data: Dataset) -> list[Values]:
+def condition_columns(specs: Sequence[ConditionSpec], data: Dataset | Prompts) -> list[Values]:
     """The columns that `read_conditions` reads."""
     masks = [data.columns[spec.mask] for spec in specs if spec.mask in data.columns]
     return [*(data.column(spec.name) for spec in specs), *masks]

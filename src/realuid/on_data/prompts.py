@@ -10,6 +10,7 @@ import torch
 from realuid.data import Dataset
 from realuid.data.captions import complete
 from realuid.data.columns import Rows
+from realuid.data.dataset import Origin, Prompts
 from realuid.models import Condition
 from realuid.models.prompts import PromptEncoder
 
@@ -33,18 +34,27 @@ def encode_prompts(prompts: Sequence[str], encoder: PromptEncoder) -> Condition:
     return Condition.cat([encoder.encode(prompts[start : start + BATCH]) for start in range(0, len(prompts), BATCH)])
 
 
-def with_embeddings(data: Dataset, encoder: PromptEncoder) -> Dataset:
+def with_embeddings(data: Dataset, encoder: PromptEncoder, prompts: Sequence[str] = ()) -> Dataset:
     """The data with the embeddings of its captions, and the unconditional one, in memory.
 
     Args:
         data: with a caption for every sample.
         encoder: of prompts.
+        prompts: which generated samples are conditioned on instead of the captions.
 
     Raises:
         DataError: where captions are missing.
         ConfigError: for a caption that is longer than the encoder reads.
     """
-    prompts, rows = distinct(complete(data.captions, data.name))
-    index, table = torch.tensor(rows), encode_prompts(prompts, encoder)
-    columns = {**data.columns, **{name: Rows(column, index) for name, column in table.items()}}
-    return dataclasses.replace(data, columns=columns, nulls=dict(encoder.null()))
+    names, rows = distinct([*prompts, *complete(data.captions, data.name)])
+    index, table = torch.tensor(rows), encode_prompts(names, encoder)
+    listed, shown = index[: len(prompts)].unique(), index[len(prompts) :]
+    columns = {**data.columns, **{name: Rows(column, shown) for name, column in table.items()}}
+    without = {name: column[listed] for name, column in table.items()}
+    return dataclasses.replace(
+        data,
+        columns=columns,
+        nulls=dict(encoder.null()),
+        prompts=Prompts(without, [names[i] for i in listed.tolist()], data.name) if prompts else None,
+        text_from=Origin(encoder.source, encoder.fingerprint),
+    )

@@ -219,7 +219,7 @@ def _about(recipe: Recipe, name: str) -> dict[str, Any]:
     if name in recipe.students:
         config = recipe.student(name)
         shown = ("alpha", "beta", "alpha_sid", "objective", "data_weight", "lambda_g", "label")
-        about = {setting: getattr(config, setting) for setting in shown}
+        about = {setting: getattr(config, setting) for setting in shown} | {"real_data": config.uses_real_data}
         if origin := recipe.origin(name):
             about["start"] = origin.student
     if name in recipe.published:

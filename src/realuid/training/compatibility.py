@@ -9,10 +9,12 @@ from torch import Tensor
 
 from realuid.data import Dataset
 from realuid.errors import ConfigError, DataError, PredictionError, RealUIDError
+from realuid.loaders.prompts import load_prompt_encoder
 from realuid.models import MatchingModel, Network, Silent, Student, example, guided, silent
 from realuid.models.networks.call import check_told
 from realuid.objectives import MixtureUID, UnwiseSettingWarning, advice, choose_space
 from realuid.on_data import adopt_null, check_pairs, read_conditions
+from realuid.on_data.latents import check_latents
 from realuid.processes import started_together
 from realuid.sampling import OneStep, generate
 from realuid.training.config import DistillConfig, TeacherConfig
@@ -229,12 +231,26 @@ def check_fits(model: MatchingModel | OneStep, data: Dataset) -> None:
                     f"class {number} of the model is '{ours}', of the data '{theirs}': the model was trained on other "
                     "classes, or in another order. Bring the data's classes into the model's order."
                 )
+    check_latents(model.codec, data)
+    check_prompts(model, data)
     for spec in model.conditions:
         column = data.column(spec.name)
         if spec.kind in ("text", "vector"):
             count = len(data) if isinstance(column, Tensor) else 1
             seen = read_conditions([spec], data, torch.arange(count))[spec.name]
             spec.check(seen, count)
+
+
+def check_prompts(model: MatchingModel | OneStep, data: Dataset) -> None:
+    """Raise ConfigError if prompts of the data were embedded by another encoder than the one that a model reads."""
+    reads = getattr(model.model if isinstance(model, Student) else model, "prompts", "")
+    if not reads or reads == data.text_from.source or not data.text_from.source:
+        return
+    if load_prompt_encoder(reads).fingerprint != data.text_from.fingerprint:
+        raise ConfigError(
+            f"prompts of '{data.name}' were embedded by '{data.text_from.source}', the model reads those of '{reads}'. "
+            "Prepare the data again with --teacher, or --prompt-encoder."
+        )
 
 
 def check_degradation(teacher: MatchingModel, data: Dataset) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, repeat
@@ -101,7 +102,12 @@ class DistillTask(Task):
         )
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
-        self.inputs = {"data": data.fingerprint(pairs=True), "teacher": fingerprint(teacher)}
+        self._given = teacher
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, str]:
+        """Fingerprints of data and teacher."""
+        return {"data": self.batches.data.fingerprint(pairs=True), "teacher": fingerprint(self._given)}
 
     @property
     def teacher(self) -> MatchingModel:

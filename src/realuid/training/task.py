@@ -41,8 +41,11 @@ class Task(ABC):
     images_per_update: int
     #: Number of calls of a student; there are samples after each.
     calls: int = 1
-    #: Inputs besides the settings (data, teacher): name -> fingerprint; a run resumes only with the same ones.
-    inputs: dict[str, str]
+
+    @property
+    @abstractmethod
+    def inputs(self) -> dict[str, str]:
+        """Inputs besides the settings (data, teacher): name -> fingerprint; a run resumes only with the same ones."""
 
     @abstractmethod
     def update(self, number: int) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,7 +61,11 @@ class TeacherTask(Task):
             options=DrawOptions(label_dropout=config.label_dropout),
         )
         self.images_per_update = config.batch
-        self.inputs = {"data": data.fingerprint(pairs=True)}
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, str]:
+        """The fingerprint of the data."""
+        return {"data": self.batches.data.fingerprint(pairs=True)}
 
     def update(self, number: int) -> dict[str, Tensor]:
         """One optimiser step of the teacher."""
