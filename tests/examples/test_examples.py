@@ -41,7 +41,7 @@ def test_sample_and_evaluate(monkeypatch, capsys, tmp_path: Path) -> None:
     run(monkeypatch, "sample_and_evaluate.py", model, tmp_path / "g.png", 40)
     assert "1 network calls a sample" in capsys.readouterr().out
     with Image.open(tmp_path / "g.png") as grid:
-        assert grid.size == (8 * 34 + 2, 8 * 34 + 2)
+        assert grid.size == (8 * 66 + 2, 8 * 66 + 2)
 
 
 @pytest.mark.slow

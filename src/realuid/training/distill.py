@@ -17,7 +17,7 @@ from realuid.data import Dataset
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Student, fingerprint
 from realuid.models.discriminator import new_discriminator
-from realuid.on_data import encode_dataset, samples_of_each_call
+from realuid.on_data import encode_dataset, record_classes, samples_of_each_call
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
@@ -67,6 +67,7 @@ class DistillTask(Task):
         self.adversarial, space = config.make_adversarial(), check_distillation(teacher, config)
         frozen, student, opponent = make_roles(teacher, config, start, fake)
         self.generator, self.fake = able_to_learn(student.eval()), able_to_learn(opponent.eval())
+        record_classes(self.generator.model, data)
         self.execution = choose_execution(config, accelerator.device, teacher)
         self.execution.apply(frozen, self.generator.model, self.fake)
         frozen = place(frozen.eval().requires_grad_(False), accelerator.device, self.execution.shard)

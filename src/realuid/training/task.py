@@ -22,6 +22,8 @@ from realuid.training.player import Player
 #: Quick FDs of one evaluation during training (of every EMA), with its update.
 QuickFDs = dict[str, float]
 #: Decides after every evaluation whether to stop the run, from all so far (each with "update" and "fd").
+#: Called with the number of updates so far and what was just logged: losses, or the quick FDs of an evaluation.
+Callback = Callable[[int, Mapping[str, Value]], None]
 Hopeless = Callable[[list[QuickFDs]], bool]
 
 
