@@ -24,8 +24,8 @@ class Network(nn.Module):
     conditions than a class and x_T declare them by overriding `conditions`.
     """
 
-    #: Of one sample, (c, h, w) or (d,); number of classes (0: unconditional); whether it reads x_T; and predictions that
-    #: it makes at once, stacked along the first axis of a sample (`velocity_and_noise`: two).
+    #: Of one sample, (c, h, w) or (d,); number of classes (0: unconditional); whether it reads x_T; and predictions
+    #: made at once, stacked along the first axis of a sample (`velocity_and_noise`: two).
     shape: tuple[int, ...]
     num_classes: int = 0
     sees_source: bool = False
