@@ -219,6 +219,9 @@ class AdaptedNetwork(MovesAnother, Network):
         with self.base.active(self.adapter):
             return self.base.network(x, time, condition)
 
+    def guide(self, conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+        return self.base.network.guide(conditional, unconditional, scale)
+
     def time_embedding(self) -> tuple[nn.Module, int] | None:
         return self.base.network.time_embedding()
 
