@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 import warnings
@@ -21,8 +22,9 @@ from realuid.loaders import load_teacher
 from realuid.locks import held
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Student, model_device
-from realuid.recipes.config import Recipe, dump_recipe
-from realuid.recipes.evaluate import evaluate_model, fd_between_halves, images_per_second, make_evaluator
+from realuid.recipes.changes import shown_settings
+from realuid.recipes.config import Recipe
+from realuid.recipes.evaluate import evaluate_model, fd_between_halves, fd_of_real, images_per_second, make_evaluator
 from realuid.recipes.spec import NamedTeacher, TeacherSpec, check_demo, make_student, teacher_spec
 from realuid.reports import write_report
 from realuid.training.folder import (
@@ -155,6 +157,9 @@ def _run_demo(recipe: Recipe, run: TeacherSpec, say: Callable[[str], None], resu
         "data": data.name,
         **evaluator.describe(),
         "fd_between_halves": fd_between_halves(evaluator),
+        "half_size": len(data) // 2,
+        "fd_of_real": fd_of_real(evaluator, recipe.evaluate.samples),
+        "quick": _quick(recipe, models["teacher"], evaluator),
         "teacher": entries["teacher"],
         "students": [entries[name] for name in recipe.students],
         "seconds": time.perf_counter() - start,
@@ -165,7 +170,8 @@ def _run_demo(recipe: Recipe, run: TeacherSpec, say: Callable[[str], None], resu
     }
     write_json(folder / RESULTS, results)
     how = recipe.evaluate
-    write_report(folder, results, models, data, dump_recipe(recipe), how.steps, how.sampler, how.guidance)
+    sampling = {"steps": how.steps, "sampler": how.sampler, "guidance": how.guidance}
+    write_report(folder, results, models, data, shown_settings(recipe), **sampling)
     return results
 
 
@@ -187,6 +193,14 @@ def _make_models(
 def _teacher(run: TeacherSpec) -> MatchingModel:
     """The teacher of a run: read, resumed or trained."""
     return load_teacher(run.folder) if is_finished(run.folder) else run.run(resume=has_checkpoint(run.folder))
+
+
+def _quick(recipe: Recipe, teacher: MatchingModel | Student, evaluator: Evaluator) -> dict[str, float]:
+    """FDs of the teacher and of real images from as many samples as quick FDs of students: levels for their curves."""
+    count = recipe.distill.quick_samples
+    how = dataclasses.replace(recipe.evaluate, samples=count, seeds=1)
+    fd = evaluate_model(teacher, evaluator, how, full=False).fd[0]
+    return {"samples": count, "teacher": fd, "real": fd_of_real(evaluator, count)}
 
 
 def _evaluate_models(
@@ -217,6 +231,7 @@ def _about(recipe: Recipe, name: str) -> dict[str, Any]:
         config = recipe.student(name)
         shown = ("alpha", "beta", "alpha_sid", "objective", "data_weight", "lambda_g", "label")
         about = {setting: getattr(config, setting) for setting in shown}
+        about["uses_real_data"] = config.make_objective().uses_real_data or config.lambda_g > 0
         if origin := recipe.origin(name):
             about["start"] = origin.student
     if name in recipe.published:

@@ -18,6 +18,7 @@ from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Silent, Student, fresh, silent
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.evaluate import make_evaluator
+from realuid.recipes.pages import grow_page
 from realuid.recipes.run import RECIPE, TEACHER, new_teacher, recipe_data, teacher_record
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
@@ -137,7 +138,9 @@ class TeacherSpec(RunSpec):
         accelerator = make_accelerator(config)
         task = TeacherTask(self.model, self.data, config, accelerator)
         files = {RECIPE: dump_recipe(self.recipe.anchored())}
-        trained = Run(task, config, self.folder, accelerator, evaluator, self.about, files).start(resume)
+        run = Run(task, config, self.folder, accelerator, evaluator, self.about, files)
+        run.page = grow_page
+        trained = run.start(resume)
         assert isinstance(trained, MatchingModel)
         return trained
 
@@ -185,6 +188,7 @@ class StudentSpec(RunSpec):
             TEACHER: teacher_record(self.teacher.name, self.teacher.key),
         }
         run = Run(task, config, self.folder, accelerator, evaluator, self.about, files, hopeless)
+        run.page = grow_page
         student = run.start(resume)
         assert isinstance(student, Student)
         return student

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from realuid.data import Dataset
+from realuid.loaders.check import check_teacher
 from realuid.metrics import Evaluator
-from realuid.models import MatchingModel, Student, fingerprint
+from realuid.models import MatchingModel, Silent, Student, fingerprint
 from realuid.models.discriminator import new_discriminator
 from realuid.on_data import encode_dataset, samples_of_each_call
 from realuid.processes import WHOLE, Part
@@ -24,9 +26,11 @@ from realuid.training.adversarial import deception_loss, discriminator_loss
 from realuid.training.batches import Batches, DrawOptions
 from realuid.training.compatibility import check_distillation, check_student_run
 from realuid.training.config import DistillConfig
-from realuid.training.draws import Draw, StepDraws
+from realuid.training.draws import Draw, StepDraws, micro_batches
 from realuid.training.ema import EMA
 from realuid.training.execution import choose_execution
+from realuid.training.health import Facts
+from realuid.training.health.vitals import PROBED, SCORED, vitals
 from realuid.training.log import Value
 from realuid.training.loop import Run
 from realuid.training.player import Player, able_to_learn
@@ -199,6 +203,30 @@ class DistillTask(Task):
         told["gap"] = sum(sums) / max(sum(counts), 1e-9)
         told["gap_by_time"] = [s / n if n else None for s, n in zip(sums, counts, strict=True)]
         return told
+
+    def facts(self) -> Facts:
+        """What settings and data say about health before the run."""
+        data = self.batches.data
+        present = 0 if data.labels is None else len(data.labels.unique())
+        return Facts.of(self.config, self.teacher.num_classes if present else 0, present)
+
+    @torch.no_grad()
+    def vitals(self, number: int) -> dict[str, float]:
+        """How fake model, teacher, generated and real images stand to each other, on draws of their own streams."""
+        parts = self.opponent.accumulation_steps * math.ceil(PROBED / self.config.batch)
+        generated = self.batches.generated("health", number, PROBED)
+        real = micro_batches(self.batches.real("health real", number, PROBED), parts)
+        with self.opponent.autocast():
+            shown = micro_batches(generated.showing(generated_images(self.generator, generated, parts)), parts)
+            found = vitals(self.opponent.module, self.game, shown, real, self.learner.accelerator)
+            return found if self._score is None else {**found, "teacher": self._score}
+
+    @cached_property
+    def _score(self) -> float | None:
+        """Denoising error of the teacher as a share of a linear denoiser's; None where it cannot be told here."""
+        if self.teacher.codec or self.execution.shard or isinstance(self.teacher.network, Silent):
+            return None
+        return check_teacher(self.teacher, self.batches.data, images=SCORED).declared.score
 
     def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[list[Tensor]]:
         """The student's samples under the conditions of the data, after each of its calls."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -21,7 +21,9 @@ from realuid.processes import Part
 from realuid.training.checkpoints import Checkpoints, Meta
 from realuid.training.config import LoopConfig
 from realuid.training.finite import ADVICE, check_values, check_weights
-from realuid.training.folder import begin, mend, worked_in
+from realuid.training.folder import HEALTH, METRICS, begin, mend, worked_in
+from realuid.training.health import Monitor
+from realuid.training.health.vitals import Looks
 from realuid.training.log import Means, RunLog, Throughput, check_wandb
 from realuid.training.settings import FREE, decided, renamed, to_dict
 from realuid.training.sharding import gathered, share
@@ -43,6 +45,9 @@ class Run:
         about: further sections for the config.json of saved models (teacher, data).
         files: name -> text of further files of the folder, for instance the recipe that resuming reads.
         hopeless: stops the run early if it returns True; None: never.
+
+    Attributes:
+        page: to be set: called on the main process with the folder when that holds something new to show.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Run:
         self.task, self.config, self.folder, self.accelerator = task, config, folder, accelerator
         self.evaluator, self.about, self.files = evaluator, dict(about or {}), files or {}
         self.hopeless, self.stopped = hopeless, False
+        self.page: Callable[[Path], None] | None = None
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
         self.progress = Progress()
         self.means, self.throughput = Means(), Throughput()
@@ -150,7 +156,10 @@ class Run:
                 self._grid()
             if due(self.config.evaluate_every) and self.evaluator is not None:
                 log.write(done, self._evaluate(), note=self._note())
+                self._look()
                 self.stopped = not last and self.hopeless is not None and self.hopeless(self.progress.history)
+            if due(c.sample_every) or due(c.evaluate_every):
+                self._show()
             if last or (self.config.save_every and done % self.config.save_every == 0):
                 self._save()
 
@@ -168,17 +177,27 @@ class Run:
 
     @torch.no_grad()
     def _evaluate(self) -> QuickFDs:
-        """Quick FD of every EMA, of the first one at every number of calls; writes the best model to best/."""
+        """Quick FD of every EMA, of the first one at every number of calls; writes the best model to best/.
+
+        Returns:
+            these, and measurements of health: of the first EMA's samples (`Looks`) and of the task.
+        """
         entry: QuickFDs = {}
+        seen: dict[str, float] = {}
         part = Part(self.accelerator.process_index, self.accelerator.num_processes)
+        assert self.evaluator is not None
         for decay in self.task.ema.decays:
             with self.task.ema.applied(decay) as model:
-                samples = self.task.sample(model, self.config.quick_samples, SAMPLE_SEED, part)
-                found = self.evaluator.score_each(samples, self.task.calls, full=False, part=part)  # type: ignore[union-attr]
+                assert isinstance(model, MatchingModel | Student)
+                looks = Looks(self.evaluator.data, model, self.config.quick_samples, part)
+                samples = looks.watch(self.task.sample(model, self.config.quick_samples, SAMPLE_SEED, part))
+                found = self.evaluator.score_each(samples, self.task.calls, full=False, part=part)
                 fd = found[-1].fd
                 if not math.isfinite(fd):
                     raise NonFiniteError(f"the FD of samples is {fd} {self._where()}. {ADVICE}")
                 entry[f"fd/ema_{decay}"] = fd
+                if decay == self.task.ema.decays[0]:
+                    seen = looks.summary() | {"diversity": found[-1].diversity}
                 if self.task.calls > 1 and decay == self.task.ema.decays[0]:
                     entry |= {f"fd/calls_{calls}": scores.fd for calls, scores in enumerate(found, 1)}
                 if self.progress.best is None or fd < self.progress.best["fd"]:
@@ -186,7 +205,8 @@ class Run:
                     self._export(model, "best")
         entry = {"fd": entry[f"fd/ema_{self.task.ema.decays[0]}"], **entry}
         self.progress.history.append({"update": self.progress.update, **entry})
-        return entry
+        seen |= self.task.vitals(len(self.progress.history) - 1)
+        return entry | {f"health/{name}": value for name, value in seen.items()}
 
     @torch.no_grad()
     def _grid(self) -> None:
@@ -195,6 +215,15 @@ class Run:
                 assert isinstance(model, MatchingModel | Student)
                 picture = self.task.grid(model, 64, SAMPLE_SEED)
                 save_image(picture, self.folder / "samples" / f"{self.progress.update:07d}.png")
+
+    def _look(self) -> None:
+        """Judge the run's health by its log."""
+        if self.accelerator.is_main_process and (facts := self.task.facts()) is not None:
+            Monitor(self.folder / METRICS, self.folder / HEALTH, facts).look()
+
+    def _show(self) -> None:
+        if self.page is not None and self.accelerator.is_main_process:
+            self.page(self.folder)
 
     def _export(self, model: nn.Module, name: str) -> None:
         assert isinstance(model, MatchingModel | Student)
@@ -211,6 +240,7 @@ class Run:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             write_json(self.folder / "history.json", self.progress.history)
+        self._show()
         return from_pretrained(self.folder / ("best" if self.progress.best else "model"), function)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
