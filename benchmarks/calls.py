@@ -3,15 +3,16 @@
     python -m benchmarks.calls digits [--families flow vp edm interpolant] [--methods 1 2 4 ...] [--seeds 3]
     python -m benchmarks.calls points [--families flow vp edm interpolant bridge] [--methods 1 2 4 ...] [--seeds 3]
     python -m benchmarks.calls tables
-    python -m benchmarks.calls speed [--channels 64 64 64] [--side 32] [--batch 16] [--rounds 5]
+    python -m benchmarks.calls speed [--channels 64 64 64] [--side 32] [--batch 16] [--rounds 5] [--numbers 1 2 4 8]
 
 digits: FD of students of the bundled digits at every number of calls up to their own, beside the teacher's at 50 steps.
 points: the same in two dimensions with teachers in closed form; the sliced Wasserstein distance to real samples, in
 units of that of two sets of real samples. Students cost as many forward passes in training: those of more calls get
-fewer updates. Every run is one folder of --out with a result.json, made once; `tables` prints them.
+fewer updates. Every run is one folder of --out with a result.json, made once, and an interrupted one goes on from its
+last checkpoint; `tables` prints them.
 
 speed: sampling with 1, 2, 4 and 8 calls against as many bare forward passes, and updates against what the cost model
-says of them; processor seconds on a CPU, medians of rounds in which all take turns.
+says of them; processor seconds on a CPU, medians of rounds in which all take turns, ratios within a round.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from realuid.data import Dataset
 from realuid.files import write_json
 from realuid.models import Condition, MatchingModel, Student
 from realuid.recipes import load_recipe
+from realuid.recipes.evaluate import evaluate_model
 from realuid.recipes.spec import NamedTeacher, student_spec
 from realuid.sampling import generate
 from realuid.training import DistillConfig, DistillTask, load_start
@@ -72,8 +74,6 @@ GAME_2D: dict[str, Any] = {
     "ema": (0.99,),
     "device": "cpu",
 }
-#: Numbers of calls that are timed.
-NUMBERS = (1, 2, 4, 8)
 #: Student of the same seed that a method starts from; it gets half of the updates, and the start had all of its own.
 STARTS = {"4 from 1": "1"}
 
@@ -93,12 +93,13 @@ def student(bench: Bench, method: str, seed: int, updates: int) -> dict[str, Any
     spec = student_spec(recipe, NamedTeacher(bench.teacher()), run, data=bench.data, start=begin)
     spec.run(resume=has_checkpoint(run))
     made = load_start(run, config.ema[0])
+    measured = evaluate_model(made, bench.evaluator, recipe.evaluate, full=False)
     result = {
         "method": method,
         "seed": seed,
         "updates": config.updates,
         "times": made.times,
-        "fd": {n: bench.fd(first_calls(made, n)) for n in range(1, made.calls + 1)},
+        "fd": {n: statistics.mean(one.fd) for n, one in enumerate(measured.by_calls or [measured], 1)},
     }
     write_json(run / "result.json", result)
     print(f"{bench.folder.name}, {method}, seed {seed}: {result['fd']}", flush=True)
@@ -162,17 +163,15 @@ def points(options: argparse.Namespace) -> None:
                 point(family, method, seed, options)
 
 
-def first_calls(made: Student, calls: int) -> Student:
-    """The student that makes the first calls of another one only."""
-    return Student(made.model, made.times[:calls], made.noise, made.renoise)
-
-
 def digits(options: argparse.Namespace) -> None:
     """Every run asked for, seed by seed, so that an early end leaves complete comparisons."""
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for family in options.families:
             recipe = load_recipe(FAMILIES[family])
-            recipe = dataclasses.replace(recipe, evaluate=dataclasses.replace(recipe.evaluate, seeds=1))
+            teacher = dataclasses.replace(recipe.teacher, save_every=250)
+            recipe = dataclasses.replace(
+                recipe, teacher=teacher, evaluate=dataclasses.replace(recipe.evaluate, seeds=1)
+            )
             bench = Bench(recipe, options.out / family, 1)
             of_teacher = bench.folder / "teacher.json"
             if not of_teacher.is_file():
@@ -205,17 +204,17 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
     data, count = random_data(options.side), options.batch
     z, t = torch.randn(count, *teacher.shape), torch.full((count,), 0.5)
     config = DistillConfig(batch=count, updates=10**6, fake_updates=2, device="auto")
-    configs = {n: dataclasses.replace(config, calls=n) for n in NUMBERS}
+    configs = {n: dataclasses.replace(config, calls=n) for n in options.numbers}
     tasks = {n: DistillTask(teacher, data, config, make_accelerator(config)) for n, config in configs.items()}
-    device = tasks[1].teacher.device
+    device = tasks[options.numbers[0]].teacher.device
     teacher, z, t = teacher.to(device), z.to(device), t.to(device)
     runs: dict[tuple[str, int], Callable[[], object]] = {}
     numbers = itertools.count()
-    for n in NUMBERS:
+    for n in options.numbers:
         made = Student(teacher, calls=n)
         runs["sampling", n] = lambda made=made: list(generate(made, count, batch=count))
         runs["network", n] = lambda n=n: [teacher(z, t) for _ in range(n)]
-        runs["update", n] = lambda n=n: tasks[n].update(next(numbers))
+    runs |= {("update", n): lambda n=n: tasks[n].update(next(numbers)) for n in options.numbers}
     times: dict[tuple[str, int], list[float]] = {key: [] for key in runs}
     for _ in range(options.rounds + 1):
         for key, run in runs.items():
@@ -224,16 +223,21 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
                 run()
             times[key].append(clock(device) - start)
     seconds = {key: statistics.median(taken[1:]) for key, taken in times.items()}
+
+    def ratio(above: tuple[str, int], below: tuple[str, int]) -> float:
+        """Median over rounds, in which both ran one soon after the other."""
+        return statistics.median(a / b for a, b in zip(times[above][1:], times[below][1:], strict=True))
+
     rows = []
-    for n in NUMBERS:
+    for n in options.numbers:
         predicted = update_cost(configs[n]).passes / update_cost(configs[1]).passes
         rows.append(
             {
                 "calls": n,
                 "sampling": seconds["sampling", n],
-                "of bare passes": seconds["network", n] / seconds["sampling", n],
+                "of bare passes": ratio(("network", n), ("sampling", n)),
                 "update": seconds["update", n],
-                "times that of one call": seconds["update", n] / seconds["update", 1],
+                "times that of one call": ratio(("update", n), ("update", 1)),
                 "by the cost model": predicted,
             }
         )
@@ -256,6 +260,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--side", type=int, default=32, help="of its images")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--numbers", type=int, nargs="+", default=[1, 2, 4, 8], help="of calls that are timed; 1 first")
     parser.add_argument("--out", type=Path, default=Path("runs/calls"))
     options = parser.parse_args(arguments)
     if options.experiment == "tables":

@@ -28,7 +28,8 @@ from realuid.files import write_json
 from realuid.training import DistillConfig, DistillTask
 from realuid.training.costs import update_cost
 
-#: Objectives that are compared: what differs from the settings of the world; times_fake_lr multiplies its fake_lr.
+#: Objectives that are compared: what differs from the settings of the world. times_fake_lr multiplies its fake_lr;
+#: teacher_share is the share of all passes in which the teacher is trained further on the data before it is distilled.
 METHODS: dict[str, dict[str, Any]] = {
     "uid": {},
     "mixture": {"objective": "mixture"},
@@ -39,7 +40,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "mixture-gamma-0.8": {"objective": "mixture", "gamma": 0.8},
     "mixture-gamma-0.2": {"objective": "mixture", "gamma": 0.2},
     "mixture-tenth-real": {"objective": "mixture", "real_share": 0.1},
-    "mixture-fast-fake": {"objective": "mixture", "real_share": 0.33, "times_fake_lr": 2.0},
+    "mixture-fast-fake": {"objective": "mixture", "real_share": 0.33, "times_fake_lr": 4.0},
+    "teacher-then-uid": {"teacher_share": 0.5},
+    "teacher-then-mixture": {"teacher_share": 0.5, "objective": "mixture", "real_share": 0.33, "times_fake_lr": 4.0},
+    "teacher-then-gan-3": {"teacher_share": 0.5, "lambda_g": 3.0},
     "realuid": {"alpha": 0.96, "beta": 0.98},
     "gan-0.3": {"lambda_g": 0.3},
     "gan-1": {"lambda_g": 1.0},
@@ -49,14 +53,15 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
-def settings_of(world: World, method: str, seed: int) -> DistillConfig:
-    """The settings of a student: as many forward passes as UID takes in the world's updates."""
+def settings_of(world: World, method: str, seed: int) -> tuple[DistillConfig, int]:
+    """The settings of a student and the passes of its teacher's further training: together as many as UID takes."""
     base = dataclasses.replace(world.settings, seed=seed)
     changes = dict(METHODS[method])
-    fake_lr = base.fake_lr * changes.pop("times_fake_lr", 1.0)
+    share, fake_lr = changes.pop("teacher_share", 0.0), base.fake_lr * changes.pop("times_fake_lr", 1.0)
     config = dataclasses.replace(base, fake_lr=fake_lr, **changes)
-    updates = round(base.updates * update_cost(base).passes / update_cost(config).passes)
-    return dataclasses.replace(config, updates=updates)
+    each = update_cost(base).passes
+    updates = round((1 - share) * base.updates * each / update_cost(config).passes)
+    return dataclasses.replace(config, updates=updates), round(share * base.updates * base.batch * each)
 
 
 def run(world: World, teacher: str, method: str, seed: int, folder: Path) -> dict[str, Any]:
@@ -69,8 +74,9 @@ def run(world: World, teacher: str, method: str, seed: int, folder: Path) -> dic
     file = folder / f"{world.name}, {teacher}, {method}, seed {seed}.json"
     if file.is_file():
         return json.loads(file.read_text())
-    config, began = settings_of(world, method, seed), time.process_time()
-    task: DistillTask = world.task(teacher, config)
+    began = time.process_time()
+    config, spent = settings_of(world, method, seed)
+    task: DistillTask = world.task(teacher, config, spent)
     decay, curve, best = config.ema[0], [], (float("inf"), None)
     marks = {round(config.updates * i / world.points) for i in range(1, world.points + 1)}
     for update in range(config.updates):
@@ -89,7 +95,7 @@ def run(world: World, teacher: str, method: str, seed: int, folder: Path) -> dic
         "method": method,
         "seed": seed,
         "updates": config.updates,
-        "passes": update_cost(config).passes * config.batch * config.updates,
+        "passes": spent + update_cost(config).passes * config.batch * config.updates,
         "curve": curve,
         "last": world.measure(task.ema.averaged(decay), seed),  # type: ignore[arg-type]
         "best": world.measure(best[1], seed),  # type: ignore[arg-type]

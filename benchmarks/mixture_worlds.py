@@ -31,6 +31,7 @@ from realuid.recipes.run import new_teacher, recipe_data
 from realuid.sampling import balanced_labels, generate
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
 from realuid.training.accelerate import make_accelerator
+from realuid.training.costs import LEARN
 
 
 class World(Protocol):
@@ -42,7 +43,8 @@ class World(Protocol):
     #: Points of a curve.
     points: int
 
-    def task(self, teacher: str, config: DistillConfig) -> DistillTask: ...
+    def task(self, teacher: str, config: DistillConfig, spent: int) -> DistillTask:
+        """The distillation of a teacher that is trained further on the data first, in so many forward passes."""
 
     def quick(self, student: Generator, seed: int) -> float: ...
 
@@ -116,7 +118,9 @@ class Points:
         """The perfect model of what the teacher learnt."""
         return _exact(self.family, WRONG[kind](self.world))
 
-    def task(self, teacher: str, config: DistillConfig) -> DistillTask:
+    def task(self, teacher: str, config: DistillConfig, spent: int) -> DistillTask:
+        if spent:
+            raise ValueError("teachers in closed form have no weights to train further")
         start = student_start(self.family, self.data, 300, config.seed)
         return task_from_exact(self.teacher(teacher), start, self.data, config)
 
@@ -229,8 +233,22 @@ class Digits:
         good = self._train("good", self.data, self._config())
         return slower(good, 0.9) if kind == "slow" else good
 
-    def task(self, teacher: str, config: DistillConfig) -> DistillTask:
-        return DistillTask(self.teacher(teacher), self.data, config, make_accelerator(config))
+    def task(self, teacher: str, config: DistillConfig, spent: int) -> DistillTask:
+        model = self.teacher(teacher)
+        if spent:
+            model = self._further(model, spent, config)
+        return DistillTask(model, self.data, config, make_accelerator(config))
+
+    def _further(self, teacher: MatchingModel, spent: int, distill: DistillConfig) -> MatchingModel:
+        """A teacher trained further on the data, in batches of the distillation."""
+        updates = max(1, round(spent / (LEARN * distill.batch)))
+        own = dataclasses.replace(self._config(), updates=updates, batch=distill.batch, lr=1e-3, warmup=20, ema=(0.99,))
+        config = dataclasses.replace(own, seed=100 + distill.seed)
+        task = TeacherTask(copy.deepcopy(teacher).requires_grad_(True), self.data, config, make_accelerator(config))
+        for update in range(updates):
+            task.update(update)
+            task.ema.update()
+        return task.ema.averaged(0.99)  # type: ignore[return-value]
 
     def _fd(self, model: MatchingModel | Generator, count: int, seed: int) -> float:
         torch.manual_seed(seed)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 from diffusers import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
 from peft import LoraConfig, inject_adapter_in_model
@@ -102,6 +102,25 @@ def test_a_second_accelerator_of_ours_has_its_own_device(monkeypatch) -> None:
     monkeypatch.setattr("accelerate.state.PartialState.default_device", torch.device("meta"))
     second = compat.new_accelerator(cpu=False)
     assert (first.device, second.device) == (torch.device("cpu"), torch.device("meta"))
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_an_accelerator_that_cannot_be_made_leaves_no_state(before: bool, monkeypatch) -> None:
+    for kind in (AcceleratorState, PartialState):
+        monkeypatch.setattr(kind, "_shared_state", {})
+    if before:
+        Accelerator(mixed_precision="bf16", cpu=True)
+    state = dict(AcceleratorState._shared_state)
+
+    def fail(*_, **__) -> None:
+        AcceleratorState._shared_state["device"] = "half-made"
+        raise RuntimeError("no device")
+
+    with monkeypatch.context() as broken, pytest.raises(RuntimeError, match="no device"):
+        broken.setattr("accelerate.Accelerator.__init__", fail)
+        compat.new_accelerator(cpu=True)
+    assert AcceleratorState._shared_state == state
+    assert Accelerator(cpu=True).mixed_precision == ("bf16" if before else "no")
 
 
 def test_no_library_call_changes_the_process(digits, tmp_path: Path) -> None:

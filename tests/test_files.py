@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import subprocess
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -159,12 +159,24 @@ def test_json_is_valid_whatever_the_numbers_are() -> None:
     assert to_json(values) == '{"norm": null, "by_time": [0.5, null], "pair": [1, null], "name": "NaN"}'
 
 
-def test_what_a_stream_says_is_a_full_disk_where_there_is_no_room(tmp_path: Path, monkeypatch) -> None:
-    """torch's writer fails with the reason of any broken stream."""
-    for free, expected in ((0, StorageError), (2**30, RuntimeError)):
-        monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free))
-        with pytest.raises(expected), atomic_file(tmp_path / "a"):
-            raise RuntimeError("basic_ios::clear: iostream error")
+@pytest.mark.parametrize("said", ["basic_ios::clear: iostream error", "PytorchStreamWriter failed writing file data/0"])
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(None, RuntimeError), (errno.ENOSPC, StorageError), (errno.EDQUOT, StorageError), (errno.EIO, RuntimeError)],
+)
+def test_what_a_stream_says_is_a_full_disk_where_there_is_no_room(
+    said: str, number: int | None, expected: type[Exception], tmp_path: Path, monkeypatch
+) -> None:
+    """torch's writer fails with the reason of any broken stream; whether there is room is tried."""
+    if number is not None:
+
+        def no_room(**_) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr("tempfile.TemporaryFile", no_room)
+    with pytest.raises(expected), atomic_file(tmp_path / "a"):
+        raise RuntimeError(said)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a file system without FIFOs")

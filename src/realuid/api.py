@@ -20,7 +20,7 @@ from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
 from realuid.recipes.run import recipe_of_run
 from realuid.recipes.spec import NO_TEACHER, NamedTeacher, named_teacher, student_spec, teacher_spec
 from realuid.sampling import OneStep, Sampling, SamplingOptions, check_use, generate
-from realuid.settings import check_kind
+from realuid.settings import check_kind, from_keywords
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
 from realuid.training.compatibility import check_fits
 from realuid.training.folder import refuse_existing
@@ -101,6 +101,7 @@ def train(
     network: NetworkConfig | None = None,
     config: TeacherConfig | None = None,
     conditional: bool | None = None,
+    start: MatchingModel | str | Path | None = None,
     **options: Unpack[RunOptions],
 ) -> MatchingModel:
     """Train a teacher, as `realuid train` does.
@@ -112,6 +113,7 @@ def train(
         network: architecture.
         config: training settings.
         conditional: use the data's class labels.
+        start: train this teacher further, with its network and path: a model, or what `load_teacher` takes.
         **options: recipe, evaluate, resume: see `RunOptions`.
 
     Returns:
@@ -124,7 +126,7 @@ def train(
         check_kind(name, value, kind, _NONE)
     check_kind("path", path, str, PathConfig, _NONE)
     out, (source, data) = Path(out), _source(data)
-    run = _Run(**options)
+    run = from_keywords(train, _Run, options)
     base = run.settings(source, out)
     chosen = dataclasses.replace(
         base,
@@ -133,7 +135,7 @@ def train(
         network=network or base.network,
         teacher=config or base.teacher,
     )
-    return teacher_spec(chosen, out, data).run(run.resume)
+    return teacher_spec(chosen, out, data, None if start is None else _named(start, base, data)).run(run.resume)
 
 
 def distill(
@@ -166,7 +168,7 @@ def distill(
         the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
         which `sample` decodes); `generator(z, Condition(source=...))` on a coupled path.
     """
-    asked = _Distillation(**options)
+    asked = from_keywords(distill, _Distillation, options)
     check_kind("teacher", teacher, str, Path, MatchingModel)
     check_kind("config", config, DistillConfig, _NONE)
     check_kind("start", asked.start, str, Path, Student, MatchingModel, _NONE)
@@ -179,14 +181,17 @@ def distill(
     alpha, beta = config.alpha if alpha is None else alpha, config.beta if beta is None else beta
     config = dataclasses.replace(config, alpha=alpha, beta=beta)
     base = dataclasses.replace(base, distill=config, students={})
-    if isinstance(teacher, MatchingModel):
-        named = NamedTeacher(teacher, _name(teacher))
-    else:
-        named = named_teacher(str(teacher), base, data=data)
+    named = _named(teacher, base, data)
     run = student_spec(base, named, out, data=data, start=start, fake=asked.fake)
     if not (asked.trust_teacher or asked.resume or named.name == NO_TEACHER):
         require_sound(named.model, data)
     return run.run(asked.resume)
+
+
+def _named(teacher: MatchingModel | str | Path, recipe: Recipe, data: Dataset) -> NamedTeacher:
+    if isinstance(teacher, MatchingModel):
+        return NamedTeacher(teacher, _name(teacher))
+    return named_teacher(str(teacher), recipe, data=data)
 
 
 def _name(teacher: MatchingModel) -> str:
@@ -212,8 +217,8 @@ def sample(
     """
     check_kind("model", model, str, Path, MatchingModel, Student, ExportedStudent)
     loaded = load_any(model) if isinstance(model, str | Path) else model
-    asked = Sampling(**options)
-    check_use(loaded, asked.sampler, asked.guidance, asked.calls)
+    asked = from_keywords(sample, Sampling, options)
+    check_use(loaded, asked.sampler, asked.guidance, asked.calls, asked.steps)
     return torch.cat(list(generate(loaded, count, seed=seed, **options)))
 
 

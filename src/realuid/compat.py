@@ -111,14 +111,21 @@ def new_accelerator(cpu: bool) -> Accelerator:
     states = [kind._shared_state for kind in kinds]
     for kind, state in zip(kinds, states, strict=True):
         kind._shared_state = type(state)()
+
+    def restore() -> None:
+        for kind, state in zip(kinds, states, strict=True):
+            kind._shared_state = state
+
     try:
-        return Accelerator(mixed_precision="no", cpu=cpu)
-    finally:
-        if states[0] and not states[0].get("_of_realuid"):
-            for kind, state in zip(kinds, states, strict=True):
-                kind._shared_state = state
-        else:
-            AcceleratorState._shared_state["_of_realuid"] = True
+        made = Accelerator(mixed_precision="no", cpu=cpu)
+    except BaseException:
+        restore()  # a state that is half made would pass for a whole one
+        raise
+    if states[0] and not states[0].get("_of_realuid"):
+        restore()
+    else:
+        AcceleratorState._shared_state["_of_realuid"] = True
+    return made
 
 
 def change_class(module: nn.Module, kind: type[nn.Module]) -> None:

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -66,7 +67,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
         _fsync(target.parent)
     except Exception as error:
         if is_full(error, target.parent):
-            raise _no_space(target) from error
+            raise no_space(target) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -110,7 +111,7 @@ def atomic_folder(target: Path, ours: Callable[[Path], bool] | None = None) -> I
         _fsync(target.parent)
     except Exception as error:
         if is_full(error, target.parent):
-            raise _no_space(target) from error
+            raise no_space(target) from error
         raise
     finally:
         if replaced.exists() and not target.exists():  # stopped between the two renames
@@ -127,7 +128,7 @@ def check_writable(target: Path) -> None:
         raise ConfigError(f"'{above}' is a file, so '{target}' cannot be written below it. Pass another name.")
 
 
-def is_full(error: BaseException, folder: Path | None = None) -> bool:
+def is_full(error: BaseException, folder: Path) -> bool:
     """Whether an error says that a disk is full, a quota used up or a file too large: in torch's words, or others'.
 
     Args:
@@ -138,14 +139,25 @@ def is_full(error: BaseException, folder: Path | None = None) -> bool:
         return True
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _FULL
-    if folder is not None and "iostream error" in str(error) and shutil.disk_usage(folder).free < _NO_ROOM:
-        return True
-    words = ["No space left", "inline_container", "PytorchStreamWriter"]
+    if any(word in str(error) for word in ("iostream error", "inline_container", "PytorchStreamWriter")):
+        return not _has_room(folder)
+    words = ["No space left"]
     words += [f"os error {n})" for n in _FULL] + [f"Os {{ code: {n}," for n in _FULL]  # safetensors from 0.6 on, before
     return any(word in str(error) for word in words)
 
 
-def _no_space(target: Path) -> StorageError:
+def _has_room(folder: Path) -> bool:
+    """Whether a small file can be written there: what is free says nothing of quotas."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_NO_ROOM))
+    except OSError as error:
+        return error.errno not in _FULL
+    return True
+
+
+def no_space(target: Path) -> StorageError:
+    """What to raise where `is_full`."""
     return StorageError(f"cannot write '{target}': no space left on the device. Free some, or write to another one.")
 
 

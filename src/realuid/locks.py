@@ -29,18 +29,33 @@ def held(folder: Path, wait: bool = False) -> Iterator[None]:
         ConfigError: where another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
+    with claimed(folder / LOCK) as mine:
+        if mine:
+            yield
+            return
+    if not wait:
+        raise ConfigError(f"another process works in '{folder}'. Wait for its end, or pass another out.")
+    warnings.warn(f"another process works in '{folder}': waiting for its end.", WaitingWarning, stacklevel=3)
+    with FileLock(folder / LOCK):
+        yield
+
+
+@contextmanager
+def claimed(file: Path) -> Iterator[bool]:
+    """Whether this process holds a lock within a `with` block, or another one does; it is released with the process.
+
+    Args:
+        file: by which the lock is known; created if it is not there.
+    """
+    lock = FileLock(file)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        if not wait:
-            raise ConfigError(f"another process works in '{folder}'. Wait for its end, or pass another out.") from None
-        warnings.warn(f"another process works in '{folder}': waiting for its end.", WaitingWarning, stacklevel=3)
-        lock.acquire()
-    except NotImplementedError:  # a file system without locks
-        yield
+        yield False
         return
+    except NotImplementedError:  # a file system without locks
+        pass
     try:
-        yield
+        yield True
     finally:
         lock.release()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from inspect import signature
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -61,9 +62,32 @@ def check_type(name: str, value: Any, hint: Any) -> None:
     """The same for one value."""
     if get_origin(hint) is Literal and value not in get_args(hint):
         raise ConfigError(unknown_name(name, str(value), get_args(hint)))
-    if not is_instance(tuple(value) if isinstance(value, list) else value, hint):
+    plain = tuple(value) if isinstance(value, list) else value
+    if not is_instance(plain, hint) or (_holds_flag(plain) and not _allows_flag(hint)):
         needed = hint.__name__ if isinstance(hint, type) else str(hint)
         raise ConfigError(f"{name} = {value!r}: a {type(value).__name__}, but needed is {needed}.")
+
+
+def _holds_flag(value: Any) -> bool:
+    """Whether a value, or one in a tuple, is True or False, which Python takes for numbers."""
+    return any(map(_holds_flag, value)) if isinstance(value, tuple) else isinstance(value, bool)
+
+
+def _allows_flag(hint: Any) -> bool:
+    return hint in (bool, Any, object) or any(map(_allows_flag, get_args(hint)))
+
+
+def from_keywords(function: Callable[..., Any], cls: type[T], options: Mapping[str, object]) -> T:
+    """The options of a function from its further keyword arguments.
+
+    Raises:
+        ConfigError: for one that neither the function nor its options have, naming the nearest one.
+    """
+    names = [name for name, p in signature(function).parameters.items() if p.kind is not p.VAR_KEYWORD]
+    fields = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for name in options.keys() - set(fields):
+        raise ConfigError(unknown_name(f"argument of {function.__name__}", name, [*names, *fields]))
+    return cls(**options)
 
 
 def from_plain(cls: type[T], values: Mapping[str, Any], where: str) -> T:

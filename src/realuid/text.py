@@ -1,4 +1,4 @@
-"""Untrusted text on terminals and in Markdown, with invisible characters and markup escaped."""
+"""Text: untrusted, with invisible characters and markup escaped; names of distances and a sentence of figures."""
 
 from __future__ import annotations
 
@@ -47,3 +47,33 @@ def fd_name(figures: dict[str, Any]) -> str:
     names = figures.get("distances")
     name = names.get("fd") if isinstance(names, dict) else None
     return name if name in _FD_NAMES else "FD"
+
+
+def effect_of_real_data(results: dict[str, Any]) -> str | None:
+    """What real data did in a demo, as one sentence: its best student with real data against its best without.
+
+    A difference counts if it exceeds the standard deviations of both over the seeds of their samples.
+
+    Args:
+        results: of a demo, as in results.json.
+
+    Returns:
+        the sentence; None if all students use real data, or none, or the results do not say.
+    """
+    with_data, without = (
+        [row for row in results["students"] if row.get("real_data") is used] for used in (True, False)
+    )
+    if not with_data or not without:
+        return None
+    best, other = (min(rows, key=lambda row: row["fd_mean"]) for rows in (with_data, without))
+    gain, spread = other["fd_mean"] - best["fd_mean"], max(best["fd_std"], other["fd_std"])
+    if abs(gain) > spread:
+        verdict = f"real data {'lowered' if gain > 0 else 'raised'} it by {abs(gain):.3f}"
+    else:
+        verdict = "real data made no difference that could be measured"
+    seconds = f"{best['train_seconds']:.0f} s of training against {other['train_seconds']:.0f} s"
+    return (
+        f"{fd_name(results)} is {best['fd_mean']:.3f} with real data ('{best['name']}') and {other['fd_mean']:.3f} "
+        f"without ('{other['name']}'), spread over seeds of samples {spread:.3f}, one training run each ({seconds}): "
+        f"{verdict}."
+    )

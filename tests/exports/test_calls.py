@@ -19,6 +19,7 @@ from realuid.exports import Contract, ExportedStudent, ExportOptions, export_stu
 from realuid.exports.schedule import Schedule
 from realuid.models import MLP, Condition, MatchingModel, Student
 from realuid.paths import PATHS, heads, make_path
+from realuid.sampling import generate
 
 
 def several(one: Student, calls: int, renoise="fresh", noise: bool = True) -> Student:
@@ -144,7 +145,11 @@ for name, given in torch.load("in.pt").items():
 assert "realuid" not in sys.modules
 """
 #: Students in the pipeline's test: of two calls, and of four.
-PIPELINES = {"flow": lambda: several(students.unet(classes=3), 4), "bridge": KINDS["bridge, deterministic"]}
+PIPELINES = {
+    "flow": lambda: several(students.unet(classes=3), 4),
+    "bridge": KINDS["bridge, deterministic"],
+    "latents": lambda: several(students.distilled("dit"), 2),
+}
 
 
 @pytest.mark.slow
@@ -156,6 +161,9 @@ def test_a_pipeline_of_diffusers_has_the_times(tmp_path) -> None:
         assert export.difference <= 1e-5 and export.own_code == f"it makes {student.calls} calls at times of its own"
         condition = inputs(student, 3)[1]
         given[name] = {"class_labels": condition["label"].tolist()} if "label" in condition else dict(condition)
+        if student.codec:
+            with pytest.raises(CheckpointError, match=r"student.pt2' makes latents, and its pipeline's folder has"):
+                load_any(tmp_path / name / "student" / "student.pt2")
     torch.save(given, tmp_path / "in.pt")
     modules = {"HF_MODULES_CACHE": str(tmp_path / "modules")}
     done = subprocess.run(
@@ -172,6 +180,7 @@ def test_a_pipeline_of_diffusers_has_the_times(tmp_path) -> None:
         random = torch.manual_seed(7)
         z, *e = (torch.randn(3, *student.shape, generator=random) for _ in range(student.calls))
         made = student.predictions(z, condition, torch.stack(e, dim=1))
+        made = [student.codec.decode(x) for x in made] if student.codec else made
         for steps, expected in ((None, made[-1]), *enumerate(made, 1)):
             images = torch.load(tmp_path / f"{name}-{steps}.pt")
             torch.testing.assert_close(images, (expected / 2 + 0.5).clamp(0, 1), atol=1e-5, rtol=0)
@@ -179,6 +188,9 @@ def test_a_pipeline_of_diffusers_has_the_times(tmp_path) -> None:
         drawn = inputs(student, 3)
         with torch.no_grad():
             torch.testing.assert_close(read(*drawn), student(*drawn), atol=1e-5, rtol=0)
+        ours, theirs = (torch.cat(list(generate(s, 3, batch=2, condition=dict(drawn[1])))) for s in (student, read))
+        torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)
+        assert ours.shape[1:] == student.image_shape
 
 
 @pytest.mark.slow
@@ -230,8 +242,8 @@ def test_what_cannot_be_exported_is_said(tmp_path) -> None:
     with pytest.raises(ConfigError, match="graph = call: only for onnx and torch, not for diffusers"):
         export_student(student, tmp_path / "s", "diffusers", ExportOptions(graph="call"))
     latents = several(students.distilled("dit"), 2)
-    with pytest.raises(ExportError, match="one call of a student on latents makes latents"):
-        export_student(latents, tmp_path / "s", "diffusers")
+    with pytest.raises(ExportError, match=r"one call of a student on latents makes latents, which the .pt2 file could"):
+        export_student(latents, tmp_path / "s.pt2", "torch", ExportOptions(graph="call"))
     exported = load_any(export_student(student, tmp_path / "s.pt2", "torch").path)
     with pytest.raises(ConfigError, match="a student of 3 calls needs eps"):
         exported(*inputs(student, 2)[:2])

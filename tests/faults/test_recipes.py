@@ -30,7 +30,7 @@ HOSTILE = {
     "a control character": ("name: \x07", "is not valid YAML"),
     "a base that is a list": ("base: [demo]", "base = ['demo'] is not the name of a recipe"),
     "two documents": ("base: demo\n---\nbase: demo\n", "is not valid YAML"),
-    "much text": ("name: " + "x" * 2_000_000, "and a recipe at most 1,000,000"),
+    "much text": ("name: " + "x" * 2_000_000, "at most 1,000,000 are read"),
 }
 
 

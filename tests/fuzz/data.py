@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 
 from fuzz.harness import Case, mutate
 from fuzz.values import ODD, changed
-from realuid.data import load_dataset
+from realuid.data import Dataset, load_dataset
+from realuid.data.arrow_writer import write_arrow
 
 _NAMES = (
     *("a/0.png", "a/1.png", "b/0.png", "b/1.png", ".", "./x.png", "../x.png", "/x.png", "a\\0.png", "C:\\x.png", "a/"),
@@ -42,7 +44,7 @@ def _loading(source: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             data = load_dataset(source)
-            data.values[: min(4, len(data))]
+            data.take(torch.arange(min(4, len(data))))
 
     return read
 
@@ -131,28 +133,38 @@ def listings(folder: Path, chance: random.Random) -> Iterator[Case]:
 
 
 def arrow(folder: Path, chance: random.Random) -> Iterator[Case]:
-    """Data sets that Hugging Face's library saved, with damaged bytes and odd settings."""
+    """Data sets that Hugging Face's library and realuid saved, with damaged bytes and odd settings."""
     import datasets
 
-    place = folder / "saved"
+    places = (folder / "saved", folder / "pairs", folder / "latents")
     table = {"image": [Image.new("L", (8, 8), i) for i in range(6)], "label": [i % 2 for i in range(6)]}
     kinds = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
     datasets.disable_progress_bars()
-    datasets.Dataset.from_dict(table, features=kinds).save_to_disk(str(place))
-    whole = {path: path.read_bytes() for path in place.iterdir()}
+    datasets.Dataset.from_dict(table, features=kinds).save_to_disk(str(places[0]))
+    images, labels = torch.zeros((6, 1, 8, 8), dtype=torch.uint8), torch.arange(6) % 2
+    pairs = Dataset(images, labels, classes=("a", "b"), sources=images, degradation="jpeg-10", degradation_seed=1)
+    write_arrow(pairs, places[1])
+    write_arrow(Dataset(torch.zeros(6, 4, 2, 2), columns={"sizes": torch.zeros(6, 2)}), places[2])
+    wholes = {place: {path: path.read_bytes() for path in place.iterdir()} for place in places}
     while True:
-        for path, content in whole.items():
-            path.write_bytes(content)
+        place = chance.choice(places)
+        whole = wholes[place]
         path = chance.choice(list(whole))
         if path.suffix == ".json" and chance.random() < 0.7:
-            path.write_text(json.dumps(changed(json.loads(whole[path]), chance)), errors="replace")
+            content = json.dumps(changed(json.loads(whole[path]), chance)).encode(errors="replace")
         else:
-            path.write_bytes(mutate(whole[path], chance))
-        yield Case(_loading(f"hf:{place}"), sum(map(len, whole.values())))
+            content = mutate(whole[path], chance)
+        path.write_bytes(content)
+        yield Case(_loading(chance.choice((f"hf:{place}", str(place)))), sum(map(len, whole.values())))
+        path.write_bytes(whole[path])
 
 
 def metadata(folder: Path, chance: random.Random) -> Iterator[Case]:
     """Folders of images of Hugging Face's layout, with an odd metadata.jsonl."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    cache = datasets.config.HF_DATASETS_CACHE = folder / "cache"
     number = 0
     while True:
         number += 1
@@ -168,3 +180,4 @@ def metadata(folder: Path, chance: random.Random) -> Iterator[Case]:
         )
         yield Case(_loading(f"hf:{place}"), len(content))
         shutil.rmtree(place)
+        shutil.rmtree(cache, ignore_errors=True)

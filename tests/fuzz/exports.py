@@ -8,18 +8,31 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+from torch import Tensor, nn
+
 from fuzz.harness import Case, mutate
 from fuzz.models import loading
 from fuzz.values import changed
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.onnx import OnnxStudent, write_onnx
 from realuid.exports.program import ProgramStudent, write_program
-from realuid.models import MLP, Generator, MatchingModel
-from realuid.paths import make_path
+from realuid.models import Generator, Teacher
+
+
+class _Network(nn.Module):
+    """A line of operators: what reads programs takes milliseconds for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.out = nn.Embedding(3, 2), nn.Linear(2, 2)
+
+    def forward(self, x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
+        return self.out(torch.relu(x * time.unsqueeze(1) + self.embed(labels)))
 
 
 def _small() -> Generator:
-    return Generator(MatchingModel(MLP(2, width=8, depth=1, num_classes=3), make_path("linear"))).eval()
+    return Generator(Teacher(_Network(), (2,), num_classes=3)).eval()
 
 
 def _program(path: Path) -> dict[str, bytes]:

@@ -57,6 +57,13 @@ class BreachError(BaseException):
     """Reading did what no reading may do."""
 
 
+def _place(arguments: tuple) -> str:
+    """Which file an event is about, whose name may be one in an open folder."""
+    name = os.fsdecode(arguments[0]) if isinstance(arguments[0], str | bytes | os.PathLike) else ""
+    folder = arguments[1] if len(arguments) == 2 and isinstance(arguments[1], int) else -1
+    return str(Path(f"/proc/self/fd/{folder}").readlink() / name) if folder >= 0 else name
+
+
 class _Watch:
     """What happened since `begin`, inside of a folder and outside."""
 
@@ -74,9 +81,7 @@ class _Watch:
         if not self.allowed:
             return
         if event in _FORBIDDEN:
-            inside = (
-                arguments and isinstance(arguments[0], str) and arguments[0].startswith((self.allowed[0], str(_HUB)))
-            )
+            inside = arguments and _place(arguments).startswith((self.allowed[0], str(_HUB)))
             if not (inside and event.startswith(("os.r", "shutil"))):
                 self.seen.append(event)
         elif event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):

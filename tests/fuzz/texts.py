@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,13 @@ _YAML = (
 )
 
 
+#: Whole texts and what they stand for: parsing takes longer than all the rest.
+_parsed = cache(yaml.safe_load)
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
 def _odd(text: str, chance: random.Random) -> bytes:
-    value: Any = changed(yaml.safe_load(text), chance)
+    value: Any = changed(_parsed(text), chance)
     match chance.randrange(4):
         case 0:
             return mutate(text.encode(), chance)
@@ -46,7 +52,9 @@ def _odd(text: str, chance: random.Random) -> bytes:
         case 2:
             return json.dumps(value).encode("utf-8", "surrogatepass")
         case _:
-            return yaml.safe_dump(value).encode(chance.choice(("utf-8", "utf-8", "utf-16", "latin-1")), "replace")
+            return yaml.dump(value, Dumper=_Dumper).encode(
+                chance.choice(("utf-8", "utf-8", "utf-16", "latin-1")), "replace"
+            )
 
 
 def recipes(folder: Path, chance: random.Random) -> Iterator[Case]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -106,16 +109,22 @@ def test_exports_take_the_vector(to, tmp_path) -> None:
     torch.testing.assert_close(x, ours, atol=1e-5, rtol=0)
 
 
-def test_the_pipeline_takes_the_vector_by_name(tmp_path) -> None:
+def test_the_pipeline_takes_the_vector_by_name(tmp_path, monkeypatch) -> None:
     from diffusers import DiffusionPipeline
 
     student = Student(model())
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     export_student(student, tmp_path / "s", "diffusers")
     pipe = DiffusionPipeline.from_pretrained(tmp_path / "s", trust_remote_code=True)
     z, vector = torch.randn(2, 1, 8, 8), torch.randn(2, 3)
-    images = pipe(batch_size=2, latents=z, conditions={"vector": vector}, output_type="pt").images
+    images = pipe(batch_size=2, latents=z, vector=vector, output_type="pt").images
     with torch.no_grad():
         expected = (student(z, Condition(vector=vector)) / 2 + 0.5).clamp(0, 1)
     torch.testing.assert_close(images, expected, atol=1e-5, rtol=0)
-    with pytest.raises(ValueError, match=r"pass conditions = \{'vector': ...\}: 2 rows"):
+    with pytest.raises(ValueError, match="pass vector, not none"):
         pipe(batch_size=2, latents=z)
+    (snippet,) = re.findall(r"```python\n(.*?)```", (tmp_path / "s" / "README.md").read_text(), re.DOTALL)
+    assert "    vector=torch.zeros(4, 3),\n" in snippet
+    monkeypatch.chdir(tmp_path)
+    exec(compile(snippet, "card", "exec"), {})
+    assert Path("sample.png").is_file()

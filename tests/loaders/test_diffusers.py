@@ -187,7 +187,7 @@ def change(path, **values) -> None:
         ("scheduler/scheduler_config.json", {"_class_name": "DDPMSheduler"}, "Did you mean 'DDPMScheduler'"),
         ("scheduler/scheduler_config.json", {"prediction_type": "flow"}, "unknown prediction_type 'flow'"),
         ("scheduler/scheduler_config.json", {"beta_schedule": "cosine"}, "cannot be used"),
-        ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, "is a UNet2DConditionModel. Supported are"),
+        ("unet/config.json", {"_class_name": "UNet3DConditionModel"}, "is a UNet3DConditionModel. Supported are"),
         ("unet/config.json", {"block_out_channels": [16, 32]}, "98 of another shape: down_blocks"),
         ("unet/config.json", {"num_class_embeds": 3}, "1 missing: class_embedding.weight"),
         ("unet/config.json", {"sample_size": None}, "sample_size"),

@@ -6,37 +6,15 @@ import copy
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from text_networks import TEXT_NETWORKS, Flux
 from torch import Tensor
 from torch.func import functional_call
 
 from realuid.errors import ConfigError
-from realuid.models.networks.adapters import AdaptedNetwork, AdapterSettings, SharedBase
+from realuid.models.networks.adapters import PROJECTIONS, AdaptedNetwork, AdapterSettings, SharedBase
 from realuid.models.networks.base import Network, UNet
 from realuid.models.networks.condition import Condition
-
-
-class TextUNet(Network):
-    """A text-conditioned U-Net of diffusers, always asked about the same prompt."""
-
-    shape = (4, 8, 8)
-
-    def __init__(self) -> None:
-        super().__init__({})
-        self.unet = UNet2DConditionModel(
-            sample_size=8,
-            block_out_channels=(8, 16),
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-            layers_per_block=1,
-            cross_attention_dim=12,
-            attention_head_dim=4,
-            norm_num_groups=4,
-        )
-        self.prompt = torch.linspace(-1, 1, 36).view(1, 3, 12)
-
-    def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
-        return self.unet(x, time, self.prompt.to(x).expand(len(x), -1, -1), return_dict=False)[0]
+from realuid.models.networks.specs import example
 
 
 def attention_unet() -> Network:
@@ -56,7 +34,7 @@ def convolutional_unet() -> Network:
     return UNet(**sizes, **blocks, layers_per_block=1, norm_num_groups=4)
 
 
-NETWORKS = [attention_unet, convolutional_unet, TextUNet]
+NETWORKS = [attention_unet, convolutional_unet, *TEXT_NETWORKS]
 
 
 def role_of(base: SharedBase, name: str, seed: int, settings: AdapterSettings) -> AdaptedNetwork:
@@ -70,22 +48,26 @@ def role_of(base: SharedBase, name: str, seed: int, settings: AdapterSettings) -
 
 
 class Separate:
-    """A copy of the network whose weights are W + scale B A, the products written out."""
+    """A copy of the network whose weights are W + scale B A, or DoRA's m (W + scale B A) / |W + scale B A|."""
 
     def __init__(self, network: Network, role: AdaptedNetwork | None = None, scale: float = 1.0):
         self.network, self.scale = copy.deepcopy(network).requires_grad_(False), scale
+        self.shape, self.conditions = network.shape, network.conditions
         self.leaves = (
             {} if role is None else {n: p.detach().clone().requires_grad_() for n, p in role.named_parameters()}
         )
 
-    def __call__(self, x: Tensor, time: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         weights = dict(self.network.named_parameters())
         for name, a in self.leaves.items():
             if name.endswith(".lora_A.weight"):
                 layer, b = name.removesuffix(".lora_A.weight"), self.leaves[name.replace("lora_A", "lora_B")]
                 product = torch.einsum("or,r...->o...", b.flatten(1), a)  # of convolutions, B is 1x1
-                weights[f"{layer}.weight"] = weights[f"{layer}.weight"] + self.scale * product
-        return functional_call(self.network, weights, (x, time, Condition()))
+                changed = weights[f"{layer}.weight"] + self.scale * product
+                if (size := self.leaves.get(f"{layer}.lora_magnitude_vector.weight")) is not None:
+                    changed = (size / changed.norm(dim=1).detach())[:, None] * changed  # sec. 4.3: no gradient there
+                weights[f"{layer}.weight"] = changed
+        return functional_call(self.network, weights, (x, time, condition))
 
 
 def losses(student, teacher, fake) -> tuple[Tensor, Tensor]:
@@ -93,34 +75,44 @@ def losses(student, teacher, fake) -> tuple[Tensor, Tensor]:
     random = torch.Generator().manual_seed(5)
     shape = (3, *teacher.shape)
     z, eps = (torch.randn(shape, generator=random, dtype=torch.float64) for _ in range(2))
+    given = example(teacher.conditions, 3, random).to(dtype=torch.float64)
     t = torch.tensor([0.3, 0.6, 0.9], dtype=torch.float64)
-    x_0 = student(z, 700 * torch.ones(3, dtype=torch.float64))
+    x_0 = student(z, 700 * torch.ones(3, dtype=torch.float64), given)
     mix = t.view(-1, 1, 1, 1)
     x_t = (1 - mix) * x_0 + mix * eps
-    f_star, f = teacher(x_t, 1000 * t), fake(x_t, 1000 * t)
+    f_star, f = teacher(x_t, 1000 * t, given), fake(x_t, 1000 * t, given)
     generator = ((f_star - f) * (f_star + f - 2 * (eps - x_0))).sum()
     fixed = x_t.detach()
-    return generator, (fake(fixed, 1000 * t) - (eps - x_0.detach())).square().sum()
+    return generator, (fake(fixed, 1000 * t, given) - (eps - x_0.detach())).square().sum()
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("make", NETWORKS)
 def test_three_roles_on_one_base_are_three_separate_networks(make, checkpointing: bool) -> None:
+    agree(make(), AdapterSettings(rank=3, alpha=6.0), checkpointing)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_three_weight_decomposed_adapters_are_three_separate_networks(checkpointing: bool) -> None:
+    agree(Flux(), AdapterSettings(rank=3, alpha=6.0, dora=True), checkpointing)
+
+
+def agree(network: Network, settings: AdapterSettings, checkpointing: bool) -> None:
+    """Check losses and gradients of both turns against those of separate networks, and which adapters were on."""
     torch.manual_seed(0)
-    network = make().double()
+    network = network.double()
+    for parameter in network.parameters():  # of those that begin with zeros, too
+        parameter.data += 0.05 * torch.randn_like(parameter)
     original = copy.deepcopy(network)
     base = SharedBase(network)
-    settings = AdapterSettings(rank=3, alpha=6.0)
     student, fake = role_of(base, "student", 1, settings), role_of(base, "fake", 2, settings)
     if checkpointing:
         student.recompute_activations()
-        base.network.train()  # diffusers recomputes in training mode only; there is no dropout here
     calls = []
-    network.unet.down_blocks[0].resnets[0].register_forward_pre_hook(lambda *_: calls.append(base._active))
-    roles = [_called(student), _called(base.plain()), _called(fake)]
+    first = network.first if hasattr(network, "first") else network.unet.down_blocks[0].resnets[0]
+    first.register_forward_pre_hook(lambda *_: calls.append(base._active))
+    roles = [student, base.plain(), fake]
     separate = [Separate(original, student, 2.0), Separate(original), Separate(original, fake, 2.0)]
-    for one in separate:
-        one.shape = original.shape
     shared, apart = losses(*roles), losses(*separate)
     for ours, theirs in zip(shared, apart, strict=True):
         assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
@@ -137,16 +129,6 @@ def test_three_roles_on_one_base_are_three_separate_networks(make, checkpointing
     assert set(calls[passes:]) - {"student"} == ({None, "fake"} if checkpointing else set())
 
 
-def _called(role: AdaptedNetwork):
-    """A role called as `Separate` is."""
-
-    def call(x: Tensor, time: Tensor) -> Tensor:
-        return role(x, time, Condition())
-
-    call.shape = role.shape  # type: ignore[attr-defined]
-    return call
-
-
 def test_an_adapter_s_parameters_are_all_that_a_role_has() -> None:
     base = SharedBase(attention_unet())
     student, plain = base.role("student", AdapterSettings(rank=2), 0), base.plain()
@@ -156,6 +138,17 @@ def test_an_adapter_s_parameters_are_all_that_a_role_has() -> None:
     assert not list(plain.parameters()) and not plain.state_dict()
     assert all(p.requires_grad for p in student.parameters())
     assert [p for p in base.network.parameters() if p.requires_grad] == list(student.parameters())
+
+
+def test_layers_are_chosen_by_the_user_then_by_the_architecture() -> None:
+    network = Flux()
+    network.lora_targets = ("single_transformer_blocks.*.proj_out", "ff.net.2")
+    singles = [f"transformer.single_transformer_blocks.{i}.proj_out" for i in range(2)]
+    assert AdapterSettings().layers(network) == ["transformer.transformer_blocks.0.ff.net.2", *singles]
+    assert AdapterSettings(targets=("transformer.proj_out",)).layers(network) == ["transformer.proj_out"]
+    network.lora_targets = ()
+    ends = {name.rpartition("blocks.0.")[2] for name in AdapterSettings().layers(network) if "single" not in name}
+    assert ends == {f"attn.{name}" for name in PROJECTIONS[:8]} | set(PROJECTIONS[8:])
 
 
 def test_a_new_adapter_changes_nothing_and_adapters_are_seeded() -> None:

@@ -15,10 +15,11 @@ import yaml
 
 from realuid.cli.main import main
 from realuid.errors import ConfigError
+from realuid.locks import claimed
 from realuid.models import MLP, MatchingModel, save_pretrained
 from realuid.paths import make_path
 from realuid.recipes import SweepConfig, load_recipe
-from realuid.recipes.sweep import claimed, is_hopeless, read_results, write_results
+from realuid.recipes.sweep import is_hopeless, read_results, write_results
 from realuid.recipes.trials import Trial, make_trials
 from realuid.training import DistillConfig
 

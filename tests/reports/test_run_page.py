@@ -25,7 +25,10 @@ def run_folder(folder: Path, fds: list[float], alpha: float = 1.0, beta: float =
     recipe = Recipe(distill=DistillConfig(updates=1000, alpha=alpha, beta=beta))
     (folder / "recipe.yaml").write_text(dump_recipe(recipe))
     (folder / "teacher.txt").write_text("teacher\n/teacher\n\n")
-    lines = [{"update": 100 * i, "fd": fd, "fd/ema_0.999": fd, "health/diversity": 0.4} for i, fd in enumerate(fds, 1)]
+    lines = [
+        {"update": 100 * i, "fake/loss": 1.0, "fd": fd, "fd/ema_0.999": fd, "health/diversity": 0.4}
+        for i, fd in enumerate(fds, 1)
+    ]
     lines.append({"update": 100 * len(fds), "images": 6000 * len(fds), "images_per_second": 100.0, "gap": 0.5})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"upd')
     for i in range(1, len(fds) + 1):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from realuid.reports.words import about_real_data, headline, lead
+from realuid.reports.words import headline, lead
 
 
 def entry(name: str, fd: float, spread: float = 0.01, **extra) -> dict:
@@ -25,23 +23,3 @@ def test_the_answer_is_the_best_student_beside_the_teacher() -> None:
     said = lead(found)
     assert said.startswith("Student b (0.96, 0.98) makes 1,210 images a second, the teacher 100. Its FD to digits is 3")
     assert "the teacher's 2 ± 0.01; as many real images, drawn at random, would have 0.25." in said
-
-
-@pytest.mark.parametrize(
-    ("with_it", "without", "said"),
-    [
-        (1.5, 2.0, "lowered the FD by 25%: FD 1.5 with it (real), 2 without (free)."),
-        (2.5, 2.0, "raised the FD by 25%: FD 2.5 with it (real), 2 without (free)."),
-        (2.02, 2.0, "made no difference that could be measured"),
-        (1.97, 2.0, "made no difference that could be measured"),
-    ],
-)
-def test_what_real_data_did(with_it: float, without: float, said: str) -> None:
-    students = [entry("free", without, uses_real_data=False), entry("real", with_it, uses_real_data=True)]
-    assert said in about_real_data([*students, entry("worse", 9.0, uses_real_data=False)])
-
-
-def test_students_of_one_kind_say_nothing_about_real_data() -> None:
-    assert about_real_data([entry("a", 1.0, uses_real_data=True)]).startswith("Every student had real data")
-    assert about_real_data([entry("a", 1.0, uses_real_data=False)]).startswith("No student had real data")
-    assert about_real_data([entry("a", 1.0)]) == ""  # of an earlier version

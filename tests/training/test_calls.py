@@ -23,7 +23,7 @@ from realuid.models import (
     build_network,
     from_pretrained,
 )
-from realuid.models.networks.call import SeesCall
+from realuid.models.networks.call import told
 from realuid.paths import LinearPath, make_path
 from realuid.processes import Part
 from realuid.recipes import Recipe
@@ -293,5 +293,5 @@ def test_a_start_that_reads_something_else_is_refused(data) -> None:
 def test_a_network_that_is_told_the_call_names_every_unit_once() -> None:
     """As FSDP wants them: it shards no module twice."""
     network = build_network(NetworkConfig(channels=(8, 16), blocks=1, attention_at=()), (1, 8, 8))
-    units = _units(MatchingModel(SeesCall(network, 2), LinearPath()))
+    units = _units(MatchingModel(told(network, 2), LinearPath()))
     assert len(units) == 5 and len(set(map(id, units))) == 5

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
+import diffusers_folders
 import pytest
 
 from realuid.data import load_dataset
 from realuid.errors import ConfigError
 from realuid.models import MatchingModel, NetworkConfig, build_network
+from realuid.models.networks.base import DiT
 from realuid.paths import LinearPath
 from realuid.training import DistillConfig
-from realuid.training.compatibility import check_settings, check_student_run
+from realuid.training.compatibility import check_networks, check_settings, check_student_run
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"fake_sees_call": True, "lora_rank": 2, "fake_start": "teacher"}, "fake_sees_call = True with lora_rank = 2"),
         ({"activation_checkpointing": True}, "cannot recompute its activations"),
         ({"lora_rank": 2, "lora_targets": ("nothing",), "fake_start": "teacher"}, "lora_targets = nothing: no linear"),
     ],
@@ -29,3 +32,12 @@ def test_what_a_network_does_not_support_is_told_before_any_run(changes, said) -
         check_student_run(teacher, data, config)
     with pytest.raises(ConfigError, match=f"students.a: .*{said}"):
         check_settings(teacher, data, config, "students.a")
+
+
+def test_a_fake_model_that_cannot_be_told_the_call_is_found_before_any_run() -> None:
+    """An adapter on a DiT, whose blocks embed the time each for itself."""
+    teacher = MatchingModel(DiT(**diffusers_folders.dit().config), LinearPath())
+    for adapters, refused in (({}, False), ({"lora_rank": 2, "fake_start": "teacher"}, True)):
+        config = DistillConfig(times=(0.9, 0.4), fake_sees_call=True, device="cpu", **adapters)
+        with pytest.raises(ConfigError, match="a DiT with adapters has neither") if refused else nullcontext():
+            check_networks(teacher, config)

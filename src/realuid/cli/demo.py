@@ -14,13 +14,20 @@ from rich.table import Table
 from realuid.cli.options import console, parse, refuse_changes, replace, resumed_run, split_recipe
 from realuid.errors import ConfigError, unknown_name
 from realuid.recipes import FAMILIES, DataConfig, EvaluateConfig, Recipe
-from realuid.text import fd_name
+from realuid.text import effect_of_real_data, fd_name
 
 #: Metrics of models that restore pairs, shown instead of KID: column and format.
 RESTORATION = {
     "psnr": ("PSNR\ndB", "{:.1f}"),
     "consistency": ("RMS to\ninput", "{:.3f}"),
     "accuracy": ("right\nclass", "{:.1%}"),
+}
+#: Metrics of models that read prompts: column and format.
+PROMPTS = {
+    "retrieval": ("caption\nfound", "{:.1%}"),
+    "diversity": ("diver-\nsity", "{:.2f}"),
+    "digit": ("right\ndigit", "{:.1%}"),
+    "colours": ("right\ncolours", "{:.1%}"),
 }
 #: What a demo that continues may do otherwise: how finished models are measured at the end, but not the features, in
 #: which quick FDs chose among models on the way.
@@ -72,6 +79,8 @@ def run(arguments: Sequence[str]) -> None:
     out = run or options.out or default_out(recipe)
     results = run_demo(recipe, out, say=console.print, resume=options.resume, overwrite=options.overwrite)
     console.print(results_table(results), soft_wrap=False)
+    if sentence := effect_of_real_data(results):
+        console.print(sentence)
     console.print(f"{results['seconds']:.0f} s in total")
     for what, name in (("figures", RESULTS), ("report", REPORT)):
         console.print(f"{what}: {out / name}")
@@ -114,6 +123,7 @@ def results_table(results: dict[str, Any]) -> Table:
     fewer = [f"FD, {n}\ncall{'s' if n > 1 else ''}" for n in range(1, most)]
     pairs = [name for name in RESTORATION if name in teacher]
     middle = [RESTORATION[name][0] for name in pairs] or ["KID"]
+    asked = [name for name in PROMPTS if name in teacher.get("prompts", {})]
     game = "alpha, beta\nor objective"
     columns = (
         "model",
@@ -123,6 +133,7 @@ def results_table(results: dict[str, Any]) -> Table:
         "x\nteacher",
         *fewer,
         *middle,
+        *(PROMPTS[name][0] for name in asked),
         "images\n/ s",
         "faster",
     )
@@ -137,6 +148,7 @@ def results_table(results: dict[str, Any]) -> Table:
             f"{row['fd_mean'] / teacher['fd_mean']:.1f}",
             *(_fd_of_fewer_calls(row, n) for n in range(1, most)),
             *([RESTORATION[name][1].format(row[name]) for name in pairs] or [f"{row['kid']:.4f}"]),
+            *(PROMPTS[name][1].format(row["prompts"][name]) for name in asked),
             f"{row['images_per_second']:,.0f}",
             f"{row['images_per_second'] / teacher['images_per_second']:.1f}x",
             *([f"{row['classes']['agreement']:.1%}"] if classes else []),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 #: Names of data sets that may also be names of recipes: both are described.
-NAMED_SOURCES = ("digits",)
+NAMED_SOURCES = ("digits", "coloured-digits", "coloured-digits:held-out")
 
 
 @dataclass(frozen=True)

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from realuid.cli.options import console, parse
 from realuid.errors import ConfigError
 
+if TYPE_CHECKING:
+    from realuid.models import Codec, MatchingModel
+    from realuid.models.prompts import PromptEncoder
+
 
 @dataclass(frozen=True)
 class Options:
-    """Convert data to a folder of Arrow files: cropped and resized once, and read from disk during training."""
+    """Convert data to a folder of Arrow files: cropped, resized and encoded once, and read from disk during training.
 
-    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip in the EDM layout, a tar, or a folder of Arrow files.
+    An interrupted command goes on where it stopped when it is given again.
+    """
+
+    #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip, a tar, or a folder of Arrow files; with captions in
+    #: metadata.jsonl, in .txt files beside the images, or in a column of text.
     source: tyro.conf.Positional[str]
     #: New folder; pass it as --data.source.
     out: tyro.conf.Positional[Path]
-    #: Convert images to 1 (grey) or 3 (RGB) channels. None: unchanged.
+    #: Model that is to be distilled: images get its size, latents its autoencoder, prompts its text encoders.
+    teacher: str | None = None
+    #: Autoencoder of the latents, if not the teacher's: a folder of diffusers.
+    autoencoder: str | None = None
+    #: Encoder of prompts, if not the teacher's: a name (words, minilm), or a folder of a pipeline or sentence encoder.
+    prompt_encoder: str | None = None
+    #: Prompts for generated samples, one a line, instead of the captions.
+    prompts: Path | None = None
+    #: Convert images to 1 (grey) or 3 (RGB) channels. None: unchanged, or the teacher's.
     channels: int | None = None
-    #: Side length to crop and resize images to. None: unchanged.
+    #: Side length to crop and resize images to. None: unchanged, or the teacher's.
     resolution: int | None = None
     #: Sources of the pairs, for coupled paths: a degradation, or a folder or zip of images with the same names.
     pairs: str | None = None
@@ -30,23 +48,84 @@ class Options:
     pairs_seed: int = 0
     #: Skip images that cannot be read instead of raising an error.
     skip_damaged: bool = False
+    #: Device of the autoencoder: auto (CUDA if available), cpu or cuda.
+    device: str = "auto"
 
 
 def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
 
     options = parse(Options, "prepare", arguments)
-
-    from realuid.data import load_dataset
-    from realuid.data.arrow import is_arrow
-    from realuid.data.arrow_writer import write_arrow, write_arrow_from_files
-    from realuid.data.images import Reading
-
     if options.out.exists():
         raise ConfigError(f"'{options.out}' is there already. Pass a new folder.")
-    how = Reading(options.channels, options.resolution, options.skip_damaged)
-    plain = Path(options.source).exists() and options.pairs is None and not is_arrow(options.source)
-    if not (plain and write_arrow_from_files(options.source, options.out, how)):
-        named = (options.pairs, options.pairs_seed, options.skip_damaged)
-        write_arrow(load_dataset(options.source, options.channels, options.resolution, *named), options.out)
+
+    from realuid.data import load_dataset
+    from realuid.data.captions import read_prompts
+    from realuid.devices import choose_device
+    from realuid.loaders import load_teacher
+    from realuid.on_data.prepare import encoding_of, prepare
+
+    teacher = load_teacher(options.teacher) if options.teacher else None
+    channels, resolution = _size(options, teacher)
+    encoder, codec = _encoder(options, teacher), _codec(options, teacher)
+    prompts = read_prompts(options.prompts) if options.prompts else ()
+    where = options.autoencoder or options.teacher or ""
+    encoding = encoding_of(codec, where, encoder, prompts, choose_device(options.device))
+    named = (options.pairs, options.pairs_seed, options.skip_damaged)
+    data = load_dataset(options.source, channels, resolution, *named, by_row=True)
+    with _shown() as progress:
+        prepare(data, options.out, encoding, progress)
     console.print(f"{load_dataset(str(options.out))}: {options.out}", highlight=False, markup=False)
+
+
+def _size(options: Options, teacher: MatchingModel | None) -> tuple[int | None, int | None]:
+    """Channels and resolution that images are converted to."""
+    if teacher is None or len(teacher.image_shape) != 3:
+        return options.channels, options.resolution
+    channels, height, width = teacher.image_shape
+    for name, asked, needed in (("channels", options.channels, channels), ("resolution", options.resolution, height)):
+        if asked not in (None, needed):
+            raise ConfigError(f"{name} = {asked}, but images of the teacher have {needed}. Leave {name} out.")
+    return channels, height if height == width else None
+
+
+def _codec(options: Options, teacher: MatchingModel | None) -> Codec | None:
+    from realuid.loaders.codecs import load_autoencoder
+
+    return load_autoencoder(options.autoencoder) if options.autoencoder else teacher.codec if teacher else None
+
+
+def _encoder(options: Options, teacher: MatchingModel | None) -> PromptEncoder | None:
+    """The encoder of prompts, which has to make what the teacher reads."""
+    from realuid.loaders.prompts import load_prompt_encoder
+    from realuid.models import required
+
+    wanted = [spec for spec in teacher.network.conditions if spec.kind in ("text", "vector")] if teacher else []
+    source = options.prompt_encoder or (teacher.prompts if teacher and wanted else "")
+    if not source:
+        if wanted:
+            raise ConfigError(f"'{options.teacher}' reads prompts, but has no text encoder. Pass --prompt-encoder.")
+        return None
+    encoder = load_prompt_encoder(source)
+    if wanted:
+        null = encoder.null()
+        needed = {name for spec in wanted for name in spec.names}
+        required(wanted, {name: value for name, value in null.items() if name in needed}, 1)
+    return encoder
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[[str, int, int], None]]:
+    """Progress bars of what is done, one for each kind."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done)
+
+        yield progress

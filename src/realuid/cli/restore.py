@@ -31,7 +31,7 @@ class Options:
     label: int | None = None
     #: Number of calls of a student. None: all.
     calls: int | None = None
-    #: Sampling steps of a teacher.
+    #: Sampling steps of a teacher; a student makes calls.
     steps: int = 50
     #: Sampler of a teacher: ddim, euler, heun, ancestral, dpm_solver, sde, or sde:0.5 (half the diffusion coefficient).
     #: None: its path's default.
@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError(
             f"'{options.model}' starts from noise, not from images. Use `realuid sample`, or a model of a coupled path."
         )
-    check_use(model, options.sampler, options.guidance, options.calls)
+    check_use(model, options.sampler, options.guidance, options.calls, options.steps)
     names, sources = read_inputs(options.images, model.shape)
     batches = generate(
         model,

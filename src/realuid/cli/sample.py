@@ -46,7 +46,7 @@ class Options:
     data: DataConfig = field(default_factory=lambda: NO_DATA)
     #: Number of calls of a student. None: all.
     calls: int | None = None
-    #: Sampling steps of a teacher.
+    #: Sampling steps of a teacher; a student makes calls.
     steps: int = 50
     #: Sampler of a teacher: ddim, euler, heun, ancestral, dpm_solver, sde, or sde:0.5 (half the diffusion coefficient).
     #: None: its path's default.
@@ -80,7 +80,7 @@ def run(arguments: Sequence[str]) -> None:
     check_whole("batch", options.batch, 1, MOST_BATCH)
     part = join(choose_device(options.device))
     model = load_sampled(options.model, options.loading, options.device)
-    check_use(model, options.sampler, options.guidance, options.calls)
+    check_use(model, options.sampler, options.guidance, options.calls, options.steps)
     chosen = chosen_classes(options, model)
     classes = class_labels(chosen, options.count, model.num_classes)
     if model.coupled:

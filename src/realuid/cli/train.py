@@ -1,4 +1,4 @@
-"""realuid train RECIPE: train a teacher."""
+"""realuid train RECIPE [--start TEACHER]: train a teacher, or train one further."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -16,6 +16,9 @@ from realuid.errors import ConfigError
 from realuid.models import NetworkConfig
 from realuid.recipes import DataConfig, PathConfig, Recipe
 from realuid.training import TeacherConfig
+
+if TYPE_CHECKING:
+    from realuid.recipes.spec import NamedTeacher
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,10 @@ class Options:
     network: NetworkConfig
     path: PathConfig
     teacher: Annotated[TeacherConfig, tyro.conf.arg(name="")]
+    #: Train this teacher further instead of a new one: anything that `realuid distill --teacher` takes.
+    start: str | None = None
+    #: Which of its weights, if a file holds several: an EMA decay, or 'raw'.
+    key: str | None = None
     #: Folder of the run.
     out: Path = Path("runs/teacher")
     #: Continue the run in --out from its last checkpoint with the settings it was started with; --updates may be
@@ -48,6 +55,7 @@ def run(arguments: Sequence[str]) -> None:
     from realuid.recipes.spec import teacher_spec
     from realuid.training.folder import refuse_existing
 
+    start = _start(options, recipe, run)
     if run:
         refuse_changes(arguments, options, recipe, "data", "network", "path", "teacher")
         recipe = replace(recipe, teacher=options.teacher)
@@ -55,12 +63,31 @@ def run(arguments: Sequence[str]) -> None:
         recipe = replace(recipe, data=options.data, network=options.network, path=options.path, teacher=options.teacher)
     if not options.dry_run:
         refuse_existing(options.out, options.resume)
-    spec = teacher_spec(recipe, options.out)
+    spec = teacher_spec(recipe, options.out, start=start)
     if options.dry_run:
         console.print(describe_teacher_run(spec))
         return
     spec.run(options.resume)
     say_result("teacher", options.out)
+
+
+def _start(options: Options, recipe: Recipe, run: Path | None) -> NamedTeacher | None:
+    """The teacher whose training continues: the one given, or that of the run that is resumed."""
+    from realuid.recipes.run import TEACHER, teacher_of_run
+    from realuid.recipes.spec import NO_TEACHER, named_teacher
+
+    name, place, key = options.start, options.start, options.key
+    if run and name is None and (run / TEACHER).is_file():
+        name, place, key = teacher_of_run(run)
+    if name is None:
+        if key is not None:
+            raise ConfigError("--key without --start: pass --start, the teacher to train further.")
+        return None
+    if name == NO_TEACHER:
+        raise ConfigError(f"--start {name}: leave --start out for a new teacher.")
+    if not run and (options.network, options.path) != (recipe.network, recipe.path):
+        raise ConfigError("--start with settings of network or path: both are those of the teacher. Leave them out.")
+    return named_teacher(name, recipe, place=place or name, key=key)
 
 
 def _options(recipe: Recipe, words: Sequence[str]) -> Options:

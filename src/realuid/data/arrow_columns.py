@@ -6,12 +6,10 @@ file would become resident in this process.
 
 from __future__ import annotations
 
-import functools
 import math
 import mmap
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,9 +18,10 @@ import torch
 from torch import Tensor
 
 from realuid.data.columns import Column, hashed
-from realuid.data.decode import UnreadableError, decode
+from realuid.data.decode import MAX_BYTES, UnreadableError, decode, decoders
 from realuid.data.images import Reading
-from realuid.errors import DataError
+from realuid.errors import CheckpointError, DataError
+from realuid.reading import read_limited
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,6 +113,43 @@ class ArrayColumn(Column):
         return torch.from_numpy(out).view(-1, *self.shape[1:])
 
 
+class RaggedColumn(Column):
+    """Sequences of different lengths, padded at their end with zeros to the longest one.
+
+    Args:
+        files: that hold the column.
+        name: of the column.
+        source: for messages.
+        fingerprint: of the data set.
+
+    Raises:
+        DataError: where rows are missing.
+    """
+
+    def __init__(self, files: ArrowFiles, name: str, source: str, fingerprint: str):
+        self._files, self._what = files, f"column '{name}' of '{source}'"
+        columns = [batch.column(name) for batch in files.batches]
+        elements, inner = [column.values for column in columns], tuple[int, ...]()
+        while not hasattr(elements[0], "to_numpy") or hasattr(elements[0].type, "list_size"):
+            inner = (*inner, elements[0].type.list_size)
+            elements = [element.values for element in elements]
+        numbers = [element.to_numpy(zero_copy_only=True) for element in elements]
+        self._kind, self._size = numbers[0].dtype, math.prod(inner) * numbers[0].dtype.itemsize
+        self._positions = [files.position(i, flat.ctypes.data, self._what) for i, flat in enumerate(numbers)]
+        self._ends = [_offsets(column) for column in columns]
+        longest = max(int(np.diff(ends).max()) for ends in self._ends)
+        self.shape, self.dtype = (len(files), longest, *inner), torch.from_numpy(np.empty(0, self._kind)).dtype
+        self.fingerprint = hashed(fingerprint, name)
+
+    def read(self, index: Tensor) -> Tensor:
+        out = np.zeros((len(index), math.prod(self.shape[1:])), self._kind)
+        for row, (batch, place) in zip(out, self._files.find(index.numpy()), strict=True):
+            start, end = self._ends[batch][place : place + 2].tolist()
+            content = self._files.read(batch, self._positions[batch] + start * self._size, (end - start) * self._size)
+            row[: len(content) // self._kind.itemsize] = np.frombuffer(content, self._kind)
+        return torch.from_numpy(out).view(-1, *self.shape[1:])
+
+
 class ImageColumn(Column):
     """Encoded images, decoded when they are asked for.
 
@@ -125,7 +161,7 @@ class ImageColumn(Column):
         fingerprint: of the data set.
 
     Raises:
-        DataError: where the first image cannot be read.
+        DataError: where the column holds something else, or the first image cannot be read.
     """
 
     dtype = torch.uint8
@@ -133,15 +169,18 @@ class ImageColumn(Column):
     def __init__(self, files: ArrowFiles, name: str, how: Reading, source: str, fingerprint: str):
         self._files, self._how, self._source = files, how, source
         self._columns = [batch.column(name) for batch in files.batches]
+        what = f"column '{name}' of '{source}'"
+        if not all(_encoded(column) for column in self._columns):
+            raise DataError(f"{what} holds no encoded images. Write it again by `realuid prepare`.")
         contents = [column.field("bytes") for column in self._columns]
-        what, data = f"column '{name}' of '{source}'", [column.buffers()[2] for column in contents]
-        self._positions = [0 if d is None else files.position(i, d.address, what) for i, d in enumerate(data)]
+        data = [column.buffers()[2] for column in contents]
+        self._positions = [files.position(i, d.address, what) if d else 0 for i, d in enumerate(data)]
         self._ends = [_offsets(column) for column in contents]
         self.fingerprint = hashed(fingerprint, name, str((how.channels, how.resolution)))
         self.shape = (len(files), *self._pixels(0).shape)
 
     def read(self, index: Tensor) -> Tensor:
-        images = list(_decoders().map(self._pixels, index.tolist()))
+        images = list(decoders().map(self._pixels, index.tolist()))
         for row, pixels in zip(index.tolist(), images, strict=True):
             if pixels.shape != self.shape[1:]:
                 (c, h, w), (channels, height, width) = pixels.shape, self.shape[1:]
@@ -155,7 +194,7 @@ class ImageColumn(Column):
     def _pixels(self, row: int) -> np.ndarray:
         try:
             return decode(self._content(row), self._how.channels, self._how.resolution).pixels.transpose(2, 0, 1)
-        except (UnreadableError, OSError) as error:
+        except (UnreadableError, CheckpointError, OSError) as error:
             raise DataError(
                 f"row {row} of '{self._source}' cannot be read ({error}). Write the data again without it, or with "
                 "`realuid prepare --skip-damaged` from the files that it was made of."
@@ -170,7 +209,7 @@ class ImageColumn(Column):
         path = (self._columns[batch][place].as_py() or {}).get("path")
         if not path:
             raise UnreadableError("there is no image")
-        return Path(path).read_bytes()
+        return read_limited(path, MAX_BYTES)
 
 
 def _flat(array: pa.Array, size: int, what: str) -> np.ndarray:
@@ -186,13 +225,14 @@ def _flat(array: pa.Array, size: int, what: str) -> np.ndarray:
     return flat.to_numpy(zero_copy_only=True)
 
 
+def _encoded(array: pa.Array) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_struct(array.type) and array.type.get_field_index("bytes") >= 0
+
+
 def _offsets(array: pa.Array) -> np.ndarray:
     """Where rows of a column of bytes begin and end in its data, shape (rows + 1,); an own copy."""
     kind = np.int64 if str(array.type).startswith("large") else np.int32
     first, count = array.offset, len(array) + 1
     return np.frombuffer(array.buffers()[1], kind)[first : first + count].copy()
-
-
-@functools.cache
-def _decoders() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), "realuid-decode")

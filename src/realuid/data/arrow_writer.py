@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
 
-from realuid.data.arrow import ABOUT, STATE
-from realuid.data.dataset import Dataset
-from realuid.data.files import open_files
-from realuid.data.hugging_face import library
-from realuid.data.images import Reading, decode_each
-from realuid.data.labels import labels_of
-from realuid.data.pairs import holds_pairs
+from realuid.data.arrow import NULLS, PROMPTS
+from realuid.data.arrow_table import Column as Written
+from realuid.data.arrow_table import Ragged, Table, storable
+from realuid.data.captions import complete
+from realuid.data.columns import Column
+from realuid.data.dataset import NOWHERE, Dataset, Origin
 from realuid.errors import ConfigError, DataError
 from realuid.files import atomic_folder
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+#: Rows of a record batch, and bytes of its pixels, at most; prompts of one.
+_ROWS, _BYTES, _PROMPTS = 1000, 64 * 2**20, 512
+#: Names of columns that mean something.
+_MEANINGS = ("image", "latent", "point", "label", "source", "prompt", "caption")
 
-#: Rows of a record batch.
-_ROWS = 1000
-_FILE = "data-00000-of-00001.arrow"
+#: Called as progress(what, done, total).
+Progress: TypeAlias = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What is computed of data while it is written: latents of every image, and embeddings of every distinct prompt.
+
+    Attributes:
+        latents: of uint8 images, shape (b, c, h, w), given the number of the first one, which determines noise;
+            float32.
+        latents_from: the autoencoder.
+        prompts: embeddings by name, one row for each prompt.
+        prompts_from: the encoder of prompts.
+        nulls: the unconditional embeddings by name, one row.
+        listed: prompts without images, for generated samples.
+    """
+
+    latents: Callable[[Tensor, int], Tensor] | None = None
+    latents_from: Origin = NOWHERE
+    prompts: Callable[[Sequence[str]], Mapping[str, Tensor]] | None = None
+    prompts_from: Origin = NOWHERE
+    nulls: Mapping[str, Tensor] | None = None
+    listed: Sequence[str] = ()
+
+
+PLAIN = Encoding()
 
 
 def write_arrow(data: Dataset, out: str | Path) -> None:
@@ -35,126 +60,127 @@ def write_arrow(data: Dataset, out: str | Path) -> None:
 
     Args:
         data: all of its columns are written: images as 'image', latents as 'latent', points as 'point', labels as
-            'label', sources of pairs as 'source', and further columns under their names.
+            'label', sources of pairs as 'source', captions as 'caption', and further columns under their names.
         out: a folder; `load_dataset(out)` reads it, and so does `datasets.load_from_disk(out)`.
 
     Raises:
         ConfigError: where `out` is there already.
         DataError: without the extra `realuid[data]`, or where a further column has a name of those above.
     """
-    if taken := {"image", "latent", "point", "label", "source"} & set(data.columns):
-        raise DataError(f"a column of '{data.name}' is called {taken.pop()!r}, which has a meaning here. Rename it.")
-    batches = (_named(data, slice(start, start + _ROWS)) for start in range(0, len(data), _ROWS))
-    about = {"degradation": data.degradation, "degradation_seed": data.degradation_seed}
-    _write(batches, Path(out), data.classes, {"name": data.name, **about})
-
-
-def write_arrow_from_files(source: str, out: str | Path, how: Reading) -> bool:
-    """Write the images of a folder, a zip or a tar as `write_arrow` does, without having all of them in memory.
-
-    Args:
-        source: with class labels as `load_dataset` finds them.
-        out: a new folder.
-        how: channels, resolution and damaged images.
-
-    Returns:
-        whether it was done; False where the files are pairs.
-
-    Raises:
-        ConfigError, DataError: as `write_arrow` and `load_dataset` do.
-    """
-    files = open_files(source)
-    if holds_pairs(files):
-        return False
-    found = labels_of(files)
-    label_of: dict[str, int] = {}
-    if found is not None:
-        files = dataclasses.replace(files, entries={name: files.entries[name] for name in found.names})
-        label_of = dict(zip(found.names, found.labels.tolist(), strict=True))
-
-    def batches() -> Iterator[dict[str, np.ndarray]]:
-        shape, images, labels = None, [], []
-        for name, pixels in decode_each(files, how):
-            if pixels.shape != (shape := shape or pixels.shape):
-                raise DataError(
-                    f"images of '{source}' differ: '{name}' is {pixels.shape[1]}x{pixels.shape[0]} with "
-                    f"{pixels.shape[2]} channel(s), the first one {shape[1]}x{shape[0]} with {shape[2]}. Pass "
-                    "--resolution and --channels."
-                )
-            images.append(pixels.transpose(2, 0, 1))
-            labels += [label_of[name]] if label_of else []
-            if len(images) == _ROWS:
-                yield {"image": np.stack(images)} | ({"label": np.array(labels)} if label_of else {})
-                images, labels = [], []
-        if images:
-            yield {"image": np.stack(images)} | ({"label": np.array(labels)} if label_of else {})
-
-    name = Path(files.source).stem or files.source
-    _write(batches(), Path(out), () if found is None else found.classes, {"name": name})
-    return True
-
-
-def _named(data: Dataset, rows: slice) -> dict[str, np.ndarray]:
-    batch = data.take(rows)
-    values = "image" if data.is_image else "latent" if len(data.shape) == 3 else "point"
-    named = {values: batch.values, "label": batch.labels, "source": batch.sources, **batch.columns}
-    return {name: column.numpy() for name, column in named.items() if column is not None}
-
-
-def _write(
-    batches: Iterable[dict[str, np.ndarray]], out: Path, classes: tuple[str, ...], about: dict[str, Any]
-) -> None:
-    datasets = library(str(out))
-    import pyarrow as pa
-
-    if out.exists():
+    if Path(out).exists():
         raise ConfigError(f"'{out}' is there already. Pass a new folder.")
-    batches = iter(batches)
-    first = next(batches, None)
-    if first is None:
-        raise DataError("there are no samples to write.")
-    features = datasets.Features({name: _feature(column, name, classes) for name, column in first.items()})
-    digest = hashlib.sha256(json.dumps(features.to_dict()).encode())
-    with atomic_folder(out) as folder:
-        with pa.ipc.new_stream(str(folder / _FILE), features.arrow_schema) as file:
-            for batch in chain([first], batches):
-                kinds = features.arrow_schema.types
-                columns = [_nested(column, kind) for column, kind in zip(batch.values(), kinds, strict=True)]
-                file.write_batch(pa.RecordBatch.from_arrays(columns, schema=features.arrow_schema))
-                for column in batch.values():
-                    digest.update(np.ascontiguousarray(column).data)
-        # what `save_to_disk` would write; its fingerprint is that of the content
-        state = {"_data_files": [{"filename": _FILE}], "_fingerprint": digest.hexdigest()[:16], "_split": None}
-        formats: dict[str, Any] = {
-            "_format_columns": None,
-            "_format_kwargs": {},
-            "_format_type": None,
-            "_output_all_columns": False,
-        }
-        (folder / STATE).write_text(json.dumps(state | formats, indent=2))
-        datasets.DatasetInfo(features=features).write_to_directory(str(folder))
-        (folder / ABOUT).write_text(json.dumps({"values": next(iter(first)), **about}, indent=2))
+    with atomic_folder(Path(out)) as folder:
+        write_into(folder, data)
 
 
-def _feature(column: np.ndarray, name: str, classes: tuple[str, ...]) -> Any:
-    """The feature of `datasets` for a column."""
-    datasets, (_, *shape) = library(name), column.shape
-    if name == "label" and classes:
-        return datasets.ClassLabel(names=list(classes))
-    if len(shape) < 2:
-        value = datasets.Value(str(column.dtype))
-        return datasets.Sequence(value, length=shape[0]) if shape else value
-    kinds = {2: datasets.Array2D, 3: datasets.Array3D, 4: datasets.Array4D, 5: datasets.Array5D}
-    return kinds[len(shape)](tuple(shape), str(column.dtype))
+def write_into(
+    folder: Path, data: Dataset, encoding: Encoding = PLAIN, progress: Progress = lambda what, done, total: None
+) -> None:
+    """Write a data set to a folder, or go on where a killed process has stopped; errors as of `write_arrow`."""
+    encoded = {*(encoding.nulls or ()), *(["latent"] if encoding.latents else [])}
+    columns = {name: column for name, column in data.columns.items() if name not in encoded}
+    if taken := set(_MEANINGS) & set(columns) - ({"latent"} if data.is_image else set()):
+        raise DataError(f"a column of '{data.name}' is called {taken.pop()!r}, which has a meaning here. Rename it.")
+    if data.prompts is not None and not encoding.prompts:
+        raise DataError(f"'{data.name}' holds prompts without samples. Name the prompt encoder, to embed them again.")
+    values = "image" if data.is_image else "latent" if len(data.shape) == 3 else "point"
+    about: dict[str, Any] = {"values": values, "name": data.name}
+    about |= {"degradation": data.degradation, "degradation_seed": data.degradation_seed}
+    latents_from = encoding.latents_from if encoding.latents else data.latents_from
+    about |= {"latents_from": list(latents_from)} if latents_from.source else {}
+    text_from, nulls, rows = data.text_from, dict(data.nulls), None
+    if encoding.prompts:
+        text_from, nulls = encoding.prompts_from, dict(encoding.nulls or {})
+        captions = complete(data.captions, data.name) if len(data) else []
+        rows = _write_prompts(folder / PROMPTS, [*encoding.listed, *captions], encoding, progress)[
+            len(encoding.listed) :
+        ]
+        about["listed"] = len(dict.fromkeys(encoding.listed))
+    about |= {"text_from": list(text_from)} if text_from.source else {}
+    if nulls:
+        save_file({name: null.contiguous() for name, null in nulls.items()}, folder / NULLS)
+    kept = data._with(columns=columns)
+    _write_rows(Table(folder), kept, values, encoding, rows, progress, about)
 
 
-def _nested(column: np.ndarray, kind: pa.DataType) -> pa.Array:
-    """An array of Arrow, lists in lists, from one of numpy."""
-    import pyarrow as pa
+def _write_rows(
+    table: Table,
+    data: Dataset,
+    values: str,
+    encoding: Encoding,
+    prompts: np.ndarray | None,
+    progress: Progress,
+    about: Mapping[str, Any],
+) -> None:
+    size = max(1, min(_ROWS, _BYTES // max(1, int(np.prod(data.shape)) * data.values.dtype.itemsize)))
+    read = [column for column in (data.values, data.sources, *data.columns.values()) if column is not None]
+    stored = [column for column in read if isinstance(column, Column)]
+    for start in range(table.position, len(data), size):
+        progress("samples", start, len(data))
+        rows = slice(start, min(start + size, len(data)))
+        following = torch.arange(rows.stop, min(rows.stop + size, len(data)))
+        batch = data.take(rows)
+        data.prefetch(stored, [following] if len(following) else [])
+        found: dict[str, Any] = {values: batch.values, "label": batch.labels, "source": batch.sources, **batch.columns}
+        if encoding.latents is not None:
+            found["latent"] = encoding.latents(batch.values, start)
+        named: dict[str, Written] = {name: _plain(value) for name, value in found.items() if value is not None}
+        if data.captions:
+            named["caption"] = list(data.captions[rows])
+        if prompts is not None:
+            named["prompt"] = prompts[rows]
+        index = torch.arange(rows.start, rows.stop)
+        left_out = torch.stack([column.unreadable(index) for column in stored]).any(0) if stored else index < 0
+        if left_out.any():
+            named = {name: _without(column, left_out.numpy()) for name, column in named.items()}
+        if not left_out.all():
+            table.write(named, rows.stop, data.classes)
+    progress("samples", len(data), len(data))
+    for column in stored:
+        column.say_what_was_read()
+    table.finish(about)
 
-    flat = pa.array(np.ascontiguousarray(column).reshape(-1))
-    if pa.types.is_fixed_size_list(kind):
-        return pa.FixedSizeListArray.from_arrays(flat, type=kind)
-    for size in reversed(column.shape[1:]):
-        flat = pa.ListArray.from_arrays(np.arange(0, len(flat) + 1, size, dtype=np.int32), flat)
-    return flat if column.ndim == 1 else pa.ExtensionArray.from_storage(kind, flat)
+
+def _write_prompts(folder: Path, prompts: Sequence[str], encoding: Encoding, progress: Progress) -> np.ndarray:
+    """Write the embeddings of the distinct prompts, and return which of them every prompt is, int32."""
+    number: dict[str, int] = {}
+    rows = np.array([number.setdefault(prompt, len(number)) for prompt in prompts], np.int32)
+    names = list(number)
+    if Table.is_finished(folder):
+        return rows
+    table = Table(folder)
+    assert encoding.prompts is not None
+    for start in range(table.position, len(names), _PROMPTS):
+        progress("prompts", start, len(names))
+        some = names[start : start + _PROMPTS]
+        table.write({"caption": some, **_embedded(encoding.prompts(some))}, start + len(some))
+    progress("prompts", len(names), len(names))
+    table.finish()
+    return rows
+
+
+def _embedded(condition: Mapping[str, Tensor]) -> dict[str, Written]:
+    """Embeddings as columns. What has a mask is stored up to the last token that is text."""
+    found: dict[str, Written] = {}
+    for name, value in condition.items():
+        mask = condition.get(f"{name}_mask")
+        if name.endswith("_mask"):
+            value, mask = value.to(torch.uint8), value
+        if mask is None:
+            found[name] = storable(value)
+        else:
+            places = torch.arange(1, mask.shape[1] + 1)
+            lengths = (mask * places).amax(dim=1).clamp(min=1)
+            found[name] = Ragged(storable(value[places <= lengths[:, None]]), lengths.numpy())
+    return found
+
+
+def _plain(value: Tensor) -> np.ndarray:
+    return storable(value.to(torch.uint8) if value.dtype == torch.bool else value)
+
+
+def _without(column: Written, left_out: np.ndarray) -> Written:
+    if isinstance(column, np.ndarray):
+        return column[~left_out]
+    assert not isinstance(column, Ragged)
+    return [text for text, out in zip(column, left_out, strict=True) if not out]

@@ -38,17 +38,24 @@ class Column(ABC):
     def read(self, index: Tensor) -> Tensor:
         """Rows by number: int64, shape (b,), to shape (b, *shape of a row). Called by several threads at a time."""
 
+    def unreadable(self, index: Tensor) -> Tensor:
+        """Which of these rows, which have been read, hold nothing and are to be left out: bool, shape (b,)."""
+        return torch.zeros(len(index), dtype=torch.bool)
+
+    def say_what_was_read(self) -> None:  # noqa: B027 (most columns have nothing to say)
+        """Warn of rows that were left out or changed, once all of them were read."""
+
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
-        rows = _numbers(index, len(self))
+        rows = numbers(index, len(self))
         waiting = self._pending.pop(_key(rows), None)
         return self.read(rows) if waiting is None else waiting.result()
 
     def prefetch(self, index: Tensor) -> None:
         """Begin to read rows that will be asked for by this very index; shape (b,)."""
-        rows = _numbers(index, len(self))
+        rows = numbers(index, len(self))
         key = _key(rows)
         if key not in self._pending:
             self._pending[key] = _workers().submit(self.read, rows)
@@ -65,15 +72,26 @@ Values: TypeAlias = Tensor | Column
 
 
 class Rows(Column):
-    """Some rows of another column."""
+    """Some rows of another column or of a tensor, in any order and as often as wanted.
 
-    def __init__(self, column: Column, index: Tensor | slice):
-        self.column, self.index = column, _numbers(index, len(column))
+    Args:
+        column: the other one, on the CPU.
+        index: numbers of its rows, int64, shape (n,), or a slice.
+    """
+
+    def __init__(self, column: Values, index: Tensor | slice):
+        self.column, self.index = column, numbers(index, len(column))
         self.shape, self.dtype = (len(self.index), *column.shape[1:]), column.dtype
-        self.fingerprint = hashed(column.fingerprint, _key(self.index))
+        self.fingerprint = hashed(content(column), _key(self.index))
 
     def read(self, index: Tensor) -> Tensor:
-        return self.column.read(self.index[index])
+        rows = self.index[index]
+        return self.column[rows] if isinstance(self.column, Tensor) else self.column.read(rows)
+
+    def unreadable(self, index: Tensor) -> Tensor:
+        return (
+            super().unreadable(index) if isinstance(self.column, Tensor) else self.column.unreadable(self.index[index])
+        )
 
 
 class Derived(Column):
@@ -81,17 +99,26 @@ class Derived(Column):
 
     Args:
         column: the other one.
-        function: (b, *shape of a row) to the same shape and dtype, row by row.
+        function: (b, *shape of a row) to another shape and the same dtype, row by row.
         key: names the function, for the fingerprint.
+        shape: of what it makes of a row; by default the same.
     """
 
-    def __init__(self, column: Column, function: Callable[[Tensor], Tensor], key: str):
+    def __init__(
+        self, column: Column, function: Callable[[Tensor], Tensor], key: str, shape: tuple[int, ...] | None = None
+    ):
         self.column, self.function = column, function
-        self.shape, self.dtype = column.shape, column.dtype
+        self.shape, self.dtype = (len(column), *(shape or column.shape[1:])), column.dtype
         self.fingerprint = hashed(column.fingerprint, key)
 
     def read(self, index: Tensor) -> Tensor:
         return self.function(self.column.read(index))
+
+    def unreadable(self, index: Tensor) -> Tensor:
+        return self.column.unreadable(index)
+
+    def say_what_was_read(self) -> None:
+        self.column.say_what_was_read()
 
 
 def moved(values: Values, device: torch.device | str) -> Values:
@@ -119,7 +146,7 @@ def hashed(*parts: str | bytes) -> str:
     return digest.hexdigest()[:16]
 
 
-def _numbers(index: Tensor | slice, count: int) -> Tensor:
+def numbers(index: Tensor | slice, count: int) -> Tensor:
     """Numbers of rows, int64 on the CPU, from what a tensor may be indexed with."""
     if isinstance(index, slice):
         return torch.arange(*index.indices(count))

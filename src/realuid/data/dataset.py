@@ -6,13 +6,13 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from realuid.data.checks import check_values, checked_labels
-from realuid.data.columns import Column, Values, content, moved, some_of
+from realuid.data.columns import Column, Values, content, moved, numbers, some_of
 from realuid.errors import DataError
 
 
@@ -24,6 +24,40 @@ class Batch:
     labels: Tensor | None
     sources: Tensor | None
     columns: dict[str, Tensor]
+
+
+class Origin(NamedTuple):
+    """A model that a part of the data was computed by: where it is, and what names its content; '' if there is none."""
+
+    source: str = ""
+    fingerprint: str = ""
+
+
+NOWHERE = Origin()
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Embedded prompts without samples, which generated samples are conditioned on.
+
+    Attributes:
+        columns: embeddings by name, one row for each prompt.
+        captions: the prompts.
+        name: of the data that they belong to.
+    """
+
+    columns: Mapping[str, Values]
+    captions: Sequence[str]
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def column(self, name: str) -> Values:
+        """As of a `Dataset`."""
+        if name not in self.columns:
+            raise DataError(f"prompts of '{self.name}' have no column '{name}', which the model reads.")
+        return self.columns[name]
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,7 +76,13 @@ class Dataset:
         sources: what each sample comes in a pair with (for instance its degraded image), like `values`, or None.
         degradation: how `sources` were made from `values`, a name in `realuid.data.DEGRADATIONS`; '' if unknown.
         degradation_seed: with which seed, where it draws at random.
-        columns: further conditions by name, each with one row per sample, for networks that declare them.
+        columns: further conditions by name, each with one row per sample, for networks that declare them: embeddings of
+            captions are called 'text' (with 'text_mask') and 'pooled'.
+        captions: what each sample shows, or None where that is unknown.
+        nulls: the unconditional values of columns, by name, shape (1, *shape of a row).
+        prompts: embedded prompts, which generated samples are conditioned on instead of those of the samples.
+        text_from: the encoder of prompts that columns come from.
+        latents_from: the autoencoder that a column 'latent', of the images' latents, comes from.
 
     Raises:
         DataError: for values, labels, classes and sources that do not fit together, other dtypes than those, values
@@ -57,6 +97,11 @@ class Dataset:
     degradation: str = ""
     degradation_seed: int = 0
     columns: Mapping[str, Values] = field(default_factory=dict)
+    captions: Sequence[str | None] = ()
+    nulls: Mapping[str, Tensor] = field(default_factory=dict)
+    prompts: Prompts | None = None
+    text_from: Origin = NOWHERE
+    latents_from: Origin = NOWHERE
 
     def __post_init__(self) -> None:
         check_values(self.values, f"'{self.name}'")
@@ -76,6 +121,11 @@ class Dataset:
         for name, column in self.columns.items():
             if len(column) != len(x):
                 raise DataError(f"column '{name}' of '{self.name}' has {len(column)} rows for {len(x)} samples.")
+        if self.captions and len(self.captions) != len(x):
+            raise DataError(f"'{self.name}' has {len(self.captions)} captions for {len(x)} samples.")
+        for name, null in self.nulls.items():
+            if name not in self.columns or len(null) != 1 or null.dim() != len(self.columns[name].shape):
+                raise DataError(f"null '{name}' of '{self.name}', {tuple(null.shape)}, is no row of such a column.")
 
     def __repr__(self) -> str:
         kind = "images" if self.is_image else "samples"
@@ -139,7 +189,10 @@ class Dataset:
 
     def subset(self, index: Tensor | slice) -> Dataset:
         """Some of the samples; what is not in memory is read when it is asked for."""
-        return self._each(lambda column: some_of(column, index))
+        part = self._each(lambda column: some_of(column, index))
+        if not self.captions:
+            return part
+        return part._with(captions=[self.captions[i] for i in numbers(index, len(self)).tolist()])
 
     def prefetch(self, columns: Sequence[Values], indices: Iterable[Tensor]) -> None:
         """Begin to read rows of columns that will be asked for by these indices, where they are not in memory."""
@@ -195,4 +248,9 @@ class Dataset:
             digest.update(content(self.sources))
         for name in sorted(self.columns) if pairs else ():
             digest.update(name.encode() + content(self.columns[name]))
+        for name in sorted(self.nulls) if pairs else ():
+            digest.update(b"null " + name.encode() + content(self.nulls[name]))
+        listed = self.prompts.columns if pairs and self.prompts is not None else {}
+        for name in sorted(listed):
+            digest.update(b"prompts " + name.encode() + content(listed[name]))
         return digest.hexdigest()[:16]

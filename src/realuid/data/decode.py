@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -101,6 +103,12 @@ def _too_large(what: str) -> str:
 def _reduce(opened: Image.Image, resolution: int | None) -> None:
     if resolution and opened.width * opened.height > _REDUCED:
         opened.draft(None, (resolution, resolution))  # has an effect on JPEG files alone
+
+
+@functools.cache
+def decoders() -> ThreadPoolExecutor:
+    """The threads that decode images which are read by row."""
+    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), "realuid-decode")
 
 
 def pixels_of(image: Image.Image, channels: int | None, resolution: int | None) -> Decoded:

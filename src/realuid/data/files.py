@@ -19,8 +19,10 @@ from realuid.errors import DataError
 
 #: Labels of a folder or zip in the EDM layout.
 LABELS = "dataset.json"
-#: Ending of the class beside an image in a tar as webdataset reads it.
-CLASS = ".cls"
+#: Captions of a folder or zip in the layout of Hugging Face's imagefolder.
+METADATA = "metadata.jsonl"
+#: Endings of the class and of the caption beside an image, in a tar as webdataset reads it.
+CLASS, CAPTION = ".cls", ".txt"
 
 
 class Entry(NamedTuple):
@@ -40,6 +42,8 @@ class Files:
         entries: name -> image, in the order of names.
         listings: folder -> its dataset.json.
         classes: name of an image -> the class that stands beside it (tars).
+        metadata: folder -> its metadata.jsonl.
+        texts: name of an image -> the .txt file beside it.
         left_out: names of other files.
         within: the folder that names are relative to; '' for all.
     """
@@ -48,6 +52,8 @@ class Files:
     entries: dict[str, Entry]
     listings: dict[str, Entry] = field(default_factory=dict)
     classes: dict[str, Entry] = field(default_factory=dict)
+    metadata: dict[str, Entry] = field(default_factory=dict)
+    texts: dict[str, Entry] = field(default_factory=dict)
     left_out: Sequence[str] = ()
     within: str = ""
 
@@ -67,13 +73,19 @@ class Files:
     def inside(self, folder: str) -> Files:
         """The images of one folder, under their names inside; listings of all of its parents stay."""
         start = f"{folder}/"
+
+        def below(entries: dict[str, Entry]) -> dict[str, Entry]:
+            return {k.removeprefix(start): v for k, v in entries.items() if k.startswith(start)}
+
         listings = {k.removeprefix(start): v for k, v in self.listings.items() if k.startswith(start)}
         listings |= {"": self.listings[folder]} if folder in self.listings else {}
         listings = listings or {k: v for k, v in self.listings.items() if k == "" or start.startswith(f"{k}/")}
         return dataclasses.replace(
             self,
-            entries={k.removeprefix(start): v for k, v in self.entries.items() if k.startswith(start)},
-            classes={k.removeprefix(start): v for k, v in self.classes.items() if k.startswith(start)},
+            entries=below(self.entries),
+            classes=below(self.classes),
+            texts=below(self.texts),
+            metadata=below(self.metadata) | ({"": self.metadata[folder]} if folder in self.metadata else {}),
             listings=listings,
             within=folder,
         )
@@ -238,12 +250,18 @@ def _collect(source: str, found: dict[str, Entry], special: Sequence[str] = ()) 
     shown = {name: entry for name, entry in found.items() if not _is_hidden(name)}
     images = {name: shown[name] for name in sorted(shown) if _is_image(name)}
     stems = {_stem(name): name for name in images}
-    classes = {stems[_stem(n)]: e for n, e in shown.items() if n.endswith(CLASS) and _stem(n) in stems}
-    listings = {posixpath.dirname(n): e for n, e in shown.items() if posixpath.basename(n) == LABELS}
-    others = [n for n in shown if not (n in images or posixpath.basename(n) == LABELS)]
-    others = [n for n in others if not (n.endswith(CLASS) and _stem(n) in stems)]
-    left_out = sorted([*others, *(name for name in special if not _is_hidden(name))])
-    return Files(source, images, listings, classes, left_out)
+    beside = {
+        end: {n: e for n, e in shown.items() if n.endswith(end) and _stem(n) in stems} for end in (CLASS, CAPTION)
+    }
+    classes, texts = ({stems[_stem(n)]: e for n, e in found.items()} for found in beside.values())
+    kinds = (LABELS, METADATA)
+    tables = {kind: {n: e for n, e in shown.items() if posixpath.basename(n) == kind} for kind in kinds}
+    listings, metadata = ({posixpath.dirname(n): e for n, e in found.items()} for found in tables.values())
+    used = (
+        images.keys() | beside[CLASS].keys() | beside[CAPTION].keys() | tables[LABELS].keys() | tables[METADATA].keys()
+    )
+    left_out = sorted([*(n for n in shown if n not in used), *(name for name in special if not _is_hidden(name))])
+    return Files(source, images, listings, classes, metadata, texts, left_out)
 
 
 def _stem(name: str) -> str:

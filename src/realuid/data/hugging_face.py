@@ -12,11 +12,13 @@ from urllib.parse import parse_qs
 import torch
 from torch import Tensor
 
+from realuid.data.captions import caption_column
 from realuid.data.dataset import Dataset
+from realuid.data.decode import MAX_BYTES
 from realuid.data.files import Entry, Files, few
 from realuid.data.images import Reading, decode_all
 from realuid.errors import CheckpointError, DataError, DataWarning
-from realuid.reading import open_regular, parse_json
+from realuid.reading import check_regular, open_regular, parse_json, read_json, read_limited
 
 if TYPE_CHECKING:
     import datasets
@@ -24,17 +26,18 @@ if TYPE_CHECKING:
 #: More distinct values than this are no classes.
 _CLASSES = 10_000
 #: What `save_to_disk` leaves in a folder.
-_SAVED = ("dataset_info.json", "dataset_dict.json", "state.json")
+_STATE, _SPLITS = "state.json", "dataset_dict.json"
+_SAVED = ("dataset_info.json", _SPLITS, _STATE)
 
 
 def load_hugging_face(name: str, how: Reading) -> Dataset:
-    """A Hugging Face image data set: its image column and, if there is one, its class column.
+    """A Hugging Face image data set: its image column and, if there are such, its class column and its captions.
 
     Args:
         name: 'NAME' or 'NAME:SPLIT' of the hub, or a folder that `save_to_disk` wrote or that the hub's image loader
-            reads. '?image=COLUMN&label=COLUMN' behind it says which columns; a label column may then hold whole numbers
-            or text, too. Without, the first image column and the first one of classes are taken, and it is said where
-            there are others.
+            reads. '?image=COLUMN&label=COLUMN&text=COLUMN' behind it says which columns; a label column may then hold
+            whole numbers or text, too. Without, the first image column and the first one of classes are taken, and it
+            is said where there are others; and captions from a column of text called text, caption or prompt.
         how: channels, resolution and damaged images.
 
     Raises:
@@ -50,10 +53,12 @@ def load_hugging_face(name: str, how: Reading) -> Dataset:
     if not entries:
         raise DataError(f"'hf:{name}' holds no images.")
     values, names = decode_all(Files(f"hf:{name}", entries), how)
-    data = Dataset(values, name=Path(place.partition(":")[0]).name)
+    rows, text = [int(i) for i in names], caption_column(table.features, asked, f"hf:{name}")
+    captions = table.data.column(text).take(rows).to_pylist() if text else ()
+    data = Dataset(values, name=Path(place.partition(":")[0]).name, captions=captions)
     if label is None:
         return data
-    raw = table.data.column(label).take([int(i) for i in names]).to_pylist()
+    raw = table.data.column(label).take(rows).to_pylist()
     labels, classes = labelled(raw, table.features[label], f"hf:{name}")
     return dataclasses.replace(data, labels=labels, classes=classes)
 
@@ -66,8 +71,10 @@ def ask(source: str, name: str) -> tuple[str, dict[str, str]]:
     """
     place, _, query = source.partition("?")
     asked = {key: values[-1] for key, values in parse_qs(query).items()}
-    if query and (not asked or set(asked) - {"image", "label"}):
-        raise DataError(f"'{name}': behind the question mark stands image=COLUMN, label=COLUMN, or both with &.")
+    if query and (not asked or set(asked) - {"image", "label", "text"}):
+        raise DataError(
+            f"'{name}': behind the question mark stand image=COLUMN, label=COLUMN and text=COLUMN, joined with &."
+        )
     return place, asked
 
 
@@ -88,14 +95,34 @@ def _load(place: str, name: str) -> datasets.Dataset:
             _check_lines(Path(where))
             return datasets.load_dataset("imagefolder", data_dir=where, split=split or "train")
         if Path(where).is_dir():
-            table = datasets.load_from_disk(where)
-            return table[split or "train"] if isinstance(table, datasets.DatasetDict) else table
+            splits = (Path(where) / _SPLITS).is_file()
+            return load_saved(Path(where) / (split or "train") if splits else Path(where))
         return datasets.load_dataset(where, split=split or "train")
     except DataError:
         raise
     except Exception as error:  # the library raises many kinds, all about what was asked for
         reason = next(iter(str(error).splitlines()), "")
         raise DataError(f"'hf:{name}' cannot be loaded ({type(error).__name__}: {reason}).") from error
+
+
+def load_saved(folder: Path) -> datasets.Dataset:
+    """A data set that `save_to_disk` wrote, memory-mapped.
+
+    Arrow's readers trust the offsets in a file: those that lead out of it would end the process when a row is read, so
+    that all are compared with what is there. What images and numbers hold is not read.
+
+    Raises:
+        DataError: for files outside of the folder.
+        Exception: of nearly any type, for other damage.
+    """
+    state = read_json(folder / _STATE)
+    for name in (str(file["filename"]) for file in state["_data_files"]):
+        if Path(name).name != name:
+            raise DataError(f"'{folder / _STATE}' names the file {name!r:.100}, which is not in this folder.")
+        check_regular(folder / name)
+    table: datasets.Dataset = library(str(folder)).load_from_disk(str(folder), keep_in_memory=False)
+    table.data.validate(full=True)
+    return table
 
 
 def _check_lines(folder: Path) -> None:
@@ -118,7 +145,7 @@ def _reader(table: datasets.Dataset, column: str, index: int) -> Callable[[], by
         row = table[index][column]
         if row is None:
             raise ValueError("there is no image")
-        return row["bytes"] or Path(row["path"]).read_bytes()
+        return row["bytes"] or read_limited(row["path"], MAX_BYTES)
 
     return read
 

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,8 +17,10 @@ import psutil
 import torch
 from torch import Tensor
 
+from realuid.data.captions import captions_of
+from realuid.data.columns import Column, Values, hashed
 from realuid.data.dataset import Dataset
-from realuid.data.decode import CHANGES, LARGE, Decoded, OtherFormatError, UnreadableError, alone_if, decode
+from realuid.data.decode import CHANGES, LARGE, Decoded, OtherFormatError, UnreadableError, alone_if, decode, decoders
 from realuid.data.files import Files, few, quoted, shortened
 from realuid.data.labels import labels_of
 from realuid.errors import DataError, DataWarning
@@ -32,11 +34,13 @@ class Reading:
         channels: 1 or 3 to convert images; None keeps them as they are.
         resolution: side length to crop and resize images to; None keeps their size.
         skip_damaged: leave images out that cannot be read, instead of an error.
+        by_row: read images when they are asked for, instead of all into memory.
     """
 
     channels: int | None = None
     resolution: int | None = None
     skip_damaged: bool = False
+    by_row: bool = False
 
     def __post_init__(self) -> None:
         if self.channels not in (None, 1, 3):
@@ -48,7 +52,7 @@ class Reading:
 class Pixels(NamedTuple):
     """Images, uint8, shape (n, c, h, w), and the names that they have."""
 
-    values: Tensor
+    values: Values
     names: list[str]
 
 
@@ -67,7 +71,9 @@ def read_named(files: Files, how: Reading) -> tuple[Dataset, list[str]]:
     if found is not None:
         files = dataclasses.replace(files, entries={name: files.entries[name] for name in found.names})
     values, names = decode_all(files, how)
-    data = Dataset(values, name=Path(files.source).stem or files.source)
+    captions = captions_of(files)
+    said = [captions[name] for name in names] if captions else ()
+    data = Dataset(values, name=Path(files.source).stem or files.source, captions=said)
     if found is None:
         return data, names
     label_of = dict(zip(found.names, found.labels.tolist(), strict=True))
@@ -84,13 +90,15 @@ class _Read(NamedTuple):
 
 
 def decode_all(files: Files, how: Reading) -> Pixels:
-    """Decode images, which must all end in one shape.
+    """Decode images, which must all end in one shape; or leave it to a `FileColumn`, where `how.by_row`.
 
     Raises:
         DataError: for images that cannot be read (all of them are named), unless `how.skip_damaged`; images of several
             shapes; and more than fit into memory.
     """
     names = files.names
+    if how.by_row:
+        return Pixels(FileColumn(files, how), names)
     first = next((one for one in (_one(files, name, how) for name in names) if isinstance(one, Decoded)), None)
     shape = (0, 0, 0) if first is None else first.pixels.shape
     _check_memory(files, (len(names), *shape))
@@ -106,25 +114,89 @@ def decode_all(files: Files, how: Reading) -> Pixels:
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         results = list(pool.map(put, range(len(names))))
-    good = _check_all_read(files, results, how)
+    problems = {n: r.problem for n, r in zip(names, results, strict=True) if r.problem is not None}
+    _check_all_read(files, problems, how)
+    good = [i for i, result in enumerate(results) if result.problem is None]
     read = {names[i]: results[i] for i in good}
     _check_shapes(read, files.source)
-    _say_changes(files, read)
+    _say_changes(files, read, len(read))
     values = torch.from_numpy(pixels)
     return Pixels(values if len(good) == len(names) else values[good], list(read))
 
 
 def decode_each(files: Files, how: Reading) -> Iterator[tuple[str, np.ndarray]]:
     """Images that may differ in shape, one after the other, each uint8, shape (h, w, c); errors as of `decode_all`."""
-    results, read = [], {}
+    problems, read = {}, {}
     for name in files.names:
         one = _one(files, name, how)
-        results.append(_Read(problem=one) if isinstance(one, UnreadableError) else _Read(one.pixels.shape, one.changes))
         if isinstance(one, Decoded):
-            read[name] = results[-1]
+            read[name] = _Read(one.pixels.shape, one.changes)
             yield name, one.pixels
-    _check_all_read(files, results, how)
-    _say_changes(files, read)
+        else:
+            problems[name] = one
+    _check_all_read(files, problems, how)
+    _say_changes(files, read, len(read))
+
+
+class FileColumn(Column):
+    """Images in files, decoded when they are asked for. What was left out or changed can be said at the end.
+
+    Args:
+        files: the images, in the order of their names.
+        how: channels and resolution. With `skip_damaged`, rows that cannot be read are black, and `unreadable` tells.
+
+    Raises:
+        DataError: where none can be read; when rows are read, for one that cannot be, or is of another shape.
+    """
+
+    dtype = torch.uint8
+
+    def __init__(self, files: Files, how: Reading):
+        self._files, self._how, self._names = files, how, files.names
+        self._problems: dict[int, UnreadableError] = {}
+        self._read: dict[int, _Read] = {}
+        for row, name in enumerate(self._names):
+            first = _one(files, name, how)
+            if isinstance(first, Decoded):
+                self.shape = (len(self._names), first.pixels.shape[2], *first.pixels.shape[:2])
+                break
+            self._problems[row] = first
+        else:
+            self._check()
+        listed = "\n".join(f"{name} {files.entries[name].size}" for name in self._names)
+        self.fingerprint = hashed(files.source, listed, str((how.channels, how.resolution, how.skip_damaged)))
+
+    def read(self, index: Tensor) -> Tensor:
+        rows = index.tolist()
+        out = np.zeros((len(rows), *self.shape[1:]), np.uint8)
+        images = decoders().map(lambda row: _one(self._files, self._names[row], self._how), rows)
+        for place, (row, one) in enumerate(zip(rows, images, strict=True)):
+            if isinstance(one, UnreadableError):
+                self._problems[row] = one
+                continue
+            pixels = one.pixels.transpose(2, 0, 1)
+            if pixels.shape != self.shape[1:]:
+                (c, h, w), (channels, height, width) = pixels.shape, self.shape[1:]
+                raise DataError(
+                    f"images of '{self._files.source}' differ: '{self._names[row]}' is {w}x{h} with {c} channel(s), "
+                    f"the first one {width}x{height} with {channels}. Pass --resolution and --channels."
+                )
+            if one.changes:
+                self._read[row] = _Read(changes=one.changes)
+            out[place] = pixels
+        self._check()
+        return torch.from_numpy(out)
+
+    def unreadable(self, index: Tensor) -> Tensor:
+        return torch.tensor([row in self._problems for row in index.tolist()], dtype=torch.bool)
+
+    def say_what_was_read(self) -> None:
+        _say_left_out(self._files, {self._names[row]: e for row, e in self._problems.items()})
+        changed = {self._names[row]: found for row, found in self._read.items()}
+        _say_changes(self._files, changed, len(self) - len(self._problems))
+
+    def _check(self) -> None:
+        _check_read(self._files, {self._names[row]: e for row, e in self._problems.items()}, self._how)
 
 
 def _one(files: Files, name: str, how: Reading) -> Decoded | UnreadableError:
@@ -149,31 +221,39 @@ def _check_memory(files: Files, shape: tuple[int, int, int, int]) -> None:
         )
 
 
-def _check_all_read(files: Files, results: Sequence[_Read], how: Reading) -> list[int]:
-    """The numbers of images that were read.
-
-    What is left out is said: files of other formats that have no ending, and, with `how.skip_damaged`, damaged ones.
-
-    Raises:
-        DataError: for images that cannot be read.
+def _check_all_read(files: Files, problems: Mapping[str, UnreadableError], how: Reading) -> None:
+    """Raise DataError for images that cannot be read; say what is left out: files of other formats that have no ending,
+    and, with `how.skip_damaged`, damaged ones.
     """
-    problems = {n: r.problem for n, r in zip(files.names, results, strict=True) if r.problem is not None}
+    _check_read(files, problems, how)
+    _say_left_out(files, problems)
+
+
+def _sorted_out(problems: Mapping[str, UnreadableError]) -> tuple[list[str], list[str]]:
+    """Files that are no images, and images that are damaged, with the reason."""
     other = [n for n, e in problems.items() if isinstance(e, OtherFormatError) and not PurePosixPath(n).suffix]
+    return other, [f"{quoted(name)} ({e})" for name, e in problems.items() if name not in set(other)]
+
+
+def _check_read(files: Files, problems: Mapping[str, UnreadableError], how: Reading) -> None:
+    other, damaged = _sorted_out(problems)
     total = len(files.entries)
-    damaged = [f"{quoted(name)} ({e})" for name, e in problems.items() if name not in set(other)]
-    good = [i for i, result in enumerate(results) if result.problem is None]
-    if damaged and not (how.skip_damaged and good):
+    if damaged and not (how.skip_damaged and len(problems) < total):
         raise DataError(
             f"{len(damaged)} of {total} images of '{files.source}' cannot be read: {shortened(damaged, 20)}. "
             "Remove or repair them, or leave them out with skip_damaged (--data.skip-damaged)."
         )
-    if not good:
+    if len(problems) == total:
         raise DataError(f"'{files.source}' holds no images, but {few(other)}.")
+
+
+def _say_left_out(files: Files, problems: Mapping[str, UnreadableError]) -> None:
+    other, damaged = _sorted_out(problems)
     if left_out := [*files.left_out, *other]:
         _warn(files, f"{len(left_out)} files are left out, since they are no images: {few(left_out)}")
     if damaged:
-        _warn(files, f"{len(damaged)} of {total} images are left out, as unreadable: {shortened(damaged, 3)}")
-    return good
+        count = f"{len(damaged)} of {len(files.entries)}"
+        _warn(files, f"{count} images are left out, as unreadable: {shortened(damaged, 3)}")
 
 
 def _check_shapes(read: Mapping[str, _Read], source: str) -> None:
@@ -195,9 +275,9 @@ def _describe(shape: tuple[int, ...]) -> str:
     return f"{width}x{height} with {channels} channel{'s' if channels > 1 else ''}"
 
 
-def _say_changes(files: Files, read: Mapping[str, _Read]) -> None:
+def _say_changes(files: Files, read: Mapping[str, _Read], total: int) -> None:
     for change, count in sorted(Counter(change for result in read.values() for change in result.changes).items()):
-        _warn(files, f"{count} of {len(read)} images {CHANGES[change]}")
+        _warn(files, f"{count} of {total} images {CHANGES[change]}")
 
 
 def _warn(files: Files, text: str) -> None:

@@ -82,11 +82,10 @@ def read_pairs(inputs: Files, targets: Files, how: Reading) -> Dataset:
     data, names = read_named(targets, how)
     partner_of = {partners[_stem(name)]: i for i, name in enumerate(names)}
     chosen = dataclasses.replace(inputs, entries={name: inputs.entries[name] for name in partner_of})
-    channels, skip = data.shape[0], how.skip_damaged
-    sources, kept = decode_all(chosen, Reading(channels, skip_damaged=skip))
+    sources, kept = decode_all(chosen, dataclasses.replace(how, channels=data.shape[0], resolution=None))
     if len(kept) < len(data):
         data = data.subset(torch.tensor([partner_of[name] for name in kept]))
-    sources = enlarge(sources, data.shape, inputs.source)
+    sources = _enlarged(sources, data.shape, inputs.source)
     return dataclasses.replace(data, name=Path(targets.source).stem, sources=sources)
 
 
@@ -122,6 +121,13 @@ def read_inputs(path: Path, shape: tuple[int, ...], skip_damaged: bool = False) 
 
 def _stem(name: str) -> str:
     return str(PurePosixPath(name).with_suffix(""))
+
+
+def _enlarged(sources: Values, shape: tuple[int, ...], name: str) -> Values:
+    if isinstance(sources, Tensor):
+        return enlarge(sources, shape, name)
+    enlarge(torch.zeros(1, *sources.shape[1:], dtype=torch.uint8), shape, name)  # raises where they do not fit
+    return Derived(sources, partial(enlarge, shape=shape, name=name), f"enlarged to {shape}", shape)
 
 
 def enlarge(images: Tensor, shape: tuple[int, ...], name: str) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from sklearn.datasets import load_digits as sklearn_digits
 
 from realuid.data.arrow import is_arrow, load_arrow
+from realuid.data.coloured_digits import COLOURED, HELD_OUT, coloured_digits
 from realuid.data.dataset import Dataset
 from realuid.data.degradations import DEGRADATIONS, DRAWING
 from realuid.data.files import open_files, quoted
@@ -19,8 +20,8 @@ from realuid.data.toy import load_toy
 from realuid.errors import DataError, DataWarning
 
 SOURCES = (
-    "'digits', 'toy:NAME', 'hf:NAME', a folder of images, a .zip in the EDM layout, a .tar, or a folder that `realuid "
-    "prepare` or the `save_to_disk` of Hugging Face's datasets wrote"
+    "'digits', 'coloured-digits', 'toy:NAME', 'hf:NAME', a folder of images, a .zip in the EDM layout, a .tar, or a "
+    "folder that `realuid prepare` or the `save_to_disk` of Hugging Face's datasets wrote"
 )
 #: scikit-learn's digits, also where a folder of that name is in the way.
 DIGITS = ("digits", "sklearn:digits")
@@ -35,6 +36,7 @@ def load_dataset(
     pairs: str | None = None,
     pairs_seed: int = 0,
     skip_damaged: bool = False,
+    by_row: bool = False,
 ) -> Dataset:
     """Read a data set; what is left out of it or changed in it is said by a `DataWarning`.
 
@@ -43,23 +45,25 @@ def load_dataset(
 
     Args:
         source: 'digits' (scikit-learn's 1797 images of 8 x 8; 'sklearn:digits' where a folder has that name),
+            'coloured-digits' (the same in colours with captions; 'coloured-digits:held-out' those of other captions),
             'toy:NAME' (2-D points), 'hf:NAME' or 'hf:NAME:SPLIT' (Hugging Face, or a folder its `save_to_disk` wrote;
-            needs the extra `realuid[data]`; '?image=COLUMN&label=COLUMN' behind it chooses columns), a folder, a zip, a
-            tar, or a folder of Arrow files (with the same extra, and columns chosen in the same way). A folder or
-            archive with all of its images in input/ and target/ holds pairs of equal names.
+            needs the extra `realuid[data]`; '?image=COLUMN&label=COLUMN&text=COLUMN' behind it chooses columns), a
+            folder, a zip, a tar, or a folder of Arrow files (with the same extra, and columns chosen in the same way).
+            A folder or archive with all of its images in input/ and target/ holds pairs of equal names.
         channels: 1 or 3 to convert images; None keeps them as they are.
         resolution: side length to crop and resize images to; None keeps their size.
         pairs: make pairs by a degradation (a name in `realuid.data.DEGRADATIONS`), or with the images of another folder
             or archive that have the same names.
         pairs_seed: of degradations that draw at random (`realuid.data.DRAWING`).
         skip_damaged: leave images out that cannot be read, instead of an error.
+        by_row: read images when they are asked for, whatever the source. Those that are left out are black.
 
     Raises:
         DataError: for a source that does not exist or cannot be read.
     """
     if not isinstance(source, str | Path):
         raise DataError(f"the source of data is a {type(source).__name__}. Allowed: {SOURCES}.")
-    source, how = str(source), Reading(channels, resolution, skip_damaged)
+    source, how = str(source), Reading(channels, resolution, skip_damaged, by_row)
     if pairs_seed and pairs not in DRAWING:
         raise DataError(
             f"pairs_seed = {pairs_seed}: pairs = {pairs} draws nothing at random, only {', '.join(DRAWING)} does. "
@@ -69,18 +73,7 @@ def load_dataset(
         raise DataError(f"the source of data is empty. Allowed: {SOURCES}.")
     if "\0" in source:
         raise DataError(f"{quoted(source)}: a name of a file holds no NUL character.")
-    if source in DIGITS and not _holds_data(source):
-        data = load_digits()
-    elif source.startswith("toy:"):
-        data = load_toy(source.removeprefix("toy:"))
-    elif source.startswith("hf:"):
-        data = load_hugging_face(source.removeprefix("hf:"), how)
-    elif is_arrow(source):
-        data = load_arrow(source, how)
-    elif Path(source).exists():
-        data = _load_files(source, how, pairs)
-    else:
-        raise DataError(f"no data at {quoted(source)}. Allowed: {SOURCES}.")
+    data = _read(source, how, pairs)
     if pairs and data.sources is None:
         data = with_degradation(data, pairs, pairs_seed)
     if channels and data.is_image and data.shape[0] != channels:
@@ -88,6 +81,23 @@ def load_dataset(
     if resolution and data.is_image and data.shape[1:] != (resolution, resolution):
         raise DataError(f"'{source}' is {data.shape[2]}x{data.shape[1]}, but resolution = {resolution} was asked for.")
     return data
+
+
+def _read(source: str, how: Reading, pairs: str | None) -> Dataset:
+    """The data of a name, a file or a folder."""
+    if source in DIGITS and not _holds_data(source):
+        return load_digits()
+    if source in (COLOURED, HELD_OUT):
+        return coloured_digits(load_digits(), source)
+    if source.startswith("toy:"):
+        return load_toy(source.removeprefix("toy:"))
+    if source.startswith("hf:"):
+        return load_hugging_face(source.removeprefix("hf:"), how)
+    if is_arrow(source):
+        return load_arrow(source, how)
+    if Path(source).exists():
+        return _load_files(source, how, pairs)
+    raise DataError(f"no data at {quoted(source)}. Allowed: {SOURCES}.")
 
 
 def _holds_data(source: str) -> bool:
@@ -99,7 +109,7 @@ def _holds_data(source: str) -> bool:
         f"'{source}' is read from the folder ./{source}. For the digits that come with scikit-learn pass "
         f"'{DIGITS[1]}', or rename the folder.",
         DataWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
     return True
 

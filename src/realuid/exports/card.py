@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from huggingface_hub import ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from realuid._version import __version__
 from realuid.exports.contract import Contract
+from realuid.models import example
+from realuid.models.networks.condition import LABEL, SOURCE
 from realuid.objectives import main_coefficients
 from realuid.text import fd_name, in_markdown, printable
 
@@ -62,6 +65,7 @@ def model_card(contract: Contract, card: Card, own_code: str | None = None) -> s
         location=Markup(_as_json(card.location)),
         own_code=own_code,
         contract=contract,
+        arguments=[Markup(line) for line in _arguments(contract)],
         made=list(_made(contract.about)),
         description=Markup(_as_json(contract.about, indent=2)),
         version=__version__,
@@ -71,6 +75,22 @@ def model_card(contract: Contract, card: Card, own_code: str | None = None) -> s
 def _as_json(value: object, indent: int | None = None) -> str:
     """For a block of code: no line of it can end the block."""
     return printable(json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+def _arguments(contract: Contract) -> Iterator[str]:
+    """Lines of the pipeline's call for 4 images: its conditions, and the number of steps."""
+    called = {LABEL: "class_labels", SOURCE: "source"}
+    for name, value in example(contract.conditions, 4).items():
+        shown = f"torch.zeros({', '.join(map(str, value.shape))})"
+        if name == LABEL:
+            shown = "[0, 1, 0, 1]" if contract.num_classes > 1 else "[0, 0, 0, 0]"
+        elif value.dtype == torch.bool:
+            shown = f"torch.ones({', '.join(map(str, value.shape))}, dtype=torch.bool)"
+        argument = called.get(name, name)
+        given = f"{argument}={shown}," if argument.isidentifier() else f"**{{{_as_json(argument)}: {shown}}},"
+        yield given + "  # your images, in [-1, 1]" * (name == SOURCE)
+    if contract.calls > 1:
+        yield f"num_inference_steps={contract.calls},"
 
 
 def _made(about: dict[str, Any]) -> Iterator[tuple[str, str]]:

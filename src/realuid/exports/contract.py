@@ -40,11 +40,12 @@ class Contract:
 
     Then the model's conditions: `labels`, int64, shape (b,), where there are classes; `x_T`, source images in data
     units, float32, shape (b, *shape), on coupled paths; others under their own names, float32. `images`: shape
-    (b, *image_shape), float32 in data units ([-1, 1] for images, not clamped), or uint8.
+    (b, *image_shape), float32 in data units ([-1, 1] for images, not clamped), or uint8. One call of a network of
+    latents makes latents, of the noise's shape; the decoder is beside the file.
 
     Attributes:
         shape: of one sample's noise.
-        image_shape: of one image; another one where the network makes latents, which the file decodes itself.
+        image_shape: of one image; another one where the network makes latents.
         conditions: what it takes besides noise, in order.
         uint8: whether images leave as uint8.
         schedule: of a student of several calls.
@@ -71,6 +72,16 @@ class Contract:
     def calls(self) -> int:
         """Number of network calls for a sample."""
         return self.schedule.calls if self.schedule else 1
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        """Shape of one result of the graph."""
+        return self.shape if self.graph == "call" else self.image_shape
+
+    @property
+    def decodes(self) -> bool:
+        """Whether the graph's results are images, rather than latents."""
+        return self.result_shape == self.image_shape
 
     @property
     def draws(self) -> bool:

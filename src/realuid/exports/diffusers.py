@@ -30,12 +30,15 @@ from realuid.exports.program import ProgramStudent, write_program
 from realuid.exports.student import ExportedStudent
 from realuid.loaders.diffusers_folder import INDEX, SCHEDULER
 from realuid.models import Student
+from realuid.models.codec import load_codec
 from realuid.models.networks.specs import ConditionSpec, label_spec
 from realuid.models.saving.diffusers_weights import load_diffusers_model, read_diffusers_config
 from realuid.reading import read_json, read_limited
 
 #: Where a folder with its own pipeline keeps the program.
 _PROGRAM = Path("student") / "student.pt2"
+#: Where it keeps the autoencoder, if the program makes latents.
+_DECODER = "vae"
 
 
 def needs_own_code(generator: Student) -> str | None:
@@ -132,6 +135,9 @@ def _write_own_pipeline(student: Student, out: Path, contract: Contract) -> None
         _copy("renoising.py", folder / "renoising.py")
         _write_json(folder / SCHEDULER, {"_class_name": "RenoisingScheduler", **contract.schedule.to_dict()})
         index["scheduler"] = ["renoising", "RenoisingScheduler"]
+    if not contract.decodes and student.codec is not None:
+        student.codec.save(out / _DECODER)
+        index[_DECODER] = ["diffusers", type(student.codec.autoencoder).__name__]
     config = {"shape": contract.shape, "num_classes": contract.num_classes, "inputs": contract.inputs}
     about = {"_class_name": "OneStepStudent", "_realuid_version": __version__, **config}
     _write_json((out / _PROGRAM).parent / "config.json", about)
@@ -222,4 +228,12 @@ def read_diffusers(folder: Path) -> ExportedStudent:
     Raises:
         CheckpointError: where it is damaged.
     """
-    return ProgramStudent(folder / _PROGRAM) if (folder / _PROGRAM).is_file() else PipelineStudent(folder)
+    if not (folder / _PROGRAM).is_file():
+        return PipelineStudent(folder)
+    student = ProgramStudent(folder / _PROGRAM)
+    if not student.contract.decodes:
+        named = read_json(folder / INDEX).get(_DECODER)
+        if not isinstance(named, list) or len(named) != 2:
+            raise CheckpointError(f"'{folder}' is damaged: {INDEX} does not name the autoencoder of its latents.")
+        student.codec = load_codec(folder / _DECODER, str(named[1]))
+    return student

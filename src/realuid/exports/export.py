@@ -121,8 +121,7 @@ def export_student(
     evaluator = None if data is None else _evaluator(generator, data, evaluate)
     if evaluator is not None:
         about["measurement"] = _measure(generator, evaluator, evaluate)
-    graph: Graph = "call" if to == "diffusers" and generator.calls > 1 else options.graph
-    contract = Contract.of(generator, options.uint8, graph, **about)
+    contract = _contract(generator, to, options, about)
     own_code = needs_own_code(generator) if to == "diffusers" else None
     form, reduced = FORMATS[to], None
     with atomic_folder(out, ours=_is_export) if form.folder else atomic_file(out) as temporary:
@@ -138,6 +137,18 @@ def export_student(
             reduced = _measure(student, evaluator, evaluate)
     address = upload(out, push_to_hub, private) if push_to_hub else None
     return Export(out, difference, about.get("measurement"), reduced, own_code, address)
+
+
+def _contract(generator: Student, to: str, options: ExportOptions, about: dict[str, Any]) -> Contract:
+    """What the file takes and makes, or an error where its format has no room for a decoder."""
+    graph: Graph = "call" if to == "diffusers" and generator.calls > 1 else options.graph
+    contract = Contract.of(generator, options.uint8, graph, **about)
+    if not contract.decodes and to != "diffusers":
+        raise ExportError(
+            f"one call of a student on latents makes latents, which the {ENDINGS[to]} file could not decode. Export to "
+            "diffusers, or all calls as one graph (--graph whole)."
+        )
+    return contract
 
 
 def _on_cpu(generator: Student) -> Student:
@@ -177,9 +188,9 @@ def compare(generator: Student, student: Student | ExportedStudent, contract: Co
     worst = 0.0
     for batch in (1, 3):
         drawn = contract.draw(batch, seed=batch)
-        ours, theirs = (model(*drawn) for model in (generator, student))
-        if generator.codec:
-            ours = generator.codec.decode(ours)
+        ours, theirs = (
+            model.codec.decode(model(*drawn)) if model.codec else model(*drawn) for model in (generator, student)
+        )
         worst = max(worst, _difference(ours, theirs, contract.uint8))
     return worst
 

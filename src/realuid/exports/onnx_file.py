@@ -115,8 +115,8 @@ def _differences(model: onnx.ModelProto, contract: Contract) -> Iterator[str]:
                 yield f"it makes a tensor of {math.prod(numbers):,} numbers on the way"
     made = [(value.type.tensor_type.elem_type, _shape(value)) for value in sized.output]
     kind = onnx.TensorProto.UINT8 if contract.uint8 else onnx.TensorProto.FLOAT
-    if made != [(kind, (_BATCH, *contract.image_shape))]:
-        yield f"its graph makes no {'uint8' if contract.uint8 else 'float32'} images of shape {contract.image_shape}"
+    if made != [(kind, (_BATCH, *contract.result_shape))]:
+        yield f"its graph makes no {'uint8' if contract.uint8 else 'float32'} images of shape {contract.result_shape}"
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:

@@ -78,19 +78,11 @@ class OneCall(nn.Module):
     """One call of a student: x_t, its times and conditions to the data prediction.
 
     Args:
-        student, contract, half: as in `Procedure`.
-
-    Raises:
-        ExportError: for a student on latents, which are decoded after the last call only.
+        student, contract, half: as in `Procedure`. Of a student on latents it makes latents.
     """
 
     def __init__(self, student: Student, contract: Contract, half: bool = False):
         super().__init__()
-        if student.codec:
-            raise ExportError(
-                "one call of a student on latents makes latents, which the file could not decode. Export all calls as "
-                "one graph (onnx or torch, --graph whole)."
-            )
         self.contract, self.model = contract, copy.deepcopy(student.model)
         network = _for_any_batch(self.model.network)
         assert isinstance(network, Network)

@@ -111,7 +111,7 @@ def _check_run(module: nn.Module, contract: Contract, where: str) -> None:
             raise CheckpointError(
                 f"'{where}' is damaged: its program does not run on what its contract says ({reason})."
             ) from error
-    needed, dtype = (batch, *contract.image_shape), torch.uint8 if contract.uint8 else torch.float32
+    needed, dtype = (batch, *contract.result_shape), torch.uint8 if contract.uint8 else torch.float32
     if not isinstance(made, Tensor) or (made.shape, made.dtype) != (needed, dtype):
         what = f"{made.dtype} of shape {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
         raise CheckpointError(

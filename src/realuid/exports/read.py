@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from realuid.errors import ExportError
+from realuid.errors import CheckpointError, ExportError
 from realuid.exports.authors import is_noted, read_authors
 from realuid.exports.diffusers import is_one_step, read_diffusers
 from realuid.exports.onnx import OnnxStudent
@@ -46,7 +46,10 @@ def _exported(local: Path) -> ExportedStudent:
     if local.suffix == ".onnx":
         return OnnxStudent(local)
     if local.suffix == ".pt2":
-        return ProgramStudent(local)
+        student = ProgramStudent(local)
+        if not student.contract.decodes:
+            raise CheckpointError(f"'{local}' makes latents, and its pipeline's folder has the decoder: pass that.")
+        return student
     return read_diffusers(local)
 
 

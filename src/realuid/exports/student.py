@@ -15,6 +15,7 @@ from realuid.exports.contract import Contract
 from realuid.memory import is_out_of_memory
 from realuid.models import Condition, ConditionSpec
 from realuid.models.calls import check_calls
+from realuid.models.codec import Codec
 from realuid.models.networks.condition import SOURCE
 from realuid.models.saving.folder import class_names
 
@@ -29,8 +30,8 @@ class ExportedStudent(ABC):
     def __init__(self, contract: Contract):
         self.contract = contract
         self.device = torch.device("cpu")
-        #: Images are images already: where the network makes latents, the exported file decodes them itself.
-        self.codec = None
+        #: None: its results are images, though the network may make latents.
+        self.codec: Codec | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -94,7 +95,7 @@ class ExportedStudent(ABC):
         """The same student on a device."""
 
     def __call__(self, z: Tensor, condition: Condition | None = None, eps: Tensor | None = None) -> Tensor:
-        """Samples in data units, float32, shape (b, *image_shape).
+        """Samples in data units, float32, shape (b, *image_shape); latents where there is a `codec`.
 
         Args:
             z: standard normal, shape (b, *shape).

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from realuid.loaders.formats import FORMATS, is_model, local_path, model_folder, recognise
     from realuid.loaders.load import load_generator, load_model, load_teacher
     from realuid.loaders.options import ADMOptions
+    from realuid.loaders.prompts import load_prompt_encoder
     from realuid.loaders.torchcfm import (
         load_torchcfm,
         load_torchcfm_fake,
@@ -32,6 +33,7 @@ __all__ = [
     "load_edm_student",
     "load_generator",
     "load_model",
+    "load_prompt_encoder",
     "load_teacher",
     "load_torchcfm",
     "load_torchcfm_fake",

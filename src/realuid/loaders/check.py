@@ -22,9 +22,9 @@ from torch import Tensor
 from realuid.data import Dataset, to_float
 from realuid.errors import CheckpointError, ConfigError, PredictionError
 from realuid.loaders.readings import Check, Finding, Reading
-from realuid.models import EDM, Condition, MatchingModel, Plain, Preconditioning, Reversed, model_device
+from realuid.models import EDM, MatchingModel, Plain, Preconditioning, Reversed, model_device
 from realuid.models.networks.condition import SOURCE
-from realuid.on_data import check_pairs, encode_dataset
+from realuid.on_data import check_pairs, encode_dataset, read_conditions
 from realuid.paths import PREDICTIONS, STACKED, Coefficients, Estimate, check_prediction
 from realuid.seeds import stream
 from realuid.settings import MOST_SAMPLES, check_kind, check_whole
@@ -146,7 +146,9 @@ class _Trial:
         order = torch.randperm(len(data), generator=stream(seed, "check"))[: max(images, _MEAN_OF)]
         if model.codec:
             few = encode_dataset(data.subset(order[:images]), model.codec, model_device(model))
-            x, self.ranges = few.values[:], {"latents": (1.0, 0.0), "unscaled latents": (1 / model.codec.scale, 0.0)}
+            x, self.ranges = few.values[:], {"latents": (1.0, 0.0)}
+            if isinstance(scale := model.codec.scale, float) and isinstance(shift := model.codec.shift, float):
+                self.ranges["unscaled latents"] = (1 / scale, shift)
         else:
             x, self.ranges = to_float(data.values[order]), RANGES if data.is_image else {"data units": (1.0, 0.0)}
         device = model_device(model)
@@ -159,8 +161,8 @@ class _Trial:
             sources = to_float(data.column(SOURCE)[order])
             self.x_T = sources[:images].to(device)
             self.moments = _Moments.of_pairs(x, sources).to(device)
-        read = [spec.name for spec in model.network.conditions if spec.name != SOURCE]
-        self.condition = Condition({name: data.column(name)[order[:images]].to(device) for name in read})
+        read = [spec for spec in model.network.conditions if spec.name != SOURCE]
+        self.condition = read_conditions(read, data, order[:images]).to(device)
 
     @property
     def as_given(self) -> str:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from diffusers import DiTTransformer2DModel, UNet2DModel
 
 from realuid.errors import CheckpointError
+from realuid.loaders.prompted import DENOISERS, load_denoiser
 from realuid.loaders.schedulers import read_scheduler
 from realuid.models import Codec, DiT, MatchingModel, Network, UNet
 from realuid.models.codec import load_codec
@@ -27,6 +28,9 @@ N = TypeVar("N", UNet, DiT)
 
 INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
 _DENOISERS, _AUTOENCODERS = ("unet", "unet_ema", "transformer", "transformer_ema"), ("vae", "vqvae")
+#: Parts that read prompts, and those that only look at images that were made or given.
+_OF_PROMPTS = tuple(f"{part}{number}" for part in ("tokenizer", "text_encoder") for number in ("", "_2", "_3"))
+_OF_IMAGES = ("safety_checker", "feature_extractor", "image_encoder")
 
 
 def looks_like_diffusers(folder: Path) -> bool:
@@ -55,12 +59,23 @@ def load_diffusers(folder: str | Path, key: str | None = None) -> MatchingModel:
     parts = _parts(folder)
     where = _denoiser(folder, parts, key)
     kind = _class_of(where)
-    if kind not in NETWORKS:
-        raise CheckpointError(f"the network in '{where}' is a {kind}. Supported are {', '.join(NETWORKS)}.")
+    if kind not in NETWORKS and kind not in DENOISERS:
+        raise CheckpointError(
+            f"the network in '{where}' is a {kind}. Supported are {', '.join((*NETWORKS, *DENOISERS))}."
+        )
     settings = _scheduler(folder, parts)
-    network = NETWORKS[kind](where)
+    codec = _codec(folder, parts)
+    if kind in NETWORKS:
+        if reading := sorted((parts or {}).keys() & {*_OF_PROMPTS}):
+            raise CheckpointError(f"the pipeline in '{folder}' also has {reading[0]}, but its {kind} reads no prompts.")
+        network = NETWORKS[kind](where)
+    else:
+        pipeline = "" if parts is None else str(read_diffusers_config(folder / INDEX).get("_class_name", ""))
+        network = load_denoiser(where, pipeline, read_diffusers_config(where / CONFIG), codec)
     path, prediction, preconditioning = read_scheduler(settings)
-    model = MatchingModel(network, path, prediction, preconditioning, _codec(folder, parts)).eval()
+    model = MatchingModel(network, path, prediction, preconditioning, codec).eval()
+    if parts is not None and any(name.startswith("text_encoder") for name in parts):
+        model.prompts = str(folder.absolute())
     check_times(model)
     return model
 
@@ -75,11 +90,11 @@ def _parts(folder: Path) -> dict[str, str] | None:
         for name, value in index.items()
         if isinstance(value, list) and len(value) == 2 and value[1] is not None
     }
-    known = {*_DENOISERS, *_AUTOENCODERS, "scheduler"}
+    known = {*_DENOISERS, *_AUTOENCODERS, "scheduler", *_OF_PROMPTS, *_OF_IMAGES}
     if unknown := sorted(parts.keys() - known):
         raise CheckpointError(
-            f"the pipeline in '{folder}' also has {', '.join(unknown)}. Supported are unconditional and "
-            f"class-conditional ones, of {', '.join(sorted(known))}."
+            f"the pipeline in '{folder}' also has {', '.join(unknown)}. Supported are pipelines of "
+            f"{', '.join(sorted(known))}."
         )
     return parts
 

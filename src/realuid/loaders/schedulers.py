@@ -10,6 +10,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, get_args
 
 import diffusers
+import torch
+from diffusers import DDPMScheduler, SchedulerMixin
+from torch import Tensor
 
 from realuid.errors import CheckpointError, unknown_name
 from realuid.models import EDM, Plain, Preconditioning, Steps
@@ -31,8 +34,8 @@ class Matching(NamedTuple):
 _PREDICTIONS = {"epsilon": "noise_prediction", "v_prediction": "v_prediction", "sample": "data_prediction"}
 
 
-#: a^2 at the last step of schedules of zero terminal SNR; ordinary ones have 4e-5.
-_NO_SIGNAL = 1e-8
+#: a^2 at the last step of schedules of zero terminal SNR is 0 or 6e-8; ordinary ones have 4e-5.
+_NO_SIGNAL = 1e-7
 #: Far above the published 1000: a damaged number may ask for a table of billions.
 MAX_STEPS = 100_000
 
@@ -47,13 +50,9 @@ def read_scheduler(config: dict[str, Any]) -> Matching:
         CheckpointError: for a scheduler or a setting that is not known here.
     """
     name = str(config.get("_class_name"))
-    if name not in SCHEDULERS:
-        if name in dir(diffusers):  # no nearest name: schedulers of similar names read networks differently
-            raise CheckpointError(
-                f"scheduler '{name}' is not supported. Allowed: {', '.join(SCHEDULERS)}. If it only samples "
-                "differently, put the settings of the scheduler the network was trained with in its place."
-            )
-        raise CheckpointError(unknown_name("scheduler", name[:100], SCHEDULERS))
+    kind = getattr(diffusers, name, None) if name in dir(diffusers) else None
+    if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
+        raise CheckpointError(unknown_name("scheduler", name[:100], EXAMPLES))
     if not is_finite(config):
         raise CheckpointError(f"the settings of {name} hold a number that is infinite or NaN.")
     steps = config.get("num_train_timesteps", 1000)
@@ -61,8 +60,8 @@ def read_scheduler(config: dict[str, Any]) -> Matching:
         raise CheckpointError(f"num_train_timesteps = {str(steps)[:30]}: needed is a number from 2 to {MAX_STEPS:,}.")
     try:
         with quiet_diffusers():
-            scheduler = getattr(diffusers, name).from_config(config)
-        return SCHEDULERS[name](scheduler)
+            scheduler: Any = kind.from_config(config)  # type: ignore[attr-defined]
+        return _kind_of(scheduler)(scheduler)
     except CheckpointError:
         raise
     except Exception as error:  # the file may say anything
@@ -71,13 +70,45 @@ def read_scheduler(config: dict[str, Any]) -> Matching:
         ) from error
 
 
+def _kind_of(scheduler: Any) -> Callable[[Any], Matching]:
+    """Which family a scheduler is of, by what it holds rather than by its name: most differ in how they sample only.
+
+    Raises:
+        CheckpointError: for one that reads its network in another way.
+    """
+    name, config = type(scheduler).__name__, scheduler.config
+    if name in _OWN:
+        return _OWN[name]
+    if name in _CONSISTENCY:
+        raise CheckpointError(
+            f"scheduler '{name}' is of a consistency model, which is a student already, not a denoiser. Pass the "
+            "model that it was distilled from."
+        )
+    if config.get("timestep_type", "discrete") != "discrete":
+        raise CheckpointError(
+            f"timestep_type = {str(config.timestep_type)[:50]}: networks that are told a logarithm of the noise level "
+            "are not supported."
+        )
+    if config.get("prediction_type") == "flow_prediction" and "use_flow_sigmas" in config:
+        return _flow
+    if name.startswith("FlowMatch"):
+        return _flow
+    if getattr(scheduler, "alphas_cumprod", None) is not None:
+        return _discrete
+    raise CheckpointError(
+        f"scheduler '{name}' is not supported. Supported are schedulers with a table of betas, of flow matching and "
+        f"EDM's, for instance {', '.join(EXAMPLES)}. If it only samples differently, put the settings of the scheduler "
+        "the network was trained with in its place."
+    )
+
+
 def _discrete(scheduler: Any) -> Matching:
     """A DDPM grid: step i lies at t = (i + 1) / n, and the network is told i."""
     config = scheduler.config
-    prediction = _named(config.prediction_type, _PREDICTIONS)
-    n, kind = config.num_train_timesteps, config.beta_schedule
-    if config.trained_betas is not None or config.get("rescale_betas_zero_snr") or kind not in get_args(BetaSchedule):
-        table = tuple(scheduler.alphas_cumprod.double().tolist())
+    prediction = _named(config.get("prediction_type") or "epsilon", _PREDICTIONS)
+    table = tuple(scheduler.alphas_cumprod.double().tolist())
+    path = _named_schedule(config, scheduler.alphas_cumprod)
+    if path is None:
         if table[-1] < _NO_SIGNAL and prediction == "noise_prediction":
             raise CheckpointError(
                 "rescale_betas_zero_snr with prediction_type = epsilon: at the last step nothing of the data is left, "
@@ -85,9 +116,19 @@ def _discrete(scheduler: Any) -> Matching:
                 "set it to false in scheduler_config.json."
             )
         path = DDPMPath(num_train_timesteps=len(table), alphas_cumprod=table)
-    else:
-        path = DDPMPath(n, config.beta_start, config.beta_end, kind)
     return Matching(path, prediction, Steps(path.num_train_timesteps))
+
+
+def _named_schedule(config: Any, table: Tensor) -> DDPMPath | None:
+    """The path of betas of a named schedule; None where the table is another one, whatever the settings say."""
+    kind = config.get("beta_schedule")
+    if config.get("trained_betas") is not None or kind not in get_args(BetaSchedule):
+        return None
+    names = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
+    given = {name: config[name] for name in names if config.get(name) is not None}
+    plain: Any = DDPMScheduler(**given)
+    same = plain.alphas_cumprod.shape == table.shape and torch.allclose(plain.alphas_cumprod, table, rtol=1e-5, atol=0)
+    return DDPMPath(**given) if same else None
 
 
 def _edm(scheduler: Any) -> Matching:
@@ -101,7 +142,7 @@ def _edm(scheduler: Any) -> Matching:
 def _flow(scheduler: Any) -> Matching:
     """x_t = (1 - sigma) x_0 + sigma x_T; the network is told n sigma and predicts x_T - x_0."""
     config = scheduler.config
-    if config.invert_sigmas:
+    if config.get("invert_sigmas"):
         raise CheckpointError("invert_sigmas = True: networks whose noise levels are inverted are not supported.")
     return Matching(LinearPath(), "velocity", Plain(float(config.num_train_timesteps)))
 
@@ -112,11 +153,11 @@ def _named(prediction_type: str, table: dict[str, Any]) -> Any:
     return table[prediction_type]
 
 
-SCHEDULERS: dict[str, Callable[[Any], Matching]] = {
-    "DDPMScheduler": _discrete,
-    "DDIMScheduler": _discrete,
-    "PNDMScheduler": _discrete,
+#: Schedulers of families of their own.
+_OWN: dict[str, Callable[[Any], Matching]] = {
     "EDMEulerScheduler": _edm,
     "EDMDPMSolverMultistepScheduler": _edm,
-    "FlowMatchEulerDiscreteScheduler": _flow,
 }
+_CONSISTENCY = ("LCMScheduler", "TCDScheduler", "FlowMatchLCMScheduler")
+#: One of each family, for messages.
+EXAMPLES = ("DDPMScheduler", "DDIMScheduler", "EDMEulerScheduler", "FlowMatchEulerDiscreteScheduler")

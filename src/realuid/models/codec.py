@@ -1,4 +1,4 @@
-"""The frozen autoencoder between images and the latents of a model."""
+"""The frozen autoencoder between images (or videos) and the latents of a model."""
 
 from __future__ import annotations
 
@@ -7,70 +7,108 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, VQModel
+from diffusers import ModelMixin
 from torch import Tensor
 
 from realuid.errors import CheckpointError
 from realuid.models.saving.diffusers_weights import load_diffusers_model
 
-#: Autoencoders of latent diffusion (Rombach et al. 2022): a Gaussian posterior, or vectors that decoding quantises.
-AUTOENCODERS = ("AutoencoderKL", "VQModel")
+#: Autoencoders of latent diffusion: a Gaussian posterior (Rombach et al. 2022), vectors that decoding quantises, small
+#: ones (TAESD), deep compression (Chen et al. 2024), and those of videos.
+AUTOENCODERS = (
+    *("AutoencoderKL", "VQModel", "AutoencoderTiny", "AutoencoderDC"),
+    *("AutoencoderKLWan", "AutoencoderKLQwenImage"),
+)
+#: Those whose images have an axis of frames.
+_OF_VIDEOS = ("AutoencoderKLWan", "AutoencoderKLQwenImage")
 
 
 class Codec:
-    """Encoder and decoder: latents = scaling_factor * encoder(images), as in diffusers' pipelines.
+    """Encoder and decoder: latents = scale (encoder(images) - shift), as in diffusers' pipelines.
 
     It is not a module, so it is not trained, averaged or checkpointed; copies of a model share it.
 
     Args:
-        autoencoder: its config holds `scaling_factor`.
+        autoencoder: of one of the classes `AUTOENCODERS`. Its config holds `scaling_factor` and, where they are not 0
+            and 1, `shift_factor`, or `latents_mean` and `latents_std` of every channel.
 
-    Raises:
-        CheckpointError: for latents that are shifted or normalised by channel, which no class-conditional or
-            unconditional pipeline of diffusers does.
+    Attributes:
+        scale, shift: numbers, or one for every channel, shape (c,).
+        factor: side of an image by that of its latents.
     """
 
-    def __init__(self, autoencoder: AutoencoderKL | VQModel):
-        config: Any = autoencoder.config
-        for name in ("shift_factor", "latents_mean", "latents_std"):
-            if config.get(name) is not None:
-                raise CheckpointError(f"the autoencoder has {name} = {config[name]}, which is not supported.")
-        self.autoencoder = autoencoder.eval().requires_grad_(False)
-        self.scale = float(config.scaling_factor)
-        self.factor = 2 ** (len(config.block_out_channels) - 1)
+    def __init__(self, autoencoder: ModelMixin):
+        config: Any = autoencoder.config  # type: ignore[attr-defined]
+        self.autoencoder: Any = autoencoder.eval().requires_grad_(False)
+        self.videos = type(autoencoder).__name__ in _OF_VIDEOS
+        scale, mean, std = (config.get(name) for name in ("scaling_factor", "latents_mean", "latents_std"))
+        self.scale: float | Tensor = 1.0 if scale is None else float(scale)
+        self.shift: float | Tensor = float(config.get("shift_factor") or 0.0)
+        if mean is not None and std is not None:
+            self.scale, self.shift = self.scale / torch.tensor(std), torch.tensor(mean)
+        self.factor = _factor(autoencoder)
+        self.frames = int(config.get("scale_factor_temporal") or 4) if self.videos else 1
 
     def __deepcopy__(self, memo: dict) -> Codec:
         return self
 
     def image_shape(self, latent_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of an image, given that of its latents."""
-        _, height, width = latent_shape
-        return (self.autoencoder.config.out_channels, height * self.factor, width * self.factor)
+        """Shape of an image, (c, h, w), given that of its latents; of a video, (c, frames, h, w)."""
+        *more, height, width = latent_shape[1:]
+        frames = [1 + (n - 1) * self.frames for n in more]
+        return (self._channels, *frames, height * self.factor, width * self.factor)
+
+    @property
+    def _channels(self) -> int:
+        config = self.autoencoder.config
+        return int(config.get("out_channels") or config.get("in_channels") or config.get("input_channels") or 3)
 
     @torch.no_grad()
     def encode(self, images: Tensor, noise: torch.Generator | None = None) -> Tensor:
-        """Latents of images in [-1, 1], shape (b, c, h, w).
+        """Latents of images in [-1, 1], shape (b, c, h, w), or of videos, shape (b, c, frames, h, w).
 
         Args:
             images: on the device of the computation.
             noise: for sampling a Gaussian posterior; None: its mean.
         """
-        encoded = self.autoencoder.to(images.device).encode(images)
-        if isinstance(self.autoencoder, VQModel):
-            latents = encoded.latents
+        one = self.videos and images.dim() == 4
+        encoded = self.autoencoder.to(images.device).encode(images[:, :, None] if one else images)
+        if (posterior := getattr(encoded, "latent_dist", None)) is not None:
+            latents = posterior.mode() if noise is None else posterior.sample(noise)
         else:
-            posterior = encoded.latent_dist
-            latents = posterior.mean if noise is None else posterior.sample(noise)
-        return self.scale * latents
+            latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent
+        scaled = (latents - self._of(self.shift, latents)) * self._of(self.scale, latents)
+        return scaled[:, :, 0] if one else scaled
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """Images of latents of shape (b, c, h, w), approximately in [-1, 1]."""
-        return self.autoencoder.to(latents.device).decode(latents / self.scale).sample
+        """Images of latents of shape (b, c, h, w), approximately in [-1, 1]; videos of (b, c, frames, h, w)."""
+        one = self.videos and latents.dim() == 4
+        scaled = latents[:, :, None] if one else latents
+        scaled = scaled / self._of(self.scale, scaled) + self._of(self.shift, scaled)
+        images = self.autoencoder.to(latents.device).decode(scaled).sample
+        return images[:, :, 0] if one else images
+
+    @staticmethod
+    def _of(value: float | Tensor, latents: Tensor) -> float | Tensor:
+        """A number, or those of all channels in a shape that multiplies latents."""
+        if isinstance(value, float):
+            return value
+        return value.to(latents).reshape(1, -1, *(1,) * (latents.dim() - 2))
 
     def save(self, folder: Path) -> None:
         """Write the autoencoder in diffusers' own format."""
         self.autoencoder.save_pretrained(folder)
+
+
+def _factor(autoencoder: Any) -> int:
+    """Side of an image by that of its latents."""
+    config = autoencoder.config
+    for found in (getattr(autoencoder, "spatial_compression_ratio", None), config.get("scale_factor_spatial")):
+        if found:
+            return int(found)
+    blocks = config.get("block_out_channels") or config.get("encoder_block_out_channels")
+    return int(2 ** (len(blocks) - 1))
 
 
 def load_codec(folder: Path, class_name: str) -> Codec:

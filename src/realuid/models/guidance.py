@@ -33,6 +33,11 @@ class Guided(MatchingModel):
 
     def __init__(self, model: MatchingModel, scale: float):
         if all(spec.null is None for spec in model.conditions):
+            if any(spec.kind == "text" for spec in model.conditions):
+                raise ConfigError(
+                    f"guidance = {scale:g}: the empty prompt is not known. Take data that `realuid prepare` wrote, or "
+                    "a prompt encoder, or use guidance = 1."
+                )
             raise ConfigError(
                 f"guidance = {scale:g}: the model was not trained without labels. Train the teacher with "
                 "conditional data and label_dropout > 0, or use guidance = 1."

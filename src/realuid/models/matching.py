@@ -30,6 +30,7 @@ class MatchingModel(nn.Module):
     Attributes:
         origin: what it was loaded from, as given by the user; empty if it was created here.
         class_names: names of its classes, in order, if they have names.
+        prompts: what reads its prompts: a source for `realuid.loaders.load_prompt_encoder`; '' if unknown.
         degradation: degradation of its source images, a name in `realuid.data.DEGRADATIONS`; '' if unknown.
     """
 
@@ -51,6 +52,7 @@ class MatchingModel(nn.Module):
         self.codec = codec
         self.origin = ""
         self.degradation = ""
+        self.prompts = ""
         self.class_names: tuple[str, ...] = ()
         self.heads = heads(self.prediction)
         if network.heads != self.heads:

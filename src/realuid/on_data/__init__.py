@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
-from realuid.on_data.conditions import BATCH, check_pairs, conditions, sample_image, samples, samples_of_each_call
+from realuid.on_data.conditions import (
+    BATCH,
+    adopt_null,
+    check_pairs,
+    condition_columns,
+    conditions,
+    read_conditions,
+    sample_image,
+    samples,
+    samples_of_each_call,
+)
 from realuid.on_data.latents import encode_dataset
 
-__all__ = ["BATCH", "check_pairs", "conditions", "encode_dataset", "sample_image", "samples", "samples_of_each_call"]
+__all__ = [
+    "BATCH",
+    "adopt_null",
+    "check_pairs",
+    "condition_columns",
+    "conditions",
+    "encode_dataset",
+    "read_conditions",
+    "sample_image",
+    "samples",
+    "samples_of_each_call",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Unpack
 
 import torch
@@ -10,9 +10,12 @@ from PIL import Image
 from torch import Tensor
 
 from realuid.data import Dataset, to_float
+from realuid.data.columns import Values
+from realuid.data.dataset import Prompts
 from realuid.data.grid import grid_image
+from realuid.devices import handed_over
 from realuid.errors import DataError
-from realuid.models import Condition, MatchingModel
+from realuid.models import Condition, ConditionSpec, MatchingModel
 from realuid.models.networks.condition import LABEL
 from realuid.paths import Path
 from realuid.processes import WHOLE, Part
@@ -49,11 +52,48 @@ def conditions(model: MatchingModel | OneStep, data: Dataset, count: int) -> Con
         DataError: where the data has no column of such a name.
     """
     check_pairs(model, data)
-    names = [spec.name for spec in model.conditions]
-    if names == [LABEL]:
+    if [spec.name for spec in model.conditions] == [LABEL]:
         return Condition(label=frequent_labels(data, count))
-    index = pair_index(data, count).to(data.values.device)
-    return Condition({name: to_float(data.column(name)[index]) for name in names})
+    return read_conditions(model.conditions, data, pair_index(data, count).to(data.values.device))
+
+
+def read_conditions(specs: Sequence[ConditionSpec], data: Dataset | Prompts, index: Tensor) -> Condition:
+    """The conditions of some samples of the data, or of some of its prompts; images in [-1, 1].
+
+    Args:
+        specs: what a model declares.
+        data: has a column for each; texts without a column for their mask are text throughout.
+        index: numbers of samples, int64, shape (b,).
+
+    Raises:
+        DataError: where the data has no column of such a name.
+    """
+
+    def rows(name: str) -> Tensor:
+        column = data.column(name)
+        return column[handed_over(index, column.device)]
+
+    found: dict[str, Tensor] = {}
+    for spec in specs:
+        value = to_float(rows(spec.name))
+        found[spec.name] = value.to(spec.dtype) if value.is_floating_point() else value
+        if spec.mask:
+            whole = torch.ones(value.shape[:2], dtype=torch.bool, device=value.device)
+            found[spec.mask] = rows(spec.mask).bool() if spec.mask in data.columns else whole
+    return Condition(found)
+
+
+def condition_columns(specs: Sequence[ConditionSpec], data: Dataset | Prompts) -> list[Values]:
+    """The columns that `read_conditions` reads."""
+    masks = [data.columns[spec.mask] for spec in specs if spec.mask in data.columns]
+    return [*(data.column(spec.name) for spec in specs), *masks]
+
+
+def adopt_null(model: MatchingModel, data: Dataset) -> None:
+    """Let a model that reads prompts know the unconditional one, which the data holds, unless it knows one already."""
+    wanted = {name for spec in model.conditions for name in spec.names if spec.kind in ("text", "vector")}
+    if model.network.null is None and (nulls := {k: v for k, v in data.nulls.items() if k in wanted}):
+        model.network.null = Condition(nulls)
 
 
 def frequent_labels(data: Dataset, count: int) -> Tensor:

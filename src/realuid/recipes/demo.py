@@ -25,6 +25,7 @@ from realuid.models import MatchingModel, Student, model_device
 from realuid.recipes.changes import shown_settings
 from realuid.recipes.config import Recipe
 from realuid.recipes.evaluate import evaluate_model, fd_between_halves, fd_of_real, images_per_second, make_evaluator
+from realuid.recipes.prompts import evaluate_prompts, prompts_of
 from realuid.recipes.spec import NamedTeacher, TeacherSpec, check_demo, make_student, teacher_spec
 from realuid.reports import write_report
 from realuid.training.folder import (
@@ -212,10 +213,12 @@ def _evaluate_models(
 ) -> dict[str, dict[str, Any]]:
     """The entry of every model in results.json, by name; `seconds`: duration of each training."""
     rates = images_per_second(models, data, recipe.evaluate)
+    asked = prompts_of(recipe, data)
     return {
         name: {
             "name": name,
             **evaluate_model(model, evaluator, recipe.evaluate).to_dict(),
+            **({} if asked is None else {"prompts": evaluate_prompts(model, data, asked, recipe.evaluate)}),
             "images_per_second": rates[name],
             "train_seconds": seconds.get(name, 0.0),
             **_about(recipe, name),
@@ -230,8 +233,7 @@ def _about(recipe: Recipe, name: str) -> dict[str, Any]:
     if name in recipe.students:
         config = recipe.student(name)
         shown = ("alpha", "beta", "alpha_sid", "objective", "data_weight", "lambda_g", "label")
-        about = {setting: getattr(config, setting) for setting in shown}
-        about["uses_real_data"] = config.make_objective().uses_real_data or config.lambda_g > 0
+        about = {setting: getattr(config, setting) for setting in shown} | {"real_data": config.uses_real_data}
         if origin := recipe.origin(name):
             about["start"] = origin.student
     if name in recipe.published:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from realuid.recipes.changes import changes, shown_settings
 from realuid.recipes.config import Recipe
 from realuid.recipes.run import RECIPE, TEACHER, recipe_of_run
 from realuid.reports.run import RunView, write_comparison, write_run_page
-from realuid.training.folder import REPORT, is_marked, is_run
+from realuid.training.folder import METRICS, REPORT, is_marked, is_run
+from realuid.training.loop import Run
 
 #: Sections of a recipe that settle a teacher, and a student.
 _OF_TEACHER, _OF_STUDENT = ("data", "network", "path", "teacher"), ("data", "distill")
@@ -38,12 +40,20 @@ def _recipe(folder: Path) -> Recipe:
     return recipe_of_run(folder)
 
 
+def _is_student(folder: Path) -> bool:
+    """Whether a run is a distillation: its log has a fake model; before the first line, it records a teacher."""
+    with contextlib.suppress(OSError), (folder / METRICS).open(errors="replace") as file:
+        if first := file.readline():
+            return '"fake/loss"' in first or '"health/lag"' in first
+    return (folder / TEACHER).is_file()
+
+
 def _sections(folder: Path) -> Sequence[str]:
-    return _OF_STUDENT if (folder / TEACHER).is_file() else _OF_TEACHER
+    return _OF_STUDENT if _is_student(folder) else _OF_TEACHER
 
 
 def _updates(folder: Path, recipe: Recipe) -> int:
-    return (recipe.distill if (folder / TEACHER).is_file() else recipe.teacher).updates
+    return (recipe.distill if _is_student(folder) else recipe.teacher).updates
 
 
 def grow_page(folder: Path) -> None:
@@ -57,6 +67,12 @@ def grow_page(folder: Path) -> None:
             write_progress(folder.parent)
     except (RealUIDError, OSError) as error:
         warnings.warn(f"the page of '{folder}' was not written: {error}", PageWarning, stacklevel=2)
+
+
+def with_page(run: Run) -> Run:
+    """The run, which writes its page whenever there is something new to show."""
+    run.page = grow_page
+    return run
 
 
 def write_progress(demo: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,12 +53,14 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     from realuid.paths import heads
     from realuid.seeds import mix, seeded
 
-    if recipe.data.conditional and data.labels is None:
+    text = data.columns.get("text")
+    if recipe.data.conditional and data.labels is None and text is None:
         raise ConfigError(
             f"data.conditional = true, but '{recipe.data.source}' has no labels. Add them, or pass "
             "--data.no-conditional."
         )
-    classes, null_class = data.num_classes if recipe.data.conditional else 0, recipe.teacher.label_dropout > 0
+    classes = data.num_classes if recipe.data.conditional else 0
+    null_class = recipe.teacher.label_dropout > 0 and text is None
     if null_class and not classes:
         raise ConfigError(f"teacher.label_dropout = {recipe.teacher.label_dropout} needs data.conditional = True.")
     path = recipe.path.build()
@@ -68,11 +71,30 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
             classes + null_class,
             sees_source=path.coupled and recipe.path.sees_source,
             heads=heads(recipe.path.prediction or path.default_prediction),
+            text=0 if text is None else text.shape[-1],
         )
     preconditioning = recipe.path.make_preconditioning()
     model = MatchingModel(network, path, recipe.path.prediction, preconditioning, null_class=null_class)
     model.degradation = data.degradation if path.coupled else ""
     model.class_names = data.class_names if classes else ()
+    model.prompts = recipe.data.prompt_encoder or data.text_from.source
+    return model
+
+
+def learning_copy(teacher: MatchingModel, data: Dataset) -> MatchingModel:
+    """A copy of a teacher for further training on data.
+
+    Raises:
+        ConfigError: where it does not fit the data, or has no weights.
+    """
+    from realuid.training.compatibility import check_degradation, check_fits
+    from realuid.training.player import able_to_learn
+
+    check_fits(teacher, data)
+    check_degradation(teacher, data)
+    model = able_to_learn(copy.deepcopy(teacher))
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError("start: this teacher has no weights to train. Pass one that is a network.")
     return model
 
 

@@ -38,6 +38,9 @@ class DataConfig:
     pairs_seed: int = 0
     #: Skip images that cannot be read instead of raising an error.
     skip_damaged: bool = False
+    #: Condition teacher and student on the data's captions as this encoder reads them: 'words' (fixed embeddings), or
+    #: what `realuid prepare --prompt-encoder` takes. None: as `realuid prepare` wrote them, if it did.
+    prompt_encoder: str | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -46,7 +49,14 @@ class DataConfig:
         """The data itself."""
         from realuid.data import load_dataset
 
-        return load_dataset(self.source, self.channels, self.resolution, self.pairs, self.pairs_seed, self.skip_damaged)
+        how = (self.channels, self.resolution, self.pairs, self.pairs_seed, self.skip_damaged)
+        data = load_dataset(self.source, *how)
+        if self.prompt_encoder is None:
+            return data
+        from realuid.loaders.prompts import load_prompt_encoder
+        from realuid.on_data.prompts import with_embeddings
+
+        return with_embeddings(data, load_prompt_encoder(self.prompt_encoder))
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,14 @@ class EvaluateConfig:
     sampler: str | None = None
     #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1: no guidance.
     guidance: float = 1.0
+    #: Prompts of text-to-image models to measure: data whose captions they are, or a text file with one in every line.
+    #: Empty: the captions of the training data.
+    prompts: str = ""
+    #: Images of every prompt.
+    per_prompt: int = 10
+    #: Space in which images and captions are compared: 'small' is trained on the given data; or a folder or Hub id of a
+    #: CLIP model (needs realuid[text]).
+    joint: str = "small"
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -139,6 +157,7 @@ class EvaluateConfig:
         check_range(self, f"[5, {MOST_SAMPLES}]", "samples")
         check_range(self, f"[1, {MOST_STEPS}]", "steps")
         check_range(self, "[1, inf)", "seeds")
+        check_range(self, "[2, inf)", "per_prompt")
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Silent, Student, fresh, silent
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.evaluate import make_evaluator
-from realuid.recipes.pages import grow_page
-from realuid.recipes.run import RECIPE, TEACHER, new_teacher, recipe_data, teacher_record
+from realuid.recipes.pages import with_page
+from realuid.recipes.run import RECIPE, TEACHER, learning_copy, new_teacher, recipe_data, teacher_record
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.compatibility import (
@@ -118,12 +118,14 @@ class TeacherSpec(RunSpec):
 
     Attributes:
         model: with its initial weights.
+        start: the teacher whose training is continued; None: random weights.
 
     Raises:
         ConfigError, DataError: where model, data and settings do not fit together.
     """
 
     model: MatchingModel
+    start: NamedTeacher | None = None
 
     def __post_init__(self) -> None:
         check_teacher_run(self.model, self.data, self.recipe.teacher)
@@ -137,10 +139,9 @@ class TeacherSpec(RunSpec):
         evaluator, config = self.due_evaluator(), self.recipe.teacher
         accelerator = make_accelerator(config)
         task = TeacherTask(self.model, self.data, config, accelerator)
-        files = {RECIPE: dump_recipe(self.recipe.anchored())}
-        run = Run(task, config, self.folder, accelerator, evaluator, self.about, files)
-        run.page = grow_page
-        trained = run.start(resume)
+        origin = {TEACHER: teacher_record(self.start.name, self.start.key)} if self.start else {}
+        files = {RECIPE: dump_recipe(self.recipe.anchored()), **origin}
+        trained = with_page(Run(task, config, self.folder, accelerator, evaluator, self.about, files)).start(resume)
         assert isinstance(trained, MatchingModel)
         return trained
 
@@ -187,27 +188,31 @@ class StudentSpec(RunSpec):
             RECIPE: dump_recipe(self.recipe.anchored()),
             TEACHER: teacher_record(self.teacher.name, self.teacher.key),
         }
-        run = Run(task, config, self.folder, accelerator, evaluator, self.about, files, hopeless)
-        run.page = grow_page
-        student = run.start(resume)
+        student = with_page(Run(task, config, self.folder, accelerator, evaluator, self.about, files, hopeless)).start(
+            resume
+        )
         assert isinstance(student, Student)
         return student
 
 
-def teacher_spec(recipe: Recipe, folder: Path, data: Dataset | None = None) -> TeacherSpec:
-    """The training of the recipe's teacher.
+def teacher_spec(
+    recipe: Recipe, folder: Path, data: Dataset | None = None, start: NamedTeacher | None = None
+) -> TeacherSpec:
+    """The training of the recipe's teacher, or the further training of another one.
 
     Args:
-        recipe: data, network, path, settings.
+        recipe: data, settings, and network and path of a new teacher.
         folder: of the run.
         data: the recipe's, if already loaded.
+        start: the teacher whose training is continued; it is not changed.
     """
-    data = data or recipe_data(recipe)
+    data = data or recipe_data(recipe, start.model if start else None)
     check_batch(recipe.teacher.batch, data)  # the most informative error for too little data comes first
-    about: dict[str, Any] = {"data": to_dict(recipe.data)}
-    if "teacher" in recipe.published:
+    model = learning_copy(start.model, data) if start else new_teacher(recipe, data)
+    about: dict[str, Any] = {"data": to_dict(recipe.data), **({"start": start.about} if start else {})}
+    if "teacher" in recipe.published and not start:
         about["published_fid"] = recipe.published["teacher"]
-    return TeacherSpec(recipe=recipe, data=data, folder=folder, about=about, model=new_teacher(recipe, data))
+    return TeacherSpec(recipe=recipe, data=data, folder=folder, about=about, model=model, start=start)
 
 
 def student_spec(
@@ -229,7 +234,7 @@ def student_spec(
         folder: of the run.
         data, evaluator: if already loaded.
         start, fake: see `StudentSpec`; without a teacher they are networks of the recipe with random weights.
-        about: further sections of the saved model's config.json.
+        about: further sections of config.json.
     """
     config, data = recipe.distill, data or recipe_data(recipe, teacher.model)
     if isinstance(teacher.model.network, Silent):
@@ -289,9 +294,7 @@ def check_demo(recipe: Recipe, model: MatchingModel, data: Dataset) -> None:
     """Raise errors that a demo would otherwise only meet after training its teacher.
 
     Args:
-        recipe: of the demo.
-        model: its teacher, trained or not.
-        data: the recipe's.
+        recipe, model, data: of the demo; model is its teacher, trained or not.
     """
     how = recipe.evaluate
     check_sampling(model, how.steps, how.sampler, how.guidance)

@@ -14,13 +14,11 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from realuid.data import Dataset
 from realuid.devices import tune_process
@@ -28,6 +26,7 @@ from realuid.errors import CheckpointError, ConfigError, NonFiniteError
 from realuid.files import atomic_file, write_json
 from realuid.loaders import load_teacher
 from realuid.loaders.check import require_sound
+from realuid.locks import claimed
 from realuid.metrics import Evaluator
 from realuid.recipes.changes import shown_settings
 from realuid.recipes.config import Recipe, dump_recipe
@@ -81,21 +80,6 @@ def is_hopeless(
 def is_sweep(folder: Path) -> bool:
     """Whether a folder is a sweep's; earlier versions did not mark theirs."""
     return is_marked(folder, SWEEP_KIND) or ((folder / SWEEP).is_file() and (folder / "trials").is_dir())
-
-
-@contextmanager
-def claimed(path: Path) -> Iterator[bool]:
-    """Whether this process holds a trial's folder within a `with` block; the lock is released with the process."""
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
 
 
 def run_sweep(
@@ -180,7 +164,7 @@ def _work(
     evaluator = make_evaluator(data, recipe.evaluate, make_accelerator(recipe.distill).device)
     for trial in make_trials(recipe.sweep, recipe.distill)[0]:
         run = folder / "trials" / trial.name
-        with claimed(run) as mine:
+        with claimed(run.with_name(f".{trial.name}.lock")) as mine:
             if mine and (run / RESULT).is_file():
                 _forget_checkpoints(run)  # a killed process may have left them
             if not mine or (run / RESULT).is_file() or not go_on():

@@ -23,7 +23,7 @@ def read_text(path: Path) -> str:
     if not path.is_file():
         raise ConfigError(f"'{path}' is not a file.")
     if (size := path.stat().st_size) > _BYTES:
-        raise ConfigError(f"'{path}' has {size:,} bytes, and a recipe at most {_BYTES:,}.")
+        raise ConfigError(f"'{path}' has {size:,} bytes: at most {_BYTES:,} are read.")
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:

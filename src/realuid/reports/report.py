@@ -14,9 +14,9 @@ from realuid.on_data import sample_image, samples
 from realuid.reading import read_jsonl
 from realuid.reports.charts import heat_strip, line_chart
 from realuid.reports.page import Grid, Plot, ShownSettings, Tiles, png_uri, write_page
-from realuid.reports.words import about_real_data, calls, headline, lead
+from realuid.reports.words import calls, headline, lead
 from realuid.sampling import SamplingOptions
-from realuid.text import fd_name
+from realuid.text import effect_of_real_data, fd_name
 from realuid.training.folder import HEALTH, METRICS, REPORT
 from realuid.training.health import read_findings
 
@@ -104,7 +104,7 @@ def write_report(
         results=results,
         headline=headline(results),
         lead=lead(results),
-        real_data=about_real_data(results["students"], fd_name(results)),
+        real_data=effect_of_real_data(results),
         fd_name=fd_name(results),
         rows=rows,
         fewer_calls=range(1, max((entry["calls"] for entry in results["students"]), default=1)),

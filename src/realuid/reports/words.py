@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from realuid.text import fd_name
@@ -49,32 +49,3 @@ def _with_spread(entry: Entry) -> str:
 def _floor(results: Entry) -> str:
     real = results.get("fd_of_real")
     return "" if real is None else f"; as many real images, drawn at random, would have {real:.2g}"
-
-
-def about_real_data(students: Sequence[Entry], name: str = "FD") -> str:
-    """What real data in the loss did, in one sentence; empty where entries do not say who used it.
-
-    Args:
-        students: entries of results.json; `uses_real_data` says whether a student's loss has a term of real data.
-        name: of the distance.
-    """
-    known = [entry for entry in students if "uses_real_data" in entry]
-    sides = [[e for e in known if e["uses_real_data"] is used] for used in (True, False)]
-    if not known:
-        return ""
-    if not all(sides):
-        return (
-            "Every student had real data in its loss." if sides[0] else "No student had real data in its loss."
-        ) + " A student of the other kind would show what it does."
-    with_it, without = (min(side, key=lambda entry: entry["fd_mean"]) for side in sides)
-    change = with_it["fd_mean"] / without["fd_mean"] - 1
-    noise = (with_it["fd_std"] ** 2 + without["fd_std"] ** 2) ** 0.5 / without["fd_mean"]
-    figures = (
-        f"{name} {with_it['fd_mean']:.3g} with it ({with_it['name']}), {without['fd_mean']:.3g} without "
-        f"({without['name']})"
-    )
-    one = "One training run each: other seeds can differ by as much."
-    if abs(change) <= max(2 * noise, 0.02):
-        return f"Real data in the loss made no difference that could be measured: {figures}. {one}"
-    did = "lowered" if change < 0 else "raised"
-    return f"Real data in the loss {did} the {name} by {abs(change):.0%}: {figures}. {one}"

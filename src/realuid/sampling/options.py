@@ -61,7 +61,7 @@ class SamplingOptions(TypedDict, total=False):
     labels, sources: the entries "label" (classes, by number or name) and "source" (x_T in data units, shape
         (count, *shape)) of it.
     steps, sampler, guidance: of a teacher, by default its path's sampler without classifier-free guidance;
-        not read for a student.
+        of a student none of them.
     calls: number of calls of a student, by default all; not read for a teacher.
     """
 
@@ -103,7 +103,11 @@ class Sampling:
 
 
 def check_use(
-    model: MatchingModel | OneStep, sampler: str | None = None, guidance: float = 1.0, calls: int | None = None
+    model: MatchingModel | OneStep,
+    sampler: str | None = None,
+    guidance: float = 1.0,
+    calls: int | None = None,
+    steps: int = Sampling.steps,
 ) -> None:
     """Raise ConfigError for options of teachers with a student, or a number of calls that it does not have."""
     if isinstance(model, MatchingModel):
@@ -113,4 +117,6 @@ def check_use(
     for name, value, usual in (("sampler", sampler, None), ("guidance", guidance, 1.0)):
         if value != usual:
             raise ConfigError(f"{name} = {value}: the model is a student, which has no sampler. Leave {name} out.")
+    if steps != Sampling.steps:
+        raise ConfigError(f"steps = {steps}: the model is a student, which makes calls. Leave steps out.")
     check_calls(model, calls)

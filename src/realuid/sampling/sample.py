@@ -23,7 +23,7 @@ from realuid.sampling.options import OneStep, Sampling, SamplingOptions
 from realuid.sampling.posterior import ancestral, ddim
 from realuid.sampling.sde import scaled_sde, sde
 from realuid.seeds import stream
-from realuid.settings import MOST_BATCH, MOST_SAMPLES, MOST_STEPS, check_whole
+from realuid.settings import MOST_BATCH, MOST_SAMPLES, MOST_STEPS, check_whole, from_keywords
 
 #: Number of samples whose noise is drawn at once.
 _DRAWN = 64
@@ -138,7 +138,7 @@ def generate(
             anything is computed.
         OutOfMemoryError: where not even one sample fits into memory.
     """
-    for found in _generate(model, count, seed, batch, part, Sampling(**options), each=False):
+    for found in _generate(model, count, seed, batch, part, from_keywords(generate, Sampling, options), each=False):
         yield found[-1]
 
 
@@ -156,7 +156,7 @@ def generate_each_call(
     Arguments and errors as of `generate`. The last of a list are the samples of `generate`, the others those with fewer
     calls.
     """
-    return _generate(model, count, seed, batch, part, Sampling(**options), each=True)
+    return _generate(model, count, seed, batch, part, from_keywords(generate_each_call, Sampling, options), each=True)
 
 
 @torch.no_grad()

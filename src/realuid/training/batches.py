@@ -17,11 +17,12 @@ from torch import Tensor
 
 from realuid.data import Dataset, Order, random_flip, to_float
 from realuid.data.columns import Values
+from realuid.data.dataset import Prompts
 from realuid.devices import handed_over
 from realuid.models import Condition, ConditionSpec, dropped
 from realuid.models.networks.condition import CALL, LABEL, SOURCE
 from realuid.models.networks.specs import label_spec, source_spec
-from realuid.on_data import check_pairs
+from realuid.on_data import check_pairs, condition_columns, read_conditions
 from realuid.paths import Path, phase_bounds, sample_times, stratified
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, stream
@@ -96,14 +97,16 @@ class Batches:
         """Draws for real data. `role` names the stream; `step` counts that role's steps from 0."""
         order = self._orders.setdefault(role, Order(len(self.data), self.seed_of(role), self.data.values.device))
         index = self._mine(order.indices(step * count, count))
-        self._read_ahead(lambda later: self._mine(order.indices(later * count, count)), step, with_values=True)
+        self._read_ahead(lambda later: self._mine(order.indices(later * count, count)), step, True, self.data)
         random = stream(self.seed, role, step, device=self.device)
         mirror = self._mirror(random, count)
         x_0 = self._pick(self.data.values, index, mirror)
-        return self._draw(random, self._calls(role, step, count), index, mirror, x_0=x_0)
+        condition = self._condition(index, mirror, self.data)
+        return self._draw(random, self._calls(role, step, count), condition, x_0=x_0)
 
     def generated(self, role: str, step: int, count: int, times: str = "path", with_real: bool = False) -> Draw:
-        """Draws for generated samples; class and, on coupled paths, x_T are those of a random real sample.
+        """Draws for generated samples; class and, on coupled paths, x_T are those of a random real sample; prompts too,
+        unless the data has a list of them (`Dataset.prompts`).
 
         The frequency of every class in a batch is that in the data, up to one sample. `times` names a distribution in
         `realuid.paths.TIMES`. `with_real` adds that real sample to the draw as x_0.
@@ -118,30 +121,34 @@ class Batches:
         random = stream(self.seed, role, step, device=self.device)
         index = mirror = None
         shown = with_real or self.from_data
+        told = self.data if shown or self.data.prompts is None else self.data.prompts
         if self.conditions or shown:
             # drawn on the host, where the data may be: an index on the device would need a synchronisation
             which = random if self.device.type == "cpu" else stream(self.seed, role, step)
-            index = self._any(which, count)
-            self._read_ahead(lambda later: self._any(stream(self.seed, role, later), count), step, shown)
+            index = self._any(which, count, told)
+            self._read_ahead(lambda later: self._any(stream(self.seed, role, later), count, told), step, shown, told)
         if shown or any(spec.kind in _IMAGES for spec in self.conditions):
             mirror = self._mirror(random, count)
         real = self._pick(self.data.values, index, mirror) if shown else None  # type: ignore[arg-type]
         z = self._normal(random, count)
         calls, renoising = self._calls(role, step, count), self._renoising(role, step, count)
-        draw = self._draw(random, calls, index, mirror, x_0=real if with_real else None, times=times)
+        condition = self._condition(index, mirror, told)
+        draw = self._draw(random, calls, condition, x_0=real if with_real else None, times=times)
         yield dataclasses.replace(draw, z=z, renoising=renoising, noised=real if self.from_data else None)
         for again in itertools.count(1):
             random = stream(self.seed, role, step, again, device=self.device)
-            yield self._draw(random, calls, index, mirror, times=times)
+            yield self._draw(random, calls, condition, times=times)
 
-    def _any(self, random: torch.Generator, count: int) -> Tensor:
-        """Indices of random samples, shape (count,), with class frequencies of the data up to one sample."""
-        place = self._mine((stratified(count, random) * len(self.data)).long())
-        return place if self._by_class is None else self._by_class[place]
+    def _any(self, random: torch.Generator, count: int, told: Dataset | Prompts) -> Tensor:
+        """Indices of random samples or prompts, shape (count,), with class frequencies of the data up to one sample."""
+        place = self._mine((stratified(count, random) * len(told)).long())
+        return place if self._by_class is None or told is not self.data else self._by_class[place]
 
-    def _read_ahead(self, index_of: Callable[[int], Tensor], step: int, with_values: bool) -> None:
+    def _read_ahead(
+        self, index_of: Callable[[int], Tensor], step: int, with_values: bool, told: Dataset | Prompts
+    ) -> None:
         """Start reading the samples of the next steps if data is not in memory; draws do not depend on it."""
-        columns = [self.data.column(spec.name) for spec in self.conditions] + [self.data.values] * with_values
+        columns = condition_columns(self.conditions, told) + [self.data.values] * with_values
         self.data.prefetch(columns, map(index_of, range(step + 1, step + 1 + _AHEAD)))
 
     def _calls(self, role: str, step: int, count: int) -> list[int]:
@@ -183,13 +190,12 @@ class Batches:
         self,
         random: torch.Generator,
         calls: list[int],
-        index: Tensor | None,
-        mirror: Tensor | None,
+        condition: Condition,
         x_0: Tensor | None = None,
         times: str = "path",
     ) -> Draw:
         """The draw of samples that these calls make, one for each of the whole batch, without z."""
-        count, condition = len(calls), self._condition(index, mirror)
+        count = len(calls)
         t = self._mine(sample_times(times, self.path, self._uniform(random, calls, times)))
         x_T = condition[SOURCE] if self.path.coupled else self._normal(random, count)
         eps = self._normal(random, count) if self.path.has_eps else None
@@ -211,15 +217,15 @@ class Batches:
         width = torch.tensor([high[call] - low[call] for call in calls], device=self.device)
         return first + width * uniform
 
-    def _condition(self, index: Tensor | None, mirror: Tensor | None) -> Condition:
-        """The columns of the data that the model declares; images are in [-1, 1] and flipped like the data."""
-        columns: dict[str, Tensor] = {}
-        for spec in self.conditions:
-            assert index is not None, "an index into the data wherever there are conditions"
-            column = self.data.column(spec.name)
-            picked = spec.kind in _IMAGES
-            columns[spec.name] = self._pick(column, index, mirror) if picked else self._take(column, index)
-        return Condition(columns)
+    def _condition(self, index: Tensor | None, mirror: Tensor | None, told: Dataset | Prompts) -> Condition:
+        """What the model declares, of samples or prompts; images are in [-1, 1] and flipped like the data."""
+        if not self.conditions:
+            return Condition()
+        assert index is not None, "an index into the data wherever there are conditions"
+        images = [spec for spec in self.conditions if spec.kind in _IMAGES]
+        others = [spec for spec in self.conditions if spec.kind not in _IMAGES]
+        read = {name: handed_over(v, self.device) for name, v in read_conditions(others, told, index).items()}
+        return Condition(read | {s.name: self._pick(told.column(s.name), index, mirror) for s in images})
 
 
 def _conditions_of(data: Dataset, path: Path) -> tuple[ConditionSpec, ...]:

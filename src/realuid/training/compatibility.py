@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import warnings
 
+import torch
 from torch import Tensor
 
 from realuid.data import Dataset
 from realuid.errors import ConfigError, DataError, PredictionError, RealUIDError
+from realuid.loaders.prompts import load_prompt_encoder
 from realuid.models import MatchingModel, Network, Silent, Student, example, guided, silent
 from realuid.models.networks.call import check_told
 from realuid.objectives import MixtureUID, UnwiseSettingWarning, advice, choose_space
-from realuid.on_data import check_pairs
+from realuid.on_data import adopt_null, check_pairs, read_conditions
+from realuid.on_data.latents import check_latents
 from realuid.processes import started_together
 from realuid.sampling import OneStep, generate
 from realuid.training.config import DistillConfig, TeacherConfig
@@ -27,7 +30,13 @@ def check_teacher_run(model: MatchingModel, data: Dataset, config: TeacherConfig
         ConfigError, PredictionError: for label_dropout without a null class, or a model that cannot be sampled.
     """
     check_batch(config.batch, data)
+    adopt_null(model, data)
     if config.label_dropout and all(spec.null is None for spec in model.conditions):
+        if any(spec.kind == "text" for spec in model.conditions):
+            raise ConfigError(
+                f"label_dropout = {config.label_dropout}: '{data.name}' does not say what the empty prompt is. Write "
+                "it with `realuid prepare`, or set label_dropout = 0."
+            )
         raise ConfigError(
             f"label_dropout = {config.label_dropout}: the model has no null class. Train a "
             "conditional one (data.conditional), or set label_dropout = 0."
@@ -52,6 +61,7 @@ def check_student_run(
         ConfigError, DataError, PredictionError: if teacher, data, settings and starts do not fit together.
     """
     check_fits(teacher, data)
+    adopt_null(teacher, data)
     check_degradation(teacher, data)
     if teacher.codec and config.flip:
         raise ConfigError(
@@ -156,13 +166,8 @@ def check_networks(teacher: MatchingModel, config: DistillConfig, fake: Matching
     """Raise ConfigError if the settings ask for something that a network does not support."""
     if config.activation_checkpointing and type(teacher.network).recompute_activations is Network.recompute_activations:
         teacher.network.recompute_activations()  # which raises the error
-    if config.fake_sees_call and config.adapts("fake"):
-        raise ConfigError(
-            f"fake_sees_call = True with lora_rank = {config.lora_rank}: an adapter has no classes for the calls. "
-            "Leave fake_sees_call out, or set lora_roles = student."
-        )
     if config.fake_sees_call:
-        check_told((fake or teacher).network)
+        check_told((fake or teacher).network, config.adapts("fake"))
     if config.lora_rank:
         adapter_settings(config).layers(teacher.network)
 
@@ -226,11 +231,26 @@ def check_fits(model: MatchingModel | OneStep, data: Dataset) -> None:
                     f"class {number} of the model is '{ours}', of the data '{theirs}': the model was trained on other "
                     "classes, or in another order. Bring the data's classes into the model's order."
                 )
+    check_latents(model.codec, data)
+    check_prompts(model, data)
     for spec in model.conditions:
         column = data.column(spec.name)
         if spec.kind in ("text", "vector"):
-            seen = column if isinstance(column, Tensor) else column[:1]
-            spec.check(seen, len(seen))
+            count = len(data) if isinstance(column, Tensor) else 1
+            seen = read_conditions([spec], data, torch.arange(count))[spec.name]
+            spec.check(seen, count)
+
+
+def check_prompts(model: MatchingModel | OneStep, data: Dataset) -> None:
+    """Raise ConfigError if prompts of the data were embedded by another encoder than the one that a model reads."""
+    reads = getattr(model.model if isinstance(model, Student) else model, "prompts", "")
+    if not reads or reads == data.text_from.source or not data.text_from.source:
+        return
+    if load_prompt_encoder(reads).fingerprint != data.text_from.fingerprint:
+        raise ConfigError(
+            f"prompts of '{data.name}' were embedded by '{data.text_from.source}', the model reads those of '{reads}'. "
+            "Prepare the data again with --teacher, or --prompt-encoder."
+        )
 
 
 def check_degradation(teacher: MatchingModel, data: Dataset) -> None:

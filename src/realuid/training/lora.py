@@ -23,8 +23,8 @@ class LoraSettings(Settings):
     lora_rank: int = 0
     #: LoRA's alpha: adapters are scaled by alpha / rank. None: the rank, a scale of 1.
     lora_alpha: float | None = None
-    #: Suffixes of the names of adapted layers. Empty: the projections of attention and feed-forward layers or, in a
-    #: network without any, all layers but the first and last.
+    #: How the names of adapted layers end, with * for any characters. Empty: a rule of the network's architecture, such
+    #: as the projections of attention and feed-forward layers.
     lora_targets: tuple[str, ...] = ()
     #: Which of student and fake model are adapters.
     lora_roles: Literal["both", "student", "fake"] = "both"

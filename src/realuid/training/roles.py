@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from realuid.errors import ConfigError
 from realuid.models import MatchingModel, Student, fresh, guided
-from realuid.models.networks.call import SeesCall
+from realuid.models.networks.call import can_be_told, told
 from realuid.seeds import mix
 from realuid.training.config import DistillConfig
 
@@ -47,8 +47,8 @@ def make_roles(
         frozen = guided(copy.deepcopy(teacher), config.guidance)
         roles = Roles(frozen, _student(teacher, config, start), _fake(teacher, config, fake))
     several, network = roles.student.calls > 1, roles.fake.network
-    if (several and bool(network.class_setting)) if config.fake_sees_call is None else config.fake_sees_call:
-        roles.fake.network = SeesCall(network, roles.student.calls)
+    if (several and can_be_told(network)) if config.fake_sees_call is None else config.fake_sees_call:
+        roles.fake.network = told(network, roles.student.calls)
     return roles
 
 

@@ -36,7 +36,7 @@ class StudentSettings(Settings):
     #: real data.
     call_inputs: Literal["rollout", "data"] = "rollout"
     #: Condition the fake model on the call that made a sample: it models each call instead of their mixture. None: yes
-    #: for several calls, if its network supports class labels.
+    #: for several calls, if its network has classes or an embedding of the time that a call can be added to.
     fake_sees_call: bool | None = None
     #: Compute the losses of every call only at times between it and the next call, instead of at all times. Samples
     #: then need all calls.

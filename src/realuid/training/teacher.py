@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from realuid.data import Dataset
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel
-from realuid.on_data import samples_of_each_call
+from realuid.on_data import encode_dataset, samples_of_each_call
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, seeded
 from realuid.training.accelerate import make_accelerator
@@ -32,7 +32,7 @@ class TeacherTask(Task):
 
     Args:
         model: with its initial weights.
-        data: training data; labels are used if the network is conditional.
+        data: training data; labels are used if the network is conditional, images encoded if it is on latents.
         config: settings.
         accelerator: device and processes.
     """
@@ -42,6 +42,8 @@ class TeacherTask(Task):
     def __init__(self, model: MatchingModel, data: Dataset, config: TeacherConfig, accelerator: Accelerator):
         self.model, self.config = model, config
         data = data if model.num_classes else data.without_labels()
+        if model.codec:
+            data = encode_dataset(data, model.codec, accelerator.device)
         self.execution = choose_execution(config, accelerator.device, model)
         self.execution.apply(model)
         self.learner = Player("teacher", model.train(), config.lr, config, accelerator, self.execution)

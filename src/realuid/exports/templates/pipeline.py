@@ -3,6 +3,9 @@
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput
 
+#: What inputs of the student are called here.
+NAMES = {"labels": "class_labels", "x_T": "source"}
+
 
 class OneStepPipeline(DiffusionPipeline):
     """Standard normal noise, and the conditions that the student takes, to images in one call."""
@@ -15,30 +18,22 @@ class OneStepPipeline(DiffusionPipeline):
     def __call__(
         self,
         batch_size=1,
-        class_labels=None,
-        source=None,
-        conditions=None,
         generator=None,
         latents=None,
         output_type="pil",
         return_dict=True,
+        **conditions,
     ):
-        """Args: class_labels, a list; source, images in [-1, 1]; conditions, further inputs by name, tensors with one
-        row per image; output_type, 'pil', 'np' or 'pt' (in [0, 1]).
+        """Args: output_type, 'pil', 'np' or 'pt' (in [0, 1]); conditions, what the student takes, one row per image:
+        class_labels, a list; source, images in [-1, 1]; others by name.
         """
         config, device = self.student.config, self._execution_device
+        names = [NAMES.get(name, name) for name in config.inputs[1:]]  # after the noise
+        if set(names) != set(conditions):
+            raise ValueError(f"pass {', '.join(names) or 'no conditions'}, not {', '.join(conditions) or 'none'}")
+        inputs = [torch.as_tensor(conditions[name], device=device) for name in names]
         noise = torch.randn(batch_size, *config.shape, generator=generator) if latents is None else latents
-        given = {"noise": noise, "labels": class_labels, "x_T": source, **(conditions or {})}
-        wanted = {
-            "labels": f"class_labels: {batch_size} of 0 to {config.num_classes - 1}",
-            "x_T": f"source: {batch_size} images in [-1, 1]",
-        }
-        inputs = []
-        for name in config.inputs:
-            if given.get(name) is None:
-                raise ValueError("pass " + wanted.get(name, f"conditions = {{'{name}': ...}}: {batch_size} rows"))
-            inputs.append(torch.as_tensor(given[name], device=device))
-        images = (self.student(*inputs) / 2 + 0.5).clamp(0, 1)
+        images = (self.student(noise.to(device), *inputs) / 2 + 0.5).clamp(0, 1)
         if output_type != "pt":
             images = images.cpu().permute(0, 2, 3, 1).numpy()
         if output_type == "pil":

@@ -8,11 +8,16 @@ NAMES = {"labels": "class_labels", "x_T": "source"}
 
 
 class RolloutPipeline(DiffusionPipeline):
-    """Standard normal noise, and the conditions that the student takes, to images: the scheduler has the times."""
+    """Standard normal noise, and the conditions that the student takes, to images: the scheduler has the times.
 
-    def __init__(self, student, scheduler):
+    The student makes images, or latents of the vae.
+    """
+
+    _optional_components = ("vae",)
+
+    def __init__(self, student, scheduler, vae=None):
         super().__init__()
-        self.register_modules(student=student, scheduler=scheduler)
+        self.register_modules(student=student, scheduler=scheduler, vae=vae)
 
     @torch.no_grad()
     def __call__(
@@ -41,6 +46,8 @@ class RolloutPipeline(DiffusionPipeline):
         for time in self.progress_bar(self.scheduler.timesteps):
             x_0 = self.student(images, time.expand(batch_size), *inputs)
             images = self.scheduler.step(x_0, time, images, source=source, generator=generator).prev_sample
+        if self.vae is not None:
+            images = self.vae.decode(images / self.vae.config.scaling_factor).sample
         images = (images / 2 + 0.5).clamp(0, 1)
         if output_type != "pt":
             images = images.cpu().permute(0, 2, 3, 1).numpy()

@@ -13,6 +13,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -43,8 +44,9 @@ class AdapterSettings:
     Args:
         rank: of B A, at least 1.
         alpha: its scale is alpha / rank. None: rank, a scale of 1.
-        targets: suffixes of the names of adapted layers. Empty: the projections of attention and feed-forward
-            layers or, in a network without any, every linear layer and convolution but the first and last.
+        targets: how the names of adapted layers end, with * for any characters. Empty: those that the architecture
+            names (`Network.lora_targets`), else the projections of attention and feed-forward layers or, in a network
+            without any, every linear layer and convolution but the first and last.
         dora: weight-decomposed adapters (DoRA, Liu et al. 2024).
 
     Raises:
@@ -68,8 +70,8 @@ class AdapterSettings:
             ConfigError: where there are none.
         """
         plain = [n for n, m in network.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-        ends = self.targets or PROJECTIONS
-        found = [name for name in plain if any(name == end or name.endswith(f".{end}") for end in ends)]
+        ends = self.targets or getattr(network, "lora_targets", ()) or PROJECTIONS
+        found = [name for name in plain if any(fnmatchcase(f".{name}", f"*.{end}") for end in ends)]
         if not found and not self.targets:
             found = plain[1:-1]
         if not found:
@@ -194,6 +196,7 @@ class AdaptedNetwork(MovesAnother, Network):
         self._base = (base,)  # in a tuple, so that its weights are not this module's
         self.shape, self.heads = base.network.shape, base.network.heads
         self.num_classes, self.sees_source = base.network.num_classes, base.network.sees_source
+        self.null = base.network.null
         for name, parameter in parameters.items():
             _register(self, name, parameter)
 
@@ -209,6 +212,9 @@ class AdaptedNetwork(MovesAnother, Network):
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         with self.base.active(self.adapter):
             return self.base.network(x, time, condition)
+
+    def time_embedding(self) -> tuple[nn.Module, int] | None:
+        return self.base.network.time_embedding()
 
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         return self.base.network.bottleneck()

@@ -8,7 +8,9 @@ from realuid.errors import ConfigError, unknown_name
 from realuid.models.networks.adm_unet import ADMUNet
 from realuid.models.networks.base import MLP, DiT, Network, UNet
 from realuid.models.networks.own import Function, OwnNetwork, own_network
+from realuid.models.networks.prompted import PromptNetwork
 from realuid.models.networks.song_unet import SongUNet
+from realuid.models.networks.text_unet import TextUNet
 from realuid.models.networks.vector_unet import VectorUNet
 
 NETWORKS: dict[str, type[Network]] = {
@@ -18,6 +20,8 @@ NETWORKS: dict[str, type[Network]] = {
     "adm_unet": ADMUNet,
     "dit": DiT,
     "vector_unet": VectorUNet,
+    "prompted": PromptNetwork,
+    "text_unet": TextUNet,
 }
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The network, built from diffusers' UNet2DModel (images) or a residual MLP (2D toy data)."""
+    """The network, built from diffusers' U-Nets (images; with captions the text-conditioned one) or a residual MLP (2D
+    toy data).
+    """
 
     #: U-Net for images, or MLP for 2D toy data.
     architecture: Literal["unet", "mlp"] = "unet"
@@ -23,7 +25,7 @@ class NetworkConfig:
     channels: tuple[int, ...] = (128, 256, 256, 256)
     #: Residual blocks per level (unet), or in total (mlp).
     blocks: int = 2
-    #: Side lengths of the feature maps with self-attention (unet).
+    #: Side lengths of the feature maps with self-attention and, for captions, cross-attention (unet).
     attention_at: tuple[int, ...] = (16,)
     #: Channels per attention head (unet).
     head_channels: int = 64
@@ -39,7 +41,12 @@ class NetworkConfig:
 
 
 def build_network(
-    config: NetworkConfig, shape: tuple[int, ...], num_classes: int = 0, sees_source: bool = False, heads: int = 1
+    config: NetworkConfig,
+    shape: tuple[int, ...],
+    num_classes: int = 0,
+    sees_source: bool = False,
+    heads: int = 1,
+    text: int = 0,
 ) -> Network:
     """A network with random weights for samples of a shape.
 
@@ -49,19 +56,25 @@ def build_network(
         num_classes: 0 for unconditional.
         sees_source: whether x_T is an input (conditional bridges).
         heads: number of predictions of the network: `realuid.paths.heads(prediction)`.
+        text: width of the embeddings of prompts that it reads, 0 for none.
 
     Raises:
         ConfigError: where architecture and shape do not fit.
     """
     from realuid.models.networks.base import MLP, UNet
+    from realuid.models.networks.text_unet import TextUNet
 
     if config.architecture == "mlp":
         if len(shape) != 1:
             raise ConfigError(f"architecture 'mlp' is for points, but the data has shape {shape}. Use 'unet'.")
+        if text:
+            raise ConfigError("architecture 'mlp' reads no text. Leave the captions out, or use 'unet'.")
         return MLP(shape[0], config.channels[0], config.blocks, num_classes, sees_source, heads)
     if len(shape) != 3:
         raise ConfigError(f"architecture 'unet' is for images, but the data has shape {shape}. Use 'mlp'.")
     settings = _unet_settings(config, shape, num_classes, sees_source, heads)
+    if text:
+        return TextUNet(sees_source=sees_source, heads=heads, **_with_text(config, settings, text))
     return UNet(sees_source=sees_source, heads=heads, **settings)
 
 
@@ -91,3 +104,14 @@ def _unet_settings(
         "dropout": config.dropout,
         "num_class_embeds": num_classes or None,
     }
+
+
+def _with_text(config: NetworkConfig, settings: dict, text: int) -> dict:
+    """The settings of `UNet2DConditionModel` that are the same as those of `UNet2DModel`, with cross-attention."""
+    crossed = {"AttnDownBlock2D": "CrossAttnDownBlock2D", "AttnUpBlock2D": "CrossAttnUpBlock2D"}
+    kinds = {k: [crossed.get(kind, kind) for kind in settings[k]] for k in ("down_block_types", "up_block_types")}
+    same = {name: value for name, value in settings.items() if name not in ("add_attention", "attention_head_dim")}
+    most = [max(1, width // config.head_channels) for width in config.channels]
+    heads = [max(n for n in range(1, m + 1) if width % n == 0) for width, m in zip(config.channels, most, strict=True)]
+    # diffusers calls the number of heads attention_head_dim here
+    return {**same, **kinds, "cross_attention_dim": text, "attention_head_dim": heads}

@@ -6,7 +6,7 @@ import math
 from typing import Any, ClassVar
 
 import torch
-from diffusers import DiTTransformer2DModel, UNet2DModel
+from diffusers import DiTTransformer2DModel, ModelMixin, UNet2DModel
 from torch import Tensor, nn
 
 from realuid.errors import CheckpointError, ConfigError
@@ -33,8 +33,15 @@ class Network(nn.Module):
     null_row: int | None = None
     #: The setting that holds the number of classes; '' for an architecture without.
     class_setting: ClassVar[str] = ""
+    #: How the names of the layers end that adapters (LoRA) change by default, with * for any characters; empty: those
+    #: of `AdapterSettings`.
+    lora_targets: tuple[str, ...] = ()
     #: Whether its weights are an adapter on a network that others share. A deep copy has weights of its own.
     shares_base: bool = False
+    #: Whether its weights stay in the precision of the file that they are read from; else they become float32.
+    keeps_precision: ClassVar[bool] = False
+    #: The unconditional condition of networks that read text, one row, from data or a prompt encoder. No weight.
+    null: Condition | None = None
 
     def __init__(self, settings: dict[str, Any]):
         super().__init__()
@@ -59,6 +66,13 @@ class Network(nn.Module):
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """Args: x, shape (b, *shape), already scaled; time, shape (b,), already scaled. Returns: `heads` like x."""
         raise NotImplementedError
+
+    def time_embedding(self) -> tuple[nn.Module, int] | None:
+        """The module that embeds the time, whose output of shape (b, width) modulates all blocks, and the width.
+
+        None where there is no such module, or blocks that are recomputed on the backward pass call it.
+        """
+        return None
 
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         """The module whose output is the deepest features, and the shape of those of one sample: (c, h, w) or (c,).
@@ -114,10 +128,12 @@ class UNet(Network):
     """
 
     class_setting: ClassVar[str] = "num_class_embeds"
+    #: The class of diffusers that it is made of.
+    denoiser: ClassVar[type[ModelMixin]] = UNet2DModel
 
     def __init__(self, sees_source: bool = False, heads: int = 1, learns_variance: bool = False, **unet: Any):
         super().__init__({"sees_source": sees_source, "heads": heads, "learns_variance": learns_variance, **unet})
-        self.unet = UNet2DModel(**unet)
+        self.unet = self.denoiser(**unet)
         lay_out(self.unet)
         config = self.unet.config
         size = config.sample_size
@@ -137,6 +153,9 @@ class UNet(Network):
             x = torch.cat([x, self.read(condition, SOURCE).to(x.dtype)], dim=1)
         output = self.unet(x, time, class_labels=self.labels(condition), return_dict=False)[0]
         return output[:, : self.heads * self.shape[0]]
+
+    def time_embedding(self) -> tuple[nn.Module, int] | None:
+        return self.unet.time_embedding, self.unet.time_embedding.linear_2.out_features
 
     def recompute_activations(self) -> None:
         self.unet.enable_gradient_checkpointing()
@@ -184,7 +203,7 @@ class DiT(Network):
         return list(self.transformer.transformer_blocks[1:])  # the output layer calls a part of the first one
 
 
-def check_runs(network: UNet | DiT) -> None:
+def check_runs(network: Network) -> None:
     """Check that a network can be called: diffusers also builds networks with contradictory settings.
 
     Args:
@@ -269,6 +288,9 @@ class MLP(Network):
             if i == len(self.blocks) // 2:
                 h = self.middle(h)
         return self.outlet(h)
+
+    def time_embedding(self) -> tuple[nn.Module, int] | None:
+        return self.time, self.inlet.out_features
 
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         return self.middle, (self.inlet.out_features,)

@@ -94,6 +94,8 @@ class EDMUNet(Network):
     """
 
     class_setting: ClassVar[str] = "label_dim"
+    #: The last layer of the time's embedding.
+    map_layer1: nn.Linear
 
     def __init__(self, settings: EDMSettings):
         super().__init__(dataclasses.asdict(settings))
@@ -191,6 +193,9 @@ class EDMUNet(Network):
 
     def units(self) -> list[nn.Module]:
         return [block for block in self.modules() if isinstance(block, UNetBlock)]
+
+    def time_embedding(self) -> tuple[nn.Module, int] | None:
+        return self.map_layer1, self.map_layer1.out_features
 
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         return self.dec[f"{self.levels[-1]}_in1"], self.deepest

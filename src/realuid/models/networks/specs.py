@@ -11,6 +11,7 @@ from torch import Tensor
 
 from realuid.errors import ConfigError
 from realuid.models.networks.condition import LABEL, OLD_NAMES, SOURCE, Condition, of_one_length
+from realuid.models.prompts import TEXT
 
 Kind = Literal["label", "source", "text", "vector", "image"]
 
@@ -130,6 +131,21 @@ def label_spec(classes: int, null: int | None = None) -> ConditionSpec:
 def source_spec(shape: tuple[int, ...]) -> ConditionSpec:
     """The source x_T of a coupled path, in data units, shape (b, *shape)."""
     return ConditionSpec(SOURCE, "source", shape)
+
+
+def text_spec(shape: tuple[int | None, int], mask: str = "", null: Condition | None = None) -> ConditionSpec:
+    """Embeddings of a prompt's tokens, shape (b, length, width).
+
+    Args:
+        shape: (length, width); a length of None may vary.
+        mask: name of the entry that says which tokens are text; '' for a network that takes none.
+        null: the unconditional condition, one row; its tokens that are masked out are left out.
+    """
+    value = None if null is None else null.get(TEXT)
+    if value is None:
+        return ConditionSpec(TEXT, "text", shape, mask=mask)
+    tokens = value[0][null[mask][0]] if null is not None and null.get(mask) is not None else value[0]
+    return ConditionSpec(TEXT, "text", shape, mask=mask, null=(tokens if len(tokens) else value[0, :1]).float())
 
 
 def required(specs: Sequence[ConditionSpec], values: Mapping[str, Any], count: int) -> Condition:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from accelerate import init_empty_weights
 from diffusers import ModelMixin
 from torch import Tensor
 
@@ -45,8 +46,13 @@ def read_diffusers_config(path: Path, *, finite: bool = True) -> dict[str, Any]:
     return read_json(path, finite=finite)
 
 
-def load_diffusers_model(kind: type[M], folder: Path) -> M:
-    """A model of diffusers, float32, in evaluation mode; unlike diffusers itself, refusing weights that are incomplete.
+def load_diffusers_model(kind: type[M], folder: Path, *, keep_precision: bool = False) -> M:
+    """A model of diffusers, in evaluation mode; unlike diffusers itself, refusing weights that are incomplete.
+
+    Args:
+        kind: its class.
+        folder: with config.json and the weights.
+        keep_precision: whether weights stay as they are stored; else they become float32.
 
     Raises:
         CheckpointError: where config or weights are missing, damaged or do not fit.
@@ -60,8 +66,12 @@ def load_diffusers_model(kind: type[M], folder: Path) -> M:
             rename_old_attention(sized, weights)
             check_weights(sized.state_dict(), weights, str(folder))
             check_size(sized, weights)
-            model: Any = sized if _is_filled_by(sized, weights) else kind.from_config(config)
-            model.load_state_dict({name: _as_float(value) for name, value in weights.items()}, assign=True)
+            model: Any = sized
+            if not _is_filled_by(sized, weights):
+                with init_empty_weights(include_buffers=False):
+                    model = kind.from_config(config)
+            read = weights if keep_precision else {name: _as_float(value) for name, value in weights.items()}
+            model.load_state_dict(read, assign=True)
     except CheckpointError:
         raise
     except Exception as error:  # files may say anything; diffusers raises nearly every type

@@ -8,9 +8,11 @@ description in their header.
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from pathlib import Path as FilePath
 from typing import Any
 
+from accelerate import init_empty_weights
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -23,6 +25,7 @@ from realuid.models.matching import MatchingModel
 from realuid.models.networks.architectures import OWN, make_network, network_config
 from realuid.models.networks.base import DiT, Network, UNet, check_runs
 from realuid.models.networks.own import Function
+from realuid.models.networks.prompted import PromptNetwork
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
 from realuid.models.saving.checks import check_times
 from realuid.models.saving.diffusers_weights import read_diffusers_config
@@ -60,6 +63,8 @@ def describe(model: MatchingModel | Student) -> dict[str, Any]:
     }
     if matching.degradation:
         description["degradation"] = matching.degradation
+    if matching.prompts:
+        description["prompts"] = matching.prompts
     if matching.class_names:
         description["classes"] = list(matching.class_names)
     if isinstance(model, Student):
@@ -79,6 +84,7 @@ def build(description: dict[str, Any], function: Function | None = None) -> Matc
         null_class=description.get("null_class", False),
     )
     matching.degradation = str(description.get("degradation", ""))
+    matching.prompts = str(description.get("prompts", ""))
     matching.class_names = class_names(description.get("classes"), matching.num_classes)
     if description["kind"] == "generator":
         times = description.get("times", description.get("t_init"))  # before several times: t_init
@@ -178,6 +184,7 @@ _ENTRIES: dict[str, type | tuple[type, ...]] = {
     "prediction": str,
     "null_class": bool,
     "degradation": str,
+    "prompts": str,
     "times": (int, float, list, type(None)),
     "t_init": (int, float, type(None)),
     "renoise": str,
@@ -214,12 +221,13 @@ def _rebuild(
         else:
             with on_paper(parameters=len(weights)):
                 sized = make_network(**config["network"])
-                if isinstance(sized, UNet | DiT):
+                if isinstance(sized, UNet | DiT | PromptNetwork):
                     check_runs(sized)
             check_size(sized, weights)
         prefix = "model.network." if config["kind"] == "generator" else "network."
         check_weights({prefix + name: value for name, value in sized.state_dict().items()}, weights, where)
-        with seeded(0):  # of weights that are replaced
+        without = init_empty_weights(include_buffers=False) if sized.keeps_precision else nullcontext()
+        with seeded(0), without:  # of weights that are replaced
             model = build(config, network)
         check_times(_matching(model))
     except CheckpointError as error:
@@ -227,7 +235,7 @@ def _rebuild(
     except Exception as error:  # the file may say anything: whatever a constructor makes of that is the file's fault
         reason = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)[:500]
         raise CheckpointError(f"'{where}' does not describe a model ({reason}).") from error
-    load_strictly(model, weights, where)
+    load_strictly(model, weights, where, keep_precision=sized.keeps_precision)
     if isinstance(model, Student):
         own = describe(model)
         model.about = {name: value for name, value in config.items() if name not in own}

@@ -134,8 +134,14 @@ def check_weights(own: Mapping[str, Shaped], weights: Mapping[str, Shaped], wher
         raise CheckpointError(f"weights in '{where}' are of another model ({'; '.join(differences)}).")
 
 
-def load_strictly(module: nn.Module, weights: dict[str, Tensor], where: str) -> None:
+def load_strictly(module: nn.Module, weights: dict[str, Tensor], where: str, *, keep_precision: bool = False) -> None:
     """Load weights that must fit exactly; `check_weights` says how they differ.
+
+    Args:
+        module: whose weights are replaced.
+        weights: all of them.
+        where: they were read, for messages.
+        keep_precision: whether the module's weights become these tensors, in their precision.
 
     Raises:
         CheckpointError: where names, shapes or kinds of numbers differ.
@@ -146,6 +152,6 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor], where: str) -> 
         if value.is_floating_point() != own[name].is_floating_point():
             raise CheckpointError(f"weights in '{where}' are damaged: {name} is {value.dtype}, not {own[name].dtype}.")
     try:
-        module.load_state_dict(weights)
+        module.load_state_dict(weights, assign=keep_precision)
     except RuntimeError as error:  # a number format that torch knows but cannot convert
         raise CheckpointError(f"weights in '{where}' cannot be used ({error}).") from error

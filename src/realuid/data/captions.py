@@ -1,0 +1,121 @@
+"""Captions of image files: from metadata.jsonl, or from .txt files beside the images."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from realuid.data.files import CAPTION, METADATA, Entry, Files, few, quoted, read_entry
+from realuid.errors import CheckpointError, DataError
+from realuid.reading import parse_json, read_limited
+
+#: Columns that hold captions, if none is named, in the order of preference.
+NAMES = ("text", "caption", "prompt")
+#: Longest text that is taken for a caption, in bytes.
+_LONGEST = 2**16
+#: Largest file of prompts, in bytes.
+_LARGEST = 2**30
+
+
+def captions_of(files: Files) -> dict[str, str | None] | None:
+    """What images show, by the name of the image; None where it is not said, or for all if there are no captions.
+
+    metadata.jsonl counts first, as Hugging Face's imagefolder reads it: one JSON object a line with `file_name`,
+    relative to its folder, and the caption under the first of `NAMES` that the file has. Otherwise they are in .txt
+    files of the images' names.
+
+    Raises:
+        DataError: for lines that are no such objects, or text that is not in UTF-8.
+    """
+    if files.metadata:
+        found: dict[str, str | None] = {}
+        for folder, entry in files.metadata.items():
+            found |= _from_metadata(files, folder, entry)
+        return {name: found.get(name) for name in files.names} if any(c is not None for c in found.values()) else None
+    if files.texts:
+        return {name: _text(files, name) if name in files.texts else None for name in files.names}
+    return None
+
+
+def _from_metadata(files: Files, folder: str, entry: Entry) -> dict[str, str | None]:
+    where = f"{posixpath.join(folder, METADATA)} of '{files.source}'"
+    try:
+        lines = [line for line in _decoded(read_entry(entry), where).splitlines() if line.strip()]
+        rows = [parse_json(line, f"line {n} of {where}", finite=False) for n, line in enumerate(lines, 1)]
+    except CheckpointError as error:
+        raise DataError(str(error)) from error
+    column = next((name for name in NAMES if any(name in row for row in rows)), "")
+    found: dict[str, str | None] = {}
+    for number, row in enumerate(rows, 1):
+        name, caption = row.get("file_name"), row.get(column)
+        if not isinstance(name, str) or not isinstance(caption, str | None):
+            raise DataError(f'line {number} of {where} is not {{"file_name": "...", "{column or "text"}": "..."}}.')
+        found[posixpath.normpath(posixpath.join(folder, name))] = caption
+    return found
+
+
+def _text(files: Files, name: str) -> str:
+    entry, what = files.texts[name], f"the {CAPTION} file of {quoted(name)} in '{files.source}'"
+    if entry.size > _LONGEST:
+        raise DataError(f"{what} has {entry.size:,} bytes. Captions have at most {_LONGEST:,}.")
+    try:
+        return _decoded(read_entry(entry), what).strip()
+    except DataError as error:
+        raise DataError(f"{what} cannot be read ({error}).") from error
+
+
+def _decoded(content: bytes, what: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{what} is not in UTF-8 ({error.reason} at byte {error.start})") from error
+
+
+def read_prompts(path: str | Path) -> list[str]:
+    """Prompts from a text file in UTF-8, one a line; empty lines do not count.
+
+    Raises:
+        DataError: where it cannot be read, or holds none.
+    """
+    try:
+        content = read_limited(path, _LARGEST)
+    except CheckpointError as error:
+        raise DataError(str(error)) from error
+    prompts = [line.strip() for line in _decoded(content, f"'{path}'").splitlines() if line.strip()]
+    if not prompts:
+        raise DataError(f"'{path}' holds no prompts. Write one a line.")
+    return prompts
+
+
+def caption_column(features: Mapping[str, Any], asked: Mapping[str, str], name: str) -> str | None:
+    """The column of a table of `datasets` that holds captions: the one asked for, or the first of `NAMES` with text.
+
+    Raises:
+        DataError: for a column that holds no text.
+    """
+    texts = [key for key, kind in features.items() if getattr(kind, "dtype", "") in ("string", "large_string")]
+    if "text" in asked and asked["text"] not in texts:
+        raise DataError(
+            f"'{name}': no column of text is called {asked['text']}. Such columns are {few(texts) or 'none'}."
+        )
+    return asked.get("text", next((key for key in NAMES if key in texts and key != asked.get("label")), None))
+
+
+def complete(captions: Sequence[str | None], name: str) -> list[str]:
+    """The captions themselves.
+
+    Raises:
+        DataError: where there are none, or they are missing for some samples.
+    """
+    missing = sum(caption is None for caption in captions)
+    if not captions or missing:
+        first = next((i for i, caption in enumerate(captions) if caption is None), 0)
+        which = f"{missing} of {len(captions)} samples of '{name}', the first of them number {first}, have no caption"
+        raise DataError(
+            f"{which if captions else f'{name!r} has no captions'}. They are read from metadata.jsonl (file_name, "
+            "text), from .txt files beside the images, or from a column of text. Add them ('' for no "
+            "description), or leave those images out."
+        )
+    return [caption for caption in captions if caption is not None]

@@ -1,0 +1,123 @@
+"""Data written to a folder with latents and embedded prompts, each computed once; an interrupted one goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from realuid.data import Dataset, to_float
+from realuid.data.arrow_writer import PLAIN, Encoding, Progress, write_into
+from realuid.data.dataset import NOWHERE, Origin
+from realuid.errors import ConfigError
+from realuid.files import LOCK, is_full, no_space, write_json
+from realuid.locks import held
+from realuid.models import Codec
+from realuid.models.prompts import PromptEncoder
+from realuid.on_data.latents import codec_fingerprint
+from realuid.on_data.prompts import encode_prompts
+from realuid.seeds import stream
+
+#: Images that an autoencoder is given at a time.
+_BATCH = 32
+#: What is being done, in a folder that is not finished.
+_PLAN = "plan.json"
+
+
+def encoding_of(
+    codec: Codec | None = None,
+    codec_source: str = "",
+    encoder: PromptEncoder | None = None,
+    prompts: Sequence[str] = (),
+    device: torch.device | str = "cpu",
+) -> Encoding:
+    """What `prepare` computes of data.
+
+    Args:
+        codec: encodes the images; a Gaussian posterior is drawn from, with a fixed seed.
+        codec_source: where the codec is.
+        encoder: of the captions and of further prompts.
+        prompts: without images, for generated samples.
+        device: of the codec.
+
+    Raises:
+        ConfigError: for prompts without an encoder.
+    """
+    if encoder is None and prompts:
+        raise ConfigError(f"{len(prompts)} prompts, but no encoder. Pass --teacher or --prompt-encoder.")
+
+    def latents(images: Tensor, first: int) -> Tensor:
+        assert codec is not None
+        noise = stream(0, "latents", first, device=device)
+        parts = [codec.encode(to_float(part.to(device)), noise).float().cpu() for part in images.split(_BATCH)]
+        return torch.cat(parts)
+
+    return Encoding(
+        latents=None if codec is None else latents,
+        latents_from=NOWHERE if codec is None else Origin(codec_source, codec_fingerprint(codec)),
+        prompts=None if encoder is None else lambda some: encode_prompts(some, encoder),
+        prompts_from=NOWHERE if encoder is None else Origin(encoder.source, encoder.fingerprint),
+        nulls=None if encoder is None else encoder.null(),
+        listed=tuple(prompts),
+    )
+
+
+def prepare(
+    data: Dataset, out: Path, encoding: Encoding = PLAIN, progress: Progress = lambda what, done, total: None
+) -> None:
+    """Write data to a folder that `load_dataset` reads by row.
+
+    It is written to OUT.unfinished first. What a kill or an interruption leaves there is continued by the same call, to
+    the same bits; an error leaves nothing.
+
+    Args:
+        data: whose rows may be read when they are asked for (`load_dataset(..., by_row=True)`).
+        out: a new folder.
+        encoding: what is computed of it.
+        progress: is told how far it is.
+
+    Raises:
+        ConfigError: where `out` is there already, or OUT.unfinished is of other data or settings.
+        DataError: for images that cannot be read, or captions that are missing.
+        StorageError: where the disk is full.
+    """
+    work = out.with_name(f"{out.name}.unfinished")
+    if out.exists():
+        raise ConfigError(f"'{out}' is there already. Pass a new folder.")
+    if work.exists() and not (work / _PLAN).is_file() and any(p.name != LOCK for p in work.iterdir()):
+        raise ConfigError(f"'{work}' is in the way. Move it, or pass another folder.")
+    plan = _plan(data, encoding)
+    with held(work):
+        if (work / _PLAN).is_file() and (begun := json.loads((work / _PLAN).read_text())) != plan:
+            others = " and ".join(name for name in plan if begun.get(name) != plan[name])
+            raise ConfigError(
+                f"'{work}' was begun with another {others}. Go on with the same command, or delete that folder."
+            )
+        write_json(work / _PLAN, plan)
+        try:
+            write_into(work, data, encoding, progress)
+        except Exception as error:
+            shutil.rmtree(work, ignore_errors=True)
+            if is_full(error, out.parent):
+                raise no_space(out) from error
+            raise
+        for name in (_PLAN, LOCK):
+            (work / name).unlink(missing_ok=True)
+        work.rename(out)
+
+
+def _plan(data: Dataset, encoding: Encoding) -> dict[str, str]:
+    """What determines the bits of the result."""
+    texts = {"captions": data.captions, "prompts": encoding.listed}
+    digests = {name: hashlib.sha256(json.dumps(list(text)).encode()).hexdigest() for name, text in texts.items()}
+    return {
+        "data": data.fingerprint(pairs=True),
+        **digests,
+        "autoencoder": encoding.latents_from.fingerprint,
+        "prompt encoder": encoding.prompts_from.fingerprint,
+    }
