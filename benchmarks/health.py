@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from realuid.data import Dataset
 from realuid.files import write_json
 from realuid.loaders import load_teacher
@@ -165,7 +167,7 @@ def run_case(case: Case, name: str, seed: int, folder: Path, recipe: Recipe, dat
 def result_of(run: Path, case: Case, name: str, seed: int) -> dict[str, Any]:
     """What the monitor says of a finished run, and how good its checkpoint is."""
     config: DistillConfig = dataclasses.replace(load_recipe("demo").distill, **{**BASE, **case.changes})
-    facts = Facts.of(config, 10, 10 if case.digit is None else 1)
+    facts = Facts.of(config, 10, torch.arange(10 if case.digit is None else 1))
     findings = diagnose(read_jsonl(run / METRICS), facts)
     lines = (run.parent / "candidates" / f"{run.name}.jsonl").read_text().splitlines()
     measured = [json.loads(line)["fd"] for line in lines]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 #: Categories of characters that nobody sees and that do something: control (escape sequences begin with one), format
@@ -36,6 +38,19 @@ def one_line(text: str) -> str:
 def in_markdown(text: str) -> str:
     """Text that Markdown shows as it is, within a line or a cell of a table."""
     return _MARKDOWN.sub(r"\\\1", one_line(text))
+
+
+def in_html(title: str, facts: Mapping[str, str]) -> str:
+    """A small table for notebooks, every text escaped."""
+    rows = "".join(
+        f'<tr><td style="text-align:left">{_escaped(name)}</td><td style="text-align:left">{_escaped(value)}</td></tr>'
+        for name, value in facts.items()
+    )
+    return f"<b>{_escaped(title)}</b><table>{rows}</table>"
+
+
+def _escaped(text: str) -> str:
+    return html.escape(printable(text))
 
 
 #: What a Frechet distance is called in the features of the extractors.

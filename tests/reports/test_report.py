@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import small_teacher
-from pages import Page
+from html_pages import Page
 from PIL import Image
 
 from realuid.cli.demo import results_table

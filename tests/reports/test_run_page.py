@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from pages import Page
+from html_pages import Page
 
 from realuid.cli.main import main
 from realuid.data import save_grid

@@ -40,7 +40,7 @@ class Options:
     out: Path = Path("samples.png")
     #: Number of images.
     count: int = 64
-    #: Classes to sample in turn, by name or number (conditional models). Empty: all.
+    #: Classes to sample in turn, by name or number (conditional models). Empty: all, as often as in the training data.
     classes: tuple[str, ...] = ()
     #: Data of the source images (coupled paths); by default the model's training data.
     data: DataConfig = field(default_factory=lambda: NO_DATA)
@@ -53,6 +53,8 @@ class Options:
     sampler: str | None = None
     #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1: no guidance.
     guidance: float = 1.0
+    #: Keep a teacher's data predictions within limits while sampling. None: as its diffusers scheduler does.
+    clip: bool | None = None
     #: Seed of the noise.
     seed: int = 0
     #: Batch size.
@@ -70,19 +72,18 @@ def run(arguments: Sequence[str]) -> None:
 
     from realuid.data import save_image
     from realuid.data.writers import write_samples
-    from realuid.models import Condition
     from realuid.on_data import conditions, sample_image
     from realuid.processes import join
-    from realuid.sampling import check_use, generate
+    from realuid.progress import track
+    from realuid.sampling import Sampling, check_use, generate
     from realuid.training.compatibility import check_fits
 
     check_whole("count", options.count, 1, MOST_SAMPLES)
     check_whole("batch", options.batch, 1, MOST_BATCH)
     part = join(choose_device(options.device))
     model = load_sampled(options.model, options.loading, options.device)
-    check_use(model, options.sampler, options.guidance, options.calls, options.steps)
+    check_use(model, options.sampler, options.guidance, options.calls, options.steps, options.clip)
     chosen = chosen_classes(options, model)
-    classes = class_labels(chosen, options.count, model.num_classes)
     if model.coupled:
         whole = asked_data(options.model, options.data).load()
         check_fits(model, whole)
@@ -93,7 +94,7 @@ def run(arguments: Sequence[str]) -> None:
         name, value = next((k, v) for k, v in said.items() if v != getattr(NO_DATA, k))
         raise ConfigError(f"data.{name} = {value}: the model starts from noise and reads no data. Leave it out.")
     else:
-        given = Condition(label=classes)
+        given = Sampling(labels=class_labels(chosen, options.count)).condition_of(model, options.count)
     batches = generate(
         model,
         options.count,
@@ -101,12 +102,13 @@ def run(arguments: Sequence[str]) -> None:
         steps=options.steps,
         sampler=options.sampler,
         guidance=options.guidance,
+        clip=options.clip,
         calls=options.calls,
         seed=options.seed,
         batch=options.batch,
         part=part,
     )
-    batches = part.collect(batches, options.count, options.batch)
+    batches = track(part.collect(batches, options.count, options.batch), "sampling", options.count, options.batch)
     if part.rank > 0:
         deque(batches, maxlen=0)  # generates this process's batches
     elif model.coupled and options.out.suffix == ".png":
@@ -143,13 +145,8 @@ def chosen_classes(options: Options, model: MatchingModel | OneStep) -> tuple[in
     return tuple(class_number(n, model.class_names, model.num_classes, "--classes") for n in options.classes)
 
 
-def class_labels(chosen: tuple[int, ...], count: int, num_classes: int) -> torch.Tensor | None:
-    """The label of every sample: the chosen classes in rotation, or all; None for an unconditional model."""
+def class_labels(chosen: tuple[int, ...], count: int) -> torch.Tensor | None:
+    """The label of every sample: the chosen classes in turn; None where none were chosen."""
     import torch
 
-    from realuid.sampling import balanced_labels
-
-    if not num_classes:
-        return None
-    numbers = torch.tensor(chosen or range(num_classes))
-    return numbers[balanced_labels(count, len(numbers))]
+    return torch.tensor(chosen)[torch.arange(count) % len(chosen)] if chosen else None

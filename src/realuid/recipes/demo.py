@@ -23,10 +23,11 @@ from realuid.locks import held
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Student, model_device
 from realuid.recipes.changes import shown_settings
+from realuid.recipes.checks import check_demo
 from realuid.recipes.config import Recipe
 from realuid.recipes.evaluate import evaluate_model, fd_between_halves, fd_of_real, images_per_second, make_evaluator
 from realuid.recipes.prompts import evaluate_prompts, prompts_of
-from realuid.recipes.spec import NamedTeacher, TeacherSpec, check_demo, make_student, teacher_spec
+from realuid.recipes.spec import NamedTeacher, TeacherSpec, make_student, teacher_spec
 from realuid.reports import write_report
 from realuid.training.folder import (
     forget,

@@ -48,8 +48,10 @@ def recipe_data(recipe: Recipe, teacher: MatchingModel | None = None) -> Dataset
 
 
 def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
-    """A teacher with random weights, seeded by the recipe."""
+    """A teacher with random weights, seeded by the recipe; of data with prepared latents, a teacher on these."""
+    from realuid.loaders.codecs import load_autoencoder
     from realuid.models import MatchingModel, build_network
+    from realuid.on_data.latents import LATENT
     from realuid.paths import heads
     from realuid.seeds import mix, seeded
 
@@ -64,19 +66,19 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     if null_class and not classes:
         raise ConfigError(f"teacher.label_dropout = {recipe.teacher.label_dropout} needs data.conditional = True.")
     path = recipe.path.build()
+    codec = load_autoencoder(data.latents_from.source) if data.latents_from.source else None
     with seeded(mix(recipe.teacher.seed, "teacher start")):
         network = build_network(
             recipe.network,
-            data.shape,
+            tuple(data.columns[LATENT].shape[1:]) if codec else data.shape,
             classes + null_class,
             sees_source=path.coupled and recipe.path.sees_source,
             heads=heads(recipe.path.prediction or path.default_prediction),
             text=0 if text is None else text.shape[-1],
         )
     preconditioning = recipe.path.make_preconditioning()
-    model = MatchingModel(network, path, recipe.path.prediction, preconditioning, null_class=null_class)
+    model = MatchingModel(network, path, recipe.path.prediction, preconditioning, codec, null_class)
     model.degradation = data.degradation if path.coupled else ""
-    model.class_names = data.class_names if classes else ()
     model.prompts = recipe.data.prompt_encoder or data.text_from.source
     return model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -14,11 +15,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from realuid.data import Dataset
-from realuid.loaders.check import check_teacher
 from realuid.metrics import Evaluator
-from realuid.models import MatchingModel, Silent, Student, fingerprint
+from realuid.models import MatchingModel, Student, fingerprint
 from realuid.models.discriminator import new_discriminator
-from realuid.on_data import encode_dataset, samples_of_each_call
+from realuid.on_data import encode_dataset, record_classes, samples_of_each_call
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
@@ -30,7 +30,7 @@ from realuid.training.draws import Draw, StepDraws, micro_batches
 from realuid.training.ema import EMA
 from realuid.training.execution import choose_execution
 from realuid.training.health import Facts
-from realuid.training.health.vitals import PROBED, SCORED, vitals
+from realuid.training.health.vitals import PROBED, teacher_score, vitals
 from realuid.training.log import Value
 from realuid.training.loop import Run
 from realuid.training.player import Player, able_to_learn
@@ -70,6 +70,7 @@ class DistillTask(Task):
         self.adversarial, space = config.make_adversarial(), check_distillation(teacher, config)
         frozen, student, opponent = make_roles(teacher, config, start, fake)
         self.generator, self.fake = able_to_learn(student.eval()), able_to_learn(opponent.eval())
+        record_classes(self.generator.model, data)
         self.execution = choose_execution(config, accelerator.device, teacher)
         self.execution.apply(frozen, self.generator.model, self.fake)
         frozen = place(frozen.eval().requires_grad_(False), accelerator.device, self.execution.shard)
@@ -105,7 +106,12 @@ class DistillTask(Task):
         )
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
-        self.inputs = {"data": data.fingerprint(pairs=True), "teacher": fingerprint(teacher)}
+        self._given = teacher
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, str]:
+        """Fingerprints of data and teacher."""
+        return {"data": self.batches.data.fingerprint(pairs=True), "teacher": fingerprint(self._given)}
 
     @property
     def teacher(self) -> MatchingModel:
@@ -206,9 +212,7 @@ class DistillTask(Task):
 
     def facts(self) -> Facts:
         """What settings and data say about health before the run."""
-        data = self.batches.data
-        present = 0 if data.labels is None else len(data.labels.unique())
-        return Facts.of(self.config, self.teacher.num_classes if present else 0, present)
+        return Facts.of(self.config, self.teacher.num_classes, self.batches.data.labels)
 
     @torch.no_grad()
     def vitals(self, number: int) -> dict[str, float]:
@@ -218,15 +222,11 @@ class DistillTask(Task):
         real = micro_batches(self.batches.real("health real", number, PROBED), parts)
         with self.opponent.autocast():
             shown = micro_batches(generated.showing(generated_images(self.generator, generated, parts)), parts)
-            found = vitals(self.opponent.module, self.game, shown, real, self.learner.accelerator)
-            return found if self._score is None else {**found, "teacher": self._score}
+            return vitals(self.opponent.module, self.game, shown, real, self.learner.accelerator) | self._score
 
     @cached_property
-    def _score(self) -> float | None:
-        """Denoising error of the teacher as a share of a linear denoiser's; None where it cannot be told here."""
-        if self.teacher.codec or self.execution.shard or isinstance(self.teacher.network, Silent):
-            return None
-        return check_teacher(self.teacher, self.batches.data, images=SCORED).declared.score
+    def _score(self) -> dict[str, float]:
+        return {} if self.execution.shard else teacher_score(self.teacher, self.batches.data)
 
     def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[list[Tensor]]:
         """The student's samples under the conditions of the data, after each of its calls."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,17 +20,16 @@ from realuid.models import MatchingModel, OwnNetwork, Student, from_pretrained, 
 from realuid.processes import Part
 from realuid.training.checkpoints import Checkpoints, Meta
 from realuid.training.config import LoopConfig
+from realuid.training.evaluation import SAMPLE_SEED, evaluate_averages
 from realuid.training.finite import ADVICE, check_values, check_weights
-from realuid.training.folder import HEALTH, METRICS, begin, mend, worked_in
+from realuid.training.folder import HEALTH, MACHINE, METRICS, begin, mend, worked_in
 from realuid.training.health import Monitor
-from realuid.training.health.vitals import Looks
-from realuid.training.log import Means, RunLog, Throughput, check_wandb
+from realuid.training.interrupt import noted_interrupts
+from realuid.training.log import Means, RunLog, Throughput, Value, check_wandb
+from realuid.training.machine import machine_of
 from realuid.training.settings import FREE, decided, renamed, to_dict
 from realuid.training.sharding import gathered, share
-from realuid.training.task import Hopeless, Progress, QuickFDs, Task
-
-#: Seed of the samples in grids and quick FDs: the same noise every time, so that progress can be seen.
-SAMPLE_SEED = 1234
+from realuid.training.task import Callback, Hopeless, Progress, QuickFDs, Task
 
 
 class Run:
@@ -48,6 +47,7 @@ class Run:
 
     Attributes:
         page: to be set: called on the main process with the folder when that holds something new to show.
+        callbacks: called in the main process after every line of the log.
     """
 
     def __init__(
@@ -69,6 +69,8 @@ class Run:
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
         self.progress = Progress()
         self.means, self.throughput = Means(), Throughput()
+        self.last: dict[str, Value] = {}
+        self.callbacks: Sequence[Callback] = ()
 
     def start(self, resume: bool = False) -> nn.Module:
         """Train to the end and return the result: the best model by quick FD, or the last if none was computed.
@@ -98,7 +100,8 @@ class Run:
                 begin(self.folder)
                 self._write_files()
             self._save()
-        self._describe_machine()
+        if self.accelerator.is_main_process:
+            write_json(self.folder / MACHINE, machine_of(self.task, self.accelerator))
         log = RunLog(
             self.folder,
             self.accelerator,
@@ -109,24 +112,14 @@ class Run:
             {**to_dict(self.config), **self.about},
         )
         try:
-            while self.progress.update < self.config.updates and not self.stopped:
-                self._advance(log)
+            with noted_interrupts(self.accelerator.num_processes == 1) as interrupt:
+                while self.progress.update < self.config.updates and not self.stopped:
+                    self._advance(log)
+                    if interrupt.asked:
+                        self._leave()
         finally:
             log.close()
         return self._finish()
-
-    def _describe_machine(self) -> None:
-        if self.accelerator.is_main_process:
-            device = self.accelerator.device
-            machine = {
-                "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-                "processes": self.accelerator.num_processes,
-                "threads": torch.get_num_threads(),
-                "torch": torch.__version__,
-                "execution": self.task.execution.to_dict(),
-                "gradient_accumulation_steps": {p.name: p.accumulation_steps for p in self.task.players},
-            }
-            write_json(self.folder / "machine.json", machine)
 
     def _advance(self, log: RunLog) -> None:
         values = self.task.update(self.progress.update)
@@ -148,20 +141,34 @@ class Run:
         if due(self.config.log_every):
             means = self.task.summary(self.means.read(self.accelerator))
             means |= {"images": done * self.task.images_per_update, "images_per_second": self.throughput.read()}
-            log.write(done, means, note=self._note())
+            self.last = means
+            self._log(log, means)
         with self.throughput.paused():
             if last or any(map(due, (c.sample_every, c.evaluate_every, c.save_every))):
                 check_weights(self.task.players, self.task.ema, self.accelerator, self._where())
             if due(self.config.sample_every):
                 self._grid()
             if due(self.config.evaluate_every) and self.evaluator is not None:
-                log.write(done, self._evaluate(), note=self._note())
+                self._log(log, self._evaluate())
                 self._look()
                 self.stopped = not last and self.hopeless is not None and self.hopeless(self.progress.history)
             if due(c.sample_every) or due(c.evaluate_every):
                 self._show()
             if last or (self.config.save_every and done % self.config.save_every == 0):
                 self._save()
+
+    def _log(self, log: RunLog, values: Mapping[str, Value]) -> None:
+        log.write(self.progress.update, values, note=self._note())
+        if self.accelerator.is_main_process:
+            for callback in self.callbacks:
+                callback(self.progress.update, values)
+
+    def _leave(self) -> None:
+        """Write a checkpoint and end the run, which can be resumed."""
+        if self.progress.update not in self.checkpoints.steps():
+            check_weights(self.task.players, self.task.ema, self.accelerator, self._where())
+            self._save()
+        raise KeyboardInterrupt(f"update {self.progress.update} of {self.folder} is saved")
 
     def _where(self) -> str:
         """For messages: the current update and the last good checkpoint."""
@@ -170,43 +177,37 @@ class Run:
         return f"at update {self.progress.update} of {self.folder}. The last good checkpoint is untouched: {good}"
 
     def _note(self) -> str:
-        fd = next((entry["fd"] for entry in reversed(self.progress.history)), None)
-        return "" if fd is None else f"FD {fd:.3g}"
+        """What the report of progress says beside the number of updates: gap or loss, speed, quick FD."""
+        told: list[str] = []
+        loss = f"{self.task.learner.name}/loss"
+        for name, called in (("gap", "gap"), (loss, "loss")):
+            if isinstance(value := self.last.get(name), float):
+                told = [f"{called} {value:.3g}"]
+                break
+        if isinstance(rate := self.last.get("images_per_second"), float):
+            told.append(f"{rate:,.0f} img/s")
+        told += [f"FD {entry['fd']:.3g}" for entry in self.progress.history[-1:]]
+        return ", ".join(told)
 
     # -- evaluation --------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def _evaluate(self) -> QuickFDs:
-        """Quick FD of every EMA, of the first one at every number of calls; writes the best model to best/.
-
-        Returns:
-            these, and measurements of health: of the first EMA's samples (`Looks`) and of the task.
-        """
-        entry: QuickFDs = {}
-        seen: dict[str, float] = {}
-        part = Part(self.accelerator.process_index, self.accelerator.num_processes)
+        """Quick FDs, of which the best model is written to best/, and measurements of health."""
         assert self.evaluator is not None
-        for decay in self.task.ema.decays:
-            with self.task.ema.applied(decay) as model:
-                assert isinstance(model, MatchingModel | Student)
-                looks = Looks(self.evaluator.data, model, self.config.quick_samples, part)
-                samples = looks.watch(self.task.sample(model, self.config.quick_samples, SAMPLE_SEED, part))
-                found = self.evaluator.score_each(samples, self.task.calls, full=False, part=part)
-                fd = found[-1].fd
-                if not math.isfinite(fd):
-                    raise NonFiniteError(f"the FD of samples is {fd} {self._where()}. {ADVICE}")
-                entry[f"fd/ema_{decay}"] = fd
-                if decay == self.task.ema.decays[0]:
-                    seen = looks.summary() | {"diversity": found[-1].diversity}
-                if self.task.calls > 1 and decay == self.task.ema.decays[0]:
-                    entry |= {f"fd/calls_{calls}": scores.fd for calls, scores in enumerate(found, 1)}
-                if self.progress.best is None or fd < self.progress.best["fd"]:
-                    self.progress.best = {"fd": fd, "update": self.progress.update, "ema": decay}
-                    self._export(model, "best")
-        entry = {"fd": entry[f"fd/ema_{self.task.ema.decays[0]}"], **entry}
-        self.progress.history.append({"update": self.progress.update, **entry})
+        part = Part(self.accelerator.process_index, self.accelerator.num_processes)
+        fds, seen = evaluate_averages(self.task, self.evaluator, self.config.quick_samples, part, self._consider)
+        self.progress.history.append({"update": self.progress.update, **fds})
         seen |= self.task.vitals(len(self.progress.history) - 1)
-        return entry | {f"health/{name}": value for name, value in seen.items()}
+        return fds | {f"health/{name}": value for name, value in seen.items()}
+
+    def _consider(self, model: nn.Module, decay: float, fd: float) -> None:
+        """Keep an average of the learner as the best model if its quick FD is the lowest so far."""
+        if not math.isfinite(fd):
+            raise NonFiniteError(f"the FD of samples is {fd} {self._where()}. {ADVICE}")
+        if self.progress.best is None or fd < self.progress.best["fd"]:
+            self.progress.best = {"fd": fd, "update": self.progress.update, "ema": decay}
+            self._export(model, "best")
 
     @torch.no_grad()
     def _grid(self) -> None:

@@ -96,7 +96,7 @@ def test_facts_of_settings() -> None:
     )
     facts = Facts.of(config, 10, 7)
     assert facts.steps == pytest.approx(1.5) and dataclasses.replace(facts, steps=0) == Facts(9, 0, 1.2, 10, 7)
-    assert Facts.of(DistillConfig(alpha_sid=1.2), 0, 0).alpha_sid == 0
+    assert Facts.of(DistillConfig(alpha_sid=1.2), 0, None).alpha_sid == 0
 
 
 def test_the_monitor_warns_once_a_cause_and_forgets_what_is_over(tmp_path: Path) -> None:

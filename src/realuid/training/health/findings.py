@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from realuid.files import write_json
 from realuid.training.config import DistillConfig
 
@@ -70,8 +72,15 @@ class Facts:
     present: int = 0
 
     @classmethod
-    def of(cls, config: DistillConfig, classes: int, present: int) -> Facts:
-        """Of a distillation."""
+    def of(cls, config: DistillConfig, classes: int, labels: Tensor | None) -> Facts:
+        """Of a distillation.
+
+        Args:
+            config: its settings.
+            classes: of the teacher.
+            labels: of the data, or None.
+        """
+        present = 0 if labels is None else len(labels.unique())
         real = config.make_objective().uses_real_data
         steps = config.fake_updates * config.fake_lr / config.generator_lr
         return cls(config.updates, steps, config.alpha_sid if real else 0.0, classes, present)

@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from realuid.data import Dataset, to_float
-from realuid.models import Condition, MatchingModel, Student
+from realuid.loaders.check import check_teacher
+from realuid.models import Condition, MatchingModel, Silent, Student
 from realuid.models.networks.condition import LABEL
 from realuid.objectives import Objective, squared_norm
 from realuid.on_data import conditions
@@ -125,6 +126,13 @@ def vitals(
     found = dict(zip(values, means, strict=True))
     found["lag"] = -found.pop("slope") / max(found.pop("curvature"), _TINY)
     return found
+
+
+def teacher_score(teacher: MatchingModel, data: Dataset) -> dict[str, float]:
+    """teacher: its denoising error as a share of a linear denoiser's; nothing for no teacher, and on latents."""
+    if teacher.codec or isinstance(teacher.network, Silent):
+        return {}
+    return {"teacher": check_teacher(teacher, data, images=SCORED).declared.score}
 
 
 class Looks:
