@@ -31,6 +31,7 @@ class Request:
     key: str | None = None
     adm: ADMOptions = PUBLISHED
     network: Function | None = None
+    size: tuple[int, ...] | None = None
 
 
 def load_model(
@@ -40,6 +41,7 @@ def load_model(
     key: str | None = None,
     adm: ADMOptions = PUBLISHED,
     network: Function | None = None,
+    size: tuple[int, ...] | None = None,
 ) -> MatchingModel | Student:
     """A teacher or a generator, in evaluation mode on the CPU; the format is recognised from the files.
 
@@ -52,6 +54,8 @@ def load_model(
             trained), the entry of a pickle ('ema'), the folder of a network ('unet_ema').
         adm: properties of a torchcfm network that its weights do not determine.
         network: for a model around a user's network (`Teacher`): an instance, whose weights are replaced.
+        size: of the images of a text-to-image model of diffusers, (height, width), of videos (frames, height, width);
+            None: what its pipeline makes by default.
 
     Raises:
         ConfigError: for what is no path, and an unknown kind.
@@ -60,11 +64,13 @@ def load_model(
     check_kind("model", source, str, Path)
     if kind is not None and kind not in _KINDS:
         raise ConfigError(unknown_name("kind", str(kind), _KINDS))
-    request = Request(kind, key, adm, network)
+    request = Request(kind, key, adm, network, size)
     path = local_path(source)
     name = recognise(path)
     if network is not None and name not in ("realuid", "safetensors"):
         raise CheckpointError(f"network was passed, but '{source}' ({name}) brings its own.")
+    if size is not None and name != "diffusers":
+        raise CheckpointError(f"size = {size}, but '{source}' ({name}) makes images of one size. Leave it out.")
     model = LOADERS[name](path, request)
     (model.model if isinstance(model, Student) else model).origin = str(source)
     found: Kind = "generator" if isinstance(model, Student) else "teacher"
@@ -79,6 +85,7 @@ def load_teacher(
     key: str | None = None,
     adm: ADMOptions = PUBLISHED,
     network: Function | None = None,
+    size: tuple[int, ...] | None = None,
     scheduler: Any = None,
 ) -> MatchingModel:
     """A teacher.
@@ -86,7 +93,7 @@ def load_teacher(
     Args:
         source: what `load_model` takes; or, in memory, a pipeline of diffusers, or a network of diffusers with its
             `scheduler`: `load_teacher(unet, scheduler=DDPMScheduler())`.
-        key, adm, network: as for `load_model`.
+        key, adm, network, size: as for `load_model`.
         scheduler: of a network of diffusers.
 
     Raises:
@@ -98,7 +105,7 @@ def load_teacher(
         check_kind("model", source, str, Path)
     if scheduler is not None:
         raise ConfigError("scheduler: only with a network of diffusers that is in memory. Leave it out.")
-    model = load_model(source, kind="teacher", key=key, adm=adm, network=network)
+    model = load_model(source, kind="teacher", key=key, adm=adm, network=network, size=size)
     assert isinstance(model, MatchingModel)
     return model
 
@@ -129,7 +136,7 @@ def _safetensors(path: Path, request: Request) -> MatchingModel | Student:
 
 
 def _diffusers(path: Path, request: Request) -> MatchingModel:
-    return load_diffusers(path, request.key)
+    return load_diffusers(path, request.key, request.size)
 
 
 def _edm(path: Path, request: Request) -> MatchingModel | Student:
