@@ -40,10 +40,23 @@ class Scores:
     precision: float
     recall: float
     samples: int
+    #: Root mean square distance of two samples in feature space, as a share of that of two real ones.
+    diversity: float = dataclasses.field(default=float("nan"), compare=False)
 
     def to_dict(self) -> dict:
         """Plain numbers for JSON."""
         return dataclasses.asdict(self)
+
+
+def spread(fid: FrechetInceptionDistance, of: str) -> float:
+    """Half the mean squared distance of two samples in feature space: the trace of the features' covariance.
+
+    Args:
+        fid: after its updates.
+        of: 'real' or 'fake'.
+    """
+    total, products, count = (value.double() for value in feature_sums(fid, of).values())
+    return float((products.trace() - total.square().sum() / count) / (count - 1))
 
 
 class _Features(nn.Module):
@@ -162,7 +175,8 @@ class Evaluator:
             kid = self._kid(generated, seed)
             precision, recall = precision_recall(self.reference["features"], generated)
         samples = int(fid.fake_features_num_samples)
-        return Scores(float(fid.compute()), kid, precision, recall, samples)
+        diversity = (spread(fid, "fake") / max(spread(fid, "real"), 1e-12)) ** 0.5
+        return Scores(float(fid.compute()), kid, precision, recall, samples, diversity)
 
     def distance(self, first: Tensor, second: Tensor) -> float:
         """FD between two sets of real samples, uint8 images or float points."""
@@ -181,6 +195,12 @@ class Evaluator:
         fid = self._fid()
         fid.update(first, real=True)
         fid.update(second, real=False)
+        return float(fid.compute())
+
+    def score_of_features(self, features: Tensor) -> float:
+        """FD between a set of features, shape (n, num_features), and the data."""
+        fid = self._fid_against_data()
+        fid.update(features, real=False)
         return float(fid.compute())
 
     def _kid(self, generated: Tensor, seed: int) -> float:

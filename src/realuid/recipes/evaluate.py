@@ -33,7 +33,7 @@ from realuid.processes import WHOLE, Part
 from realuid.progress import track
 from realuid.recipes.sections import EvaluateConfig
 from realuid.sampling import OneStep, SamplingOptions, find_sampler
-from realuid.seeds import mix
+from realuid.seeds import mix, stream
 from realuid.text import in_html
 
 #: Passes batches through and computes statistics of them.
@@ -236,3 +236,9 @@ def fd_between_halves(evaluator: Evaluator, splits: int = 10) -> float:
         first, second = (evaluator.features_at(half) for half in order.tensor_split(2))
         distances.append(evaluator.distance_of_features(first, second))
     return statistics.mean(distances)
+
+
+def fd_of_real(evaluator: Evaluator, count: int) -> float:
+    """FD of `count` real images, drawn with replacement: what a model that makes the data's distribution would have."""
+    index = torch.randint(len(evaluator.data), (count,), generator=stream(0, "real images"))
+    return evaluator.score_of_features(evaluator.features_at(index))
