@@ -39,6 +39,8 @@ _PREDICTIONS = {"epsilon": "noise_prediction", "v_prediction": "v_prediction", "
 _NO_SIGNAL = 1e-7
 #: Far above the published 1000: a damaged number may ask for a table of billions.
 MAX_STEPS = 100_000
+#: Settings of sampling that may be infinite.
+_INFINITE = ("lambda_min_clipped",)
 
 
 def read_scheduler(config: dict[str, Any]) -> Matching:
@@ -54,7 +56,7 @@ def read_scheduler(config: dict[str, Any]) -> Matching:
     kind = getattr(diffusers, name, None) if name in dir(diffusers) else None
     if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
         raise CheckpointError(unknown_name("scheduler", name[:100], EXAMPLES))
-    if not is_finite(config):
+    if not is_finite({n: value for n, value in config.items() if n not in _INFINITE}):
         raise CheckpointError(f"the settings of {name} hold a number that is infinite or NaN.")
     steps = config.get("num_train_timesteps", 1000)
     if not isinstance(steps, int) or not 2 <= steps <= MAX_STEPS:

@@ -26,6 +26,7 @@ from realuid.compat import MovesAnother, activate_adapter
 from realuid.errors import ConfigError
 from realuid.models.networks.base import Network
 from realuid.models.networks.condition import Condition
+from realuid.models.networks.quantised import BasePrecision, is_quantised, ordinary, set_precision
 from realuid.models.networks.specs import ConditionSpec
 from realuid.seeds import seeded
 from realuid.settings import check_range
@@ -88,10 +89,15 @@ class SharedBase:
 
     Args:
         network: is frozen, in evaluation mode; its layers are replaced in place by adaptable ones.
+        precision: of its weights.
+
+    Raises:
+        ConfigError: for a precision whose library is not installed.
     """
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Network, precision: BasePrecision = "teacher"):
         self.network = network.requires_grad_(False).eval()
+        set_precision(self.network, precision)
         self._layers: list[BaseTunerLayer] = []
         self._active: str | None = None
         self._names: list[str] = []
@@ -213,6 +219,9 @@ class AdaptedNetwork(MovesAnother, Network):
         with self.base.active(self.adapter):
             return self.base.network(x, time, condition)
 
+    def guide(self, conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+        return self.base.network.guide(conditional, unconditional, scale)
+
     def time_embedding(self) -> tuple[nn.Module, int] | None:
         return self.base.network.time_embedding()
 
@@ -224,6 +233,9 @@ class AdaptedNetwork(MovesAnother, Network):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         network = copy.deepcopy(self.base.network, memo)
+        for name, layer in list(network.named_modules()):
+            if is_quantised(layer):
+                network.set_submodule(name, ordinary(layer))
         for name, layer in list(network.named_modules()):
             if isinstance(layer, BaseTunerLayer):
                 if self.adapter is not None:

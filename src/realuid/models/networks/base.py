@@ -24,8 +24,8 @@ class Network(nn.Module):
     conditions than a class and x_T declare them by overriding `conditions`.
     """
 
-    #: Shape of one sample (c, h, w) or (d,), number of classes (0: unconditional), whether it reads x_T, and how many
-    #: predictions it makes at once, stacked along the first axis of a sample (`velocity_and_noise`: two).
+    #: Of one sample, (c, h, w) or (d,); number of classes (0: unconditional); whether it reads x_T; and predictions
+    #: made at once, stacked along the first axis of a sample (`velocity_and_noise`: two).
     shape: tuple[int, ...]
     num_classes: int = 0
     sees_source: bool = False
@@ -47,8 +47,7 @@ class Network(nn.Module):
     def __init__(self, settings: dict[str, Any]):
         super().__init__()
         self.settings = settings
-        #: Tensors of imported weights that the network does not use, such as a discriminator's head: saved and exported
-        #: with it, otherwise ignored.
+        #: Tensors of imported weights that it does not use, such as a discriminator's head: saved and exported with it.
         self.unused: dict[str, Tensor] = {}
 
     @property
@@ -67,6 +66,10 @@ class Network(nn.Module):
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """Args: x, shape (b, *shape), already scaled; time, shape (b,), already scaled. Returns: `heads` like x."""
         raise NotImplementedError
+
+    def guide(self, conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+        """Classifier-free guidance: predictions with and without a condition, both of the same samples, as one."""
+        return unconditional + scale * (conditional - unconditional)
 
     def time_embedding(self) -> tuple[nn.Module, int] | None:
         """The module that embeds the time, whose output of shape (b, width) modulates all blocks, and the width.
