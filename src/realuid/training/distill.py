@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -25,9 +26,11 @@ from realuid.training.adversarial import deception_loss, discriminator_loss
 from realuid.training.batches import Batches, DrawOptions
 from realuid.training.compatibility import check_distillation, check_student_run
 from realuid.training.config import DistillConfig
-from realuid.training.draws import Draw, StepDraws
+from realuid.training.draws import Draw, StepDraws, micro_batches
 from realuid.training.ema import EMA
 from realuid.training.execution import choose_execution
+from realuid.training.health import Facts
+from realuid.training.health.vitals import PROBED, teacher_score, vitals
 from realuid.training.log import Value
 from realuid.training.loop import Run
 from realuid.training.player import Player, able_to_learn
@@ -206,6 +209,24 @@ class DistillTask(Task):
         told["gap"] = sum(sums) / max(sum(counts), 1e-9)
         told["gap_by_time"] = [s / n if n else None for s, n in zip(sums, counts, strict=True)]
         return told
+
+    def facts(self) -> Facts:
+        """What settings and data say about health before the run."""
+        return Facts.of(self.config, self.teacher.num_classes, self.batches.data.labels)
+
+    @torch.no_grad()
+    def vitals(self, number: int) -> dict[str, float]:
+        """How fake model, teacher, generated and real images stand to each other, on draws of their own streams."""
+        parts = self.opponent.accumulation_steps * math.ceil(PROBED / self.config.batch)
+        generated = self.batches.generated("health", number, PROBED)
+        real = micro_batches(self.batches.real("health real", number, PROBED), parts)
+        with self.opponent.autocast():
+            shown = micro_batches(generated.showing(generated_images(self.generator, generated, parts)), parts)
+            return vitals(self.opponent.module, self.game, shown, real, self.learner.accelerator) | self._score
+
+    @cached_property
+    def _score(self) -> dict[str, float]:
+        return {} if self.execution.shard else teacher_score(self.teacher, self.batches.data)
 
     def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[list[Tensor]]:
         """The student's samples under the conditions of the data, after each of its calls."""

@@ -16,6 +16,7 @@ from realuid.processes import WHOLE, Part
 from realuid.training.batches import Batches
 from realuid.training.ema import EMA
 from realuid.training.execution import Execution
+from realuid.training.health import Facts
 from realuid.training.log import Value
 from realuid.training.player import Player
 
@@ -62,6 +63,14 @@ class Task(ABC):
         return sample_image(
             model, self.batches.data, torch.cat([found[-1] for found in self.sample(model, count, seed)])
         )
+
+    def vitals(self, number: int) -> dict[str, float]:
+        """Measurements of health with an evaluation (counted from 0), for `training.health`; by default none."""
+        return {}
+
+    def facts(self) -> Facts | None:
+        """What settings and data say about health before the run; None: its health is not judged."""
+        return None
 
     def summary(self, means: Mapping[str, float | list[float]]) -> dict[str, Value]:
         """Convert averaged values to those of the log; by default unchanged."""
