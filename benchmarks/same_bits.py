@@ -70,9 +70,7 @@ def cases(lengths: tuple[int, int, int]) -> list[Case]:
 
 def _family(recipe: str, lengths: tuple[int, int, int]) -> tuple[Run, ...]:
     steps = ("--steps", "4") if recipe != "digits-edm" else ("--steps", "4", "--sampler", "heun")
-    classes = (
-        ("--classes", *map(str, range(10))) if recipe == "demo" else ()
-    )  # without them, their order is a version's
+    classes = ("--classes", *map(str, range(10))) if recipe == "demo" else ()
     words = ("--count", "16", *classes)
     return (
         _teacher(recipe, lengths),
