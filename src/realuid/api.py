@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -14,6 +15,7 @@ from realuid.data import DataLike, Dataset, as_dataset, load_dataset
 from realuid.exports import Export, ExportedStudent, ExportOptions, FormatName, export_student, load_any
 from realuid.loaders import load_generator, load_model, load_teacher
 from realuid.loaders.check import check_teacher, require_sound
+from realuid.loaders.prompts import prompt_condition
 from realuid.models import MatchingModel, NetworkConfig, Student
 from realuid.recipes import EvaluateConfig, PathConfig, Recipe, load_recipe
 from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
@@ -201,8 +203,10 @@ def _name(teacher: MatchingModel) -> str:
 
 def sample(
     model: MatchingModel | OneStep | str | Path,
-    count: int,
+    count: int | None = None,
     *,
+    prompts: Sequence[str] = (),
+    prompt_encoder: str = "",
     seed: int = 0,
     **options: Unpack[SamplingOptions],
 ) -> Tensor:
@@ -210,7 +214,9 @@ def sample(
 
     Args:
         model: a teacher, a student, what `load_model` takes, or an exported student.
-        count: how many.
+        count: how many; with prompts by default one for each.
+        prompts: what they show, in turn (models that read prompts).
+        prompt_encoder: what `load_prompt_encoder` takes, if it is not the model's.
         seed: of the noise.
         **options: condition, labels, sources, for teachers steps, sampler, guidance, for students calls: see
             `realuid.sampling.SamplingOptions`.
@@ -219,6 +225,10 @@ def sample(
     loaded = load_any(model) if isinstance(model, str | Path) else model
     asked = from_keywords(sample, Sampling, options)
     check_use(loaded, asked.sampler, asked.guidance, asked.calls, asked.steps)
+    count = len(prompts) if count is None else count
+    if prompts:
+        given = prompt_condition(loaded, prompts, count, prompt_encoder)
+        options["condition"] = {**given, **(asked.condition or {})}
     return torch.cat(list(generate(loaded, count, seed=seed, **options)))
 
 
@@ -286,15 +296,5 @@ def export(
     )
 
 
-__all__ = [
-    "check_teacher",
-    "distill",
-    "evaluate",
-    "export",
-    "load_dataset",
-    "load_generator",
-    "load_model",
-    "load_teacher",
-    "sample",
-    "train",
-]
+__all__ = ["check_teacher", "distill", "evaluate", "export", "load_dataset", "load_generator", "load_model"]
+__all__ += ["load_teacher", "sample", "train"]

@@ -30,6 +30,7 @@ def check_teacher_run(model: MatchingModel, data: Dataset, config: TeacherConfig
         ConfigError, PredictionError: for label_dropout without a null class, or a model that cannot be sampled.
     """
     check_batch(config.batch, data)
+    check_flip(model, config.flip)
     adopt_null(model, data)
     if config.label_dropout and all(spec.null is None for spec in model.conditions):
         if any(spec.kind == "text" for spec in model.conditions):
@@ -63,10 +64,7 @@ def check_student_run(
     check_fits(teacher, data)
     adopt_null(teacher, data)
     check_degradation(teacher, data)
-    if teacher.codec and config.flip:
-        raise ConfigError(
-            "flip = True: the data is encoded once, and flipped latents are not the latents of flipped images."
-        )
+    check_flip(teacher, config.flip)
     check_start(teacher, start.model if isinstance(start, Student) else start, fake)
     if isinstance(start, Student):
         if start.model.path != teacher.path:
@@ -80,6 +78,14 @@ def check_student_run(
     check_networks(teacher, config, fake)
     for sentence in advice(config.make_objective(), fine_tuning=isinstance(start, Student)):
         warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
+
+
+def check_flip(model: MatchingModel, flip: bool) -> None:
+    """Raise ConfigError if images of a model on latents are to be flipped."""
+    if model.codec and flip:
+        raise ConfigError(
+            "flip = True: the data is encoded once, and flipped latents are not the latents of flipped images."
+        )
 
 
 def check_batch(batch: int, data: Dataset) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from realuid.data import Dataset
 from realuid.metrics import Evaluator
-from realuid.models import MatchingModel, Student, fingerprint
+from realuid.models import Condition, MatchingModel, Student, fingerprint
 from realuid.models.discriminator import new_discriminator
 from realuid.on_data import encode_dataset, samples_of_each_call
 from realuid.processes import WHOLE, Part
@@ -27,6 +27,7 @@ from realuid.training.config import DistillConfig
 from realuid.training.draws import Draw, StepDraws
 from realuid.training.ema import EMA
 from realuid.training.execution import choose_execution
+from realuid.training.grids import grid_prompts
 from realuid.training.log import Value
 from realuid.training.loop import Run
 from realuid.training.player import Player, able_to_learn
@@ -102,6 +103,7 @@ class DistillTask(Task):
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
         self.inputs = {"data": data.fingerprint(pairs=True), "teacher": fingerprint(teacher)}
+        self.grid_prompts = grid_prompts(config.grid_prompts, teacher)
 
     @property
     def teacher(self) -> MatchingModel:
@@ -200,10 +202,12 @@ class DistillTask(Task):
         told["gap_by_time"] = [s / n if n else None for s, n in zip(sums, counts, strict=True)]
         return told
 
-    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[list[Tensor]]:
+    def sample(
+        self, model: nn.Module, count: int, seed: int, part: Part = WHOLE, condition: Condition | None = None
+    ) -> Iterator[list[Tensor]]:
         """The student's samples under the conditions of the data, after each of its calls."""
         assert isinstance(model, Student)
-        return samples_of_each_call(model, self.batches.data, count, seed=seed, part=part)
+        return samples_of_each_call(model, self.batches.data, count, seed=seed, part=part, condition=condition)
 
 
 def mean_of(steps: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -10,12 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from realuid.models import MatchingModel, Student
+from realuid.data.grid import grid_image
+from realuid.models import Condition, MatchingModel, Student
 from realuid.on_data import sample_image
 from realuid.processes import WHOLE, Part
 from realuid.training.batches import Batches
 from realuid.training.ema import EMA
 from realuid.training.execution import Execution
+from realuid.training.grids import GridPrompts
 from realuid.training.log import Value
 from realuid.training.player import Player
 
@@ -43,17 +45,29 @@ class Task(ABC):
     calls: int = 1
     #: Inputs besides the settings (data, teacher): name -> fingerprint; a run resumes only with the same ones.
     inputs: dict[str, str]
+    #: Prompts of the grids; None: those of the data.
+    grid_prompts: GridPrompts | None = None
 
     @abstractmethod
     def update(self, number: int) -> dict[str, Tensor]:
         """One update (counted from 0); returns values that are averaged and logged."""
 
     @abstractmethod
-    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[list[Tensor]]:
-        """This process's batches of samples from a copy of the learner, one tensor for each of its calls."""
+    def sample(
+        self, model: nn.Module, count: int, seed: int, part: Part = WHOLE, condition: Condition | None = None
+    ) -> Iterator[list[Tensor]]:
+        """This process's batches of samples from a copy of the learner, one tensor for each of its calls.
+
+        Under the conditions of the data, or other ones.
+        """
 
     def grid(self, model: MatchingModel | Student, count: int, seed: int) -> Image.Image:
-        """A grid of samples as one image."""
+        """A grid of samples as one image; of fixed prompts one column for each, if there are any."""
+        if self.grid_prompts is not None:
+            condition, columns = self.grid_prompts.of(count)
+            shown = len(next(iter(condition.values())))
+            found = self.sample(model, shown, seed, condition=condition)
+            return grid_image(torch.cat([each[-1] for each in found]), columns)
         return sample_image(
             model, self.batches.data, torch.cat([found[-1] for found in self.sample(model, count, seed)])
         )

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from realuid.data import Dataset
 from realuid.metrics import Evaluator
-from realuid.models import MatchingModel
+from realuid.models import Condition, MatchingModel
 from realuid.on_data import encode_dataset, samples_of_each_call
 from realuid.processes import WHOLE, Part
+from realuid.sampling import SamplingOptions
 from realuid.seeds import mix, seeded
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches, DrawOptions
@@ -21,6 +22,7 @@ from realuid.training.config import TeacherConfig
 from realuid.training.draws import Draw, micro_batches
 from realuid.training.ema import EMA
 from realuid.training.execution import choose_execution
+from realuid.training.grids import grid_prompts
 from realuid.training.loop import Run
 from realuid.training.player import Player
 from realuid.training.task import Task
@@ -59,7 +61,7 @@ class TeacherTask(Task):
             device=accelerator.device,
             options=DrawOptions(label_dropout=config.label_dropout),
         )
-        self.images_per_update = config.batch
+        self.images_per_update, self.grid_prompts = config.batch, grid_prompts(config.grid_prompts, model)
         self.inputs = {"data": data.fingerprint(pairs=True)}
 
     def update(self, number: int) -> dict[str, Tensor]:
@@ -77,10 +79,13 @@ class TeacherTask(Task):
         with self.learner.autocast():
             return teacher_loss(self.learner.call, self.model.path, self.model.prediction, draw, self.config.batch)
 
-    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[list[Tensor]]:
+    def sample(
+        self, model: nn.Module, count: int, seed: int, part: Part = WHOLE, condition: Condition | None = None
+    ) -> Iterator[list[Tensor]]:
         """Multi-step samples under the conditions of the data."""
         assert isinstance(model, MatchingModel)
-        return samples_of_each_call(model, self.batches.data, count, steps=self.config.steps, seed=seed, part=part)
+        how: SamplingOptions = {"steps": self.config.steps, "condition": condition}
+        return samples_of_each_call(model, self.batches.data, count, seed=seed, part=part, **how)
 
 
 def train_teacher(
