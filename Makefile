@@ -7,10 +7,15 @@ TORCH  ?= torch==2.13.0
 EXTRAS  = dev,data,onnx,lora,effnet,text
 PYTEST  = python -m pytest -n auto
 
-.PHONY: demo test test-all style check test-lowest test-newest clean
+.PHONY: demo docs test test-all style check test-lowest test-newest clean
 
 demo: $(VENV)/installed
 	$(BIN)/realuid demo
+
+# The site, in site/; any warning is an error.
+docs: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable ".[docs]"
+	$(BIN)/mkdocs build --strict
 
 # The fast tests: at most four minutes on two cores.
 test: $(VENV)/installed-dev

@@ -28,7 +28,7 @@ from realuid.paths import make_path
 from realuid.recipes import load_recipe
 from realuid.recipes.evaluate import make_evaluator
 from realuid.recipes.run import new_teacher, recipe_data
-from realuid.sampling import balanced_labels, generate
+from realuid.sampling import generate, spread_labels
 from realuid.training import DistillConfig, DistillTask, TeacherConfig, TeacherTask
 from realuid.training.accelerate import make_accelerator
 from realuid.training.costs import LEARN
@@ -252,7 +252,7 @@ class Digits:
 
     def _fd(self, model: MatchingModel | Generator, count: int, seed: int) -> float:
         torch.manual_seed(seed)
-        labels = balanced_labels(count, 10)
+        labels = spread_labels([1] * 10, count)
         if isinstance(model, Generator):
             with torch.no_grad():
                 x = model(torch.randn(count, *model.shape), Condition(labels=labels))

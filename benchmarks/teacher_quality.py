@@ -19,7 +19,7 @@ from realuid.loaders import load_model
 from realuid.metrics import Evaluator, make_extractor
 from realuid.metrics.features import Classifier, train_classifier
 from realuid.recipes.evaluate import fd_between_halves
-from realuid.sampling import balanced_labels, generate
+from realuid.sampling import generate, spread_labels
 
 #: Confidence above which an image counts as recognised.
 CONFIDENT = 0.9
@@ -64,7 +64,7 @@ def main(options: Options) -> None:
     print(f"unseen real images recognised with confidence above {CONFIDENT}: {statistics.mean(rates):.3f}")
     for seed in range(options.seeds):
         classes = getattr(model, "num_classes", 0)
-        labels = balanced_labels(options.samples, classes) if classes else None
+        labels = spread_labels([1] * classes, options.samples) if classes else None
         samples = list(generate(model, options.samples, labels=labels, steps=options.steps, seed=seed))
         fd = evaluator.score(samples, full=False).fd
         rate = recognised(separate, to_uint8(torch.cat(samples)))

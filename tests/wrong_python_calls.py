@@ -67,7 +67,6 @@ CALLS: dict[str, tuple[Callable[[], object], str]] = {
     "guidance of a generator": (lambda: realuid.sample(student(), 2, guidance=2.0), "guidance"),
     "guidance NaN": (lambda: realuid.sample(teacher(3), 2, labels=0, guidance=math.nan), "guidance"),
     "guidance without a null": (lambda: realuid.sample(teacher(3), 2, labels=0, guidance=2.0), "guidance"),
-    "labels missing": (lambda: realuid.sample(student(3), 2), "labels"),
     "labels superfluous": (lambda: realuid.sample(student(), 2, labels=[0, 1]), "labels"),
     "labels too large": (lambda: realuid.sample(student(3), 2, labels=[0, 3]), "class 3"),
     "labels negative": (lambda: realuid.sample(student(3), 2, labels=[0, -1]), "class -1"),

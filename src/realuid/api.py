@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from realuid.data import DataLike, Dataset, as_dataset, load_dataset
+from realuid.errors import ConfigError
 from realuid.exports import Export, ExportedStudent, ExportOptions, FormatName, export_student, load_any
+from realuid.keywords import DistillOptions, RunOptions, split_keywords
 from realuid.loaders import load_generator, load_model, load_teacher
 from realuid.loaders.check import check_teacher, require_sound
+from realuid.loaders.in_memory import is_of_diffusers
 from realuid.loaders.prompts import prompt_condition
 from realuid.models import MatchingModel, NetworkConfig, Student
-from realuid.recipes import EvaluateConfig, PathConfig, Recipe, load_recipe
+from realuid.progress import track
+from realuid.recipes import DataConfig, EvaluateConfig, PathConfig, Recipe
+from realuid.recipes.choose import Choice, for_data, for_teacher, of_teacher
 from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
-from realuid.recipes.run import recipe_of_run
 from realuid.recipes.spec import NO_TEACHER, NamedTeacher, named_teacher, student_spec, teacher_spec
 from realuid.sampling import OneStep, Sampling, SamplingOptions, check_use, generate
 from realuid.settings import check_kind, from_keywords
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
 from realuid.training.compatibility import check_fits
-from realuid.training.folder import refuse_existing
 
 _NONE = type(None)
 
@@ -34,65 +37,6 @@ def _source(data: DataLike) -> tuple[str, Dataset]:
     """What a run's recipe calls its data, and the data."""
     found = as_dataset(data)
     return str(data) if isinstance(data, str | Path) else found.name, found
-
-
-class RunOptions(TypedDict, total=False):
-    """Keyword arguments of `train` and `distill` alike.
-
-    recipe: for settings that are not passed: a name, or a YAML file. None: the linear path and the
-        defaults of `NetworkConfig`, `TeacherConfig` and `DistillConfig`.
-    evaluate: settings of quick FDs during training (with `config.evaluate_every`).
-    resume: continue the run in `out` with the settings it was started with.
-    """
-
-    recipe: str | None
-    evaluate: EvaluateConfig | None
-    resume: bool
-
-
-class DistillOptions(RunOptions, total=False):
-    """Keyword arguments of `distill`.
-
-    start: fine-tune this distilled student instead of distilling from scratch; or the model of a new one.
-    start_ema: EMA decay of its weights, if `start` is a run's folder; None: its best model.
-    fake: initial fake model, on the teacher's path; by default as `config.fake_start` says.
-    trust_teacher: accept a teacher that denoises worse than a linear denoiser (see `check_teacher`).
-    """
-
-    start: Student | MatchingModel | str | Path | None
-    start_ema: float | None
-    fake: MatchingModel | None
-    trust_teacher: bool
-
-
-@dataclass(frozen=True)
-class _Run:
-    """`RunOptions` with their defaults."""
-
-    recipe: str | None = None
-    evaluate: EvaluateConfig | None = None
-    resume: bool = False
-
-    def settings(self, source: str, out: Path) -> Recipe:
-        """The settings the run was started with, the recipe's, or the defaults; an error if `out` is in use."""
-        check_kind("evaluate", self.evaluate, EvaluateConfig, _NONE)
-        refuse_existing(out, self.resume)
-        if self.resume:
-            base = recipe_of_run(out)
-        else:
-            base = Recipe() if self.recipe is None else load_recipe(self.recipe)
-            base = dataclasses.replace(base, data=dataclasses.replace(base.data, source=source))
-        return dataclasses.replace(base, evaluate=self.evaluate or base.evaluate)
-
-
-@dataclass(frozen=True)
-class _Distillation(_Run):
-    """`DistillOptions` with their defaults."""
-
-    start: Student | MatchingModel | str | Path | None = None
-    start_ema: float | None = None
-    fake: MatchingModel | None = None
-    trust_teacher: bool = False
 
 
 def train(
@@ -104,90 +48,105 @@ def train(
     config: TeacherConfig | None = None,
     conditional: bool | None = None,
     start: MatchingModel | str | Path | None = None,
-    **options: Unpack[RunOptions],
+    **keywords: Any,
 ) -> MatchingModel:
-    """Train a teacher, as `realuid train` does.
+    """Train a teacher, as `realuid train` does: `train("my-images", recipe="demo", updates=5000, seed=1)`.
 
     Args:
         data: a tensor, a list of images, a data set of torch, a name or path (`realuid.data.as_dataset`).
         out: folder of the run.
         path: name of the path, see `realuid.paths.PATHS`, or a `PathConfig`.
         network: architecture.
-        config: training settings.
+        config: training settings, instead of the recipe's.
         conditional: use the data's class labels.
         start: train this teacher further, with its network and path: a model, or what `load_teacher` takes.
-        **options: recipe, evaluate, resume: see `RunOptions`.
+        **keywords: recipe, evaluate, resume: see `realuid.keywords.RunOptions`; and any setting of `TeacherConfig`.
 
     Returns:
         the trained teacher, with EMA weights.
 
     Raises:
-        ConfigError: if `out` already holds a run.
+        ConfigError: if `out` already holds a run, for an unknown keyword, and settings out of range.
     """
     for name, value, kind in (("network", network, NetworkConfig), ("config", config, TeacherConfig)):
         check_kind(name, value, kind, _NONE)
     check_kind("path", path, str, PathConfig, _NONE)
+    run, settings = split_keywords(train, keywords, RunOptions, TeacherConfig)
     out, (source, data) = Path(out), _source(data)
-    run = from_keywords(train, _Run, options)
-    base = run.settings(source, out)
+    free = path is None and network is None and config is None
+    base = run.settings(source, out, partial(for_data, data, DataConfig(source)) if free else None)
     chosen = dataclasses.replace(
         base,
         data=base.data if conditional is None else dataclasses.replace(base.data, conditional=conditional),
         path=PathConfig(path) if isinstance(path, str) else path or base.path,
         network=network or base.network,
-        teacher=config or base.teacher,
+        teacher=dataclasses.replace(config or base.teacher, **settings),
     )
-    return teacher_spec(chosen, out, data, None if start is None else _named(start, base, data)).run(run.resume)
+    begin = None if start is None else _named(start, base, data)
+    spec = teacher_spec(chosen, out, data, begin)
+    return dataclasses.replace(spec, callbacks=run.callbacks).run(run.resume)
 
 
 def distill(
-    teacher: MatchingModel | str | Path,
+    teacher: MatchingModel | str | Path | Any,
     data: DataLike,
     *,
     alpha: float | None = None,
     beta: float | None = None,
     out: str | Path = "runs/student",
     config: DistillConfig | None = None,
-    **options: Unpack[DistillOptions],
+    **keywords: Any,
 ) -> Student:
     """Distil a teacher into a student of one call or a few by RealUID, as `realuid distill` does.
 
+    For example `distill("runs/teacher", "digits", recipe="demo", alpha=0.96, beta=0.98, updates=1000, seed=1)`.
+
     Args:
-        teacher: a model, or what `load_teacher` takes; "none" (experimental): no teacher; the mixture objective learns
-            from data alone, with the recipe's network.
+        teacher: a model, or what `load_teacher` takes, a pipeline of diffusers among them; "none" (experimental): no
+            teacher; the mixture objective learns from data alone, with the recipe's network.
         data: real data, in any form that `realuid.data.as_dataset` takes.
-        alpha, beta: coefficients of the loss, instead of those of `config`; 1, 1 uses no real data.
+        alpha, beta: coefficients of the loss; 1, 1 uses no real data.
         out: folder of the run.
-        config: all settings of the distillation.
-        **options: recipe, evaluate, resume: see `RunOptions`; start, start_ema, fake, trust_teacher: see
-            `DistillOptions`.
+        config: settings of the distillation, instead of the recipe's.
+        **keywords: recipe, evaluate, resume, start, start_ema, fake, trust_teacher: see
+            `realuid.keywords.DistillOptions`; and any setting of `DistillConfig`.
 
     Raises:
         CheckpointError: for a teacher that denoises worse than a linear denoiser, with the likely cause.
-        ConfigError: if `out` already holds a run.
+        ConfigError: if `out` already holds a run, for an unknown keyword, and settings out of range.
 
     Returns:
         the generator: `generator(z)` turns standard normal z, shape (b, *shape), into samples in [-1, 1] (or latents,
         which `sample` decodes); `generator(z, Condition(source=...))` on a coupled path.
     """
-    asked = from_keywords(distill, _Distillation, options)
+    asked, settings = split_keywords(distill, keywords, DistillOptions, DistillConfig)
+    teacher = load_teacher(teacher) if is_of_diffusers(teacher) else teacher
     check_kind("teacher", teacher, str, Path, MatchingModel)
     check_kind("config", config, DistillConfig, _NONE)
     check_kind("start", asked.start, str, Path, Student, MatchingModel, _NONE)
     check_kind("fake", asked.fake, MatchingModel, _NONE)
     start = load_start(asked.start, asked.start_ema) if isinstance(asked.start, str | Path) else asked.start
     out, (source, data) = Path(out), _source(data)
-    base = asked.settings(source, out)
+    base = asked.settings(source, out, partial(_recipe_of, teacher) if config is None else None)
     if config is None:
         config = fine_tuning(base.distill) if isinstance(start, Student) and not asked.resume else base.distill
-    alpha, beta = config.alpha if alpha is None else alpha, config.beta if beta is None else beta
-    config = dataclasses.replace(config, alpha=alpha, beta=beta)
+    settings |= {name: value for name, value in (("alpha", alpha), ("beta", beta)) if value is not None}
+    config = dataclasses.replace(config, **settings)
     base = dataclasses.replace(base, distill=config, students={})
     named = _named(teacher, base, data)
     run = student_spec(base, named, out, data=data, start=start, fake=asked.fake)
     if not (asked.trust_teacher or asked.resume or named.name == NO_TEACHER):
         require_sound(named.model, data)
-    return run.run(asked.resume)
+    return dataclasses.replace(run, callbacks=asked.callbacks).run(asked.resume)
+
+
+def _recipe_of(teacher: MatchingModel | str | Path) -> Choice:
+    """The recipe for a teacher: its own, or one for its images."""
+    if not isinstance(teacher, MatchingModel):
+        if str(teacher) == NO_TEACHER:
+            raise ConfigError(f"teacher = {NO_TEACHER}: name a recipe, which says which network the student has.")
+        return of_teacher(teacher) or for_teacher(load_teacher(teacher))
+    return (of_teacher(teacher.origin) if teacher.origin else None) or for_teacher(teacher)
 
 
 def _named(teacher: MatchingModel | str | Path, recipe: Recipe, data: Dataset) -> NamedTeacher:
@@ -224,21 +183,21 @@ def sample(
     check_kind("model", model, str, Path, MatchingModel, Student, ExportedStudent)
     loaded = load_any(model) if isinstance(model, str | Path) else model
     asked = from_keywords(sample, Sampling, options)
-    check_use(loaded, asked.sampler, asked.guidance, asked.calls, asked.steps)
+    check_use(loaded, asked.sampler, asked.guidance, asked.calls, asked.steps, asked.clip)
     count = len(prompts) if count is None else count
     if prompts:
         given = prompt_condition(loaded, prompts, count, prompt_encoder)
         options["condition"] = {**given, **(asked.condition or {})}
-    return torch.cat(list(generate(loaded, count, seed=seed, **options)))
+    return torch.cat(list(track(generate(loaded, count, seed=seed, **options), "sampling", count, 500)))
 
 
 def evaluate(
-    model: MatchingModel | Student | str | Path, data: DataLike, config: EvaluateConfig | None = None
+    model: MatchingModel | OneStep | str | Path, data: DataLike, config: EvaluateConfig | None = None
 ) -> Evaluation:
     """FD, KID, precision and recall of a model against data, one number for each seed.
 
     Args:
-        model: a teacher, a student, or what `load_model` takes.
+        model: a teacher, a student, what `load_model` takes, or an exported student.
         data: real data, in any form that `realuid.data.as_dataset` takes.
         config: samples, seeds, feature extractor, and the sampler of a teacher.
 
@@ -246,12 +205,12 @@ def evaluate(
         ConfigError: if model and data do not fit together, or a setting does not fit the model.
         DataError: for data that cannot be read, or too few images to measure against.
     """
-    check_kind("model", model, str, Path, MatchingModel, Student)
+    check_kind("model", model, str, Path, MatchingModel, Student, ExportedStudent)
     check_kind("config", config, EvaluateConfig, _NONE)
-    loaded = load_model(model) if isinstance(model, str | Path) else model
+    loaded = load_any(model) if isinstance(model, str | Path) else model
     config, real = config or EvaluateConfig(), as_dataset(data)
     check_fits(loaded, real)
-    check_use(loaded, config.sampler, config.guidance)
+    check_use(loaded, config.sampler, config.guidance, clip=config.clip)
     return evaluate_model(loaded, make_evaluator(real, config), config)
 
 

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 if TYPE_CHECKING:  # each is slow to import, and optional for most commands
@@ -87,6 +88,84 @@ def sizes_only() -> Iterator[Callable[[Tensor], Tensor]]:
 
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         yield mode.from_tensor
+
+
+@contextmanager
+def moving_sizes() -> Iterator[None]:
+    """`Module.to` works on modules whose tensors `sizes_only` made (torch 2.10-2.13, whose own fails on them).
+
+    For the process, within a `with` block: not while other threads move modules.
+    """
+
+    def to(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
+        device, dtype, _, _ = torch._C._nn._parse_to(*args, **kwargs)
+        for each in module.modules():
+            for table in (each._parameters, each._buffers):
+                for name, tensor in table.items():
+                    if tensor is None:
+                        continue
+                    moved = tensor.detach().to(device, dtype if tensor.is_floating_point() else None)
+                    if (moved.device, moved.dtype) == (tensor.device, tensor.dtype):
+                        continue
+                    kept = nn.Parameter(moved, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else moved
+                    table[name] = kept  # type: ignore[assignment]
+        return module
+
+    usual = nn.Module.to
+    nn.Module.to = to  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        nn.Module.to = usual  # type: ignore[method-assign]
+
+
+class AllocatedMemory:
+    """Bytes of the tensors that are alive, each storage once, and their peak.
+
+    Attributes:
+        peak: most bytes so far; it may be set to start anew.
+    """
+
+    def __init__(self) -> None:
+        self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._total = self.peak = 0
+
+    def add(self, tensor: Tensor) -> Tensor:
+        """Count the memory of a tensor from now on, unless it is counted."""
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._alive:  # a weak reference keeps that number from being used again
+            reference = StorageWeakRef(storage)
+            self._alive[reference.cdata] = (reference, storage.nbytes())
+            self._total += storage.nbytes()
+            if self._total > self.peak:  # before it is a peak: what is gone by now
+                self.peak = max(self.peak, self.now)
+        return tensor
+
+    @property
+    def now(self) -> int:
+        """Bytes that are alive now."""
+        for number in [number for number, (reference, _) in self._alive.items() if reference.expired()]:
+            self._total -= self._alive.pop(number)[1]
+        return self._total
+
+
+@contextmanager
+def allocated_memory() -> Iterator[AllocatedMemory]:
+    """Count the memory of all tensors that operators of this thread make inside (torch 2.10-2.13).
+
+    Inside `sizes_only` it is what they would take.
+    """
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_map_only
+
+    memory = AllocatedMemory()
+
+    class Counted(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return tree_map_only(Tensor, memory.add, func(*args, **(kwargs or {})))
+
+    with Counted():
+        yield memory
 
 
 def is_pure(operator: OpOverload) -> bool:

@@ -1,10 +1,12 @@
-"""Untrusted text on terminals and in Markdown, with invisible characters and markup escaped."""
+"""Text: untrusted, with invisible characters and markup escaped; names of distances and a sentence of figures."""
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 #: Categories of characters that nobody sees and that do something: control (escape sequences begin with one), format
@@ -38,6 +40,19 @@ def in_markdown(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", one_line(text))
 
 
+def in_html(title: str, facts: Mapping[str, str]) -> str:
+    """A small table for notebooks, every text escaped."""
+    rows = "".join(
+        f'<tr><td style="text-align:left">{_escaped(name)}</td><td style="text-align:left">{_escaped(value)}</td></tr>'
+        for name, value in facts.items()
+    )
+    return f"<b>{_escaped(title)}</b><table>{rows}</table>"
+
+
+def _escaped(text: str) -> str:
+    return html.escape(printable(text))
+
+
 #: What a Frechet distance is called in the features of the extractors.
 _FD_NAMES = ("FD", "FID", "FD-EffNet")
 
@@ -47,3 +62,33 @@ def fd_name(figures: dict[str, Any]) -> str:
     names = figures.get("distances")
     name = names.get("fd") if isinstance(names, dict) else None
     return name if name in _FD_NAMES else "FD"
+
+
+def effect_of_real_data(results: dict[str, Any]) -> str | None:
+    """What real data did in a demo, as one sentence: its best student with real data against its best without.
+
+    A difference counts if it exceeds the standard deviations of both over the seeds of their samples.
+
+    Args:
+        results: of a demo, as in results.json.
+
+    Returns:
+        the sentence; None if all students use real data, or none, or the results do not say.
+    """
+    with_data, without = (
+        [row for row in results["students"] if row.get("real_data") is used] for used in (True, False)
+    )
+    if not with_data or not without:
+        return None
+    best, other = (min(rows, key=lambda row: row["fd_mean"]) for rows in (with_data, without))
+    gain, spread = other["fd_mean"] - best["fd_mean"], max(best["fd_std"], other["fd_std"])
+    if abs(gain) > spread:
+        verdict = f"real data {'lowered' if gain > 0 else 'raised'} it by {abs(gain):.3f}"
+    else:
+        verdict = "real data made no difference that could be measured"
+    seconds = f"{best['train_seconds']:.0f} s of training against {other['train_seconds']:.0f} s"
+    return (
+        f"{fd_name(results)} is {best['fd_mean']:.3f} with real data ('{best['name']}') and {other['fd_mean']:.3f} "
+        f"without ('{other['name']}'), spread over seeds of samples {spread:.3f}, one training run each ({seconds}): "
+        f"{verdict}."
+    )

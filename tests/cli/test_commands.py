@@ -201,7 +201,7 @@ def test_samples_as_png_zip_and_folder_are_the_same_images(tmp_path: Path, model
         assert (written.int() - levels.int()).abs().max() <= 1  # another batch size may round the last bit otherwise
     realuid("sample", model, "--count", 5, "--steps", 3, "--seed", 4, "--out", tmp_path / "s.png")
     with Image.open(tmp_path / "s.png") as grid:
-        assert grid.size == (3 * (32 + 2) + 2, 2 * (32 + 2) + 2)
+        assert grid.size == (3 * (64 + 2) + 2, 2 * (64 + 2) + 2)
 
 
 def test_sampled_classes_are_those_asked_for(tmp_path: Path) -> None:
@@ -212,11 +212,34 @@ def test_sampled_classes_are_those_asked_for(tmp_path: Path) -> None:
 
 def test_evaluate_prints_and_writes_the_figures(capsys, tmp_path: Path, model: Path) -> None:
     out = tmp_path / "figures.json"
-    realuid("evaluate", model, "--samples", 40, "--seeds", 2, "--steps", 3, "--out", out)
+    realuid("evaluate", model, "--samples", 40, "--seeds", 2, "--steps", 3, "--out", out, "--json")
     figures = json.loads(out.read_text())
     assert json.loads(capsys.readouterr().out) == figures
     assert (figures["data"], figures["calls"], figures["samples"], len(figures["fd"])) == ("digits", 3, 40, 2)
     assert figures["fd"][0] != figures["fd"][1] and figures["settings"]["steps"] == 3
+
+
+def test_evaluate_compares_models_in_a_table_exports_among_them(capsys, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model, student, exported = "model", "student", "student.pt2"
+    save_pretrained(small_teacher(), model, data="digits")
+    save_pretrained(Generator(small_teacher()), student, data={"source": "digits"})
+    realuid("export", student, exported, "--to", "torch")
+    capsys.readouterr()
+    words = ("evaluate", model, student, exported, "--samples", 40, "--seeds", 1, "--steps", 3, "--sampler", "euler")
+    realuid(*words)
+    said = capsys.readouterr().out
+    rows = [line.split() for line in said.splitlines() if re.match(r"\s*(model|student\S*) +\d", line)]
+    assert [row[0] for row in rows] == [model, student, exported]
+    assert [row[1] for row in rows] == ["3", "1", "1"] and rows[1][2:6] == rows[2][2:6] != rows[0][2:6]
+    realuid(*words, "--json")
+    figures = json.loads(capsys.readouterr().out)
+    assert [f"{each['fd_mean']:.3f}" for each in figures] == [row[2] for row in rows]
+
+
+def test_evaluate_needs_a_model(capsys) -> None:
+    assert main(["evaluate"]) == 2
+    assert "no model was passed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -231,7 +254,7 @@ def test_info_says_what_things_are(capsys, what: str, says: str) -> None:
 def test_info_describes_a_model(capsys, model: Path) -> None:
     realuid("info", model)
     said = capsys.readouterr().out
-    assert f"{sum(p.numel() for p in small_teacher().parameters()):,} parameters" in said.replace("\n", "")
+    assert f"{sum(p.numel() for p in small_teacher().parameters()):,} weights" in said.replace("\n", "")
     assert '"kind": "matching_model"' in said and '"name": "linear"' in said
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 from pathlib import Path
 
+import pytest
+import torch
 from conftest import small_teacher
 from PIL import Image
 
+from realuid.cli.main import main
+from realuid.data import load_dataset, to_float
 from realuid.metrics import features, train_classifier
-from realuid.models import Generator, save_pretrained
+from realuid.models import Generator, NetworkConfig, save_pretrained
+from realuid.recipes import Recipe
+from realuid.recipes.run import new_teacher
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -34,4 +41,20 @@ def test_sample_and_evaluate(monkeypatch, capsys, tmp_path: Path) -> None:
     run(monkeypatch, "sample_and_evaluate.py", model, tmp_path / "g.png", 40)
     assert "1 network calls a sample" in capsys.readouterr().out
     with Image.open(tmp_path / "g.png") as grid:
-        assert grid.size == (8 * 34 + 2, 8 * 34 + 2)
+        assert grid.size == (8 * 66 + 2, 8 * 66 + 2)
+
+
+@pytest.mark.slow
+def test_train_autoencoder_and_a_teacher_on_its_latents(monkeypatch, capsys, tmp_path: Path) -> None:
+    """It reconstructs digits better than their mean, and data prepared with it gives a teacher on latents."""
+    run(monkeypatch, "train_autoencoder.py", "digits", tmp_path / "vae", 300)
+    data = load_dataset("digits")
+    x = to_float(data.values[torch.arange(256)])
+    error = 127.5 * float((x - x.mean(0)).abs().mean())
+    assert float(re.findall(r"images: (.*) of", capsys.readouterr().out)[0]) < 0.8 * error
+    main(["prepare", "digits", str(tmp_path / "data"), "--autoencoder", str(tmp_path / "vae")])
+    prepared = load_dataset(tmp_path / "data")
+    teacher = new_teacher(Recipe(network=NetworkConfig(channels=(8,), blocks=1, attention_at=())), prepared)
+    assert teacher.shape == (4, 2, 2) and teacher.image_shape == (1, 8, 8)
+    latents = prepared.columns["latent"][torch.arange(1000)]
+    assert abs(float(latents.std()) - 1) < 0.1 and abs(float(latents.mean())) < 0.1

@@ -241,7 +241,6 @@ LABELS = {
     "a name": ["0", "1", "cat", "0"],
     "two axes": torch.zeros(4, 2).long(),
     "a text": "cat",
-    "none": None,
 }
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import diffusers_folders
 import pytest
 import students
+import text_networks
 import torch
 
 from realuid.errors import ConfigError
-from realuid.models import MLP, Condition, Network, OwnNetwork, VectorUNet
+from realuid.models import MLP, Condition, Network, OwnNetwork, VectorUNet, example
 from realuid.models.networks.adapters import AdapterSettings, SharedBase
 from realuid.models.networks.base import DiT
 from realuid.models.networks.call import PairsWithCall, TimeWithCall, told
@@ -35,9 +36,15 @@ NETWORKS = {
     "vector unet": vector_unet,
     "unet, classes, adapter": lambda: adapted(students.unet(classes=3).model.network),
     "song, adapter": lambda: adapted(students.edm().model.network, "affine"),
+    "stable diffusion": text_networks.TextUNet,
+    "sd3, adapter": lambda: adapted(text_networks.SD3()),
+    "flux": text_networks.Flux,
 }
 #: Those that are not given pairs of a class and a call.
-IN_TIME = ("vector unet", "unet, classes, adapter", "song, adapter")
+IN_TIME = (
+    *("vector unet", "unet, classes, adapter", "song, adapter"),
+    *("stable diffusion", "sd3, adapter", "flux"),
+)
 
 
 def adapted(network: Network, *targets: str) -> Network:
@@ -53,8 +60,9 @@ def inputs(network: Network) -> tuple[torch.Tensor, torch.Tensor, dict[str, torc
     torch.manual_seed(3)
     x, time = torch.randn(6, *network.shape), torch.linspace(0.1, 0.9, 6)
     label = {"label": torch.arange(6) % network.num_classes} if network.num_classes else {}
-    vector = {"vector": torch.randn(6, 2)} if any(spec.name == "vector" for spec in network.conditions) else {}
-    return x, time, label | vector | ({"source": torch.randn_like(x)} if network.sees_source else {})
+    others = tuple(spec for spec in network.conditions if spec.kind in ("vector", "text"))
+    text = dict(example(others, 6, torch.Generator().manual_seed(3)))
+    return x, time, label | text | ({"source": torch.randn_like(x)} if network.sees_source else {})
 
 
 @pytest.mark.parametrize("name", NETWORKS)

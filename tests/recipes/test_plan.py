@@ -14,8 +14,8 @@ from realuid.errors import RealUIDError
 from realuid.models import save_pretrained
 from realuid.objectives import UnwiseSettingWarning
 from realuid.recipes import Recipe, dump_recipe, load_recipe, parse_recipe
+from realuid.recipes.checks import check_demo
 from realuid.recipes.run import new_teacher
-from realuid.recipes.spec import check_demo
 from realuid.training import TeacherConfig
 from realuid.training.compatibility import check_sampling, check_teacher_run
 

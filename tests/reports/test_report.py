@@ -19,6 +19,7 @@ from realuid.data import grid_image
 from realuid.models import Generator
 from realuid.reports import write_report
 from realuid.reports.report import read_jsonl
+from realuid.text import effect_of_real_data
 
 
 def entry(name: str, fd: float, **extra) -> dict:
@@ -82,6 +83,39 @@ def html(tmp_path: Path, digits) -> str:
     models = {"teacher": teacher, "data-free": Generator(teacher)}
     path = write_report(tmp_path, RESULTS, models, digits, "name: tiny <b>\n", steps=2, sampler=None)
     return path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("fd_with", "verdict"),
+    [
+        (0.14, "made no difference that could be measured."),
+        (0.1, "lowered it by 0.050."),
+        (0.25, "raised it by 0.100."),
+    ],
+)
+def test_a_sentence_says_what_real_data_did(fd_with: float, verdict: str) -> None:
+    """Of the best student with real data and the best without; a difference counts beyond the larger spread, 0.02."""
+    rows = [
+        entry("uid", 0.15, fd_std=0.01, real_data=False),
+        entry("worse", 0.9, fd_std=0.5, real_data=False),
+        entry("real", fd_with, fd_std=0.02, real_data=True),
+        entry("gan", 0.99, fd_std=0.001, real_data=True),
+    ]
+    said = effect_of_real_data({"students": rows})
+    assert said is not None and verdict in said
+    assert f"FD is {fd_with:.3f} with real data ('real') and 0.150 without ('uid')" in said
+
+
+@pytest.mark.parametrize("uses", [True, False, None])
+def test_no_sentence_without_a_comparison(uses: bool | None) -> None:
+    assert effect_of_real_data({"students": [entry("a", 1.0, real_data=uses), entry("b", 2.0, real_data=uses)]}) is None
+
+
+def test_the_sentence_stands_in_the_report(tmp_path: Path, digits) -> None:
+    rows = [entry(n, 14.0, label="1, 1", images_per_second=9.0, real_data=n == "real") for n in ("free", "real")]
+    models = {"teacher": small_teacher(), "free": Generator(small_teacher()), "real": Generator(small_teacher())}
+    page = write_report(tmp_path, RESULTS | {"students": rows}, models, digits, "", steps=2, sampler=None).read_text()
+    assert "What real data did." in page and "real data made no difference" in page
 
 
 def test_it_points_to_nothing_outside(html: str) -> None:

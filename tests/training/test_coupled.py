@@ -189,10 +189,10 @@ def test_conditions_are_those_of_the_pairs_in_turn(pairs) -> None:
 
 def test_pictures_of_pairs_show_input_sample_and_truth(pairs) -> None:
     sample = torch.zeros(1, 1, 8, 8)
-    picture = torch.tensor(list(sample_image(bridge_model(), pairs, sample).getdata())).view(36, 12 * 34 + 2)
+    picture = torch.tensor(list(sample_image(bridge_model(), pairs, sample).getdata())).view(68, 12 * 66 + 2)
     for place, image in enumerate((pairs.sources[0, 0], torch.full((8, 8), 128), pairs.values[0, 0])):
-        left = 2 + 34 * place
-        assert torch.equal(picture[2:34, left : left + 32][::4, ::4], image.long())
+        left = 2 + 66 * place
+        assert torch.equal(picture[2:66, left : left + 64][::8, ::8], image.long())
 
 
 FAMILIES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from realuid.cli.options import console, parse, replace, split_recipe
+from realuid.cli.options import console, names_recipe, parse, recipe_for_teacher, replace, split_recipe
 from realuid.devices import choose_device
 from realuid.recipes import DataConfig
 from realuid.settings import check_range
@@ -30,6 +30,8 @@ class Options:
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     recipe, rest = split_recipe(arguments, "demo")
+    if not names_recipe(arguments) and not {"--help", "-h"} & set(rest):
+        recipe = recipe_for_teacher(rest)
     options = parse(Options, "advise", rest, Options(recipe.data), "RECIPE")
 
     from realuid.loaders import load_teacher

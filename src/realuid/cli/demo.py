@@ -6,32 +6,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from rich import box
-from rich.table import Table
-
-from realuid.cli.options import console, parse, refuse_changes, replace, resumed_run, split_recipe
+from realuid.cli.options import console, parse, refuse_changes, replace, resumed_run, say_next, split_recipe
+from realuid.cli.tables import results_table
 from realuid.errors import ConfigError, unknown_name
 from realuid.recipes import FAMILIES, DataConfig, EvaluateConfig, Recipe
-from realuid.text import fd_name
+from realuid.text import effect_of_real_data
 
-#: Metrics of models that restore pairs, shown instead of KID: column and format.
-RESTORATION = {
-    "psnr": ("PSNR\ndB", "{:.1f}"),
-    "consistency": ("RMS to\ninput", "{:.3f}"),
-    "accuracy": ("right\nclass", "{:.1%}"),
-}
-#: Metrics of models that read prompts: column and format.
-PROMPTS = {
-    "retrieval": ("caption\nfound", "{:.1%}"),
-    "diversity": ("diver-\nsity", "{:.2f}"),
-    "digit": ("right\ndigit", "{:.1%}"),
-    "colours": ("right\ncolours", "{:.1%}"),
-}
 #: What a demo that continues may do otherwise: how finished models are measured at the end, but not the features, in
 #: which quick FDs chose among models on the way.
-EVALUATION = tuple(f"evaluate.{name}" for name in ("samples", "seeds", "steps", "sampler", "guidance"))
+EVALUATION = tuple(f"evaluate.{name}" for name in ("samples", "seeds", "steps", "sampler", "guidance", "clip"))
 #: Where earlier versions put the demo of every recipe.
 OLD_OUT = Path("runs/demo")
 
@@ -79,9 +63,13 @@ def run(arguments: Sequence[str]) -> None:
     out = run or options.out or default_out(recipe)
     results = run_demo(recipe, out, say=console.print, resume=options.resume, overwrite=options.overwrite)
     console.print(results_table(results), soft_wrap=False)
+    if sentence := effect_of_real_data(results):
+        console.print(sentence)
     console.print(f"{results['seconds']:.0f} s in total")
     for what, name in (("figures", RESULTS), ("report", REPORT)):
         console.print(f"{what}: {out / name}")
+    best = min(results["students"], key=lambda row: row["fd_mean"])["name"]
+    say_next(f"realuid sample {out / best} --out grid.png", f"realuid export {out / best} student --to diffusers")
 
 
 def default_out(recipe: Recipe) -> Path:
@@ -107,55 +95,3 @@ def _of_family(arguments: Sequence[str]) -> list[str]:
     if rest and not rest[0].startswith("-"):
         raise ConfigError(f"--family {name} and recipe '{rest[0]}': pass one of them.")
     return [FAMILIES[name], *rest]
-
-
-def results_table(results: dict[str, Any]) -> Table:
-    """The metrics of results.json as a table for the terminal."""
-    title = f"{results['recipe']} on {results['data']}: one step against {results['teacher']['calls']}"
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    teacher = results["teacher"]
-    rows = (teacher, *results["students"])
-    classes = any("classes" in row for row in rows)
-    published = any("published_fid" in row for row in rows)
-    most = max(row["calls"] for row in results["students"])
-    fewer = [f"FD, {n}\ncall{'s' if n > 1 else ''}" for n in range(1, most)]
-    pairs = [name for name in RESTORATION if name in teacher]
-    middle = [RESTORATION[name][0] for name in pairs] or ["KID"]
-    asked = [name for name in PROMPTS if name in teacher.get("prompts", {})]
-    game = "alpha, beta\nor objective"
-    columns = (
-        "model",
-        game,
-        "calls",
-        fd_name(results),
-        "x\nteacher",
-        *fewer,
-        *middle,
-        *(PROMPTS[name][0] for name in asked),
-        "images\n/ s",
-        "faster",
-    )
-    for column in (*columns, *(["right\nclass"] if classes else []), *(["published\nFID"] if published else [])):
-        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(
-            row["name"],
-            row.get("label", "").replace(", data_weight", ",\ndata_weight"),
-            str(row["calls"]),
-            f"{row['fd_mean']:.3f}" + (f"±{row['fd_std']:.3f}" if len(row["fd"]) > 1 else ""),
-            f"{row['fd_mean'] / teacher['fd_mean']:.1f}",
-            *(_fd_of_fewer_calls(row, n) for n in range(1, most)),
-            *([RESTORATION[name][1].format(row[name]) for name in pairs] or [f"{row['kid']:.4f}"]),
-            *(PROMPTS[name][1].format(row["prompts"][name]) for name in asked),
-            f"{row['images_per_second']:,.0f}",
-            f"{row['images_per_second'] / teacher['images_per_second']:.1f}x",
-            *([f"{row['classes']['agreement']:.1%}"] if classes else []),
-            *([f"{row['published_fid']:g}" if "published_fid" in row else ""] if published else []),
-        )
-    return table
-
-
-def _fd_of_fewer_calls(row: dict[str, Any], calls: int) -> str:
-    """FD of a student after fewer calls than it has."""
-    found = [entry["fd_mean"] for entry in row.get("by_calls", [])[:-1] if entry["calls"] == calls]
-    return f"{found[0]:.3f}" if found else ""

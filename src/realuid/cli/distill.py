@@ -11,14 +11,18 @@ import tyro
 
 from realuid.cli.options import (
     console,
+    names_recipe,
     parse,
     passed,
+    recipe_for_teacher,
     refuse_changes,
     replace,
     resumed_run,
+    say_next,
     say_result,
     split_recipe,
     split_student,
+    value_of,
 )
 from realuid.errors import ConfigError
 from realuid.recipes import DataConfig, Recipe
@@ -64,6 +68,9 @@ def run(arguments: Sequence[str]) -> None:
 
     arguments, student = split_student(arguments)
     recipe, rest = split_recipe(arguments, "demo")
+    if not names_recipe(arguments) and not {"--help", "-h", "--resume"} & set(rest):
+        no_teacher = value_of("--teacher", rest, "") == "none"
+        recipe = recipe if no_teacher else recipe_for_teacher(rest)
     started = passed("--start", rest)
     chain = [*recipe.ancestors(student), student] if student and not started else []
     stages = chain if len(chain) > 1 else []
@@ -123,7 +130,7 @@ def _run_one(recipe: Recipe, name: str, options: Options, teacher: NamedTeacher)
         return
     _require_sound(run.teacher, run.data, options)
     run.run(options.resume)
-    say_result("student", options.out)
+    _say(options.out)
 
 
 def _run_chain(recipe: Recipe, stages: Sequence[str], options: Options, teacher: NamedTeacher) -> None:
@@ -148,7 +155,17 @@ def _run_chain(recipe: Recipe, stages: Sequence[str], options: Options, teacher:
         refuse_existing(options.out / stage, options.resume)
     _require_sound(teacher, data, options)
     make_student(recipe, name, teacher, options.out, data)
-    say_result("student", options.out / name)
+    _say(options.out / name)
+
+
+def _say(folder: Path) -> None:
+    """What was made, and what may be done with it."""
+    say_result("student", folder)
+    say_next(
+        f"realuid sample {folder} --out grid.png",
+        f"realuid evaluate {folder}",
+        f"realuid export {folder} student --to diffusers",
+    )
 
 
 def _require_sound(teacher: NamedTeacher, data: Dataset, options: Options) -> None:

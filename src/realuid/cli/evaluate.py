@@ -1,4 +1,4 @@
-"""realuid evaluate MODEL: compute metrics of a model."""
+"""realuid evaluate MODEL ...: compute metrics of models."""
 
 from __future__ import annotations
 
@@ -6,28 +6,37 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from realuid.cli.options import ModelOptions, asked_data, parse, print_json, refuse_pairs
+from realuid.cli.options import ModelOptions, asked_data, console, parse, print_json, refuse_pairs
 from realuid.devices import choose_device
+from realuid.errors import ConfigError
 from realuid.files import check_writable, write_json
 from realuid.recipes import DataConfig, EvaluateConfig
+from realuid.text import fd_name
+
+if TYPE_CHECKING:
+    from realuid.models import MatchingModel
+    from realuid.sampling import OneStep
 
 
 @dataclass(frozen=True)
 class Options:
     """Compute FD, KID, precision and recall over several seeds, and images per second."""
 
-    #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, or a Hub id.
-    model: tyro.conf.Positional[str]
-    #: Data to compare with; by default the model's training data.
+    #: Models: folders of realuid or diffusers, files of EDM, SiD, torchcfm or the RealUID authors, Hub ids, exported
+    #: students.
+    models: tyro.conf.Positional[tuple[str, ...]]
+    #: Data to compare with; by default the first model's training data.
     data: DataConfig = field(default_factory=lambda: DataConfig(source=""))
     evaluate: Annotated[EvaluateConfig, tyro.conf.arg(name="")] = field(default_factory=EvaluateConfig)
-    #: Also write the metrics to this JSON file.
+    #: Also write the metrics to this JSON file: an object for one model, a list for several.
     out: Path | None = None
-    #: Device: auto (CUDA if available), cpu or cuda.
+    #: Print the metrics as JSON instead of a table.
+    json: bool = False
+    #: Device: auto (CUDA if available; ONNX files run on the CPU), cpu or cuda.
     device: str = "auto"
     loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
@@ -38,40 +47,83 @@ def run(arguments: Sequence[str]) -> None:
 
     import torch
 
-    from realuid.loaders import load_model, local_path, model_folder, recognise
-    from realuid.models import MatchingModel
-    from realuid.models.saving.folder import read_config
+    from realuid.cli.options import load_sampled
+    from realuid.cli.tables import metrics_table
     from realuid.processes import join
     from realuid.recipes.evaluate import evaluate_model, images_per_second, make_evaluator
-    from realuid.sampling import check_use
-    from realuid.training.compatibility import check_fits, check_sampling
 
+    if not options.models:
+        raise ConfigError("no model was passed. Pass one or more: folders, files, Hub ids or exported students.")
     if options.out:
         check_writable(options.out)
     device = choose_device(options.device)
     part = join(device)
-    model = load_model(options.model, kind=options.loading.kind, key=options.loading.key).to(device)
-    chosen = asked_data(options.model, options.data)
-    refuse_pairs(model, options.data)
-    data = chosen.load()
-    check_fits(model, data)
-    check_use(model, options.evaluate.sampler, options.evaluate.guidance)
-    if isinstance(model, MatchingModel):
-        check_sampling(model, options.evaluate.steps, options.evaluate.sampler, options.evaluate.guidance)
+    models = {name: load_sampled(name, options.loading, options.device) for name in options.models}
+    chosen = asked_data(options.models[0], options.data)
+    data, settings = chosen.load(), {name: _settings_for(model, options) for name, model in models.items()}
+    for name, model in models.items():
+        refuse_pairs(model, options.data)
+        _check(model, data, settings[name])
     evaluator = make_evaluator(data, options.evaluate, device)
-    rate = images_per_second({"model": model}, data, options.evaluate)["model"]
-    figures = {
-        "model": options.model,
-        "data": chosen.source,
-        **evaluator.describe(),
-        **evaluate_model(model, evaluator, options.evaluate, part=part).to_dict(),
-        "images_per_second": part.total(torch.tensor(rate)).item(),
-        "processes": part.world,
-        "settings": dataclasses.asdict(options.evaluate),
-    }
-    if recognise(local_path(options.model)) == "realuid":
-        about = read_config(model_folder(options.model))
-        figures |= {key: about[key] for key in ("published_fid",) if key in about}
-    print_json(figures)
+    found = []
+    for name, model in models.items():
+        rate = images_per_second({name: model}, data, settings[name])[name]
+        figures = {
+            "model": name,
+            "data": chosen.source,
+            **evaluator.describe(),
+            **evaluate_model(model, evaluator, settings[name], part=part).to_dict(),
+            "images_per_second": part.total(torch.tensor(rate)).item(),
+            "processes": part.world,
+            "settings": dataclasses.asdict(settings[name]),
+        }
+        found.append(figures | _published(name))
+    written = found if len(found) > 1 else found[0]
+    if options.json:
+        print_json(written)
+    else:
+        s = options.evaluate
+        title = f"{s.samples:,} samples, {s.seeds} seed{'s' if s.seeds > 1 else ''}, against {chosen.source}"
+        rows = [{"name": figures["model"], **figures} for figures in found]
+        console.print(metrics_table(title, fd_name(found[0]), rows), soft_wrap=False, width=_width())
     if options.out and part.rank == 0:
-        write_json(options.out, figures)
+        write_json(options.out, written)
+        if not options.json:
+            console.print(f"figures: {options.out}")
+
+
+def _width() -> int | None:
+    """Of the table: the terminal's; a file has all the room that paths of models need."""
+    return None if console.is_terminal else 200
+
+
+def _settings_for(model: MatchingModel | OneStep, options: Options) -> EvaluateConfig:
+    """The settings for one of several models: a sampler, guidance and clipping are those of the teachers."""
+    from realuid.models import MatchingModel
+
+    if isinstance(model, MatchingModel) or len(options.models) == 1:
+        return options.evaluate
+    return dataclasses.replace(options.evaluate, sampler=None, guidance=1.0, clip=None)
+
+
+def _check(model: MatchingModel | OneStep, data: Any, how: EvaluateConfig) -> None:
+    from realuid.models import MatchingModel
+    from realuid.sampling import check_use
+    from realuid.training.compatibility import check_fits, check_sampling
+
+    check_fits(model, data)
+    check_use(model, how.sampler, how.guidance, clip=how.clip)
+    if isinstance(model, MatchingModel):
+        check_sampling(model, how.steps, how.sampler, how.guidance)
+
+
+def _published(name: str) -> dict[str, float]:
+    """The published FID of a model of realuid, if its recipe has one."""
+    from realuid.exports import is_exported
+    from realuid.loaders import local_path, model_folder, recognise
+    from realuid.models.saving.folder import read_config
+
+    if is_exported(Path(name)) or recognise(local_path(name)) != "realuid":
+        return {}
+    about = read_config(model_folder(name))
+    return {key: about[key] for key in ("published_fid",) if key in about}

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from realuid.cli.options import ModelOptions, console, parse, print_json
+from realuid.cli.describe import demo_results, sound_model
+from realuid.cli.options import ModelOptions, console, parse, print_json, say_next
+from realuid.cli.tables import results_table
 from realuid.files import sha256
 from realuid.recipes import dump_recipe, load_recipe, recipe_names
+from realuid.settings import only_shown
 
 if TYPE_CHECKING:
     from realuid.models import MatchingModel, Student
@@ -32,25 +35,46 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-    options = parse(Options, "info", arguments)
+    options = parse(Options, "info", arguments, tune=False)
+    what = options.what
+    if not what:
+        with only_shown():
+            for name in recipe_names():
+                console.print(f"{name:<16} {load_recipe(name).description}")
+        return
+    if what in recipe_names() or Path(what).suffix in (".yaml", ".yml"):
+        console.print(dump_recipe(load_recipe(what)))
+        if what in NAMED_SOURCES:
+            _data(what)
+        return
+    if options.loading == ModelOptions() and _written_by_realuid(Path(what)):
+        return
 
     from realuid.exports import is_exported
     from realuid.loaders import is_model
 
-    what = options.what
-    if not what:
-        for name in recipe_names():
-            console.print(f"{name:<16} {load_recipe(name).description}")
-    elif what in recipe_names() or Path(what).suffix in (".yaml", ".yml"):
-        console.print(dump_recipe(load_recipe(what)))
-        if what in NAMED_SOURCES:
-            _data(what)
-    elif is_exported(Path(what)):
+    if is_exported(Path(what)):
         _student(what)
     elif is_model(what):
         _model(what, options.loading)
     else:
         _data(what)
+
+
+def _written_by_realuid(path: Path) -> bool:
+    """Describe a demo, or a model folder that is as it was written; False for anything else."""
+    if (results := demo_results(path)) is not None:
+        console.print(results_table(results), soft_wrap=False)
+        names = ["teacher", *(row["name"] for row in results["students"])]
+        say_next(*(f"realuid info {path / name}" for name in names))
+        return True
+    if (found := sound_model(path)) is None:
+        return False
+    folder, config, count = found
+    console.print(f"{folder}: {count:,} weights")
+    console.print("format: realuid's own folder")
+    print_json(config)
+    return True
 
 
 def _data(source: str) -> None:
@@ -89,7 +113,7 @@ def _model(what: str, loading: ModelOptions) -> None:
     model = load_any(path, kind=loading.kind, key=loading.key)
     assert not isinstance(model, ExportedStudent)
     where = model_folder(path) if name == "realuid" else path
-    console.print(f"{where}: {count_parameters(model):,} parameters")
+    console.print(f"{where}: {count_parameters(model):,} weights")
     console.print(f"format: {FORMATS[name]}")
     print_json(read_config(where) if name == "realuid" else _imported(model, where))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import shlex
 import sys
 import tempfile
 import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import pairwise
 from typing import TextIO
 
 from realuid._version import __version__
@@ -34,6 +36,8 @@ COMMANDS = {
     "sweep": "compare many (alpha, beta) with one teacher",
     "analyze": "plot the effect of alpha and beta, from closed forms",
     "info": "describe a model, a run, a recipe or a data set",
+    "doctor": "show versions, devices, caches, and which extras are missing for what",
+    "completion": "print a completion script for bash, zsh or fish",
 }
 
 
@@ -72,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # terminals limited to ASCII still get every line
             stream.reconfigure(errors="backslashreplace")
     command = arguments[0]
-    hint = "; `--resume` continues from the last checkpoint" if command in RESUMABLE else ""
+    hint = f"; continue with: {resume_command(arguments)}" if command in RESUMABLE else ""
     try:
         if command not in COMMANDS:
             raise RealUIDError(unknown_name("command", command, COMMANDS))
@@ -85,14 +89,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (RealUIDError, OSError) as error:
         print(f"realuid: error: {one_line(str(error))}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"realuid: interrupted{hint}", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        said = f"; {interrupt}" if str(interrupt) else ""
+        print(f"realuid: interrupted{said}{hint}", file=sys.stderr)
         return 130
     except Exception as error:
         return _no_memory(error) or _alone(error, hint) or _defect(error)
     finally:
         _leave(together=False)
     return 0
+
+
+def resume_command(words: Sequence[str]) -> str:
+    """The command that continues what an interrupted one has started: its recipe, --family and --out, and --resume."""
+    parts = [part for word in words[1:] for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    kept = parts[:1] if parts and not parts[0].startswith("-") else []
+    for option, value in pairwise(parts):
+        if option in ("--out", "--family"):
+            kept += [option, value]
+    return shlex.join(["realuid", words[0], *kept, "--resume"])
 
 
 def _run(command: str, words: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ from realuid.training.settings import FREE, renamed_options
 if TYPE_CHECKING:
     from realuid.exports.student import ExportedStudent
     from realuid.models import MatchingModel, Student
+    from realuid.sampling import OneStep
 
 
 T = TypeVar("T")
@@ -77,6 +78,37 @@ def split_recipe(arguments: Sequence[str], default: str) -> tuple[Recipe, list[s
     return load_recipe(default), list(arguments)
 
 
+def names_recipe(arguments: Sequence[str]) -> bool:
+    """Whether the first word names a recipe."""
+    return bool(arguments) and not arguments[0].startswith("-")
+
+
+def value_of(option: str, words: Sequence[str], usual: str) -> str:
+    """The last value of an option among the words of a command, before they are parsed."""
+    parts = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    return next((value for name, value in reversed(list(pairwise(parts))) if name == option), usual)
+
+
+def recipe_for_teacher(words: Sequence[str]) -> Recipe:
+    """The recipe of a command that names none but a teacher: said, and without data where it is not known.
+
+    Raises:
+        ConfigError: where the data is not known and not passed.
+    """
+    from realuid.loaders import load_teacher
+    from realuid.recipes.choose import for_teacher, of_teacher
+
+    place = value_of("--teacher", words, "runs/teacher")
+    choice = of_teacher(place)
+    if choice is None:
+        key = value_of("--key", words, "")
+        choice = for_teacher(load_teacher(place, key=key or None))
+        if not passed("--data.source", words):
+            raise ConfigError(f"'{place}' does not record its training data: pass --data.source, or name a recipe.")
+    console.print(choice.said)
+    return choice.recipe
+
+
 def split_student(arguments: Sequence[str]) -> tuple[list[str], str]:
     """Arguments whose first word is RECIPE[:STUDENT] into those of RECIPE alone, and the student ('' for none)."""
     if not arguments or arguments[0].startswith("-"):
@@ -119,8 +151,19 @@ def say_result(kind: str, folder: Path) -> None:
     console.print(f"{kind}: {folder}{' (' + ', '.join(parts) + ')' if parts else ''}")
 
 
+def say_next(*commands: str) -> None:
+    """Print what may be done next."""
+    for number, command in enumerate(commands):
+        console.print(f"{'next: ' if number == 0 else '      '}{command}")
+
+
 def parse(
-    options: type[T], command: str, arguments: Sequence[str], default: T | None = None, positional: str = ""
+    options: type[T],
+    command: str,
+    arguments: Sequence[str],
+    default: T | None = None,
+    positional: str = "",
+    tune: bool = True,
 ) -> T:
     """Typed options from the command line; help is printed, and ends the program.
 
@@ -130,6 +173,7 @@ def parse(
         arguments: without the command (and the recipe).
         default: values of options that are not passed, for instance those of a recipe.
         positional: what stands before the options in the usage line.
+        tune: prepare the process for computing, which imports torch.
 
     Raises:
         ConfigError: with tyro's message as one line instead of a box.
@@ -149,7 +193,8 @@ def parse(
         if not end.code:
             raise
         raise ConfigError(_complaint(said.getvalue())) from end
-    tune_process()
+    if tune:
+        tune_process()
     return parsed
 
 
@@ -173,17 +218,27 @@ def trained_on(model: str) -> DataConfig:
     Raises:
         ConfigError: if its files do not record it.
     """
-    from realuid.loaders import local_path, model_folder, recognise
-    from realuid.models.saving.folder import read_config
-
-    path = local_path(model)
-    if recognise(path) == "realuid":
-        said = read_config(model_folder(path)).get("data")
+    said = _about(model).get("data")
+    if said is not None:
         said = {"source": said} if isinstance(said, str) else said
         with contextlib.suppress(TypeError):
             if isinstance(said, dict):
                 return DataConfig(**said)
     raise ConfigError(f"'{model}' does not record its training data: pass --data.source, the data to compare with.")
+
+
+def _about(model: str) -> dict[str, Any]:
+    """What the files of a model, or of an exported student, say about it; nothing if they are not realuid's."""
+    from realuid.exports import ExportedStudent, is_exported, load_any
+    from realuid.loaders import local_path, model_folder, recognise
+    from realuid.models.saving.folder import read_config
+
+    if is_exported(Path(model)):
+        student = load_any(model)
+        assert isinstance(student, ExportedStudent)
+        return student.contract.about
+    path = local_path(model)
+    return read_config(model_folder(path)) if recognise(path) == "realuid" else {}
 
 
 def asked_data(model: str, asked: DataConfig) -> DataConfig:
@@ -200,7 +255,7 @@ def asked_data(model: str, asked: DataConfig) -> DataConfig:
     return dataclasses.replace(trained_on(model), **{k: v for k, v in said.items() if k != "source"})
 
 
-def refuse_pairs(model: MatchingModel | Student, asked: DataConfig) -> None:
+def refuse_pairs(model: MatchingModel | OneStep, asked: DataConfig) -> None:
     """Raise ConfigError if pairs are given for a model that does not use them."""
     if asked.pairs and not model.coupled:
         raise ConfigError(f"data.pairs = {asked.pairs}: the model starts from noise, not from images. Leave it out.")

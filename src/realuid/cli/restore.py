@@ -38,6 +38,8 @@ class Options:
     sampler: str | None = None
     #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1: no guidance.
     guidance: float = 1.0
+    #: Keep a teacher's data predictions within limits while sampling. None: as its diffusers scheduler does.
+    clip: bool | None = None
     #: Seed of the noise.
     seed: int = 0
     #: Batch size.
@@ -62,7 +64,7 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError(
             f"'{options.model}' starts from noise, not from images. Use `realuid sample`, or a model of a coupled path."
         )
-    check_use(model, options.sampler, options.guidance, options.calls, options.steps)
+    check_use(model, options.sampler, options.guidance, options.calls, options.steps, options.clip)
     names, sources = read_inputs(options.images, model.shape)
     batches = generate(
         model,
@@ -72,6 +74,7 @@ def run(arguments: Sequence[str]) -> None:
         steps=options.steps,
         sampler=options.sampler,
         guidance=options.guidance,
+        clip=options.clip,
         calls=options.calls,
         seed=options.seed,
         batch=options.batch,

@@ -46,7 +46,7 @@ class Options:
     prompt_encoder: str | None = None
     #: Further or other conditions of the model: a .safetensors file of tensors by name, one row for each image.
     condition: Path | None = None
-    #: Classes to sample in turn, by name or number (conditional models). Empty: all.
+    #: Classes to sample in turn, by name or number (conditional models). Empty: all, as often as in the training data.
     classes: tuple[str, ...] = ()
     #: Data of the source images (coupled paths); by default the model's training data.
     data: DataConfig = field(default_factory=lambda: NO_DATA)
@@ -59,6 +59,8 @@ class Options:
     sampler: str | None = None
     #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1: no guidance.
     guidance: float = 1.0
+    #: Keep a teacher's data predictions within limits while sampling. None: as its diffusers scheduler does.
+    clip: bool | None = None
     #: Seed of the noise.
     seed: int = 0
     #: Batch size.
@@ -78,7 +80,8 @@ def run(arguments: Sequence[str]) -> None:
     from realuid.data.writers import write_samples
     from realuid.on_data import conditions, sample_image
     from realuid.processes import join
-    from realuid.sampling import check_use, generate
+    from realuid.progress import track
+    from realuid.sampling import Sampling, check_use, generate
     from realuid.training.compatibility import check_fits
 
     prompts = listed(options.prompts)
@@ -87,20 +90,23 @@ def run(arguments: Sequence[str]) -> None:
     check_whole("batch", options.batch, 1, MOST_BATCH)
     part = join(choose_device(options.device))
     model = load_sampled(options.model, options.loading, options.device)
-    check_use(model, options.sampler, options.guidance, options.calls, options.steps)
+    check_use(model, options.sampler, options.guidance, options.calls, options.steps, options.clip)
     chosen = chosen_classes(options, model)
-    classes = class_labels(chosen, count, model.num_classes)
     if model.coupled:
         whole = asked_data(options.model, options.data).load()
         check_fits(model, whole)
         data = pairs_of_classes(whole, chosen)
         given = conditions(model, data, count)
+        if prompts or options.condition is not None:
+            given = given.replace(**asked_condition(options, model, prompts, count))
     elif options.data != NO_DATA:
         said = {f.name: getattr(options.data, f.name) for f in dataclasses.fields(DataConfig)}
         name, value = next((k, v) for k, v in said.items() if v != getattr(NO_DATA, k))
         raise ConfigError(f"data.{name} = {value}: the model starts from noise and reads no data. Leave it out.")
     else:
-        given = asked_condition(options, model, prompts, count).replace(label=classes)
+        labels = class_labels(chosen, count)
+        given = asked_condition(options, model, prompts, count)
+        given = Sampling(labels=labels, condition=given).condition_of(model, count)
     batches = generate(
         model,
         count,
@@ -108,12 +114,13 @@ def run(arguments: Sequence[str]) -> None:
         steps=options.steps,
         sampler=options.sampler,
         guidance=options.guidance,
+        clip=options.clip,
         calls=options.calls,
         seed=options.seed,
         batch=options.batch,
         part=part,
     )
-    batches = part.collect(batches, count, options.batch)
+    batches = track(part.collect(batches, count, options.batch), "sampling", count, options.batch)
     if part.rank > 0:
         deque(batches, maxlen=0)  # generates this process's batches
     elif model.coupled and options.out.suffix == ".png":
@@ -186,13 +193,8 @@ def chosen_classes(options: Options, model: MatchingModel | OneStep) -> tuple[in
     return tuple(class_number(n, model.class_names, model.num_classes, "--classes") for n in options.classes)
 
 
-def class_labels(chosen: tuple[int, ...], count: int, num_classes: int) -> torch.Tensor | None:
-    """The label of every sample: the chosen classes in rotation, or all; None for an unconditional model."""
+def class_labels(chosen: tuple[int, ...], count: int) -> torch.Tensor | None:
+    """The label of every sample: the chosen classes in turn; None where none were chosen."""
     import torch
 
-    from realuid.sampling import balanced_labels
-
-    if not num_classes:
-        return None
-    numbers = torch.tensor(chosen or range(num_classes))
-    return numbers[balanced_labels(count, len(numbers))]
+    return torch.tensor(chosen)[torch.arange(count) % len(chosen)] if chosen else None

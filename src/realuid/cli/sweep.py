@@ -11,8 +11,10 @@ import tyro
 
 from realuid.cli.options import (
     console,
+    names_recipe,
     parse,
     passed,
+    recipe_for_teacher,
     refuse_changes,
     replace,
     resumed_run,
@@ -55,6 +57,8 @@ def run(arguments: Sequence[str]) -> None:
     run = resumed_run(rest, Options.out)
     if run:
         recipe = recipe_of_run(run, SWEEP)
+    elif not names_recipe(arguments) and not {"--help", "-h"} & set(rest):
+        recipe = recipe_for_teacher(rest)
     elif student:
         recipe = replace(recipe, distill=recipe.student(student), students={})
     default = Options(recipe.data, recipe.sweep, recipe.distill, recipe.evaluate)

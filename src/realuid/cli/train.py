@@ -11,13 +11,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from realuid.cli.options import console, parse, refuse_changes, replace, resumed_run, say_result, split_recipe
+from realuid.cli.options import (
+    console,
+    names_recipe,
+    parse,
+    refuse_changes,
+    replace,
+    resumed_run,
+    say_next,
+    say_result,
+    split_recipe,
+)
 from realuid.errors import ConfigError
 from realuid.models import NetworkConfig
 from realuid.recipes import DataConfig, PathConfig, Recipe
 from realuid.training import TeacherConfig
 
 if TYPE_CHECKING:
+    from realuid.data import Dataset
     from realuid.recipes.spec import NamedTeacher
 
 
@@ -49,6 +60,9 @@ def run(arguments: Sequence[str]) -> None:
     recipe, rest = split_recipe(arguments, "demo")
     run = resumed_run(rest, Options.out)
     recipe = recipe_of_run(run) if run else recipe
+    data = None
+    if not run and not names_recipe(arguments) and not {"--help", "-h"} & set(rest):
+        recipe, data = _chosen(recipe, rest)
     options = _options(recipe, rest)
 
     from realuid.recipes.estimate import describe_teacher_run
@@ -63,12 +77,28 @@ def run(arguments: Sequence[str]) -> None:
         recipe = replace(recipe, data=options.data, network=options.network, path=options.path, teacher=options.teacher)
     if not options.dry_run:
         refuse_existing(options.out, options.resume)
-    spec = teacher_spec(recipe, options.out, start=start)
+    spec = teacher_spec(recipe, options.out, data, start)
     if options.dry_run:
         console.print(describe_teacher_run(spec))
         return
     spec.run(options.resume)
     say_result("teacher", options.out)
+    say_next(
+        f"realuid sample {options.out} --out teacher.png",
+        f"realuid distill --teacher {options.out} --alpha 0.96 --beta 0.98",
+    )
+
+
+def _chosen(usual: Recipe, words: Sequence[str]) -> tuple[Recipe, Dataset]:
+    """A recipe for the data of a command that names none, and the data."""
+    asked = _options(usual, words).data
+
+    from realuid.recipes.choose import for_data
+
+    data = asked.load()
+    choice = for_data(data, asked)
+    console.print(choice.said)
+    return choice.recipe, data
 
 
 def _start(options: Options, recipe: Recipe, run: Path | None) -> NamedTeacher | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
+import html
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -13,7 +16,11 @@ from torch import Tensor
 
 from realuid.data.checks import check_values, checked_labels
 from realuid.data.columns import Column, Values, content, moved, numbers, some_of
+from realuid.data.grid import grid_image
 from realuid.errors import DataError
+
+#: Number of images, and of points, in the picture that a notebook shows.
+_SHOWN, _POINTS = 16, 2000
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,19 @@ class Dataset:
         classes = f", {self.num_classes} classes" if self.labels is not None else ""
         pairs = ", in pairs" if self.sources is not None else ""
         return f"Dataset '{self.name}': {len(self)} {kind} of shape {self.shape}{classes}{pairs}"
+
+    def _repr_html_(self) -> str:
+        """The text, and the first samples as a picture."""
+        text = f"<div>{html.escape(repr(self))}</div>"
+        if self.is_image and self.shape[0] in (1, 3):
+            first = self.values[:_SHOWN].cpu()
+        elif len(self.shape) == 1 and self.shape[0] == 2:
+            first = self.values[:_POINTS].cpu()
+        else:
+            return text
+        buffer = io.BytesIO()
+        grid_image(first).save(buffer, "PNG")
+        return f'{text}<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
 
     def __len__(self) -> int:
         return self.values.shape[0]

@@ -21,7 +21,7 @@ def grid_image(x: Tensor, columns: int | None = None, scale: int | None = None) 
     Args:
         x: float images in [-1, 1] or uint8, shape (n, c, h, w), or points, shape (n, 2).
         columns: images a row; by default a square.
-        scale: whole-number magnification; by default small images reach 32 pixels.
+        scale: whole-number magnification; by default small images reach 64 pixels.
     """
     if x.dim() == 2:
         return _scatter(x)
@@ -29,7 +29,7 @@ def grid_image(x: Tensor, columns: int | None = None, scale: int | None = None) 
     count, channels, height, width = x.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    scale = scale or max(1, math.ceil(32 / max(height, width)))
+    scale = scale or max(1, math.ceil(64 / max(height, width)))
     x = x.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
     height, width = height * scale + _GUTTER, width * scale + _GUTTER
     canvas = torch.full((channels, rows * height + _GUTTER, columns * width + _GUTTER), 255, dtype=torch.uint8)

@@ -6,7 +6,6 @@ import warnings
 from pathlib import Path
 
 import torch
-from sklearn.datasets import load_digits as sklearn_digits
 
 from realuid.data.arrow import is_arrow, load_arrow
 from realuid.data.coloured_digits import COLOURED, HELD_OUT, coloured_digits
@@ -136,6 +135,8 @@ def _load_files(source: str, how: Reading, pairs: str | None) -> Dataset:
 
 def load_digits() -> Dataset:
     """scikit-learn's handwritten digits, uint8, shape (1797, 1, 8, 8), 10 classes; in a fixed shuffled order."""
+    from sklearn.datasets import load_digits as sklearn_digits  # slow to import
+
     bunch = sklearn_digits()
     values = torch.from_numpy(bunch.images).mul(255 / 16).round().to(torch.uint8)[:, None]
     labels = torch.from_numpy(bunch.target).long()

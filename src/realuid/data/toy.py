@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from sklearn.datasets import make_moons
 from torch import Tensor
 
 from realuid.data.dataset import Dataset
@@ -22,6 +21,8 @@ def gaussians(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 def moons(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Two interleaving half circles."""
+    from sklearn.datasets import make_moons  # slow to import
+
     seed = int(torch.randint(2**31, (1,), generator=generator))
     points, labels = make_moons(count, noise=0.05, random_state=seed)
     return (torch.from_numpy(points).float() - torch.tensor([0.5, 0.25])) * torch.tensor([1.15, 2.0]), torch.from_numpy(

@@ -6,7 +6,7 @@ Descriptions of teacher and data in a model's files are untrusted text: the temp
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,18 +38,22 @@ class Card:
     licence: str = ""
 
 
-def model_card(contract: Contract, card: Card, own_code: str | None = None) -> str:
+def model_card(
+    contract: Contract, card: Card, own_code: str | None = None, call: Mapping[str, Any] | None = None
+) -> str:
     """The text of README.md for an exported folder.
 
     Args:
         contract: of the student; its description may hold `distillation`, `teacher`, `data` and `measurement`.
         card: what it says besides.
         own_code: why the pipeline comes with code of its own, or None.
+        call: arguments of a text-to-image pipeline besides a prompt and the number of steps.
     """
+    prompted = any(spec.kind == "text" for spec in contract.conditions)
     header = ModelCardData(
         license=card.licence or None,
         library_name="diffusers",
-        pipeline_tag="unconditional-image-generation",
+        pipeline_tag="text-to-image" if prompted else "unconditional-image-generation",
         tags=["realuid", "one-step" if contract.calls == 1 else "few-step", "distillation"],
     )
     environment = Environment(
@@ -59,7 +63,8 @@ def model_card(contract: Contract, card: Card, own_code: str | None = None) -> s
         keep_trailing_newline=True,
         finalize=lambda value: value if isinstance(value, Markup) else in_markdown(str(value)),
     )
-    return environment.get_template("card.md").render(
+    return environment.get_template("prompted_card.md" if prompted else "card.md").render(
+        call=Markup("".join(f", {name}={value!r}" for name, value in (call or {}).items())),
         header=Markup(header.to_yaml()),
         card=card,
         location=Markup(_as_json(card.location)),

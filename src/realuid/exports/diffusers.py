@@ -4,15 +4,13 @@ A student of one call whose network is an ordinary `UNet2DModel` becomes diffuse
 which takes one step by default: its scheduler's parametrisation is folded into the weights, and
 `DiffusionPipeline.from_pretrained` needs no other code. Any other student is written as a torch.export program with a
 short pipeline beside it; for a student of several calls, the program is one call, and the config of a scheduler holds
-the times.
+the times. Text-to-image students are the pipeline of their teacher's class (`prompted`).
 """
 
 from __future__ import annotations
 
 import json
 import math
-import shutil
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +25,9 @@ from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.folding import foldable, refit
 from realuid.exports.form import Form, form_of
 from realuid.exports.program import ProgramStudent, write_program
+from realuid.exports.prompted import is_prompted, needs_code, write_prompted
 from realuid.exports.student import ExportedStudent
+from realuid.exports.templates import copy_template
 from realuid.loaders.diffusers_folder import INDEX, SCHEDULER
 from realuid.models import Student
 from realuid.models.codec import load_codec
@@ -43,6 +43,8 @@ _DECODER = "vae"
 
 def needs_own_code(generator: Student) -> str | None:
     """Why diffusers' own classes cannot compute a generator, or None where they can."""
+    if is_prompted(generator):
+        return needs_code(generator)
     if generator.calls > 1:
         return f"it makes {generator.calls} calls at times of its own"
     if (reason := foldable(generator)) is not None:
@@ -60,6 +62,9 @@ def write_diffusers(generator: Student, out: Path, contract: Contract) -> None:
     Raises:
         ExportError: for a generator of points, or of a network that cannot be traced.
     """
+    if is_prompted(generator):
+        write_prompted(generator, out, contract)
+        return
     if len(contract.shape) != 3:
         raise ExportError(
             f"diffusers' pipelines are for images, but the samples have shape {contract.shape}. Use onnx or torch."
@@ -121,8 +126,8 @@ def _write_own_pipeline(student: Student, out: Path, contract: Contract) -> None
     (out / _PROGRAM).parent.mkdir()
     write_program(student, out / _PROGRAM, contract)
     name = "pipeline.py" if contract.graph == "whole" else "rollout.py"
-    _copy(name, out / "pipeline.py")
-    _copy("one_step.py", (out / _PROGRAM).parent / "one_step.py")
+    copy_template(name, out / "pipeline.py")
+    copy_template("one_step.py", (out / _PROGRAM).parent / "one_step.py")
     index: dict[str, Any] = {
         "_class_name": ["pipeline", "OneStepPipeline" if contract.graph == "whole" else "RolloutPipeline"],
         "_diffusers_version": diffusers.__version__,
@@ -132,7 +137,7 @@ def _write_own_pipeline(student: Student, out: Path, contract: Contract) -> None
         assert contract.schedule is not None, "the schedule of a graph of one call"
         folder = out / "scheduler"
         folder.mkdir()
-        _copy("renoising.py", folder / "renoising.py")
+        copy_template("renoising.py", folder / "renoising.py")
         _write_json(folder / SCHEDULER, {"_class_name": "RenoisingScheduler", **contract.schedule.to_dict()})
         index["scheduler"] = ["renoising", "RenoisingScheduler"]
     if not contract.decodes and student.codec is not None:
@@ -142,11 +147,6 @@ def _write_own_pipeline(student: Student, out: Path, contract: Contract) -> None
     about = {"_class_name": "OneStepStudent", "_realuid_version": __version__, **config}
     _write_json((out / _PROGRAM).parent / "config.json", about)
     _write_json(out / INDEX, index)
-
-
-def _copy(template: str, to: Path) -> None:
-    with resources.as_file(resources.files("realuid.exports") / "templates" / template) as source:
-        shutil.copyfile(source, to)
 
 
 def _write_json(to: Path, values: dict[str, Any]) -> None:
@@ -213,7 +213,7 @@ def _written(folder: Path, shape: tuple[int, ...], classes: int) -> Contract | N
 
 def is_one_step(folder: Path) -> bool:
     """Whether a folder is a pipeline that takes one step: a consistency model, or one that `write_diffusers` wrote."""
-    if (folder / _PROGRAM).is_file():
+    if (folder / _PROGRAM).is_file() or (folder / ABOUT).is_file():
         return True
     try:
         index = read_json(folder / INDEX)
@@ -229,6 +229,9 @@ def read_diffusers(folder: Path) -> ExportedStudent:
         CheckpointError: where it is damaged.
     """
     if not (folder / _PROGRAM).is_file():
+        kind = read_json(folder / INDEX).get("_class_name")
+        if kind != ConsistencyModelPipeline.__name__:
+            raise CheckpointError(f"'{folder}' is an exported {kind}, which diffusers runs as its README.md shows.")
         return PipelineStudent(folder)
     student = ProgramStudent(folder / _PROGRAM)
     if not student.contract.decodes:

@@ -22,6 +22,7 @@ from realuid.exports.hub import push_to_hub as upload
 from realuid.exports.onnx import OnnxStudent, write_onnx
 from realuid.exports.options import ExportOptions, FormatName, Graph, Precision
 from realuid.exports.program import ProgramStudent, write_program
+from realuid.exports.prompted import PromptedPipeline, call_settings, is_prompted
 from realuid.exports.read import load_student
 from realuid.exports.student import ExportedStudent
 from realuid.files import CHECKSUMS, atomic_file, atomic_folder, damage, is_empty, write_checksums
@@ -126,17 +127,23 @@ def export_student(
     form, reduced = FORMATS[to], None
     with atomic_folder(out, ours=_is_export) if form.folder else atomic_file(out) as temporary:
         form.write(generator, temporary, contract, options)
-        student = form.read(temporary)
-        difference = compare(generator, student, contract)
+        difference = _difference_of(generator, to, temporary, contract)
         _check_difference(difference, to, options.precision)
         if form.folder:
             card = Card(out.name, push_to_hub or str(out), options.licence)
-            (temporary / "README.md").write_text(model_card(contract, card, own_code))
+            (temporary / "README.md").write_text(model_card(contract, card, own_code, call_settings(generator)))
             write_checksums(temporary)
         if evaluator is not None and options.precision != "fp32":
-            reduced = _measure(student, evaluator, evaluate)
+            reduced = _measure(form.read(temporary), evaluator, evaluate)
     address = upload(out, push_to_hub, private) if push_to_hub else None
     return Export(out, difference, about.get("measurement"), reduced, own_code, address)
+
+
+def _difference_of(generator: Student, to: str, written: Path, contract: Contract) -> float:
+    """How far what was written is from the student, when it is read back; of a text-to-image pipeline in latents."""
+    if to == "diffusers" and is_prompted(generator):
+        return PromptedPipeline(written, generator).difference(generator, contract)
+    return compare(generator, FORMATS[to].read(written), contract)
 
 
 def _contract(generator: Student, to: str, options: ExportOptions, about: dict[str, Any]) -> Contract:

@@ -17,7 +17,7 @@ from realuid.models import Condition, ConditionSpec
 from realuid.models.calls import check_calls
 from realuid.models.codec import Codec
 from realuid.models.networks.condition import SOURCE
-from realuid.models.saving.folder import class_names
+from realuid.models.saving.checks import class_counts, class_names
 
 
 class ExportedStudent(ABC):
@@ -62,6 +62,11 @@ class ExportedStudent(ABC):
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, if they have names."""
         return class_names(self.contract.about.get("classes"), self.num_classes)
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """How often the training data has each class, if known."""
+        return class_counts(self.contract.about.get("class_counts"), self.num_classes)
 
     @property
     def calls(self) -> int:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from realuid.data import Dataset, to_float
+from realuid.data import DataLike, Dataset, as_dataset, to_float
 from realuid.errors import CheckpointError, ConfigError, PredictionError
 from realuid.loaders.readings import Check, Finding, Reading
 from realuid.models import EDM, MatchingModel, Plain, Preconditioning, Reversed, model_device
@@ -41,7 +41,7 @@ _TINY = 1e-12
 
 @torch.no_grad()
 def check_teacher(
-    model: MatchingModel, data: Dataset, *, images: int = 64, seed: int = 0, thorough: bool = False
+    model: MatchingModel, data: DataLike, *, images: int = 64, seed: int = 0, thorough: bool = False
 ) -> Check:
     """Denoise real data in one step, under the declared conventions and under others.
 
@@ -49,7 +49,8 @@ def check_teacher(
 
     Args:
         model: the teacher; on its device.
-        data: real data, of the images the teacher makes; in pairs, where it starts from images.
+        data: real data, in any form that `realuid.data.as_dataset` takes, of the images the teacher makes; in pairs,
+            where it starts from images.
         images: how many are denoised, at each of the `LEVELS`.
         seed: of the images and the noise.
         thorough: try other ranges of values in any case.
@@ -61,6 +62,7 @@ def check_teacher(
     """
     images, seed = check_whole("images", images, 1, MOST_SAMPLES), check_whole("seed", seed, 0, 2**64 - 1)
     check_kind("model", model, MatchingModel)
+    data = as_dataset(data)
     if data.shape != model.image_shape:
         raise ConfigError(f"the model makes samples of shape {model.image_shape}, but the data has shape {data.shape}.")
     check_pairs(model, data)
@@ -78,7 +80,8 @@ def require_sound(model: MatchingModel, data: Dataset, images: int = 16) -> None
     check = check_teacher(model, data, images=images)
     if not check.ok:
         raise CheckpointError(
-            f"{check.verdict} `realuid check-teacher` says more; to distil nevertheless: trust_teacher."
+            f"{check.verdict} `realuid check-teacher` says more; to distil nevertheless: "
+            "--trust-teacher (trust_teacher = True)."
         )
 
 

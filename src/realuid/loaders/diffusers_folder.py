@@ -72,8 +72,9 @@ def load_diffusers(folder: str | Path, key: str | None = None) -> MatchingModel:
     else:
         pipeline = "" if parts is None else str(read_diffusers_config(folder / INDEX).get("_class_name", ""))
         network = load_denoiser(where, pipeline, read_diffusers_config(where / CONFIG), codec)
-    path, prediction, preconditioning = read_scheduler(settings)
+    path, prediction, preconditioning, clipping = read_scheduler(settings)
     model = MatchingModel(network, path, prediction, preconditioning, codec).eval()
+    model.clipping = clipping
     if parts is not None and any(name.startswith("text_encoder") for name in parts):
         model.prompts = str(folder.absolute())
     check_times(model)

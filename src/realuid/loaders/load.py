@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from realuid.errors import CheckpointError, ConfigError, unknown_name
 from realuid.loaders import torchcfm
@@ -13,6 +13,7 @@ from realuid.loaders.adm import PUBLISHED, ADMOptions, is_adm
 from realuid.loaders.diffusers_folder import load_diffusers
 from realuid.loaders.edm import load_edm_pickle, load_edm_student
 from realuid.loaders.formats import local_path, model_folder, recognise
+from realuid.loaders.in_memory import is_of_diffusers, load_from_memory
 from realuid.models import MatchingModel, Student, from_pretrained, load_single_file
 from realuid.models.networks.own import Function
 from realuid.models.saving.torch_file import read_torch_file
@@ -73,13 +74,30 @@ def load_model(
 
 
 def load_teacher(
-    source: str | Path,
+    source: str | Path | Any,
     *,
     key: str | None = None,
     adm: ADMOptions = PUBLISHED,
     network: Function | None = None,
+    scheduler: Any = None,
 ) -> MatchingModel:
-    """A teacher; arguments and errors as for `load_model`."""
+    """A teacher.
+
+    Args:
+        source: what `load_model` takes; or, in memory, a pipeline of diffusers, or a network of diffusers with its
+            `scheduler`: `load_teacher(unet, scheduler=DDPMScheduler())`.
+        key, adm, network: as for `load_model`.
+        scheduler: of a network of diffusers.
+
+    Raises:
+        ConfigError, CheckpointError: as `load_model` does.
+    """
+    if not isinstance(source, str | Path):
+        if is_of_diffusers(source):
+            return load_from_memory(source, scheduler, key)
+        check_kind("model", source, str, Path)
+    if scheduler is not None:
+        raise ConfigError("scheduler: only with a network of diffusers that is in memory. Leave it out.")
     model = load_model(source, kind="teacher", key=key, adm=adm, network=network)
     assert isinstance(model, MatchingModel)
     return model

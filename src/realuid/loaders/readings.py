@@ -64,7 +64,7 @@ class Finding:
         return math.exp(sum(math.log(max(r, _TINY)) for r in ratios) / len(ratios))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Check:
     """What `check_teacher` found: the declared reading and the best one; all of them, best first."""
 
@@ -74,6 +74,9 @@ class Check:
     #: the declared reading makes of them.
     pictures: Tensor
     columns: int
+
+    def __repr__(self) -> str:
+        return f"Check({self.verdict})"
 
     @property
     def best(self) -> Finding:

@@ -1,7 +1,7 @@
 """Path, prediction and preconditioning of a network from the settings of its diffusers scheduler.
 
-Settings of sampling only (clipping, spacing, order, shifted or exponential noise levels) are ignored: they change
-neither the network's inputs nor its training target, and realuid's samplers have their own.
+Clipping of data predictions is kept for realuid's samplers. Other settings of sampling (spacing, order, shifted or
+exponential noise levels) are ignored: they change neither the network's inputs nor its training target.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from diffusers import DDPMScheduler, SchedulerMixin
 from torch import Tensor
 
 from realuid.errors import CheckpointError, unknown_name
-from realuid.models import EDM, Plain, Preconditioning, Steps
+from realuid.models import EDM, Clipping, Plain, Preconditioning, Steps
 from realuid.models.saving.diffusers_weights import quiet_diffusers
 from realuid.paths import DDPMPath, LinearPath, Path, VEPath
 from realuid.paths.vp import BetaSchedule
@@ -28,6 +28,7 @@ class Matching(NamedTuple):
     path: Path
     prediction: str
     preconditioning: Preconditioning
+    clipping: Clipping | None = None
 
 
 #: diffusers' `prediction_type` -> ours.
@@ -116,7 +117,14 @@ def _discrete(scheduler: Any) -> Matching:
                 "set it to false in scheduler_config.json."
             )
         path = DDPMPath(num_train_timesteps=len(table), alphas_cumprod=table)
-    return Matching(path, prediction, Steps(path.num_train_timesteps))
+    return Matching(path, prediction, Steps(path.num_train_timesteps), _clipping(config))
+
+
+def _clipping(config: Any) -> Clipping | None:
+    """Limits of data predictions: thresholding, which takes precedence, or clip_sample."""
+    if config.get("thresholding"):
+        return Clipping(float(config.sample_max_value), float(config.dynamic_thresholding_ratio))
+    return Clipping(float(config.get("clip_sample_range", 1.0))) if config.get("clip_sample") else None
 
 
 def _named_schedule(config: Any, table: Tensor) -> DDPMPath | None:

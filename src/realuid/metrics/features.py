@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from realuid.data import Dataset, to_float
 from realuid.errors import ConfigError, DataError
 from realuid.metrics.cache import read_cached, write_cached
+from realuid.progress import track
 from realuid.seeds import mix, seeded, stream
 
 #: Part of the cache's keys; to be raised when the classifier or its training changes.
@@ -135,7 +136,7 @@ def train_classifier(data: Dataset, seed: int = 0, updates: int = 1500, batch: i
         model = Classifier(data.shape, int(labels.max()) + 1)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=updates)
-        for _ in range(updates):
+        for _ in track(range(updates), "training features", updates):
             index = train[torch.randint(len(train), (batch,))]
             x = to_float(images(index))
             logits = model.head(model.body(x + 0.1 * torch.randn_like(x)))

@@ -8,6 +8,7 @@ from realuid.lazy import on_first_use
 
 if TYPE_CHECKING:
     from realuid.models.calls import SIGMA_INIT
+    from realuid.models.clipping import Clipping
     from realuid.models.codec import Codec
     from realuid.models.discriminator import Discriminator
     from realuid.models.guidance import Guided, guided
@@ -54,6 +55,7 @@ __all__ = [
     "VE",
     "VP",
     "ADMUNet",
+    "Clipping",
     "Codec",
     "Condition",
     "ConditionSpec",

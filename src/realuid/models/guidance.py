@@ -45,7 +45,7 @@ class Guided(MatchingModel):
         super().__init__(
             model.network, model.path, model.prediction, model.preconditioning, model.codec, model.null_class
         )
-        self.scale = scale
+        self.scale, self.clipping = scale, model.clipping
 
     def forward(
         self,

@@ -8,12 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from realuid.errors import ConfigError
+from realuid.models.clipping import Clipping
 from realuid.models.codec import Codec
 from realuid.models.networks.base import Network
 from realuid.models.networks.condition import SOURCE, Condition
 from realuid.models.networks.specs import ConditionSpec, label_spec, source_spec
 from realuid.models.preconditioning import Preconditioning, check_preconditioning, own_preconditioning
+from realuid.models.summary import facts, one_line
 from realuid.paths import Estimate, Path, check_prediction, heads
+from realuid.text import in_html
 
 
 class MatchingModel(nn.Module):
@@ -30,6 +33,9 @@ class MatchingModel(nn.Module):
     Attributes:
         origin: what it was loaded from, as given by the user; empty if it was created here.
         class_names: names of its classes, in order, if they have names.
+        class_counts: how often its training data has each class, if known; samples for which no class is given have
+            these frequencies.
+        clipping: limits of its data predictions in sampling, if its scheduler has some.
         prompts: what reads its prompts: a source for `realuid.loaders.load_prompt_encoder`; '' if unknown.
         degradation: degradation of its source images, a name in `realuid.data.DEGRADATIONS`; '' if unknown.
     """
@@ -52,8 +58,10 @@ class MatchingModel(nn.Module):
         self.codec = codec
         self.origin = ""
         self.degradation = ""
+        self.clipping: Clipping | None = None
         self.prompts = ""
         self.class_names: tuple[str, ...] = ()
+        self.class_counts: tuple[int, ...] = ()
         self.heads = heads(self.prediction)
         if network.heads != self.heads:
             raise ConfigError(
@@ -105,6 +113,15 @@ class MatchingModel(nn.Module):
     def device(self) -> torch.device:
         """The device of the parameters."""
         return model_device(self)
+
+    def __repr__(self) -> str:
+        return one_line(type(self).__name__, self._facts())
+
+    def _repr_html_(self) -> str:
+        return in_html(type(self).__name__, self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        return facts(self)
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition | None = None, space: str | None = None) -> Tensor:
         """The model's prediction at x_t, converted to `space`.

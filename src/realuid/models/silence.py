@@ -36,5 +36,6 @@ def silent(model: MatchingModel) -> MatchingModel:
     twin = MatchingModel(
         Silent(model.network), model.path, model.prediction, model.preconditioning, model.codec, model.null_class
     )
-    twin.degradation, twin.class_names = model.degradation, model.class_names
+    twin.degradation = model.degradation
+    twin.class_names, twin.class_counts = model.class_names, model.class_counts
     return twin.eval()

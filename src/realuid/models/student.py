@@ -15,7 +15,9 @@ from realuid.models.matching import MatchingModel
 from realuid.models.names import Renoise
 from realuid.models.networks.condition import SOURCE, Condition
 from realuid.models.networks.specs import ConditionSpec
+from realuid.models.summary import facts, one_line
 from realuid.paths.base import broadcast
+from realuid.text import in_html
 
 
 class Student(nn.Module):
@@ -101,6 +103,11 @@ class Student(nn.Module):
         return self.model.class_names
 
     @property
+    def class_counts(self) -> tuple[int, ...]:
+        """How often the training data has each class, if known."""
+        return self.model.class_counts
+
+    @property
     def conditions(self) -> tuple[ConditionSpec, ...]:
         """What it is conditioned on."""
         return self.model.conditions
@@ -119,6 +126,16 @@ class Student(nn.Module):
     def device(self) -> torch.device:
         """The device of the parameters."""
         return self.model.device
+
+    def __repr__(self) -> str:
+        return one_line(type(self).__name__, self._facts())
+
+    def _repr_html_(self) -> str:
+        return in_html(type(self).__name__, self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        times = ", ".join(f"{t:.3g}" for t in self.times)
+        return facts(self.model, f"{self.calls}, at time{'s' if self.calls > 1 else ''} {times}")
 
     def forward(
         self,

@@ -19,7 +19,7 @@ from realuid.models import Condition, ConditionSpec, MatchingModel
 from realuid.models.networks.condition import LABEL
 from realuid.paths import Path
 from realuid.processes import WHOLE, Part
-from realuid.sampling import OneStep, SamplingOptions, generate, generate_each_call
+from realuid.sampling import OneStep, SamplingOptions, generate, generate_each_call, spread_labels
 
 #: Columns of a picture of samples; one of pairs holds this many triples a row.
 _COLUMNS, _TRIPLES = 8, 4
@@ -99,18 +99,20 @@ def adopt_null(model: MatchingModel, data: Dataset) -> None:
 
 
 def frequent_labels(data: Dataset, count: int) -> Tensor:
-    """Labels as often as the data has them, up to one, and spread evenly: shape (count,).
+    """Labels as often as the data has them, up to one, and spread evenly: shape (count,), see `spread_labels`."""
+    return spread_labels(_counts(data), count)
 
-    The largest remainders get what rounding leaves. Where all classes are equally frequent: 0, 1, ..., 0, 1, ...
-    """
-    frequency = torch.bincount(data.column(LABEL)[:].cpu(), minlength=data.num_classes).double() / len(data)
-    exact = frequency * count
-    times = exact.floor().long()
-    most = (exact - times).argsort(descending=True, stable=True)
-    times[most[: count - int(times.sum())]] += 1
-    labels = torch.repeat_interleave(torch.arange(len(times)), times)
-    place = torch.cat([(torch.arange(int(n)) + 0.5) / n for n in times])
-    return labels[place.argsort(stable=True)]
+
+def record_classes(model: MatchingModel, data: Dataset) -> None:
+    """Note the names and frequencies of the classes of a model's training data, if it is conditional on them."""
+    if model.num_classes and data.labels is not None:
+        model.class_names = model.class_names or data.class_names
+        model.class_counts = tuple(_counts(data).tolist())
+
+
+def _counts(data: Dataset) -> Tensor:
+    """How often the data has each class, shape (num_classes,)."""
+    return torch.bincount(data.column(LABEL)[:].cpu(), minlength=data.num_classes)
 
 
 def samples(

@@ -21,10 +21,11 @@ from realuid.loaders import load_teacher
 from realuid.locks import held
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Student, model_device
+from realuid.recipes.checks import check_demo
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.evaluate import evaluate_model, fd_between_halves, images_per_second, make_evaluator
 from realuid.recipes.prompts import evaluate_prompts, prompts_of
-from realuid.recipes.spec import NamedTeacher, TeacherSpec, check_demo, make_student, teacher_spec
+from realuid.recipes.spec import NamedTeacher, TeacherSpec, make_student, teacher_spec
 from realuid.reports import write_report
 from realuid.training.folder import (
     forget,
@@ -219,7 +220,7 @@ def _about(recipe: Recipe, name: str) -> dict[str, Any]:
     if name in recipe.students:
         config = recipe.student(name)
         shown = ("alpha", "beta", "alpha_sid", "objective", "data_weight", "lambda_g", "label")
-        about = {setting: getattr(config, setting) for setting in shown}
+        about = {setting: getattr(config, setting) for setting in shown} | {"real_data": config.uses_real_data}
         if origin := recipe.origin(name):
             about["start"] = origin.student
     if name in recipe.published:

@@ -17,9 +17,10 @@ from torch import Tensor
 from realuid.devices import choose_device
 from realuid.models import MatchingModel, count_parameters, example
 from realuid.processes import started_together
+from realuid.recipes.checks import check_demo
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.evaluate import calls_of
-from realuid.recipes.spec import StudentSpec, TeacherSpec, check_demo, teacher_spec
+from realuid.recipes.spec import StudentSpec, TeacherSpec, teacher_spec
 from realuid.training import DistillConfig
 from realuid.training.config import LoopConfig
 from realuid.training.costs import FORWARD, LEARN, update_cost

@@ -6,7 +6,7 @@ import dataclasses
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -26,13 +26,15 @@ from realuid.metrics import (
     make_extractor,
     tells_classes,
 )
-from realuid.models import MatchingModel, Student, model_device
+from realuid.models import MatchingModel, Student
 from realuid.models.networks.condition import LABEL
 from realuid.on_data import BATCH, conditions, samples, samples_of_each_call
 from realuid.processes import WHOLE, Part
+from realuid.progress import track
 from realuid.recipes.sections import EvaluateConfig
 from realuid.sampling import OneStep, SamplingOptions, find_sampler
 from realuid.seeds import mix
+from realuid.text import in_html
 
 #: Passes batches through and computes statistics of them.
 Watch = Callable[[Iterator[Tensor]], Iterator[Tensor]]
@@ -43,7 +45,7 @@ def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device |
     return Evaluator(data, make_extractor(config.extractor, data, config.inception_weights), device)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Metrics of a model; lists hold one number for each seed."""
 
@@ -59,6 +61,19 @@ class Evaluation:
     restoration: dict[str, float] = field(default_factory=dict)
     #: Of the first seed's samples; None where they were not asked for by class, or the data has no labels.
     classes: ClassScores | None = None
+
+    def __repr__(self) -> str:
+        return f"Evaluation({', '.join(f'{name}: {value}' for name, value in self._facts().items())})"
+
+    def _repr_html_(self) -> str:
+        return in_html("Evaluation", self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        seeds = f"{len(self.fd)} seed{'s' if len(self.fd) > 1 else ''}"
+        values = {"FD": self.fd, "KID": self.kid, "precision": self.precision, "recall": self.recall}
+        told = {name: _mean(numbers) for name, numbers in values.items()}
+        told |= {name: f"{value:.4g}" for name, value in self.restoration.items()}
+        return {**told, "calls": str(self.calls), "samples": f"{self.samples:,}, {seeds}"}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON, with mean and spread (sample standard deviation) of fd."""
@@ -76,6 +91,11 @@ class Evaluation:
             **self.restoration,
             **({} if self.classes is None else {"classes": self.classes.to_dict()}),
         }
+
+
+def _mean(numbers: list[float]) -> str:
+    spread = f"±{statistics.stdev(numbers):.2g}" if len(numbers) > 1 else ""
+    return f"{statistics.mean(numbers):.4g}{spread}"
 
 
 def calls_of(model: MatchingModel | OneStep, config: EvaluateConfig) -> int:
@@ -116,7 +136,9 @@ def evaluate_model(
             watches.append(partial(restoration.watch, slices=slices))
         if classes is not None and seed == 0:
             watches.append(classes.watch)
-        batches = samples_of_each_call(model, data, config.samples, **_how(config), seed=mix("fd", seed), part=part)
+        found = samples_of_each_call(model, data, config.samples, **_how(config), seed=mix("fd", seed), part=part)
+        title = f"evaluating, seed {seed + 1} of {config.seeds}"
+        batches = (each[-kinds:] for each in track(found, title, config.samples // part.world, BATCH))
         scores.append(evaluator.score_each(_watched(batches, watches), kinds, full, part=part))
     measured = [_evaluation(of_kind, config.samples, n) for n, of_kind in enumerate(zip(*scores, strict=True), 1)]
     return dataclasses.replace(
@@ -157,7 +179,7 @@ def label_classifier(evaluator: Evaluator) -> Classifier | None:
 
 
 def _how(config: EvaluateConfig) -> SamplingOptions:
-    return {"steps": config.steps, "sampler": config.sampler, "guidance": config.guidance}
+    return {"steps": config.steps, "sampler": config.sampler, "guidance": config.guidance, "clip": config.clip}
 
 
 def _class_agreement(
@@ -177,7 +199,7 @@ LONG = 30.0
 
 
 def images_per_second(
-    models: dict[str, MatchingModel | Student],
+    models: Mapping[str, MatchingModel | OneStep],
     data: Dataset,
     config: EvaluateConfig,
     batch: int = 500,
@@ -196,8 +218,8 @@ def images_per_second(
     return {name: batch / statistics.median(seconds[1:] or seconds) for name, seconds in times.items()}
 
 
-def _seconds(model: MatchingModel | Student, data: Dataset, config: EvaluateConfig, batch: int) -> float:
-    synchronise: Callable[[], None] = torch.cuda.synchronize if model_device(model).type == "cuda" else lambda: None
+def _seconds(model: MatchingModel | OneStep, data: Dataset, config: EvaluateConfig, batch: int) -> float:
+    synchronise: Callable[[], None] = torch.cuda.synchronize if model.device.type == "cuda" else lambda: None
     synchronise()
     start = time.perf_counter()
     for _ in samples(model, data, batch, **_how(config)):

@@ -77,7 +77,6 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     preconditioning = recipe.path.make_preconditioning()
     model = MatchingModel(network, path, recipe.path.prediction, preconditioning, codec, null_class)
     model.degradation = data.degradation if path.coupled else ""
-    model.class_names = data.class_names if classes else ()
     model.prompts = recipe.data.prompt_encoder or data.text_from.source
     return model
 

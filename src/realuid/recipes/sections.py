@@ -134,6 +134,8 @@ class EvaluateConfig:
     sampler: str | None = None
     #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1: no guidance.
     guidance: float = 1.0
+    #: Keep a teacher's data predictions within limits while sampling. None: as its diffusers scheduler does.
+    clip: bool | None = None
     #: Prompts of text-to-image models to measure: data whose captions they are, or a text file with one in every line.
     #: Empty: the captions of the training data.
     prompts: str = ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,6 @@ from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.compatibility import (
     check_batch,
-    check_sampling,
-    check_settings,
     check_student_run,
     check_teacher_run,
 )
@@ -34,7 +33,7 @@ from realuid.training.folder import has_checkpoint, is_finished
 from realuid.training.loop import Run
 from realuid.training.settings import to_dict
 from realuid.training.start import load_start
-from realuid.training.task import Hopeless
+from realuid.training.task import Callback, Hopeless
 from realuid.training.teacher import TeacherTask
 
 #: Instead of a teacher's name: no teacher, the student learns from data alone (experimental).
@@ -90,6 +89,7 @@ class RunSpec(ABC):
         folder: of the run.
         evaluator: for quick FDs; None: created from the recipe when needed.
         about: further sections of the saved model's config.json.
+        callbacks: called after every line of the log.
     """
 
     recipe: Recipe
@@ -97,6 +97,7 @@ class RunSpec(ABC):
     folder: Path
     evaluator: Evaluator | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    callbacks: Sequence[Callback] = ()
 
     @property
     @abstractmethod
@@ -140,7 +141,9 @@ class TeacherSpec(RunSpec):
         task = TeacherTask(self.model, self.data, config, accelerator)
         origin = {TEACHER: teacher_record(self.start.name, self.start.key)} if self.start else {}
         files = {RECIPE: dump_recipe(self.recipe.anchored()), **origin}
-        trained = Run(task, config, self.folder, accelerator, evaluator, self.about, files).start(resume)
+        run = Run(task, config, self.folder, accelerator, evaluator, self.about, files)
+        run.callbacks = self.callbacks
+        trained = run.start(resume)
         assert isinstance(trained, MatchingModel)
         return trained
 
@@ -183,11 +186,10 @@ class StudentSpec(RunSpec):
         """
         evaluator, config = self.due_evaluator(), self.recipe.distill
         task, accelerator = distillation_task(self.teacher.model, self.data, config, self.start, self.fake)
-        files = {
-            RECIPE: dump_recipe(self.recipe.anchored()),
-            TEACHER: teacher_record(self.teacher.name, self.teacher.key),
-        }
+        files = {RECIPE: dump_recipe(self.recipe.anchored())}
+        files[TEACHER] = teacher_record(self.teacher.name, self.teacher.key)
         run = Run(task, config, self.folder, accelerator, evaluator, self.about, files, hopeless)
+        run.callbacks = self.callbacks
         student = run.start(resume)
         assert isinstance(student, Student)
         return student
@@ -286,15 +288,3 @@ def named_student_spec(
     start = load_start(folder / origin.student, origin.ema) if origin else None
     chosen = dataclasses.replace(recipe, distill=recipe.student(name), students={})
     return student_spec(chosen, teacher, folder / name, data=data, start=start, about=about)
-
-
-def check_demo(recipe: Recipe, model: MatchingModel, data: Dataset) -> None:
-    """Raise errors that a demo would otherwise only meet after training its teacher.
-
-    Args:
-        recipe, model, data: of the demo; model is its teacher, trained or not.
-    """
-    how = recipe.evaluate
-    check_sampling(model, how.steps, how.sampler, how.guidance)
-    for name in recipe.students:
-        check_settings(model, data, recipe.student(name), f"students.{name}")

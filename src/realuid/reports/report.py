@@ -19,7 +19,7 @@ from realuid.files import atomic_file
 from realuid.models import MatchingModel, Student
 from realuid.on_data import sample_image, samples
 from realuid.reports.plots import fd_curves, figure_svg, gap_by_time
-from realuid.text import fd_name
+from realuid.text import effect_of_real_data, fd_name
 
 #: Rows and columns of a grid, and its seed: every model starts from the same noise. Up to so many classes get a column
 #: each.
@@ -109,6 +109,7 @@ def write_report(
     html = environment.from_string(template).render(
         results=results,
         fd_name=fd_name(results),
+        real_data=effect_of_real_data(results),
         rows=[results["teacher"], *results["students"]],
         fewer_calls=range(1, max((entry["calls"] for entry in results["students"]), default=1)),
         grids=grids,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from realuid.sampling.base import Sampler, as_batch
+from realuid.sampling.classes import spread_labels
 from realuid.sampling.dpm_solver import dpm_solver
 from realuid.sampling.ode import euler, heun
 from realuid.sampling.options import OneStep, Sampling, SamplingOptions, check_use
 from realuid.sampling.posterior import ancestral, ddim
 from realuid.sampling.sample import (
     SAMPLERS,
-    balanced_labels,
     find_sampler,
     generate,
     generate_each_call,
@@ -25,7 +25,6 @@ __all__ = [
     "SamplingOptions",
     "ancestral",
     "as_batch",
-    "balanced_labels",
     "check_use",
     "ddim",
     "dpm_solver",
@@ -39,4 +38,5 @@ __all__ = [
     "sample_teacher",
     "scaled_sde",
     "sde",
+    "spread_labels",
 ]

@@ -1,9 +1,12 @@
-"""Conversion of class names to class numbers, the networks' inputs."""
+"""Class labels of samples: numbers from names, and classes where none are given."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
 
@@ -36,3 +39,22 @@ def numbered(labels: Any, names: Sequence[str], classes: int) -> Any:
     if isinstance(labels, list | tuple) and any(isinstance(label, str) for label in labels):
         return [class_number(label, names, classes) if isinstance(label, str) else label for label in labels]
     return labels
+
+
+def spread_labels(counts: Sequence[int] | Tensor, count: int) -> Tensor:
+    """Labels in proportion to `counts`, up to one, and spread evenly: shape (count,).
+
+    The largest remainders get what rounding leaves. Where all classes are equally frequent: 0, 1, ..., 0, 1, ...
+
+    Args:
+        counts: frequency of each class, up to a factor; at least one is above 0.
+        count: number of labels.
+    """
+    frequency = torch.as_tensor(counts).double()
+    exact = frequency / frequency.sum() * count
+    times = exact.floor().long()
+    most = (exact - times).argsort(descending=True, stable=True)
+    times[most[: count - int(times.sum())]] += 1
+    labels = torch.repeat_interleave(torch.arange(len(times)), times)
+    place = torch.cat([(torch.arange(int(n)) + 0.5) / n for n in times])
+    return labels[place.argsort(stable=True)]

@@ -13,7 +13,7 @@ from realuid.errors import ConfigError
 from realuid.models import Codec, Condition, ConditionSpec, MatchingModel, required
 from realuid.models.calls import check_calls
 from realuid.models.networks.condition import LABEL, SOURCE
-from realuid.sampling.classes import numbered
+from realuid.sampling.classes import numbered, spread_labels
 
 
 class OneStep(Protocol):
@@ -38,6 +38,9 @@ class OneStep(Protocol):
     def class_names(self) -> tuple[str, ...]: ...
 
     @property
+    def class_counts(self) -> tuple[int, ...]: ...
+
+    @property
     def codec(self) -> Codec | None: ...
 
     @property
@@ -58,10 +61,13 @@ class SamplingOptions(TypedDict, total=False):
 
     condition: a `Condition`, or a mapping from names in `model.conditions` to tensors, arrays or lists with one row per
         sample; for a label also one number for all samples.
-    labels, sources: the entries "label" (classes, by number or name) and "source" (x_T in data units, shape
-        (count, *shape)) of it.
+    labels, sources: the entries "label" (classes, by number or name, of every sample or one for all) and "source" (x_T
+        in data units, shape (count, *shape)) of it. Without labels a conditional model makes all of its classes, as
+        often as its training data has them (equally often, if that is not known).
     steps, sampler, guidance: of a teacher, by default its path's sampler without classifier-free guidance;
         of a student none of them.
+    clip: of a teacher: keep data predictions within limits, those of its diffusers scheduler or [-1, 1]. None: if its
+        scheduler does so.
     calls: number of calls of a student, by default all; not read for a teacher.
     """
 
@@ -71,6 +77,7 @@ class SamplingOptions(TypedDict, total=False):
     steps: int
     sampler: str | None
     guidance: float
+    clip: bool | None
     calls: int | None
 
 
@@ -84,6 +91,7 @@ class Sampling:
     steps: int = 50
     sampler: str | None = None
     guidance: float = 1.0
+    clip: bool | None = None
     calls: int | None = None
 
     def condition_of(self, model: MatchingModel | OneStep, count: int) -> Condition:
@@ -99,6 +107,8 @@ class Sampling:
             values |= {} if value is None else {name: value}
         if LABEL in values:
             values[LABEL] = numbered(values[LABEL], model.class_names, model.num_classes)
+        elif model.num_classes and "labels" not in values:
+            values[LABEL] = spread_labels(model.class_counts or [1] * model.num_classes, count)
         return required(model.conditions, values, count)
 
 
@@ -108,13 +118,14 @@ def check_use(
     guidance: float = 1.0,
     calls: int | None = None,
     steps: int = Sampling.steps,
+    clip: bool | None = None,
 ) -> None:
     """Raise ConfigError for options of teachers with a student, or a number of calls that it does not have."""
     if isinstance(model, MatchingModel):
         if calls is not None:
             raise ConfigError(f"calls = {calls}: the model is a teacher. Leave calls out, or pass steps.")
         return
-    for name, value, usual in (("sampler", sampler, None), ("guidance", guidance, 1.0)):
+    for name, value, usual in (("sampler", sampler, None), ("guidance", guidance, 1.0), ("clip", clip, None)):
         if value != usual:
             raise ConfigError(f"{name} = {value}: the model is a student, which has no sampler. Leave {name} out.")
     if steps != Sampling.steps:

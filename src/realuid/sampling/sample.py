@@ -15,8 +15,10 @@ from realuid.errors import ConfigError, unknown_name
 from realuid.memory import InParts
 from realuid.models import Condition, MatchingModel, guided
 from realuid.models.networks.condition import SOURCE
+from realuid.paths import Estimate
 from realuid.processes import WHOLE, Part
 from realuid.sampling.base import Noise, Sampler, as_batch
+from realuid.sampling.clipping import USUAL, clipped
 from realuid.sampling.dpm_solver import dpm_solver
 from realuid.sampling.ode import euler, heun
 from realuid.sampling.options import OneStep, Sampling, SamplingOptions
@@ -64,6 +66,7 @@ def sample_teacher(
     condition: Condition | None = None,
     sampler: str | Sampler | None = None,
     noise: Noise = torch.randn_like,
+    clip: bool | None = None,
 ) -> Tensor:
     """Sample a teacher from the source to data.
 
@@ -73,6 +76,7 @@ def sample_teacher(
         steps: number of steps, at least 1.
         condition: what the teacher reads; on a coupled path x_T need not be repeated in it.
         sampler: a name for `find_sampler`, or a function like them; by default the model's own.
+        clip: see `SamplingOptions`.
         noise: function that draws standard normal numbers, for samplers of SDEs and paths that start from images.
 
     Returns:
@@ -96,7 +100,13 @@ def sample_teacher(
         x = path.start(t, noise(x_T), x_T)
     else:
         x = path.start(t, x_T)
-    return sampler(lambda x, t: model.estimate(x, as_batch(t, x), condition), x.to(x_T.dtype), times, noise)
+    limits = (model.clipping or USUAL) if clip else model.clipping if clip is None else None
+
+    def field(x: Tensor, t: Tensor) -> Estimate:
+        here = model.estimate(x, as_batch(t, x), condition)
+        return clipped(here, limits) if limits else here
+
+    return sampler(field, x.to(x_T.dtype), times, noise)
 
 
 def _check_start(model: MatchingModel) -> None:
@@ -188,7 +198,7 @@ def _make(
     """One batch of `_generate`."""
     if isinstance(model, MatchingModel):
         x_T = here[SOURCE] if model.coupled else z
-        found = [sample_teacher(model, x_T, asked.steps, here, asked.sampler, on_the_way)]
+        found = [sample_teacher(model, x_T, asked.steps, here, asked.sampler, on_the_way, asked.clip)]
     else:
         drawn = [on_the_way(z) for _ in range(model.calls - 1)]
         eps = torch.stack(drawn, dim=1) if drawn else None
@@ -213,8 +223,3 @@ def _noise_of(seed: int, samples: range) -> Noise:
         return torch.stack([torch.randn(x.shape[1:], generator=own) for own in streams]).to(x)
 
     return noise
-
-
-def balanced_labels(count: int, num_classes: int) -> Tensor:
-    """Class labels 0, 1, ..., num_classes - 1, 0, 1, ... : every class equally often up to one, shape (count,)."""
-    return torch.arange(count) % num_classes

@@ -215,6 +215,12 @@ class DistillConfig(LoraSettings, AdversarialSettings, TurnSettings, StudentSett
         return dataclasses.replace(objective, data_weight=objective.data_weight * update / rise)
 
     @property
+    def uses_real_data(self) -> bool:
+        """Whether a loss compares with real data: the fake model's, the generator's or the discriminator's."""
+        objective = self.make_objective()
+        return objective.uses_real_data or objective.generator_needs_real or self.gan_batch > 0
+
+    @property
     def share(self) -> float:
         """Real images per generated image in the fake model's batch: `real_share`, or the default rule.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, repeat
@@ -16,7 +17,7 @@ from realuid.data import Dataset
 from realuid.metrics import Evaluator
 from realuid.models import Condition, MatchingModel, Student, fingerprint
 from realuid.models.discriminator import new_discriminator
-from realuid.on_data import encode_dataset, samples_of_each_call
+from realuid.on_data import encode_dataset, record_classes, samples_of_each_call
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
@@ -67,6 +68,7 @@ class DistillTask(Task):
         self.adversarial, space = config.make_adversarial(), check_distillation(teacher, config)
         frozen, student, opponent = make_roles(teacher, config, start, fake)
         self.generator, self.fake = able_to_learn(student.eval()), able_to_learn(opponent.eval())
+        record_classes(self.generator.model, data)
         self.execution = choose_execution(config, accelerator.device, teacher)
         self.execution.apply(frozen, self.generator.model, self.fake)
         frozen = place(frozen.eval().requires_grad_(False), accelerator.device, self.execution.shard)
@@ -102,8 +104,13 @@ class DistillTask(Task):
         )
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
-        self.inputs = {"data": data.fingerprint(pairs=True), "teacher": fingerprint(teacher)}
         self.grid_prompts = grid_prompts(config.grid_prompts, teacher)
+        self._given = teacher
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, str]:
+        """Fingerprints of data and teacher."""
+        return {"data": self.batches.data.fingerprint(pairs=True), "teacher": fingerprint(self._given)}
 
     @property
     def teacher(self) -> MatchingModel:

@@ -1,4 +1,4 @@
-"""Logs of a run: metrics.jsonl, TensorBoard, optionally Weights & Biases, and a progress bar."""
+"""Logs of a run: metrics.jsonl, TensorBoard, optionally Weights & Biases, and its progress."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, WandBTracker
 from accelerate.utils import is_wandb_available
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from realuid.errors import ConfigError
 from realuid.files import atomic_file, to_json
+from realuid.progress import Progress
 
 #: A logged value: a number, or a list for a vector; None for missing values.
 Value = float | list[float] | list[float | None] | None
@@ -80,7 +80,7 @@ class RunLog:
         folder: the run's folder.
         accelerator: knows the main process.
         updates: length of the run.
-        title: of the progress bar.
+        title: of the progress.
         start: first update; later lines of a resumed run are dropped.
         wandb: project name, or None.
         settings: the run's configuration, for Weights & Biases.
@@ -105,17 +105,7 @@ class RunLog:
             self.trackers.append(WandBTracker(wandb, dir=str(folder), config=settings, name=folder.name))
         for tracker in self.trackers:
             tracker.start()
-        self.progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            disable=not self.main,
-            transient=False,
-        )
-        self.bar = self.progress.add_task(title, total=updates, completed=start, note="")
-        self.progress.start()
+        self.progress = Progress(title, updates, start, quiet=not self.main)
 
     def _drop_after(self, step: int) -> None:
         if self.path.is_file():
@@ -129,19 +119,19 @@ class RunLog:
         if self.main:
             with self.path.open("a") as file:
                 file.write(to_json({"update": update, **values}) + "\n")
-            self.progress.update(self.bar, note=note)
+            self.progress.update(update, note)
         scalars = {k: v for k, v in values.items() if isinstance(v, int | float)}
         vectors = {f"{k}/{i}": x for k, v in values.items() if isinstance(v, list) for i, x in enumerate(v)}
         for tracker in self.trackers:
             tracker.log(scalars | vectors, step=update)
 
     def advance(self, update: int) -> None:
-        """Move the progress bar."""
-        self.progress.update(self.bar, completed=update)
+        """Report the progress."""
+        self.progress.update(update)
 
     def close(self) -> None:
-        """Stop the bar and flush the trackers."""
-        self.progress.stop()
+        """End the report of progress and flush the trackers."""
+        self.progress.close()
         for tracker in self.trackers:
             tracker.finish()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -22,10 +22,11 @@ from realuid.training.checkpoints import Checkpoints, Meta
 from realuid.training.config import LoopConfig
 from realuid.training.finite import ADVICE, check_values, check_weights
 from realuid.training.folder import begin, mend, worked_in
-from realuid.training.log import Means, RunLog, Throughput, check_wandb
+from realuid.training.interrupt import noted_interrupts
+from realuid.training.log import Means, RunLog, Throughput, Value, check_wandb
 from realuid.training.settings import FREE, decided, renamed, to_dict
 from realuid.training.sharding import gathered, share
-from realuid.training.task import Hopeless, Progress, QuickFDs, Task
+from realuid.training.task import Callback, Hopeless, Progress, QuickFDs, Task
 
 #: Seed of the samples in grids and quick FDs: the same noise every time, so that progress can be seen.
 SAMPLE_SEED = 1234
@@ -43,6 +44,9 @@ class Run:
         about: further sections for the config.json of saved models (teacher, data).
         files: name -> text of further files of the folder, for instance the recipe that resuming reads.
         hopeless: stops the run early if it returns True; None: never.
+
+    Attributes:
+        callbacks: called in the main process after every line of the log.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class Run:
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
         self.progress = Progress()
         self.means, self.throughput = Means(), Throughput()
+        self.last: dict[str, Value] = {}
+        self.callbacks: Sequence[Callback] = ()
 
     def start(self, resume: bool = False) -> nn.Module:
         """Train to the end and return the result: the best model by quick FD, or the last if none was computed.
@@ -103,8 +109,11 @@ class Run:
             {**to_dict(self.config), **self.about},
         )
         try:
-            while self.progress.update < self.config.updates and not self.stopped:
-                self._advance(log)
+            with noted_interrupts(self.accelerator.num_processes == 1) as interrupt:
+                while self.progress.update < self.config.updates and not self.stopped:
+                    self._advance(log)
+                    if interrupt.asked:
+                        self._leave()
         finally:
             log.close()
         return self._finish()
@@ -142,17 +151,31 @@ class Run:
         if due(self.config.log_every):
             means = self.task.summary(self.means.read(self.accelerator))
             means |= {"images": done * self.task.images_per_update, "images_per_second": self.throughput.read()}
-            log.write(done, means, note=self._note())
+            self.last = means
+            self._log(log, means)
         with self.throughput.paused():
             if last or any(map(due, (c.sample_every, c.evaluate_every, c.save_every))):
                 check_weights(self.task.players, self.task.ema, self.accelerator, self._where())
             if due(self.config.sample_every):
                 self._grid()
             if due(self.config.evaluate_every) and self.evaluator is not None:
-                log.write(done, self._evaluate(), note=self._note())
+                self._log(log, self._evaluate())
                 self.stopped = not last and self.hopeless is not None and self.hopeless(self.progress.history)
             if last or (self.config.save_every and done % self.config.save_every == 0):
                 self._save()
+
+    def _log(self, log: RunLog, values: Mapping[str, Value]) -> None:
+        log.write(self.progress.update, values, note=self._note())
+        if self.accelerator.is_main_process:
+            for callback in self.callbacks:
+                callback(self.progress.update, values)
+
+    def _leave(self) -> None:
+        """Write a checkpoint and end the run, which can be resumed."""
+        if self.progress.update not in self.checkpoints.steps():
+            check_weights(self.task.players, self.task.ema, self.accelerator, self._where())
+            self._save()
+        raise KeyboardInterrupt(f"update {self.progress.update} of {self.folder} is saved")
 
     def _where(self) -> str:
         """For messages: the current update and the last good checkpoint."""
@@ -161,8 +184,17 @@ class Run:
         return f"at update {self.progress.update} of {self.folder}. The last good checkpoint is untouched: {good}"
 
     def _note(self) -> str:
-        fd = next((entry["fd"] for entry in reversed(self.progress.history)), None)
-        return "" if fd is None else f"FD {fd:.3g}"
+        """What the report of progress says beside the number of updates: gap or loss, speed, quick FD."""
+        told: list[str] = []
+        loss = f"{self.task.learner.name}/loss"
+        for name, called in (("gap", "gap"), (loss, "loss")):
+            if isinstance(value := self.last.get(name), float):
+                told = [f"{called} {value:.3g}"]
+                break
+        if isinstance(rate := self.last.get("images_per_second"), float):
+            told.append(f"{rate:,.0f} img/s")
+        told += [f"FD {entry['fd']:.3g}" for entry in self.progress.history[-1:]]
+        return ", ".join(told)
 
     # -- evaluation --------------------------------------------------------------------------------------------
 

@@ -24,6 +24,8 @@ from realuid.training.player import Player
 #: Quick FDs of one evaluation during training (of every EMA), with its update.
 QuickFDs = dict[str, float]
 #: Decides after every evaluation whether to stop the run, from all so far (each with "update" and "fd").
+#: Called with the number of updates so far and what was just logged: losses, or the quick FDs of an evaluation.
+Callback = Callable[[int, Mapping[str, Value]], None]
 Hopeless = Callable[[list[QuickFDs]], bool]
 
 
@@ -43,10 +45,13 @@ class Task(ABC):
     images_per_update: int
     #: Number of calls of a student; there are samples after each.
     calls: int = 1
-    #: Inputs besides the settings (data, teacher): name -> fingerprint; a run resumes only with the same ones.
-    inputs: dict[str, str]
     #: Prompts of the grids; None: those of the data.
     grid_prompts: GridPrompts | None = None
+
+    @property
+    @abstractmethod
+    def inputs(self) -> dict[str, str]:
+        """Inputs besides the settings (data, teacher): name -> fingerprint; a run resumes only with the same ones."""
 
     @abstractmethod
     def update(self, number: int) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from realuid.data import Dataset
 from realuid.metrics import Evaluator
 from realuid.models import Condition, MatchingModel
-from realuid.on_data import encode_dataset, samples_of_each_call
+from realuid.on_data import encode_dataset, record_classes, samples_of_each_call
 from realuid.processes import WHOLE, Part
 from realuid.sampling import SamplingOptions
 from realuid.seeds import mix, seeded
@@ -44,6 +45,7 @@ class TeacherTask(Task):
     def __init__(self, model: MatchingModel, data: Dataset, config: TeacherConfig, accelerator: Accelerator):
         self.model, self.config = model, config
         data = data if model.num_classes else data.without_labels()
+        record_classes(model, data)
         if model.codec:
             data = encode_dataset(data, model.codec, accelerator.device)
         self.execution = choose_execution(config, accelerator.device, model)
@@ -62,7 +64,11 @@ class TeacherTask(Task):
             options=DrawOptions(label_dropout=config.label_dropout),
         )
         self.images_per_update, self.grid_prompts = config.batch, grid_prompts(config.grid_prompts, model)
-        self.inputs = {"data": data.fingerprint(pairs=True)}
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, str]:
+        """The fingerprint of the data."""
+        return {"data": self.batches.data.fingerprint(pairs=True)}
 
     def update(self, number: int) -> dict[str, Tensor]:
         """One optimiser step of the teacher."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from realuid.errors import CheckpointError, ConfigError
 from realuid.models.networks.condition import LABEL, SOURCE, Condition
 from realuid.models.networks.cpu_blocks import lay_out
+from realuid.models.networks.embedding import find_time_embedding
 from realuid.models.networks.specs import ConditionSpec, example, label_spec, source_spec
 from realuid.models.saving.weights import check_sample
 
@@ -72,7 +73,7 @@ class Network(nn.Module):
 
         None where there is no such module, or blocks that are recomputed on the backward pass call it.
         """
-        return None
+        return find_time_embedding(self)
 
     def bottleneck(self) -> tuple[nn.Module, tuple[int, ...]]:
         """The module whose output is the deepest features, and the shape of those of one sample: (c, h, w) or (c,).
@@ -154,9 +155,6 @@ class UNet(Network):
         output = self.unet(x, time, class_labels=self.labels(condition), return_dict=False)[0]
         return output[:, : self.heads * self.shape[0]]
 
-    def time_embedding(self) -> tuple[nn.Module, int] | None:
-        return self.unet.time_embedding, self.unet.time_embedding.linear_2.out_features
-
     def recompute_activations(self) -> None:
         self.unet.enable_gradient_checkpointing()
 
@@ -195,6 +193,9 @@ class DiT(Network):
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         labels = self.labels(condition)
         return self.transformer(x, timestep=time, class_labels=labels, return_dict=False)[0][:, : self.shape[0]]
+
+    def time_embedding(self) -> tuple[nn.Module, int] | None:
+        return None  # every block has its own
 
     def recompute_activations(self) -> None:
         self.transformer.enable_gradient_checkpointing()

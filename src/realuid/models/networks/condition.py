@@ -54,6 +54,9 @@ class Condition(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self._tensors)
 
+    def __deepcopy__(self, memo: dict) -> Condition:
+        return self
+
     __eq__ = object.__eq__  # a mapping's own would compare tensors by their elements
     __hash__ = object.__hash__
 

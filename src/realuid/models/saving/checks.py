@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from realuid.errors import CheckpointError
@@ -29,3 +31,30 @@ def check_times(model: MatchingModel) -> None:
             f"'{model.preconditioning.name}' on path '{path.name}' its time input is {float(told.min()):.3g} to "
             f"{float(told.max()):.3g}: the result is NaN. One of the two settings is wrong."
         )
+
+
+def class_names(written: Any, classes: int) -> tuple[str, ...]:
+    """Names of a model's classes as a description holds them; nothing where none is there.
+
+    Raises:
+        CheckpointError: for what is no list of names, or more of them than classes.
+    """
+    if written is None:
+        return ()
+    if not isinstance(written, list) or not all(isinstance(name, str) for name in written) or len(written) > classes:
+        raise CheckpointError(f"classes in config.json must be a list of at most {classes} names, one a class.")
+    return tuple(written)
+
+
+def class_counts(written: Any, classes: int) -> tuple[int, ...]:
+    """Frequencies of a model's classes as a description holds them; nothing where none is there.
+
+    Raises:
+        CheckpointError: for what is no list of whole numbers, one a class, some of them above 0.
+    """
+    if written is None:
+        return ()
+    whole = isinstance(written, list) and all(type(n) is int and 0 <= n < 2**53 for n in written)
+    if not whole or len(written) > classes or not any(written):
+        raise CheckpointError(f"class_counts in config.json must be at most {classes} whole numbers, one a class.")
+    return tuple(written)

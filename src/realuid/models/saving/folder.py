@@ -20,6 +20,7 @@ from torch import Tensor
 from realuid._version import __version__
 from realuid.errors import CheckpointError, unknown_name
 from realuid.files import CHECKSUMS, atomic_file, atomic_folder, damage, to_json, write_checksums
+from realuid.models.clipping import Clipping
 from realuid.models.codec import load_codec
 from realuid.models.matching import MatchingModel
 from realuid.models.networks.architectures import OWN, make_network, network_config
@@ -27,7 +28,7 @@ from realuid.models.networks.base import DiT, Network, UNet, check_runs
 from realuid.models.networks.own import Function
 from realuid.models.networks.prompted import PromptNetwork
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
-from realuid.models.saving.checks import check_times
+from realuid.models.saving.checks import check_times, class_counts, class_names
 from realuid.models.saving.diffusers_weights import read_diffusers_config
 from realuid.models.saving.weights import apart, check_size, check_weights, load_strictly, on_paper, read_weights
 from realuid.models.student import Student
@@ -61,12 +62,16 @@ def describe(model: MatchingModel | Student) -> dict[str, Any]:
         "network": network_config(matching.network),
         "null_class": matching.null_class,
     }
+    if matching.clipping and not isinstance(model, Student):
+        description["clipping"] = matching.clipping.to_config()
     if matching.degradation:
         description["degradation"] = matching.degradation
     if matching.prompts:
         description["prompts"] = matching.prompts
     if matching.class_names:
         description["classes"] = list(matching.class_names)
+    if matching.class_counts:
+        description["class_counts"] = list(matching.class_counts)
     if isinstance(model, Student):
         description |= {"times": list(model.times), "renoise": model.renoise, "noise": model.noise}
     return description
@@ -83,26 +88,15 @@ def build(description: dict[str, Any], function: Function | None = None) -> Matc
         preconditioning=make_preconditioning(**description["preconditioning"]),
         null_class=description.get("null_class", False),
     )
+    matching.clipping = Clipping.from_config(description.get("clipping"))
     matching.degradation = str(description.get("degradation", ""))
     matching.prompts = str(description.get("prompts", ""))
     matching.class_names = class_names(description.get("classes"), matching.num_classes)
+    matching.class_counts = class_counts(description.get("class_counts"), matching.num_classes)
     if description["kind"] == "generator":
         times = description.get("times", description.get("t_init"))  # before several times: t_init
         return Student(matching, times, description.get("noise", True), description.get("renoise", "fresh"))
     return matching
-
-
-def class_names(written: Any, classes: int) -> tuple[str, ...]:
-    """Names of a model's classes as a description holds them; nothing where none is there.
-
-    Raises:
-        CheckpointError: for what is no list of names, or more of them than classes.
-    """
-    if written is None:
-        return ()
-    if not isinstance(written, list) or not all(isinstance(name, str) for name in written) or len(written) > classes:
-        raise CheckpointError(f"classes in {CONFIG} must be a list of at most {classes} names, one a class.")
-    return tuple(written)
 
 
 def save_pretrained(model: MatchingModel | Student, folder: str | FilePath, **extra: Any) -> FilePath:
@@ -184,6 +178,7 @@ _ENTRIES: dict[str, type | tuple[type, ...]] = {
     "prediction": str,
     "null_class": bool,
     "degradation": str,
+    "clipping": dict,
     "prompts": str,
     "times": (int, float, list, type(None)),
     "t_init": (int, float, type(None)),

@@ -1,0 +1,20 @@
+"""Errors that a demo would otherwise only meet after training its teacher."""
+
+from __future__ import annotations
+
+from realuid.data import Dataset
+from realuid.models import MatchingModel
+from realuid.recipes.config import Recipe
+from realuid.training.compatibility import check_sampling, check_settings
+
+
+def check_demo(recipe: Recipe, model: MatchingModel, data: Dataset) -> None:
+    """Raise errors that a demo would otherwise only meet after training its teacher.
+
+    Args:
+        recipe, model, data: of the demo; model is its teacher, trained or not.
+    """
+    how = recipe.evaluate
+    check_sampling(model, how.steps, how.sampler, how.guidance)
+    for name in recipe.students:
+        check_settings(model, data, recipe.student(name), f"students.{name}")

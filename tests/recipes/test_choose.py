@@ -1,0 +1,92 @@
+"""The recipe of a run for which none is named: said, and the teacher's own where it has one."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import diffusers_folders
+import pytest
+import torch
+from conftest import small_teacher
+from diffusers import DDPMScheduler
+
+import realuid
+from realuid.cli.main import main
+from realuid.data import Dataset, to_float
+from realuid.data.writers import write_samples
+from realuid.errors import ConfigError
+from realuid.recipes import Recipe, load_recipe
+from realuid.recipes.choose import for_shape, of_teacher
+
+
+def realuid_command(text: str) -> int:
+    return main(shlex.split(text))
+
+
+FEW = {"updates": 1, "batch": 4, "save_every": 0, "device": "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "name"),
+    [
+        ((1, 8, 8), {}, "demo"),
+        ((3, 16, 12), {"accelerated": True}, "demo"),
+        ((1, 28, 28), {}, "mnist"),
+        ((3, 32, 32), {}, "cifar10-cpu"),
+        ((3, 32, 32), {"accelerated": True}, "cifar10"),
+        ((3, 64, 48), {}, "celeba64"),
+        ((1, 8, 8), {"pairs": True}, "digits-bridge"),
+        ((3, 32, 32), {"pairs": True}, "cifar10-colour"),
+    ],
+)
+def test_by_size(shape, options, name) -> None:
+    assert for_shape(shape, **options).recipe.name == name
+
+
+def test_points_have_no_recipe() -> None:
+    choice = for_shape((2,))
+    assert choice.recipe == Recipe() and "are the defaults, since samples of shape (2,)" in choice.said
+
+
+@pytest.mark.slow
+def test_from_a_folder_to_a_student_without_naming_a_recipe(tmp_path: Path, monkeypatch, capsys, digits) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_samples([to_float(digits.values)[:200]], Path("images"))
+    assert realuid_command("train --data.source images --updates 60 --warmup 5 --batch 64 --out runs/teacher") == 0
+    said = capsys.readouterr().out
+    assert "settings: recipe demo, for images of 8 x 8" in said
+    assert "next: realuid sample runs/teacher" in said and "realuid distill --teacher runs/teacher" in said
+    recipe = load_recipe("runs/teacher/recipe.yaml")
+    assert not recipe.data.conditional and recipe.data.source == str(tmp_path / "images")
+    assert realuid_command("distill --teacher runs/teacher --updates 1 --evaluate-every 0 --out runs/student") == 0
+    assert "settings: recipe demo, with which 'runs/teacher' was trained" in capsys.readouterr().out
+    assert of_teacher("runs/teacher/model").recipe == of_teacher("runs/teacher").recipe
+    student = realuid.distill("runs/teacher", "images", out="runs/python", updates=1, evaluate_every=0, seed=3)
+    assert student.about["distillation"]["fake_updates"] == recipe.distill.fake_updates
+    assert student.about["distillation"]["seed"] == 3
+    assert "with which 'runs/teacher' was trained" in capsys.readouterr().err
+
+
+def test_a_foreign_teacher_needs_data(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    diffusers_folders.save_ddpm(tmp_path / "ddpm", diffusers_folders.unet(1), DDPMScheduler())
+    assert realuid_command("distill --teacher ddpm --dry-run") == 2
+    assert "pass --data.source" in capsys.readouterr().err
+    assert realuid_command("distill --teacher ddpm --data.source digits --dry-run") == 0
+    assert "settings: recipe demo, for images of 8 x 8" in capsys.readouterr().out
+
+
+def test_python_says_what_it_chose(tmp_path: Path, capsys) -> None:
+    data = Dataset(torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8), torch.arange(40) % 2, classes=("a", "b"))
+    model = realuid.train(data, tmp_path / "t", **FEW, sample_every=0, warmup=0)
+    assert model.num_classes == 2 and model.class_counts == (20, 20)
+    assert "settings: recipe demo, for images of 8 x 8" in capsys.readouterr().err
+
+
+def test_unknown_keywords_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'updates'"):
+        realuid.distill(small_teacher(), "digits", out=tmp_path / "s", update=3)
+    with pytest.raises(ConfigError, match="activation_checkpointing"):
+        realuid.train("digits", tmp_path / "t", recompute=True)
+    assert not (tmp_path / "s").exists()

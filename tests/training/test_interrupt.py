@@ -1,0 +1,73 @@
+"""Ctrl-C ends a run after the update in progress, with a checkpoint from which it continues bit for bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import small_teacher
+
+from realuid.cli.main import main, resume_command
+from realuid.training import TeacherConfig, train_teacher
+from realuid.training.teacher import TeacherTask
+
+CONFIG = TeacherConfig(updates=5, batch=8, device="cpu")
+UPDATE = TeacherTask.update
+
+
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Processes in the background of a shell ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def press(monkeypatch: pytest.MonkeyPatch, at: int, times: int = 1) -> None:
+    """Ctrl-C during an update."""
+
+    def update(self, number: int):
+        if number == at:
+            for _ in range(times):
+                os.kill(os.getpid(), signal.SIGINT)
+        return UPDATE(self, number)
+
+    monkeypatch.setattr(TeacherTask, "update", update)
+
+
+def test_the_update_is_finished_and_saved(digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train_teacher(small_teacher(), digits, CONFIG, tmp_path / "whole")
+    press(monkeypatch, at=2)
+    with pytest.raises(KeyboardInterrupt, match=r"update 3 of .* is saved"):
+        train_teacher(small_teacher(), digits, CONFIG, tmp_path / "cut")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    press(monkeypatch, at=-1)
+    resumed = train_teacher(small_teacher(), digits, CONFIG, tmp_path / "cut", resume=True)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_the_second_time_ends_at_once(digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    press(monkeypatch, at=2, times=2)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        train_teacher(small_teacher(), digits, CONFIG, tmp_path / "cut")
+    assert str(raised.value) == ""
+    assert sorted(path.name for path in (tmp_path / "cut" / "checkpoints").iterdir()) == ["0000000"]
+
+
+def test_the_command_that_continues_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    press(monkeypatch, at=1)
+    words = ["train", "demo", "--updates=4", "--batch", "8", "--warmup", "0", "--out", "a b"]
+    assert main(words) == 130
+    said = capsys.readouterr().err
+    assert "update 2 of a b is saved; continue with: realuid train demo --out 'a b' --resume" in said
+    press(monkeypatch, at=-1)
+    assert main(["train", "demo", "--out", "a b", "--resume"]) == 0
+    assert resume_command(["demo", "--family=bridge", "--out=x", "--data.source", "y"]) == (
+        "realuid demo --family bridge --out x --resume"
+    )
+    assert resume_command(["distill", "r:tuned", "--teacher", "t"]) == "realuid distill r:tuned --resume"
