@@ -32,7 +32,7 @@ from fuzz import READERS
 from fuzz.harness import Fuzzer, outcomes
 
 #: Inputs of one process: what a library keeps of every file does not add up, and one that crashes costs few.
-_TURN = 2000
+_TURN = 10_000
 
 Process, Pipe = get_context("fork").Process, get_context("fork").Pipe
 

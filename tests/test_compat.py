@@ -229,3 +229,22 @@ def test_the_versions_that_are_written_down_are_those_that_are_allowed() -> None
     for library, name in (("torch", "torch"), ("accelerate", "accelerate"), ("diffusers", "diffusers")):
         assert re.search(rf"{name} {re.escape(required[library])}", text), library
     assert f"PEFT {required['peft']}" in text and f"torchmetrics {required['torchmetrics']}" in text
+
+
+def test_memory_is_counted_once_a_storage_and_given_back() -> None:
+    with compat.allocated_memory() as memory:
+        x = torch.ones(1000)
+        assert memory.now == 4000
+        y = x.view(10, 100) + 1
+        assert memory.now == 8000
+        del x, y
+        assert memory.now == 0 and memory.peak == 8000
+
+
+def test_modules_without_memory_move() -> None:
+    with compat.sizes_only(), compat.moving_sizes():
+        layer = torch.nn.Linear(3, 2).requires_grad_(False)
+        weight = layer.weight
+        assert compat.is_without_memory(weight) and layer.to("cpu").weight is weight
+        assert layer.to(torch.bfloat16).weight.dtype == torch.bfloat16 and not layer.weight.requires_grad
+    assert not compat.is_without_memory(torch.nn.Linear(3, 2).to(torch.float64).weight)

@@ -90,6 +90,13 @@ def sizes_only() -> Iterator[Callable[[Tensor], Tensor]]:
         yield mode.from_tensor
 
 
+def is_without_memory(tensor: Tensor) -> bool:
+    """Whether `sizes_only` made a tensor (torch 2.10-2.13)."""
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    return isinstance(tensor, FakeTensor)
+
+
 @contextmanager
 def moving_sizes() -> Iterator[None]:
     """`Module.to` works on modules whose tensors `sizes_only` made (torch 2.10-2.13, whose own fails on them).

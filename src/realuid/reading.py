@@ -6,6 +6,7 @@ limit, or contain NaN and infinities. Readers of models, contracts and settings 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -136,3 +137,12 @@ def _deeper_than(value: Any, levels: int) -> bool:
 def _reason(error: Exception) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split())[:200]
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Lines of a metrics.jsonl without damaged ones, as a crash or a disk leaves them; an absent file is empty."""
+    lines = []
+    for line in path.read_text(errors="replace").splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError, RecursionError):
+            lines.append(json.loads(line))
+    return [line for line in lines if isinstance(line, dict) and type(line.get("update")) in (int, float)]

@@ -71,6 +71,7 @@ def test_advice_says_what_it_is_based_on(data) -> None:
     assert (good.alpha, good.beta) == (0.92, 0.94) and "no common factor" in good.reasons[1]
     assert slow.alpha == 0.92 and slow.beta == pytest.approx(0.8 * 0.92, abs=0.03)
     assert "(0.92, 0.86) was best" in slow.reasons[0] and "corrects it" in slow.reasons[1]
+    assert "`realuid train --start`" in good.reasons[2] == slow.reasons[2]
     fast = advise(teacher(factor=1.3), data, count=8000)
     assert fast.beta == 1.0  # no larger one is allowed
 

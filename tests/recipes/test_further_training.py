@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
+import diffusers_folders as folders
 import pytest
 import torch
+from diffusers import DDIMScheduler
 
 import realuid
 from realuid.cli.main import main
@@ -105,3 +108,20 @@ def test_a_function_cannot_be_trained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no weights to train"):
         realuid.train("toy:moons", tmp_path / "run", start=Teacher(lambda x, t: x, (2,)))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_on_latents_learns_latents(tmp_path: Path) -> None:
+    """Images are encoded once and the autoencoder stays as it is; at a rate of nothing the average is the teacher."""
+    teacher = load_teacher(folders.save_dit(tmp_path / "dit", folders.dit(), DDIMScheduler()))
+    images = torch.randint(0, 256, (12, 3, 16, 16), dtype=torch.uint8)
+    data = Dataset(images, torch.arange(12) % 5, "noise", tuple("abcde"))
+    config = TeacherConfig(updates=2, batch=4, lr=1e-30, sample_every=2, steps=2, device="cpu")
+    further = realuid.train(data, tmp_path / "run", start=teacher, config=config)
+    assert (tmp_path / "run" / "samples" / "0000002.png").is_file()
+    for name, value in teacher.state_dict().items():
+        torch.testing.assert_close(further.state_dict()[name], value)
+    before, after = teacher.codec.autoencoder.state_dict(), further.codec.autoencoder.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    with pytest.raises(ConfigError, match="flipped latents"):
+        flipped = dataclasses.replace(config, flip=True)
+        realuid.train(data, tmp_path / "other", start=teacher, config=flipped)

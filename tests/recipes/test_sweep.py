@@ -117,7 +117,7 @@ def test_hopeless_trials_stop_and_the_page_says_so(recipe, teacher, tmp_path, mo
     )  # four evaluations and a measurement each
 
     class Scores:
-        kid = precision = recall = float("nan")
+        kid = precision = recall = diversity = float("nan")
 
         def __init__(self) -> None:
             self.fd = next(fds)
@@ -130,7 +130,7 @@ def test_hopeless_trials_stop_and_the_page_says_so(recipe, teacher, tmp_path, mo
     assert [r["fd"] for r in results] == [2.5, 2.5, 2.5, 50.0]
     assert [h["update"] for h in results[3]["history"]] == [10, 20]
     page = (tmp_path / "s" / "sweep.html").read_text()
-    assert page.count("<svg") == 2 and "4 of 4 trials finished" in page and "stopped" in page
+    assert page.count("<svg") == 1 and "4 of 4 trials finished" in page and ">×</td>" in page
     assert "FD stopped" in capsys.readouterr().out
     assert not list((tmp_path / "s").glob("trials/*/checkpoints"))
 
@@ -197,7 +197,9 @@ def test_results_average_seeds_and_put_the_best_last(recipe, tmp_path: Path) -> 
     assert [(row["fd_mean"], row["finished"]) for row in rows] == [(8.0, 2), (6.0, 1), (4.0, 2)]
     assert rows[-1]["fd_std"] == pytest.approx(2**0.5) and rows[-1]["settings"] == {"alpha": 0.9, "ratio": 0.98}
     page = (tmp_path / "sweep.html").read_text()
-    assert "Best: alpha 0.9, beta 0.882, FD 4" in page and page.count("<svg") == 2
+    assert "Best: alpha 0.9, beta 0.882, with FD 4" in page and page.count("<svg") == 1
+    cells = [">8</td>", ">6</td>", ">4</td>"]
+    assert all(page.count(cell) == 1 for cell in cells)
     assert page.index("8.000") < page.index("6.000") < page.index("4.000")
 
 

@@ -6,19 +6,20 @@ import base64
 import io
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import small_teacher
+from html_pages import Page
 from PIL import Image
 
 from realuid.cli.demo import results_table
 from realuid.data import grid_image
 from realuid.models import Generator
+from realuid.reading import read_jsonl
 from realuid.reports import write_report
-from realuid.reports.report import read_jsonl
+from realuid.reports.page import ShownSettings
 from realuid.text import effect_of_real_data
 
 
@@ -42,35 +43,7 @@ RESULTS = {
 }
 
 
-class Page(HTMLParser):
-    """Cells of tables, sources of images, and every address the page points to."""
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self.images: list[str] = []
-        self.addresses: list[str] = []
-        self.cell = False
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        values = dict(attrs)
-        if tag == "tr":
-            self.rows.append([])
-        if tag == "td":
-            self.rows[-1].append("")
-        self.cell = tag == "td" or (self.cell and tag != "tr")
-        if tag == "img":
-            self.images.append(values["src"])
-        keys = ("src", "href", "action", "data", "srcset")
-        self.addresses += [values[k] for k in keys if values.get(k)]
-
-    def handle_endtag(self, tag):
-        self.cell = self.cell and tag != "td"
-
-    def handle_data(self, data):
-        if self.cell:
-            self.rows[-1][-1] += data
+SETTINGS = ShownSettings("name: tiny <b>\n", [("distill.alpha", "0.9", "1.0")])
 
 
 @pytest.fixture
@@ -81,7 +54,7 @@ def html(tmp_path: Path, digits) -> str:
     lines = [{"update": 2, "gap_by_time": [1.0, None, 0.5]}, {"update": 2, "fd": 30.0}, {"update": 4, "fd": 14.0}]
     (tmp_path / "data-free" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     models = {"teacher": teacher, "data-free": Generator(teacher)}
-    path = write_report(tmp_path, RESULTS, models, digits, "name: tiny <b>\n", steps=2, sampler=None)
+    path = write_report(tmp_path, RESULTS, models, digits, SETTINGS, steps=2)
     return path.read_text()
 
 
@@ -114,14 +87,14 @@ def test_no_sentence_without_a_comparison(uses: bool | None) -> None:
 def test_the_sentence_stands_in_the_report(tmp_path: Path, digits) -> None:
     rows = [entry(n, 14.0, label="1, 1", images_per_second=9.0, real_data=n == "real") for n in ("free", "real")]
     models = {"teacher": small_teacher(), "free": Generator(small_teacher()), "real": Generator(small_teacher())}
-    page = write_report(tmp_path, RESULTS | {"students": rows}, models, digits, "", steps=2, sampler=None).read_text()
+    page = write_report(tmp_path, RESULTS | {"students": rows}, models, digits, SETTINGS, steps=2).read_text()
     assert "What real data did." in page and "real data made no difference" in page
 
 
 def test_it_points_to_nothing_outside(html: str) -> None:
     page = Page(html)
-    assert all(a.startswith(("data:", "#")) for a in page.addresses) and len(page.addresses) >= 3
-    assert not re.search(r"@import|url\((?!#)|<script|<link", html)
+    assert page.outside() == [] and len(page.addresses) >= 3
+    assert not re.search(r"@import|url\((?!#)|<script[^>]|fetch\(|XMLHttp", html)
 
 
 def test_its_table_holds_the_figures(html: str) -> None:
@@ -133,16 +106,22 @@ def test_its_table_holds_the_figures(html: str) -> None:
     assert "20.25" in html and "name: tiny &lt;b&gt;" in html
 
 
-def test_its_images_decode_and_the_first_is_real_data(html: str, digits) -> None:
+def test_its_images_decode_and_the_last_is_real_data(html: str, digits) -> None:
     images = [Image.open(io.BytesIO(base64.b64decode(src.partition(",")[2]))) for src in Page(html).images]
-    assert len(images) == 3
-    assert np.array_equal(np.asarray(images[0]), np.asarray(grid_image(digits.values[:49], 7)))
-    teacher, student = (np.asarray(image) for image in images[1:])
-    assert teacher.shape == student.shape == np.asarray(images[0]).shape and not np.array_equal(teacher, student)
+    under, over, teacher, student, real = (np.asarray(image) for image in images)  # two to compare, then all
+    assert np.array_equal(real, np.asarray(grid_image(digits.values[:49], 7)))
+    assert teacher.shape == student.shape == real.shape and not np.array_equal(teacher, student)
+    assert np.array_equal(under, teacher) and np.array_equal(over, student)
 
 
 def test_curves_are_drawn_where_there_are_evaluations(html: str) -> None:
-    assert html.count("<svg") == 2 and "FD over updates" in html
+    assert html.count("<svg") == 1 and "FD over updates" in html and 'data-values="2,30 4,14"' in html
+
+
+def test_the_answer_comes_first_and_settings_are_folded_away(html: str) -> None:
+    head = "<h1>1 network call instead of 3: 35× faster, 4× the teacher&#39;s FD</h1>"
+    assert 0 < html.index(head) < html.index("<img") < html.index("<table") < html.index("<details")
+    assert "<tr><td>distill.alpha</td><td>0.9</td><td>1.0</td></tr>" in html
 
 
 def test_every_number_of_calls_has_a_column(tmp_path: Path, digits) -> None:
@@ -151,7 +130,7 @@ def test_every_number_of_calls_has_a_column(tmp_path: Path, digits) -> None:
     students[1]["by_calls"] = [{"calls": n, "fd_mean": fd} for n, fd in ((1, 10.5), (2, 6.25), (3, 4.0))]
     results = RESULTS | {"students": students}
     models = {"teacher": teacher, "one": Generator(teacher), "three": Generator(teacher, calls=3)}
-    page = Page(write_report(tmp_path, results, models, digits, "", steps=2, sampler=None).read_text())
+    page = Page(write_report(tmp_path, results, models, digits, SETTINGS, steps=2).read_text())
     assert [row[4:8] for row in page.rows[1:4]] == [
         ["1.0", "", "", "0.0012"],
         ["2.6", "", "", "0.0012"],

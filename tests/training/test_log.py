@@ -99,9 +99,11 @@ def test_a_run_does_not_count_its_evaluations(digits, tmp_path: Path, monkeypatc
     """Evaluations of half a second each: a run that counted them would make at most 32 images a second."""
 
     class Slow:
+        data = digits
+
         def score_each(self, samples, kinds, full, part):
             time.sleep(0.5)
-            return [types.SimpleNamespace(fd=1.0)] * kinds
+            return [types.SimpleNamespace(fd=1.0, diversity=1.0)] * kinds
 
     config = TeacherConfig(updates=6, batch=16, log_every=1, evaluate_every=1, device="cpu")
     train_teacher(small_teacher(), digits, config, tmp_path / "run", evaluator=Slow())

@@ -226,6 +226,8 @@ def test_the_best_model_by_quick_fd_is_the_result(digits, tmp_path: Path, monkey
     fds = iter([5.0, 9.0, 2.0, 3.0, 4.0, 4.0, 7.0, 7.0])  # two averages at four evaluations
 
     class Scores:
+        diversity = 1.0
+
         @property
         def fd(self):
             return next(fds)

@@ -60,6 +60,8 @@ class Options:
     resume: bool = False
     #: Print the resolved settings with parameter count, memory and time, and stop.
     dry_run: bool = False
+    #: With --dry-run: the memory of a GPU, such as 24GB. Says the peak of every part on it, and settings that fit.
+    gpu: Annotated[str, tyro.conf.arg(name="for")] = ""
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -77,6 +79,8 @@ def run(arguments: Sequence[str]) -> None:
     run = None if stages else resumed_run(rest, Options.out)
     asked = recipe_of_run(run) if run else replace(recipe, distill=_settings(recipe, student, started))
     options = parse(Options, "distill", rest, Options(asked.data, asked.distill), "RECIPE[:STUDENT]")
+    if options.gpu and not options.dry_run:
+        raise ConfigError(f"--for {options.gpu} without --dry-run: it only says what fits. Pass both, or neither.")
 
     from realuid.recipes.run import teacher_of_run
     from realuid.recipes.spec import NO_TEACHER, named_teacher
@@ -111,6 +115,7 @@ def _settings(recipe: Recipe, student: str, started: bool) -> DistillConfig:
 
 def _run_one(recipe: Recipe, name: str, options: Options, teacher: NamedTeacher) -> None:
     from realuid.recipes.estimate import describe_student_run
+    from realuid.recipes.memory import describe_memory
     from realuid.recipes.spec import student_spec
     from realuid.training import load_start
     from realuid.training.folder import refuse_existing
@@ -126,7 +131,7 @@ def _run_one(recipe: Recipe, name: str, options: Options, teacher: NamedTeacher)
         about["published_fid"] = recipe.published[name]
     run = student_spec(recipe, teacher, options.out, start=start, about=about)
     if options.dry_run:
-        console.print(describe_student_run(run))
+        console.print(describe_memory(run, options.gpu) if options.gpu else describe_student_run(run))
         return
     _require_sound(run.teacher, run.data, options)
     run.run(options.resume)

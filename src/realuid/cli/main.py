@@ -34,6 +34,7 @@ COMMANDS = {
     "prepare": "convert data to a folder that is read from disk, resized once",
     "advise": "propose (alpha, beta) for a teacher and data",
     "sweep": "compare many (alpha, beta) with one teacher",
+    "compare": "put runs side by side on one page",
     "analyze": "plot the effect of alpha and beta, from closed forms",
     "info": "describe a model, a run, a recipe or a data set",
     "doctor": "show versions, devices, caches, and which extras are missing for what",

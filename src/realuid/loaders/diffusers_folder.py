@@ -40,7 +40,7 @@ def looks_like_diffusers(folder: Path) -> bool:
     return any(_class_of(folder / name) for name in _DENOISERS)
 
 
-def load_diffusers(folder: str | Path, key: str | None = None) -> MatchingModel:
+def load_diffusers(folder: str | Path, key: str | None = None, size: tuple[int, ...] | None = None) -> MatchingModel:
     """A teacher from a folder of diffusers.
 
     A learned variance is left out. A pipeline on latents keeps its autoencoder: see `MatchingModel.codec`.
@@ -48,9 +48,11 @@ def load_diffusers(folder: str | Path, key: str | None = None) -> MatchingModel:
     Args:
         folder: of a pipeline, or of a model with a scheduler's settings.
         key: which network, by its folder ('unet', 'unet_ema', ...), where there are several.
+        size: of the images of a text-to-image model, (height, width), of videos (frames, height, width); None: what its
+            pipeline makes.
 
     Returns:
-        the model, float32, in evaluation mode, on the CPU.
+        the model, float32 or, where it reads prompts, in the precision of its weights, in evaluation mode, on the CPU.
 
     Raises:
         CheckpointError: where something is missing, damaged, not supported, or has to be chosen.
@@ -68,10 +70,12 @@ def load_diffusers(folder: str | Path, key: str | None = None) -> MatchingModel:
     if kind in NETWORKS:
         if reading := sorted((parts or {}).keys() & {*_OF_PROMPTS}):
             raise CheckpointError(f"the pipeline in '{folder}' also has {reading[0]}, but its {kind} reads no prompts.")
+        if size is not None:
+            raise CheckpointError(f"size = {size}: a {kind} makes images of one size. Leave it out.")
         network = NETWORKS[kind](where)
     else:
         pipeline = "" if parts is None else str(read_diffusers_config(folder / INDEX).get("_class_name", ""))
-        network = load_denoiser(where, pipeline, read_diffusers_config(where / CONFIG), codec)
+        network = load_denoiser(where, pipeline, read_diffusers_config(where / CONFIG), codec, size)
     path, prediction, preconditioning, clipping = read_scheduler(settings)
     model = MatchingModel(network, path, prediction, preconditioning, codec).eval()
     model.clipping = clipping

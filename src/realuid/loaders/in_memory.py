@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from realuid.errors import ConfigError
@@ -43,4 +44,6 @@ def load_from_memory(source: Any, scheduler: Any = None, key: str | None = None)
             scheduler.save_pretrained(folder)
         model = load_diffusers(folder, key)
     model.origin = type(source).__name__
+    loaded_from = str(getattr(source, "name_or_path", "") or "")
+    model.prompts = loaded_from if model.prompts and (Path(loaded_from) / "model_index.json").is_file() else ""
     return model

@@ -12,10 +12,11 @@ from realuid.loaders import torchcfm
 from realuid.loaders.adm import PUBLISHED, ADMOptions, is_adm
 from realuid.loaders.diffusers_folder import load_diffusers
 from realuid.loaders.edm import load_edm_pickle, load_edm_student
-from realuid.loaders.formats import local_path, model_folder, recognise
+from realuid.loaders.formats import base_and_adapter, local_path, model_folder, recognise
 from realuid.loaders.in_memory import is_of_diffusers, load_from_memory
 from realuid.models import MatchingModel, Student, from_pretrained, load_single_file
 from realuid.models.networks.own import Function
+from realuid.models.networks.prompted import PromptNetwork
 from realuid.models.saving.torch_file import read_torch_file
 from realuid.settings import check_kind
 
@@ -31,6 +32,7 @@ class Request:
     key: str | None = None
     adm: ADMOptions = PUBLISHED
     network: Function | None = None
+    size: tuple[int, ...] | None = None
 
 
 def load_model(
@@ -40,18 +42,22 @@ def load_model(
     key: str | None = None,
     adm: ADMOptions = PUBLISHED,
     network: Function | None = None,
+    size: tuple[int, ...] | None = None,
 ) -> MatchingModel | Student:
     """A teacher or a generator, in evaluation mode on the CPU; the format is recognised from the files.
 
     Args:
         source: a model or run folder of realuid, or its one safetensors file; a folder of diffusers; a network pickle
             in EDM's layout; a checkpoint of torchcfm or of the RealUID authors; or the id of a model on the Hugging
-            Face hub, 'org/name' or 'org/name@revision'.
+            Face hub, 'org/name' or 'org/name@revision'. 'BASE+ADAPTER' for a text-to-image model with an adapter (LoRA)
+            of diffusers or PEFT, which is merged into its weights.
         kind: which of the two it is, where the files do not tell: EDM's teachers and SiD's students look alike.
         key: which weights, where there are several: the decay of an average in a checkpoint ('raw' for the weights as
             trained), the entry of a pickle ('ema'), the folder of a network ('unet_ema').
         adm: properties of a torchcfm network that its weights do not determine.
         network: for a model around a user's network (`Teacher`): an instance, whose weights are replaced.
+        size: of the images of a text-to-image model of diffusers, (height, width), of videos (frames, height, width);
+            None: what its pipeline makes by default.
 
     Raises:
         ConfigError: for what is no path, and an unknown kind.
@@ -60,12 +66,17 @@ def load_model(
     check_kind("model", source, str, Path)
     if kind is not None and kind not in _KINDS:
         raise ConfigError(unknown_name("kind", str(kind), _KINDS))
-    request = Request(kind, key, adm, network)
+    request = Request(kind, key, adm, network, size)
+    _, adapter = base_and_adapter(source)
     path = local_path(source)
     name = recognise(path)
     if network is not None and name not in ("realuid", "safetensors"):
         raise CheckpointError(f"network was passed, but '{source}' ({name}) brings its own.")
+    if size is not None and name != "diffusers":
+        raise CheckpointError(f"size = {size}, but '{source}' ({name}) makes images of one size. Leave it out.")
     model = LOADERS[name](path, request)
+    if adapter:
+        _merge(model, adapter)
     (model.model if isinstance(model, Student) else model).origin = str(source)
     found: Kind = "generator" if isinstance(model, Student) else "teacher"
     if kind is not None and kind != found:
@@ -79,6 +90,7 @@ def load_teacher(
     key: str | None = None,
     adm: ADMOptions = PUBLISHED,
     network: Function | None = None,
+    size: tuple[int, ...] | None = None,
     scheduler: Any = None,
 ) -> MatchingModel:
     """A teacher.
@@ -86,7 +98,7 @@ def load_teacher(
     Args:
         source: what `load_model` takes; or, in memory, a pipeline of diffusers, or a network of diffusers with its
             `scheduler`: `load_teacher(unet, scheduler=DDPMScheduler())`.
-        key, adm, network: as for `load_model`.
+        key, adm, network, size: as for `load_model`.
         scheduler: of a network of diffusers.
 
     Raises:
@@ -98,7 +110,7 @@ def load_teacher(
         check_kind("model", source, str, Path)
     if scheduler is not None:
         raise ConfigError("scheduler: only with a network of diffusers that is in memory. Leave it out.")
-    model = load_model(source, kind="teacher", key=key, adm=adm, network=network)
+    model = load_model(source, kind="teacher", key=key, adm=adm, network=network, size=size)
     assert isinstance(model, MatchingModel)
     return model
 
@@ -116,6 +128,25 @@ def load_generator(
     return model
 
 
+def _merge(model: MatchingModel | Student, adapter: str) -> None:
+    """Merge an adapter into the weights of a teacher.
+
+    Raises:
+        ConfigError: where PEFT is not installed.
+        CheckpointError: for a model that takes none, or an adapter that does not fit.
+    """
+    network = model.model.network if isinstance(model, Student) else model.network
+    if not isinstance(network, PromptNetwork):
+        raise CheckpointError(
+            f"the adapter '{adapter}' is for text-to-image models, not for a {type(network).__name__}."
+        )
+    try:
+        from realuid.loaders.lora import merge_adapter
+    except ImportError as error:
+        raise ConfigError(f"the adapter '{adapter}' needs the extra: pip install 'realuid[lora]'.") from error
+    merge_adapter(network, adapter)
+
+
 def _realuid(path: Path, request: Request) -> MatchingModel | Student:
     if request.key is not None:
         raise CheckpointError(f"key = {request.key}, but a model folder of realuid holds one set of weights.")
@@ -129,7 +160,7 @@ def _safetensors(path: Path, request: Request) -> MatchingModel | Student:
 
 
 def _diffusers(path: Path, request: Request) -> MatchingModel:
-    return load_diffusers(path, request.key)
+    return load_diffusers(path, request.key, request.size)
 
 
 def _edm(path: Path, request: Request) -> MatchingModel | Student:

@@ -43,7 +43,9 @@ def interface_of(pipeline: str, config: dict[str, Any]) -> str:
     return next(name for name, interface in INTERFACES.items() if kind == interface.denoiser)
 
 
-def load_denoiser(folder: Path, pipeline: str, config: dict[str, Any], codec: Codec | None) -> PromptNetwork:
+def load_denoiser(
+    folder: Path, pipeline: str, config: dict[str, Any], codec: Codec | None, size: tuple[int, ...] | None = None
+) -> PromptNetwork:
     """The network of a denoiser's folder, in the precision of its weights.
 
     Args:
@@ -51,6 +53,7 @@ def load_denoiser(folder: Path, pipeline: str, config: dict[str, Any], codec: Co
         pipeline: class of the pipeline; '' if unknown.
         config: of the denoiser.
         codec: of its latents.
+        size: of its images, (height, width), of videos (frames, height, width); None: what the pipeline makes.
 
     Raises:
         CheckpointError: where something is missing, damaged or not supported.
@@ -60,7 +63,9 @@ def load_denoiser(folder: Path, pipeline: str, config: dict[str, Any], codec: Co
     denoiser = load_diffusers_model(getattr(diffusers, interface.denoiser), folder, keep_precision=True)
     settings = {"_class_name": interface.denoiser, **complete(denoiser)}
     shape = interface.shape(settings)
-    numbers = interface.numbers(settings, shape, codec.factor if codec else 8)
+    if size is not None:
+        shape = (shape[0], *(codec.latent_size(size) if codec else size))
+    numbers = interface.numbers(settings, codec.factor if codec else 8)
     with on_paper(parameters=len(denoiser.state_dict())):
         network = PromptNetwork(name, settings, shape, **numbers)
         check_runs(network)

@@ -10,7 +10,7 @@ import torch
 from diffusers import ModelMixin
 from torch import Tensor
 
-from realuid.errors import CheckpointError
+from realuid.errors import CheckpointError, ConfigError
 from realuid.models.saving.diffusers_weights import load_diffusers_model
 
 #: Autoencoders of latent diffusion: a Gaussian posterior (Rombach et al. 2022), vectors that decoding quantises, small
@@ -57,6 +57,22 @@ class Codec:
         *more, height, width = latent_shape[1:]
         frames = [1 + (n - 1) * self.frames for n in more]
         return (self._channels, *frames, height * self.factor, width * self.factor)
+
+    def latent_size(self, image_size: tuple[int, ...]) -> tuple[int, ...]:
+        """Height and width (before them, of videos, frames) of latents, given those of images.
+
+        Raises:
+            ConfigError: for sizes that are no multiples of the factor.
+        """
+        *frames, height, width = image_size
+        uneven = any((n - 1) % self.frames or n < 1 for n in frames)
+        if uneven or any(side < 1 or side % self.factor for side in (height, width)):
+            more = f", and a number of frames that is 1 more than a multiple of {self.frames}" if frames else ""
+            raise ConfigError(
+                f"size = {', '.join(map(str, image_size))}: the autoencoder takes heights and widths that are "
+                f"multiples of {self.factor}{more}."
+            )
+        return (*((n - 1) // self.frames + 1 for n in frames), height // self.factor, width // self.factor)
 
     @property
     def _channels(self) -> int:

@@ -20,7 +20,8 @@ class Guided(MatchingModel):
 
     All conditions that have a null are replaced together; the source x_T has none and stays.
 
-    Conversions between predictions are affine at a point, so guidance is the same in every prediction. It
+    Conversions between predictions are affine at a point, so guidance is the same in every prediction (but for networks
+    with a rule of their own: `Network.guide`, which is applied to what they predict). It
     shares its network with the model that it guides, and is saved as that model.
 
     Args:
@@ -74,7 +75,7 @@ class Guided(MatchingModel):
         both = super().estimate(torch.cat([x_t, x_t]), torch.cat([t, t]), pair)
         conditional, unconditional = both.value.chunk(2)
         k, x_T = self.path.coefficients(t).expand(x_t), None if both.x_T is None else both.x_T.chunk(2)[0]
-        value = unconditional + self.scale * (conditional - unconditional)
+        value = self.network.guide(conditional, unconditional, self.scale)
         guided = dataclasses.replace(both, value=value, k=k, x_t=x_t, x_T=x_T)
         return guided, dataclasses.replace(guided, value=conditional)
 

@@ -28,6 +28,12 @@ _CLEAR, _ERRORS = 0.02, 3.0
 _FAR = (0.5, 2.0)
 #: Number of time intervals in which the speed is measured.
 _PARTS = 5
+#: What the probe cannot see, and what was measured about it (docs/experiments/mixture.md).
+_IF_WRONG = (
+    "if the teacher is wrong in another way (stopped early, trained on other data): train it further on these data "
+    "first (`realuid train --start`), which on digits was ahead of every use of real data while distilling, at equal "
+    "cost. If it cannot be trained: objective mixture."
+)
 _BATCH = 250
 
 
@@ -120,4 +126,4 @@ def advise(teacher: MatchingModel, data: Dataset, fine_tune: bool = False, count
         f"probe: the teacher has {speed.mean:.3f} +- {speed.error:.3f} times the speed of these data ({parts} from "
         f"data to source): {verdict}"
     )
-    return Advice(alpha, beta, speed, (published, found))
+    return Advice(alpha, beta, speed, (published, found, _IF_WRONG))

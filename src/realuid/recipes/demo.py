@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 import warnings
@@ -21,9 +22,10 @@ from realuid.loaders import load_teacher
 from realuid.locks import held
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Student, model_device
+from realuid.recipes.changes import shown_settings
 from realuid.recipes.checks import check_demo
-from realuid.recipes.config import Recipe, dump_recipe
-from realuid.recipes.evaluate import evaluate_model, fd_between_halves, images_per_second, make_evaluator
+from realuid.recipes.config import Recipe
+from realuid.recipes.evaluate import evaluate_model, fd_between_halves, fd_of_real, images_per_second, make_evaluator
 from realuid.recipes.prompts import evaluate_prompts, prompts_of
 from realuid.recipes.spec import NamedTeacher, TeacherSpec, make_student, teacher_spec
 from realuid.reports import write_report
@@ -157,6 +159,9 @@ def _run_demo(recipe: Recipe, run: TeacherSpec, say: Callable[[str], None], resu
         "data": data.name,
         **evaluator.describe(),
         "fd_between_halves": fd_between_halves(evaluator),
+        "half_size": len(data) // 2,
+        "fd_of_real": fd_of_real(evaluator, recipe.evaluate.samples),
+        "quick": _quick(recipe, models["teacher"], evaluator),
         "teacher": entries["teacher"],
         "students": [entries[name] for name in recipe.students],
         "seconds": time.perf_counter() - start,
@@ -167,7 +172,8 @@ def _run_demo(recipe: Recipe, run: TeacherSpec, say: Callable[[str], None], resu
     }
     write_json(folder / RESULTS, results)
     how = recipe.evaluate
-    write_report(folder, results, models, data, dump_recipe(recipe), how.steps, how.sampler, how.guidance)
+    sampling = {"steps": how.steps, "sampler": how.sampler, "guidance": how.guidance}
+    write_report(folder, results, models, data, shown_settings(recipe), **sampling)
     return results
 
 
@@ -189,6 +195,14 @@ def _make_models(
 def _teacher(run: TeacherSpec) -> MatchingModel:
     """The teacher of a run: read, resumed or trained."""
     return load_teacher(run.folder) if is_finished(run.folder) else run.run(resume=has_checkpoint(run.folder))
+
+
+def _quick(recipe: Recipe, teacher: MatchingModel | Student, evaluator: Evaluator) -> dict[str, float]:
+    """FDs of the teacher and of real images from as many samples as quick FDs of students: levels for their curves."""
+    count = recipe.distill.quick_samples
+    how = dataclasses.replace(recipe.evaluate, samples=count, seeds=1)
+    fd = evaluate_model(teacher, evaluator, how, full=False).fd[0]
+    return {"samples": count, "teacher": fd, "real": fd_of_real(evaluator, count)}
 
 
 def _evaluate_models(

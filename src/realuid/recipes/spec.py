@@ -19,6 +19,7 @@ from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Silent, Student, fresh, silent
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.evaluate import make_evaluator
+from realuid.recipes.pages import with_page
 from realuid.recipes.run import RECIPE, TEACHER, learning_copy, new_teacher, recipe_data, teacher_record
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
@@ -143,7 +144,7 @@ class TeacherSpec(RunSpec):
         files = {RECIPE: dump_recipe(self.recipe.anchored()), **origin}
         run = Run(task, config, self.folder, accelerator, evaluator, self.about, files)
         run.callbacks = self.callbacks
-        trained = run.start(resume)
+        trained = with_page(run).start(resume)
         assert isinstance(trained, MatchingModel)
         return trained
 
@@ -190,7 +191,7 @@ class StudentSpec(RunSpec):
         files[TEACHER] = teacher_record(self.teacher.name, self.teacher.key)
         run = Run(task, config, self.folder, accelerator, evaluator, self.about, files, hopeless)
         run.callbacks = self.callbacks
-        student = run.start(resume)
+        student = with_page(run).start(resume)
         assert isinstance(student, Student)
         return student
 

@@ -28,6 +28,7 @@ from realuid.loaders import load_teacher
 from realuid.loaders.check import require_sound
 from realuid.locks import claimed
 from realuid.metrics import Evaluator
+from realuid.recipes.changes import shown_settings
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.evaluate import evaluate_model, make_evaluator
 from realuid.recipes.run import SWEEP, TEACHER, recipe_data, teacher_record
@@ -235,5 +236,5 @@ def write_results(recipe: Recipe, teacher: str | Path, folder: Path) -> dict[str
     about = {"recipe": recipe.name, "objective": recipe.distill.objective, "teacher": str(teacher)}
     summary = {**about, "trials": total, "settings": rows}
     write_json(folder / "results.json", summary)
-    write_sweep_report(folder, summary, read_results(folder), dump_recipe(recipe))
+    write_sweep_report(folder, summary, read_results(folder), shown_settings(recipe))
     return summary

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import io
-import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import torch
 from PIL import Image
 
 from realuid.data import Dataset, grid_image
-from realuid.files import atomic_file
 from realuid.models import MatchingModel, Student
 from realuid.on_data import sample_image, samples
-from realuid.reports.plots import fd_curves, figure_svg, gap_by_time
+from realuid.reading import read_jsonl
+from realuid.reports.charts import heat_strip, line_chart
+from realuid.reports.page import Grid, Plot, ShownSettings, Tiles, png_uri, write_page
+from realuid.reports.words import calls, headline, lead
+from realuid.sampling import SamplingOptions
 from realuid.text import effect_of_real_data, fd_name
+from realuid.training.folder import HEALTH, METRICS, REPORT
+from realuid.training.health import read_findings
 
 #: Rows and columns of a grid, and its seed: every model starts from the same noise. Up to so many classes get a column
 #: each.
 _ROWS, _COLUMNS, _MOST_COLUMNS, _SEED = 7, 7, 12, 7
-
-
-def png_uri(image: Image.Image) -> str:
-    """An image as a data: URI."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _columns(classes: int) -> int:
@@ -47,21 +39,33 @@ def _grid_of_data(data: Dataset, classes: int) -> Image.Image:
     return grid_image(torch.stack([images[:rows] for images in by_class], dim=1).flatten(0, 1), columns)
 
 
-def _grid_of(
-    model: MatchingModel | Student, data: Dataset, steps: int, sampler: str | None, guidance: float
-) -> Image.Image:
+def _grid_of(model: MatchingModel | Student, data: Dataset, how: SamplingOptions) -> Image.Image:
     columns = _columns(model.num_classes)
-    batches = samples(model, data, _ROWS * columns, steps=steps, sampler=sampler, guidance=guidance, seed=_SEED)
+    batches = samples(model, data, _ROWS * columns, **how, seed=_SEED)
     return sample_image(model, data, torch.cat([x.cpu() for x in batches]), columns)
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Lines of a metrics.jsonl without damaged ones, as a crash or a disk leaves them; an absent file is empty."""
-    lines = []
-    for line in path.read_text(errors="replace").splitlines() if path.is_file() else ():
-        with contextlib.suppress(ValueError, RecursionError):
-            lines.append(json.loads(line))
-    return [line for line in lines if isinstance(line, dict)]
+def _tiles(teacher: MatchingModel, data: Dataset) -> Tiles:
+    """Of the grids of models; those of pairs are triples."""
+    if not data.is_image:
+        return Tiles()
+    columns = _columns(teacher.num_classes)
+    return Tiles(12, -(-_ROWS * columns * 3 // 12)) if teacher.coupled else Tiles(columns, _ROWS)
+
+
+def _plots(folder: Path, results: dict[str, Any]) -> list[Plot]:
+    lines = {entry["name"]: read_jsonl(folder / entry["name"] / METRICS) for entry in results["students"]}
+    histories = {name: [(m["update"], m["fd"]) for m in found if m.get("fd")] for name, found in lines.items()}
+    quick, levels = results.get("quick"), {}
+    if quick:
+        levels = {f"teacher, {results['teacher']['calls']} calls": quick["teacher"], "real images": quick["real"]}
+    note = f"All from {quick['samples']:,} samples, so that the lines compare." if quick else ""
+    plots = [Plot("FD over updates", line_chart({n: p for n, p in histories.items() if p}, levels, y="FD"), note)]
+    for name, found in lines.items():
+        rows = [(m["update"], m["gap_by_time"]) for m in found if m.get("gap_by_time")]
+        note = "Bin 1 is next to data, the last next to noise; a gap that stays is what the student has not learned."
+        plots.append(Plot(f"Gap between teacher and fake model by time: {name}", heat_strip(rows, y="time bin"), note))
+    return [plot for plot in plots if plot.svg]
 
 
 def write_report(
@@ -69,54 +73,49 @@ def write_report(
     results: dict[str, Any],
     models: dict[str, MatchingModel | Student],
     data: Dataset,
-    recipe_yaml: str,
-    steps: int,
-    sampler: str | None,
-    guidance: float = 1.0,
+    settings: ShownSettings,
+    **how: Any,
 ) -> Path:
-    """Write report.html into the folder of a demo.
+    """Write report.html into the folder of a demo: the answer, large pictures, figures, curves, settings.
 
     Args:
         folder: with one run folder a model.
         results: what results.json holds.
         models: "teacher" and the students, by name.
         data: for the grid of real images.
-        recipe_yaml: the settings, shown at the end.
-        steps, sampler, guidance: of the teacher.
+        settings: shown at the end.
+        **how: steps, sampler, guidance of the teacher (`SamplingOptions`).
     """
     teacher = models["teacher"]
     assert isinstance(teacher, MatchingModel)
-    real = png_uri(_grid_of_data(data, teacher.num_classes))
-    grids = [{"title": "real data", "note": "for comparison", "uri": real}]
-    for entry in [results["teacher"], *results["students"]]:
-        uri = png_uri(_grid_of(models[entry["name"]], data, steps, sampler, guidance))
-        calls = entry["calls"]
-        note = f"{calls} network call{'s' if calls > 1 else ''} an image, {fd_name(results)} {entry['fd_mean']:.2f}"
-        grids.append({"title": entry["name"], "note": note, "uri": uri})
-    histories, plots = {}, []
-    for entry in results["students"]:
-        lines = read_jsonl(folder / entry["name"] / "metrics.jsonl")
-        histories[entry["name"]] = [line for line in lines if "fd" in line]
-        plots.append({"title": f"teacher-fake gap: {entry['name']}", "svg": figure_svg(gap_by_time(lines))})
-    levels = {
-        f"teacher, {results['teacher']['calls']} calls": results["teacher"]["fd_mean"],
-        "two halves of the real data": results["fd_between_halves"],
-    }
-    if any(histories.values()):
-        plots.insert(0, {"title": "FD over updates", "svg": figure_svg(fd_curves(histories, levels))})
-    template = resources.files("realuid.reports").joinpath("template.html").read_text()
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    html = environment.from_string(template).render(
+    rows = [results["teacher"], *results["students"]]
+    options: SamplingOptions = {**how}  # type: ignore[typeddict-item]
+    grids = [
+        Grid(e["name"], png_uri(_grid_of(models[e["name"]], data, options)), _note(e, fd_name(results))) for e in rows
+    ]
+    findings = [
+        (entry["name"], finding)
+        for entry in results["students"]
+        for finding in read_findings(folder / entry["name"] / HEALTH)
+    ]
+    return write_page(
+        folder / REPORT,
+        "report.html",
         results=results,
-        fd_name=fd_name(results),
+        headline=headline(results),
+        lead=lead(results),
         real_data=effect_of_real_data(results),
-        rows=[results["teacher"], *results["students"]],
+        fd_name=fd_name(results),
+        rows=rows,
         fewer_calls=range(1, max((entry["calls"] for entry in results["students"]), default=1)),
+        real=png_uri(_grid_of_data(data, teacher.num_classes)),
         grids=grids,
-        plots=plots,
-        recipe=recipe_yaml,
+        tiles=_tiles(teacher, data),
+        plots=_plots(folder, results),
+        findings=findings,
+        settings=settings,
     )
-    path = folder / "report.html"
-    with atomic_file(path) as temporary:
-        temporary.write_text(html)
-    return path
+
+
+def _note(entry: dict[str, Any], name: str) -> str:
+    return f"{calls(entry['calls'])} an image, {name} {entry['fd_mean']:.3g}"

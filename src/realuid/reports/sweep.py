@@ -2,47 +2,61 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from importlib import resources
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from realuid.files import atomic_file
-from realuid.reports.plots import COLOURS, distance_axis, figure_svg, plt
+from realuid.reports.charts import colour, line_chart
+from realuid.reports.page import Plot, ShownSettings, write_page
+from realuid.reports.plots import figure_svg, plt
 
 
-def heat_map(rows: list[dict[str, Any]]) -> Figure:
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the table of FDs: its text, and colours of background and text; empty where nothing was tried."""
+
+    text: str = ""
+    fill: str = ""
+    ink: str = ""
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """FD by alpha (rows, largest first) and beta / alpha (columns)."""
+
+    alphas: list[float]
+    ratios: list[float]
+    cells: list[list[Cell]]
+
+
+def heat_map(rows: list[dict[str, Any]]) -> HeatMap:
     """FD by alpha and beta / alpha, averaged over whatever else was varied; a cross where every trial was stopped.
 
     Args:
         rows: settings with "settings" and "fd_mean" (None where none was finished).
     """
-    alphas = sorted({row["settings"]["alpha"] for row in rows})
+    alphas = sorted({row["settings"]["alpha"] for row in rows}, reverse=True)
     ratios = sorted({row["settings"]["ratio"] for row in rows})
-    cells: dict[tuple[int, int], list[float | None]] = {}
+    found: dict[tuple[float, float], list[float]] = {}
     for row in rows:
-        at = alphas.index(row["settings"]["alpha"]), ratios.index(row["settings"]["ratio"])
-        cells.setdefault(at, []).append(row["fd_mean"])
-    values = np.full((len(alphas), len(ratios)), np.nan)
-    for at, fds in cells.items():
-        if known := [fd for fd in fds if fd is not None]:
-            values[at] = statistics.mean(known)
-    figure, axes = plt.subplots(figsize=(1.6 + 0.9 * len(ratios), 1.2 + 0.55 * len(alphas)))
-    axes.imshow(np.log(values), cmap="viridis_r", origin="lower", aspect="auto")
-    middle = np.nanmean(np.log(values)) if np.isfinite(values).any() else 0.0
-    for at in cells:
-        known = np.isfinite(values[at])
-        dark = known and np.log(values[at]) > middle
-        text = f"{values[at]:.3g}" if known else "×"
-        axes.text(at[1], at[0], text, ha="center", va="center", color="white" if dark else "black", fontsize=9)
-    axes.set_xticks(range(len(ratios)), [f"{r:g}" for r in ratios])
-    axes.set_yticks(range(len(alphas)), [f"{a:g}" for a in alphas])
-    axes.set(xlabel="β / α", ylabel="α")
-    return figure
+        known = found.setdefault((row["settings"]["alpha"], row["settings"]["ratio"]), [])
+        known += [] if row["fd_mean"] is None else [row["fd_mean"]]
+    means = {at: statistics.mean(fds) for at, fds in found.items() if fds}
+    low, high = (math.log(max(f(means.values(), default=1.0), 1e-12)) for f in (min, max))
+
+    def cell(at: tuple[float, float]) -> Cell:
+        if at not in means:
+            return Cell("×" if at in found else "")
+        share = 1 - (math.log(max(means[at], 1e-12)) - low) / ((high - low) or 1)
+        return Cell(f"{means[at]:.3g}", colour(share), "#000" if share > 0.5 else "#fff")
+
+    return HeatMap(alphas, ratios, [[cell((alpha, ratio)) for ratio in ratios] for alpha in alphas])
 
 
 def scatter(rows: list[dict[str, Any]]) -> Figure:
@@ -62,32 +76,23 @@ def scatter(rows: list[dict[str, Any]]) -> Figure:
     return figure
 
 
-def curves(trials: list[dict[str, Any]], best: list[dict[str, float]]) -> Figure:
-    """Quick FD over generator updates of every trial; the best settings in colour, the data-free one in black.
+def curves(trials: list[dict[str, Any]], best: list[dict[str, float]]) -> Markup:
+    """Quick FD over generator updates of every trial; the best settings and the data-free one in colour.
 
     Args:
         trials: with "settings", "status" and "history".
         best: settings to colour, best last.
     """
-    figure, axes = plt.subplots(figsize=(6.4, 3.6))
-    shown: set[str] = set()
+    lines: dict[str, list[tuple[float, float]]] = {}
+    grey: dict[str, list[tuple[float, float]]] = {}
     for trial in trials:
         setting = {k: v for k, v in trial["settings"].items() if k != "seed"}
-        label, colour, width = "", "0.8", 0.8
-        if setting["alpha"] == setting["ratio"] == 1:
-            label, colour, width = f"{_label(setting)}: data-free", "black", 1.8
-        elif setting in best:
-            label, colour, width = _label(setting), COLOURS[(len(best) - 1 - best.index(setting)) % len(COLOURS)], 1.8
-        xs, ys = [h["update"] for h in trial["history"]], [h["fd"] for h in trial["history"]]
-        axes.plot(xs, ys, color=colour, lw=width, label="" if label in shown else label, zorder=2 if label else 1)
-        if trial["status"] != "finished" and xs:
-            axes.plot(xs[-1], ys[-1], "x", color=colour, ms=5)
-        shown.add(label)
-    axes.set_xlabel("generator updates")
-    distance_axis(axes)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8)
-    return figure
+        free = setting["alpha"] == setting["ratio"] == 1
+        label = f"{_label(setting)}: data-free" if free else _label(setting)
+        points = [(h["update"], h["fd"]) for h in trial["history"]]
+        into = lines if (free or setting in best) and label not in lines else grey
+        into[label if into is lines else f"{label}, {len(grey)}"] = points
+    return line_chart(lines, y="FD (quick)", grey=grey)
 
 
 def _label(setting: dict[str, float]) -> str:
@@ -96,37 +101,39 @@ def _label(setting: dict[str, float]) -> str:
     return ", ".join([f"({alpha:g}, {alpha * ratio:.3g})", *rest])
 
 
-def write_sweep_report(folder: Path, results: dict[str, Any], trials: list[dict[str, Any]], recipe_yaml: str) -> Path:
+def write_sweep_report(
+    folder: Path, results: dict[str, Any], trials: list[dict[str, Any]], settings: ShownSettings
+) -> Path:
     """Write the self-contained sweep.html into the folder of a sweep.
 
     Args:
         folder: of the sweep.
         results: what results.json holds; settings from worst to best.
         trials: what the finished trials wrote.
-        recipe_yaml: the recipe, shown at the end.
+        settings: shown at the end.
     """
     rows = results["settings"]
     finished = [row for row in rows if row["fd_mean"] is not None]
     cells = {(row["settings"]["alpha"], row["settings"]["ratio"]) for row in rows}
     on_grid = len({a for a, _ in cells}) * len({r for _, r in cells}) <= 2 * len(cells) + 8
     plots = []
+    if finished and not on_grid:
+        plots.append(Plot("FD by α and β / α", figure_svg(scatter(rows))))
     if rows:
-        table = heat_map(rows) if on_grid else scatter(rows)
-        plots.append({"title": "FD by α and β / α", "svg": figure_svg(table)})
-        best = [row["settings"] for row in finished[-3:]]
-        plots.append({"title": "FD over updates", "svg": figure_svg(curves(trials, best))})
-    template = resources.files("realuid.reports").joinpath("sweep.html").read_text()
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    html = environment.from_string(template).render(
+        chart = curves(trials, [row["settings"] for row in finished[-3:]])
+        plots.append(
+            Plot("FD over updates", chart, "In colour: the best settings, and without real data. Grey: others.")
+        )
+    return write_page(
+        folder / "sweep.html",
+        "sweep.html",
         results=results,
         rows=rows,
-        plots=plots,
+        table=heat_map(rows) if rows and on_grid else None,
+        plots=[plot for plot in plots if plot.svg],
         best=finished[-1] if finished else None,
         others=any(len(row["settings"]) > 2 for row in rows),
         done=len(trials),
-        recipe=recipe_yaml,
+        grows=len(trials) < results["trials"],
+        settings=settings,
     )
-    path = folder / "sweep.html"
-    with atomic_file(path) as temporary:
-        temporary.write_text(html)
-    return path

@@ -17,7 +17,7 @@ from realuid.on_data import adopt_null, check_pairs, read_conditions
 from realuid.on_data.latents import check_latents
 from realuid.processes import started_together
 from realuid.sampling import OneStep, generate
-from realuid.training.config import DistillConfig, TeacherConfig
+from realuid.training.config import DistillConfig, LoopConfig, TeacherConfig
 from realuid.training.lora import ROLES
 from realuid.training.roles import adapter_settings
 
@@ -30,7 +30,7 @@ def check_teacher_run(model: MatchingModel, data: Dataset, config: TeacherConfig
         ConfigError, PredictionError: for label_dropout without a null class, or a model that cannot be sampled.
     """
     check_batch(config.batch, data)
-    check_flip(model, config.flip)
+    check_flip(model, config)
     adopt_null(model, data)
     if config.label_dropout and all(spec.null is None for spec in model.conditions):
         if any(spec.kind == "text" for spec in model.conditions):
@@ -64,7 +64,7 @@ def check_student_run(
     check_fits(teacher, data)
     adopt_null(teacher, data)
     check_degradation(teacher, data)
-    check_flip(teacher, config.flip)
+    check_flip(teacher, config)
     check_start(teacher, start.model if isinstance(start, Student) else start, fake)
     if isinstance(start, Student):
         if start.model.path != teacher.path:
@@ -80,18 +80,18 @@ def check_student_run(
         warnings.warn(sentence, UnwiseSettingWarning, stacklevel=2)
 
 
-def check_flip(model: MatchingModel, flip: bool) -> None:
-    """Raise ConfigError if images of a model on latents are to be flipped."""
-    if model.codec and flip:
-        raise ConfigError(
-            "flip = True: the data is encoded once, and flipped latents are not the latents of flipped images."
-        )
-
-
 def check_batch(batch: int, data: Dataset) -> None:
     """Raise DataError if a batch of real data is larger than the data."""
     if batch > len(data):
         raise DataError(f"a batch of {batch} is larger than the data ({len(data)} samples). Lower the batch size.")
+
+
+def check_flip(model: MatchingModel, config: LoopConfig) -> None:
+    """Raise ConfigError for flips of images that are encoded."""
+    if model.codec and config.flip:
+        raise ConfigError(
+            "flip = True: the data is encoded once, and flipped latents are not the latents of flipped images."
+        )
 
 
 def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: MatchingModel | None) -> None:

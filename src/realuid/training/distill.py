@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from realuid.data import Dataset
 from realuid.metrics import Evaluator
-from realuid.models import Condition, MatchingModel, Student, fingerprint
+from realuid.models import MatchingModel, Student, fingerprint
 from realuid.models.discriminator import new_discriminator
 from realuid.on_data import encode_dataset, record_classes, samples_of_each_call
 from realuid.processes import WHOLE, Part
@@ -25,10 +25,12 @@ from realuid.training.adversarial import deception_loss, discriminator_loss
 from realuid.training.batches import Batches, DrawOptions
 from realuid.training.compatibility import check_distillation, check_student_run
 from realuid.training.config import DistillConfig
-from realuid.training.draws import Draw, StepDraws
+from realuid.training.draws import Draw, StepDraws, micro_batches
 from realuid.training.ema import EMA
 from realuid.training.execution import choose_execution
 from realuid.training.grids import grid_prompts
+from realuid.training.health import Facts
+from realuid.training.health.vitals import PROBED, teacher_score, vitals
 from realuid.training.log import Value
 from realuid.training.loop import Run
 from realuid.training.player import Player, able_to_learn
@@ -104,10 +106,9 @@ class DistillTask(Task):
         )
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
-        self.grid_prompts = grid_prompts(config.grid_prompts, teacher)
-        self._given = teacher
+        self.grid_prompts, self._given = grid_prompts(config.grid_prompts, teacher), teacher
 
-    @functools.cached_property
+    @cached_property
     def inputs(self) -> dict[str, str]:
         """Fingerprints of data and teacher."""
         return {"data": self.batches.data.fingerprint(pairs=True), "teacher": fingerprint(self._given)}
@@ -209,12 +210,28 @@ class DistillTask(Task):
         told["gap_by_time"] = [s / n if n else None for s, n in zip(sums, counts, strict=True)]
         return told
 
-    def sample(
-        self, model: nn.Module, count: int, seed: int, part: Part = WHOLE, condition: Condition | None = None
-    ) -> Iterator[list[Tensor]]:
+    def facts(self) -> Facts:
+        """What settings and data say about health before the run."""
+        return Facts.of(self.config, self.teacher.num_classes, self.batches.data.labels)
+
+    @torch.no_grad()
+    def vitals(self, number: int) -> dict[str, float]:
+        """How fake model, teacher, generated and real images stand to each other, on draws of their own streams."""
+        parts = self.opponent.accumulation_steps * math.ceil(PROBED / self.config.batch)
+        generated = self.batches.generated("health", number, PROBED)
+        real = micro_batches(self.batches.real("health real", number, PROBED), parts)
+        with self.opponent.autocast():
+            shown = micro_batches(generated.showing(generated_images(self.generator, generated, parts)), parts)
+            return vitals(self.opponent.module, self.game, shown, real, self.learner.accelerator) | self._score
+
+    @cached_property
+    def _score(self) -> dict[str, float]:
+        return {} if self.execution.shard else teacher_score(self.teacher, self.batches.data)
+
+    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[list[Tensor]]:
         """The student's samples under the conditions of the data, after each of its calls."""
         assert isinstance(model, Student)
-        return samples_of_each_call(model, self.batches.data, count, seed=seed, part=part, condition=condition)
+        return samples_of_each_call(model, self.batches.data, count, seed=seed, part=part)
 
 
 def mean_of(steps: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

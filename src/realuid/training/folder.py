@@ -24,7 +24,9 @@ RUN = "run.json"
 _FORMAT = "realuid run"
 #: Files and folders of a run: `best` and `model` are models, the others hold files of these names only.
 CHECKPOINTS, SAMPLES, BOARD, BEST, MODEL = "checkpoints", "samples", "tensorboard", "best", "model"
-METRICS, HISTORY, MACHINE = "metrics.jsonl", "history.json", "machine.json"
+METRICS, HISTORY, MACHINE, HEALTH = "metrics.jsonl", "history.json", "machine.json", "health.json"
+#: The page of a run, a demo or a comparison.
+REPORT = "report.html"
 _CONTENTS = {SAMPLES: re.compile(r"\d{7,}\.png"), BOARD: re.compile(r"events\.out\.tfevents\..+")}
 #: Names of temporary files of earlier versions.
 _OLDER_TEMPORARY = re.compile(
@@ -141,7 +143,7 @@ def _remove_notes(folder: Path) -> None:
         for path in (folder / name).glob("*"):
             if pattern.fullmatch(path.name):
                 path.unlink()
-    for name in (METRICS, HISTORY, MACHINE):
+    for name in (METRICS, HISTORY, MACHINE, HEALTH, REPORT):
         (folder / name).unlink(missing_ok=True)
 
 

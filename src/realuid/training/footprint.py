@@ -6,9 +6,11 @@ objectives, micro-batches. The CUDA context, workspaces of kernels and the alloc
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,12 +66,22 @@ def footprint(teacher: MatchingModel, config: DistillConfig, tokens: int = 77) -
     config = config.of_student(config.make_student(teacher))  # its times are numbers, which `sizes_only` has none of
     teacher.preconditioning.scales(teacher.path.coefficients(torch.tensor([0.5])))  # and what they keep in caches
     data = _data(teacher, tokens)
-    with sizes_only(), moving_sizes(), allocated_memory() as memory:
-        task = DistillTask(teacher, data, config, make_accelerator(config))
+    with sizes_only() as sized, moving_sizes(), allocated_memory() as memory:
+        task = DistillTask(_without_memory(teacher, sized), data, config, make_accelerator(config))
         task.learner.accumulation_steps = accumulation_steps_for(config.batch, config.micro_batch)
         parts = _parts(task)
         turns = _turns(task, memory)
     return Footprint(parts, turns)
+
+
+def _without_memory(teacher: MatchingModel, sized: Callable[[Tensor], Tensor]) -> MatchingModel:
+    """A copy whose tensors have sizes only."""
+    copies: dict[int, Any] = {}
+    for tensor in (*teacher.parameters(), *teacher.buffers()):
+        if type(tensor) in (Tensor, nn.Parameter):
+            bare = sized(tensor.detach())
+            copies[id(tensor)] = nn.Parameter(bare, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else bare
+    return copy.deepcopy(teacher, copies)
 
 
 def _data(teacher: MatchingModel, tokens: int) -> Dataset:

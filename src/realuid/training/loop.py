@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,16 +20,16 @@ from realuid.models import MatchingModel, OwnNetwork, Student, from_pretrained, 
 from realuid.processes import Part
 from realuid.training.checkpoints import Checkpoints, Meta
 from realuid.training.config import LoopConfig
+from realuid.training.evaluation import SAMPLE_SEED, evaluate_averages
 from realuid.training.finite import ADVICE, check_values, check_weights
-from realuid.training.folder import begin, mend, worked_in
+from realuid.training.folder import HEALTH, MACHINE, METRICS, begin, mend, worked_in
+from realuid.training.health import Monitor
 from realuid.training.interrupt import noted_interrupts
 from realuid.training.log import Means, RunLog, Throughput, Value, check_wandb
+from realuid.training.machine import machine_of
 from realuid.training.settings import FREE, decided, renamed, to_dict
 from realuid.training.sharding import gathered, share
 from realuid.training.task import Callback, Hopeless, Progress, QuickFDs, Task
-
-#: Seed of the samples in grids and quick FDs: the same noise every time, so that progress can be seen.
-SAMPLE_SEED = 1234
 
 
 class Run:
@@ -46,6 +46,7 @@ class Run:
         hopeless: stops the run early if it returns True; None: never.
 
     Attributes:
+        page: to be set: called on the main process with the folder when that holds something new to show.
         callbacks: called in the main process after every line of the log.
     """
 
@@ -64,6 +65,7 @@ class Run:
         self.task, self.config, self.folder, self.accelerator = task, config, folder, accelerator
         self.evaluator, self.about, self.files = evaluator, dict(about or {}), files or {}
         self.hopeless, self.stopped = hopeless, False
+        self.page: Callable[[Path], None] | None = None
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
         self.progress = Progress()
         self.means, self.throughput = Means(), Throughput()
@@ -98,7 +100,8 @@ class Run:
                 begin(self.folder)
                 self._write_files()
             self._save()
-        self._describe_machine()
+        if self.accelerator.is_main_process:
+            write_json(self.folder / MACHINE, machine_of(self.task, self.accelerator))
         log = RunLog(
             self.folder,
             self.accelerator,
@@ -117,19 +120,6 @@ class Run:
         finally:
             log.close()
         return self._finish()
-
-    def _describe_machine(self) -> None:
-        if self.accelerator.is_main_process:
-            device = self.accelerator.device
-            machine = {
-                "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-                "processes": self.accelerator.num_processes,
-                "threads": torch.get_num_threads(),
-                "torch": torch.__version__,
-                "execution": self.task.execution.to_dict(),
-                "gradient_accumulation_steps": {p.name: p.accumulation_steps for p in self.task.players},
-            }
-            write_json(self.folder / "machine.json", machine)
 
     def _advance(self, log: RunLog) -> None:
         values = self.task.update(self.progress.update)
@@ -160,7 +150,10 @@ class Run:
                 self._grid()
             if due(self.config.evaluate_every) and self.evaluator is not None:
                 self._log(log, self._evaluate())
+                self._look()
                 self.stopped = not last and self.hopeless is not None and self.hopeless(self.progress.history)
+            if due(c.sample_every) or due(c.evaluate_every):
+                self._show()
             if last or (self.config.save_every and done % self.config.save_every == 0):
                 self._save()
 
@@ -200,25 +193,21 @@ class Run:
 
     @torch.no_grad()
     def _evaluate(self) -> QuickFDs:
-        """Quick FD of every EMA, of the first one at every number of calls; writes the best model to best/."""
-        entry: QuickFDs = {}
+        """Quick FDs, of which the best model is written to best/, and measurements of health."""
+        assert self.evaluator is not None
         part = Part(self.accelerator.process_index, self.accelerator.num_processes)
-        for decay in self.task.ema.decays:
-            with self.task.ema.applied(decay) as model:
-                samples = self.task.sample(model, self.config.quick_samples, SAMPLE_SEED, part)
-                found = self.evaluator.score_each(samples, self.task.calls, full=False, part=part)  # type: ignore[union-attr]
-                fd = found[-1].fd
-                if not math.isfinite(fd):
-                    raise NonFiniteError(f"the FD of samples is {fd} {self._where()}. {ADVICE}")
-                entry[f"fd/ema_{decay}"] = fd
-                if self.task.calls > 1 and decay == self.task.ema.decays[0]:
-                    entry |= {f"fd/calls_{calls}": scores.fd for calls, scores in enumerate(found, 1)}
-                if self.progress.best is None or fd < self.progress.best["fd"]:
-                    self.progress.best = {"fd": fd, "update": self.progress.update, "ema": decay}
-                    self._export(model, "best")
-        entry = {"fd": entry[f"fd/ema_{self.task.ema.decays[0]}"], **entry}
-        self.progress.history.append({"update": self.progress.update, **entry})
-        return entry
+        fds, seen = evaluate_averages(self.task, self.evaluator, self.config.quick_samples, part, self._consider)
+        self.progress.history.append({"update": self.progress.update, **fds})
+        seen |= self.task.vitals(len(self.progress.history) - 1)
+        return fds | {f"health/{name}": value for name, value in seen.items()}
+
+    def _consider(self, model: nn.Module, decay: float, fd: float) -> None:
+        """Keep an average of the learner as the best model if its quick FD is the lowest so far."""
+        if not math.isfinite(fd):
+            raise NonFiniteError(f"the FD of samples is {fd} {self._where()}. {ADVICE}")
+        if self.progress.best is None or fd < self.progress.best["fd"]:
+            self.progress.best = {"fd": fd, "update": self.progress.update, "ema": decay}
+            self._export(model, "best")
 
     @torch.no_grad()
     def _grid(self) -> None:
@@ -227,6 +216,15 @@ class Run:
                 assert isinstance(model, MatchingModel | Student)
                 picture = self.task.grid(model, 64, SAMPLE_SEED)
                 save_image(picture, self.folder / "samples" / f"{self.progress.update:07d}.png")
+
+    def _look(self) -> None:
+        """Judge the run's health by its log."""
+        if self.accelerator.is_main_process and (facts := self.task.facts()) is not None:
+            Monitor(self.folder / METRICS, self.folder / HEALTH, facts).look()
+
+    def _show(self) -> None:
+        if self.page is not None and self.accelerator.is_main_process:
+            self.page(self.folder)
 
     def _export(self, model: nn.Module, name: str) -> None:
         assert isinstance(model, MatchingModel | Student)
@@ -243,6 +241,7 @@ class Run:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             write_json(self.folder / "history.json", self.progress.history)
+        self._show()
         return from_pretrained(self.folder / ("best" if self.progress.best else "model"), function)
 
     # -- checkpoints -------------------------------------------------------------------------------------------

@@ -30,13 +30,17 @@ class LoraSettings(Settings):
     lora_roles: Literal["both", "student", "fake"] = "both"
     #: Weight-decomposed adapters (DoRA).
     lora_dora: bool = False
+    #: Precision of the shared frozen network: the teacher's own (teacher), bf16, or linear layers in 4 bits (nf4; extra
+    #: realuid[bits]). The teacher's predictions are then those of the rounded weights.
+    lora_base: Literal["teacher", "bf16", "nf4"] = "teacher"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, "[0, inf)", "lora_rank")
         if self.lora_alpha is not None:
             check_range(self, "(0, inf)", "lora_alpha")
-        for name, default in (("lora_alpha", None), ("lora_targets", ()), ("lora_roles", "both"), ("lora_dora", False)):
+        defaults = {"lora_alpha": None, "lora_targets": (), "lora_roles": "both", "lora_dora": False}
+        for name, default in {**defaults, "lora_base": "teacher"}.items():
             if not self.lora_rank and (value := getattr(self, name)) != default:
                 raise ConfigError(
                     f"{name} = {value} without adapters: pass lora_rank, for instance 64, or leave it out."

@@ -86,7 +86,7 @@ def _on_one_base(
     adapter = adapter_settings(config)
     from realuid.models.networks.adapters import AdaptedNetwork, SharedBase
 
-    base = SharedBase(copy.deepcopy(teacher.network))
+    base = SharedBase(copy.deepcopy(teacher.network), config.lora_base)
 
     def around(network: AdaptedNetwork) -> MatchingModel:
         return copy.deepcopy(teacher, {id(teacher.network): network})

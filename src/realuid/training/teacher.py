@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from realuid.data import Dataset
 from realuid.metrics import Evaluator
-from realuid.models import Condition, MatchingModel
+from realuid.models import MatchingModel
 from realuid.on_data import encode_dataset, record_classes, samples_of_each_call
 from realuid.processes import WHOLE, Part
-from realuid.sampling import SamplingOptions
 from realuid.seeds import mix, seeded
 from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches, DrawOptions
@@ -63,7 +62,8 @@ class TeacherTask(Task):
             device=accelerator.device,
             options=DrawOptions(label_dropout=config.label_dropout),
         )
-        self.images_per_update, self.grid_prompts = config.batch, grid_prompts(config.grid_prompts, model)
+        self.images_per_update, self.sampling = config.batch, {"steps": config.steps}
+        self.grid_prompts = grid_prompts(config.grid_prompts, model)
 
     @functools.cached_property
     def inputs(self) -> dict[str, str]:
@@ -85,13 +85,10 @@ class TeacherTask(Task):
         with self.learner.autocast():
             return teacher_loss(self.learner.call, self.model.path, self.model.prediction, draw, self.config.batch)
 
-    def sample(
-        self, model: nn.Module, count: int, seed: int, part: Part = WHOLE, condition: Condition | None = None
-    ) -> Iterator[list[Tensor]]:
+    def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[list[Tensor]]:
         """Multi-step samples under the conditions of the data."""
         assert isinstance(model, MatchingModel)
-        how: SamplingOptions = {"steps": self.config.steps, "condition": condition}
-        return samples_of_each_call(model, self.batches.data, count, seed=seed, part=part, **how)
+        return samples_of_each_call(model, self.batches.data, count, seed=seed, part=part, **self.sampling)
 
 
 def train_teacher(

@@ -26,6 +26,8 @@ from realuid.compat import MovesAnother, activate_adapter
 from realuid.errors import ConfigError
 from realuid.models.networks.base import Network
 from realuid.models.networks.condition import Condition
+from realuid.models.networks.merged import Merged
+from realuid.models.networks.quantised import BasePrecision, is_quantised, ordinary, set_precision
 from realuid.models.networks.specs import ConditionSpec
 from realuid.seeds import seeded
 from realuid.settings import check_range
@@ -63,13 +65,18 @@ class AdapterSettings:
         if self.alpha is not None:
             check_range(self, "(0, inf)", "alpha")
 
+    @property
+    def scaled_by(self) -> float:
+        """Alpha, by default the rank."""
+        return self.rank if self.alpha is None else self.alpha
+
     def layers(self, network: nn.Module) -> list[str]:
         """Names of the layers of a network that are adapted.
 
         Raises:
             ConfigError: where there are none.
         """
-        plain = [n for n, m in network.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+        plain = [name for name, module in network.named_modules() if _adaptable(module)]
         ends = self.targets or getattr(network, "lora_targets", ()) or PROJECTIONS
         found = [name for name in plain if any(fnmatchcase(f".{name}", f"*.{end}") for end in ends)]
         if not found and not self.targets:
@@ -83,18 +90,31 @@ class AdapterSettings:
         return found
 
 
+def _adaptable(module: nn.Module) -> bool:
+    """Linear layers, and convolutions whose class PEFT can make another one of: those of EDM's U-Nets also resample."""
+    ours = isinstance(module, nn.Conv2d) and type(module).__init__ is nn.Conv2d.__init__
+    return ours or isinstance(module, nn.Linear)
+
+
 class SharedBase:
     """A frozen network, in memory once, and the adapters of the roles that share it.
 
     Args:
         network: is frozen, in evaluation mode; its layers are replaced in place by adaptable ones.
+        precision: of its weights.
+
+    Raises:
+        ConfigError: for a precision whose library is not installed.
     """
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Network, precision: BasePrecision = "teacher"):
         self.network = network.requires_grad_(False).eval()
+        set_precision(self.network, precision)
         self._layers: list[BaseTunerLayer] = []
         self._active: str | None = None
         self._names: list[str] = []
+        #: By the name of an adapter.
+        self.settings: dict[str, AdapterSettings] = {}
 
     def role(self, name: str, settings: AdapterSettings, seed: int) -> AdaptedNetwork:
         """The network with a new adapter, which at first changes nothing (B = 0).
@@ -109,13 +129,12 @@ class SharedBase:
         """
         if name in self._names:
             raise ConfigError(f"the base has an adapter called '{name}' already.")
-        alpha = settings.rank if settings.alpha is None else settings.alpha
         if not re.fullmatch(r"[a-z]\w*", name) or any(f".{name}." in f".{n}." for n, _ in self.network.named_modules()):
             raise ConfigError(f"'{name}' is no name for an adapter: a module of the network has it, or it is no word.")
         layers = [n for n, m in self.network.named_modules() if isinstance(m, BaseTunerLayer)]
         lora = LoraConfig(
             r=settings.rank,
-            lora_alpha=alpha,  # type: ignore[arg-type]  # any number does
+            lora_alpha=settings.scaled_by,  # type: ignore[arg-type]  # any number does
             target_modules=layers or settings.layers(self.network),
             use_dora=settings.dora,
         )
@@ -124,6 +143,7 @@ class SharedBase:
             inject_adapter_in_model(lora, self.network, name)
         self._layers = [m for m in self.network.modules() if isinstance(m, BaseTunerLayer)]
         self._names.append(name)
+        self.settings[name] = settings
         self._set(None, always=True)
         own = {n: p for n, p in self.network.named_parameters() if f".{name}." in n}
         for parameter in own.values():
@@ -213,6 +233,9 @@ class AdaptedNetwork(MovesAnother, Network):
         with self.base.active(self.adapter):
             return self.base.network(x, time, condition)
 
+    def guide(self, conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+        return self.base.network.guide(conditional, unconditional, scale)
+
     def time_embedding(self) -> tuple[nn.Module, int] | None:
         return self.base.network.time_embedding()
 
@@ -225,11 +248,18 @@ class AdaptedNetwork(MovesAnother, Network):
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         network = copy.deepcopy(self.base.network, memo)
         for name, layer in list(network.named_modules()):
+            if is_quantised(layer):
+                network.set_submodule(name, ordinary(layer))
+        for name, layer in list(network.named_modules()):
             if isinstance(layer, BaseTunerLayer):
                 if self.adapter is not None:
                     layer.merge(adapter_names=[self.adapter])
                 parent, _, last = name.rpartition(".")
                 network.get_submodule(parent).register_module(last, layer.get_base_layer())
+        if self.adapter is not None:
+            weights = {n: p.detach().cpu().clone() for n, p in self.named_parameters()}
+            settings = self.base.settings[self.adapter]
+            network.merged = Merged(weights, settings.rank, settings.scaled_by, settings.dora)
         return network.requires_grad_(True)
 
     def moved_along(self) -> nn.Module:

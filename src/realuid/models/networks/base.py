@@ -13,6 +13,7 @@ from realuid.errors import CheckpointError, ConfigError
 from realuid.models.networks.condition import LABEL, SOURCE, Condition
 from realuid.models.networks.cpu_blocks import lay_out
 from realuid.models.networks.embedding import find_time_embedding
+from realuid.models.networks.merged import Merged
 from realuid.models.networks.specs import ConditionSpec, example, label_spec, source_spec
 from realuid.models.saving.weights import check_sample
 
@@ -24,18 +25,16 @@ class Network(nn.Module):
     conditions than a class and x_T declare them by overriding `conditions`.
     """
 
-    #: Shape of one sample (c, h, w) or (d,), number of classes (0: unconditional), whether it reads x_T, and how many
-    #: predictions it makes at once, stacked along the first axis of a sample (`velocity_and_noise`: two).
+    #: Of one sample, (c, h, w) or (d,); number of classes (0: unconditional); whether it reads x_T; and predictions
+    #: made at once, stacked along the first axis of a sample (`velocity_and_noise`: two).
     shape: tuple[int, ...]
     num_classes: int = 0
     sees_source: bool = False
     heads: int = 1
     #: The row of its table of classes that stands for "no class", beyond them; None where the table has none.
     null_row: int | None = None
-    #: The setting that holds the number of classes; '' for an architecture without.
-    class_setting: ClassVar[str] = ""
-    #: How the names of the layers end that adapters (LoRA) change by default, with * for any characters; empty: those
-    #: of `AdapterSettings`.
+    class_setting: ClassVar[str] = ""  #: the setting that holds the number of classes, '' for an architecture without
+    #: Ends of the names of layers that adapters change by default, * for any characters; empty: `AdapterSettings`'.
     lora_targets: tuple[str, ...] = ()
     #: Whether its weights are an adapter on a network that others share. A deep copy has weights of its own.
     shares_base: bool = False
@@ -47,9 +46,9 @@ class Network(nn.Module):
     def __init__(self, settings: dict[str, Any]):
         super().__init__()
         self.settings = settings
-        #: Tensors of imported weights that the network does not use, such as a discriminator's head: saved and exported
-        #: with it, otherwise ignored.
+        #: Tensors of imported weights that it does not use, such as a discriminator's head: saved and exported with it.
         self.unused: dict[str, Tensor] = {}
+        self.merged: Merged | None = None  # the adapter that the weights contain
 
     @property
     def class_gain(self) -> float:
@@ -67,6 +66,10 @@ class Network(nn.Module):
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """Args: x, shape (b, *shape), already scaled; time, shape (b,), already scaled. Returns: `heads` like x."""
         raise NotImplementedError
+
+    def guide(self, conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+        """Classifier-free guidance: predictions with and without a condition, both of the same samples, as one."""
+        return unconditional + scale * (conditional - unconditional)
 
     def time_embedding(self) -> tuple[nn.Module, int] | None:
         """The module that embeds the time, whose output of shape (b, width) modulates all blocks, and the width.

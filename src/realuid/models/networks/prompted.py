@@ -90,6 +90,9 @@ class PromptNetwork(Network):
         output = self.interface.call(self.denoiser, x.to(dtype), time.float(), told, self.numbers)
         return output.to(x.dtype)
 
+    def guide(self, conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+        return self.interface.guide(conditional, unconditional, scale)
+
     def recompute_activations(self) -> None:
         self.denoiser.enable_gradient_checkpointing()  # type: ignore[operator]
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from accelerate import init_empty_weights
 from diffusers import ModelMixin
 from torch import Tensor
@@ -66,10 +65,8 @@ def load_diffusers_model(kind: type[M], folder: Path, *, keep_precision: bool = 
             rename_old_attention(sized, weights)
             check_weights(sized.state_dict(), weights, str(folder))
             check_size(sized, weights)
-            model: Any = sized
-            if not _is_filled_by(sized, weights):
-                with init_empty_weights(include_buffers=False):
-                    model = kind.from_config(config)
+            with init_empty_weights(include_buffers=False):  # but tables that are computed when it is built
+                model: Any = kind.from_config(config)
             read = weights if keep_precision else {name: _as_float(value) for name, value in weights.items()}
             model.load_state_dict(read, assign=True)
     except CheckpointError:
@@ -78,11 +75,6 @@ def load_diffusers_model(kind: type[M], folder: Path, *, keep_precision: bool = 
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"no {kind.__name__} can be loaded from '{folder}' ({reason}).") from error
     return model.requires_grad_(True).eval()
-
-
-def _is_filled_by(sized: torch.nn.Module, weights: dict[str, Tensor]) -> bool:
-    """Whether weights are all that a model without memory lacks: no tables that are computed when it is built."""
-    return all(name in weights for name, _ in sized.named_buffers())
 
 
 def _as_float(value: Tensor) -> Tensor:

@@ -48,12 +48,11 @@ class Interface(ABC):
     def shape(self, config: Config) -> tuple[int, ...]:
         """Shape of one sample at the size that the pipeline makes by default."""
 
-    def numbers(self, config: Config, shape: tuple[int, ...], factor: int) -> dict[str, Any]:
+    def numbers(self, config: Config, factor: int) -> dict[str, Any]:
         """Further settings of a network, JSON-ready.
 
         Args:
             config: of the denoiser.
-            shape: of one sample.
             factor: side of an image by that of its latents.
         """
         return {}
@@ -71,6 +70,10 @@ class Interface(ABC):
             condition: with the entries that `conditions` declares.
             numbers: the network's further settings.
         """
+
+    def guide(self, conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+        """Classifier-free guidance as the pipeline does it, on the denoiser's outputs in the shape of samples."""
+        return unconditional + scale * (conditional - unconditional)
 
     def encode(self, pipeline: Any, prompts: Sequence[str]) -> Condition:
         """Conditions of prompts by a pipeline's own `encode_prompt`, one row each.
@@ -90,21 +93,32 @@ class Interface(ABC):
         """What `encode_prompt` answers, by the names of conditions."""
 
 
-def own_defaults(pipeline: Any) -> dict[str, Any]:
-    """What a pipeline's call passes to its `encode_prompt` unless told otherwise, such as the longest prompt."""
+def own_defaults(pipeline: Any, with_null: bool = False) -> dict[str, Any]:
+    """What a pipeline's call passes to its `encode_prompt` unless told otherwise, such as the longest prompt.
+
+    Args:
+        pipeline: of diffusers.
+        with_null: whether the null condition is asked for, too.
+    """
     call = inspect.signature(type(pipeline).__call__).parameters
     given: dict[str, Any] = {}
     for name, parameter in inspect.signature(type(pipeline).encode_prompt).parameters.items():
         default = call[name].default if name in call else None
         if name not in ("self", "prompt") and (default is not None or parameter.default is inspect.Parameter.empty):
             given[name] = default
-    own = {"device": torch.device("cpu"), "do_classifier_free_guidance": True}
+    own = {"device": torch.device("cpu"), "do_classifier_free_guidance": with_null}
     return given | {name: value for name, value in own.items() if name in taken_by(pipeline)}
 
 
 def taken_by(pipeline: Any) -> set[str]:
     """Names of the arguments of a pipeline's `encode_prompt`."""
     return set(inspect.signature(type(pipeline).encode_prompt).parameters)
+
+
+def whole(time: Tensor) -> Tensor:
+    """Numbers of steps, without the rounding error of a time that is their multiple."""
+    nearest = time.round()
+    return torch.where((time - nearest).abs() < 1e-3, nearest, time)
 
 
 def text_spec(width: int, *, masked: bool = False) -> ConditionSpec:

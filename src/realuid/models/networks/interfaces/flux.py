@@ -41,7 +41,7 @@ class Flux(Interface):
     def shape(self, config: Config) -> tuple[int, ...]:
         return (config["in_channels"] // 4, 128, 128)
 
-    def numbers(self, config: Config, shape: tuple[int, ...], factor: int) -> dict[str, Any]:
+    def numbers(self, config: Config, factor: int) -> dict[str, Any]:
         return {"embedded_guidance": GUIDANCE} if config["guidance_embeds"] else {}
 
     def call(

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from realuid.models.networks.condition import Condition
-from realuid.models.networks.interfaces.base import ATTENTION, FEED_FORWARD, Config, Interface, own_defaults, text_spec
+from realuid.models.networks.interfaces.base import (
+    ATTENTION,
+    FEED_FORWARD,
+    Config,
+    Interface,
+    own_defaults,
+    text_spec,
+    whole,
+)
 from realuid.models.networks.specs import ConditionSpec
 from realuid.models.prompts import TEXT, TEXT_MASK
 
@@ -27,22 +35,23 @@ class PixArt(Interface):
     def shape(self, config: Config) -> tuple[int, ...]:
         return (config["in_channels"], config["sample_size"], config["sample_size"])
 
-    def numbers(self, config: Config, shape: tuple[int, ...], factor: int) -> dict[str, Any]:
+    def numbers(self, config: Config, factor: int) -> dict[str, Any]:
         asked = config.get("use_additional_conditions")
         told = config["sample_size"] == 128 if asked is None else asked
-        return {"image_size": [side * factor for side in shape[1:]]} if told else {}
+        return {"factor": factor} if told else {}
 
     def call(
         self, denoiser: nn.Module, x: Tensor, time: Tensor, condition: Condition, numbers: Mapping[str, Any]
     ) -> Tensor:
         added: dict[str, Tensor | None] = {"resolution": None, "aspect_ratio": None}
-        if size := numbers.get("image_size"):
+        if factor := numbers.get("factor"):
+            size = [side * factor for side in x.shape[2:]]
             added["resolution"] = torch.tensor([size], device=x.device, dtype=x.dtype).expand(len(x), 2)
             ratio = torch.tensor([[size[0] / size[1]]], device=x.device, dtype=x.dtype)
             added["aspect_ratio"] = ratio.expand(len(x), 1)
         output = denoiser(
             x,
-            timestep=time,
+            timestep=whole(time),
             encoder_hidden_states=condition[TEXT],
             encoder_attention_mask=condition[TEXT_MASK],
             added_cond_kwargs=added,
@@ -54,7 +63,7 @@ class PixArt(Interface):
         return Condition({TEXT: answer[0], TEXT_MASK: answer[1].bool()})
 
     def null(self, pipeline: Any) -> Condition:
-        _, _, text, mask = pipeline.encode_prompt([""], **own_defaults(pipeline))
+        _, _, text, mask = pipeline.encode_prompt([""], **own_defaults(pipeline, with_null=True))
         return Condition({TEXT: text, TEXT_MASK: mask.bool()})
 
 
@@ -65,7 +74,7 @@ class Sana(PixArt):
     denoiser: ClassVar[str] = "SanaTransformer2DModel"
     lora_targets: ClassVar[tuple[str, ...]] = ATTENTION
 
-    def numbers(self, config: Config, shape: tuple[int, ...], factor: int) -> dict[str, Any]:
+    def numbers(self, config: Config, factor: int) -> dict[str, Any]:
         return {}
 
     def call(

@@ -15,10 +15,7 @@ from realuid.models.prompts import TEXT, TEXT_MASK
 
 
 class QwenImage(Interface):
-    """Patches of 2 x 2 as tokens; embeddings of the prompt with a mask; told sigma.
-
-    Its pipeline scales a guided prediction back to the norm of the conditional one; guidance here does not.
-    """
+    """Patches of 2 x 2 as tokens; embeddings of the prompt with a mask; told sigma."""
 
     pipelines: ClassVar[tuple[str, ...]] = ("QwenImagePipeline",)
     denoiser: ClassVar[str] = "QwenImageTransformer2DModel"
@@ -47,6 +44,12 @@ class QwenImage(Interface):
             return_dict=False,
         )[0]
         return unpacked(tokens, x.shape[1:])
+
+    def guide(self, conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+        """Every token of the guided prediction has the norm of the conditional one's."""
+        tokens, plain = packed(super().guide(conditional, unconditional, scale)), packed(conditional)
+        kept = tokens * (plain.norm(dim=-1, keepdim=True) / tokens.norm(dim=-1, keepdim=True))
+        return unpacked(kept, conditional.shape[1:])
 
     def named(self, answer: tuple[Any, ...]) -> Condition:
         text, mask = answer

@@ -18,6 +18,7 @@ from realuid.models.networks.interfaces.base import (
     pooled_spec,
     sides,
     text_spec,
+    whole,
 )
 from realuid.models.networks.specs import ConditionSpec
 from realuid.models.prompts import POOLED, TEXT, TEXT_MASK
@@ -45,7 +46,7 @@ class StableDiffusion(Interface):
     ) -> Tensor:
         return denoiser(
             x,
-            time,
+            whole(time),
             encoder_hidden_states=condition[TEXT],
             encoder_attention_mask=condition.get(TEXT_MASK),
             return_dict=False,
@@ -67,23 +68,25 @@ class SDXL(StableDiffusion):
     def shape(self, config: Config) -> tuple[int, ...]:
         return (config.get("out_channels", 4), *sides(config.get("sample_size") or 128))
 
-    def numbers(self, config: Config, shape: tuple[int, ...], factor: int) -> dict[str, Any]:
-        return {"image_size": [side * factor for side in shape[1:]]}
+    def numbers(self, config: Config, factor: int) -> dict[str, Any]:
+        return {"factor": factor}
 
     def call(
         self, denoiser: nn.Module, x: Tensor, time: Tensor, condition: Condition, numbers: Mapping[str, Any]
     ) -> Tensor:
-        size = numbers["image_size"]
+        size = [side * numbers["factor"] for side in x.shape[2:]]
         ids = torch.tensor([*size, 0, 0, *size], device=x.device, dtype=x.dtype).expand(len(x), 6)
         added = {"text_embeds": condition[POOLED], "time_ids": ids}
-        return denoiser(x, time, encoder_hidden_states=condition[TEXT], added_cond_kwargs=added, return_dict=False)[0]
+        return denoiser(
+            x, whole(time), encoder_hidden_states=condition[TEXT], added_cond_kwargs=added, return_dict=False
+        )[0]
 
     def named(self, answer: tuple[Any, ...]) -> Condition:
         return Condition({TEXT: answer[0], POOLED: answer[2]})
 
     def null(self, pipeline: Any) -> Condition:
         """Zeros, or the embedding of an empty prompt, as the pipeline's own settings say."""
-        _, text, _, pooled = pipeline.encode_prompt([""], **own_defaults(pipeline))
+        _, text, _, pooled = pipeline.encode_prompt([""], **own_defaults(pipeline, with_null=True))
         return Condition({TEXT: text, POOLED: pooled})
 
 

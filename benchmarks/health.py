@@ -1,0 +1,225 @@
+"""Does the monitor of health name what is wrong with a run, and leave sound ones alone? docs/experiments/health.md.
+
+    python -m benchmarks.health run    --out runs/health --set test          # 20 runs of digits, a minute or two each
+    python -m benchmarks.health tables --out runs/health --set test
+
+Ten runs are sound, of different settings; ten are spoilt in known ways. Every evaluation also measures the model with
+other noise and more samples, so that the checkpoint that a run picks by its quick FDs is compared with the best that
+there was. The set `calibration` has other seeds: what it shows went into the thresholds, what `test` shows did not.
+Finished runs are kept, so that an interrupted call continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from realuid.data import Dataset
+from realuid.files import write_json
+from realuid.loaders import load_teacher
+from realuid.metrics import Evaluator
+from realuid.models import MatchingModel
+from realuid.reading import read_jsonl
+from realuid.recipes import EvaluateConfig, Recipe, load_recipe
+from realuid.recipes.evaluate import evaluate_model, make_evaluator
+from realuid.recipes.run import recipe_data
+from realuid.recipes.spec import teacher_spec
+from realuid.training import DistillConfig
+from realuid.training.accelerate import make_accelerator
+from realuid.training.distill import DistillTask
+from realuid.training.folder import METRICS, is_finished
+from realuid.training.health import Facts, diagnose
+from realuid.training.loop import Run as TrainingRun
+from realuid.training.task import QuickFDs
+
+#: Settings of every run; cases change some.
+BASE: dict[str, Any] = {
+    "updates": 300,
+    "evaluate_every": 20,
+    "quick_samples": 1000,
+    "sample_every": 0,
+    "save_every": 0,
+    "log_every": 5,
+    "device": "cpu",
+}
+REAL = {"alpha": 0.96, "beta": 0.98}
+FAST = {"generator_lr": 6e-3, "fake_lr": 2.4e-2}
+SLOW_FAKE = {"fake_updates": 1, "fake_lr": 2.4e-4}
+#: Seeds of the two sets: what the thresholds were chosen with, and what they are tested with.
+SETS = {"calibration": 0, "test": 10}
+#: Samples that measure every candidate, and the seed of their noise.
+MEASURED = EvaluateConfig(samples=4000, seeds=1)
+#: A pick is right if its FD is at most this many times that of the best candidate.
+CLOSE = 1.05
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run: what differs from `BASE`, and which cause a monitor should name; None: nothing is wrong.
+
+    Attributes:
+        teacher: of `TEACHERS`.
+        digit: data of this class only; None: all.
+    """
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    cause: str | None = None
+    teacher: str = "right"
+    digit: int | None = None
+    seed: int = 0
+
+
+CASES = {
+    "data-free 0": Case(),
+    "data-free 1": Case(seed=1),
+    "real data 0": Case(REAL),
+    "real data 1": Case(REAL, seed=1),
+    "five fake updates": Case({**REAL, "fake_updates": 5}),
+    "SiD's 1.0": Case({"alpha_sid": 1.0}),
+    "cosine": Case({**REAL, "lr_decay": "cosine"}),
+    "two calls": Case({"calls": 2}),
+    "mixture": Case({"objective": "mixture"}),
+    "half the rates": Case({"generator_lr": 3e-4, "fake_lr": 1.2e-3}),
+    "rates times 10": Case(FAST, "learning rates"),
+    "rates times 10, real data": Case({**FAST, **REAL}, "learning rates"),
+    "slow fake": Case(SLOW_FAKE, "fake model"),
+    "slow fake, real data": Case({**SLOW_FAKE, **REAL}, "fake model"),
+    "teacher of other data": Case({}, "teacher", teacher="other"),
+    "teacher stopped early, real data": Case(REAL, "teacher", teacher="early"),
+    "alpha_sid 1.2": Case({**REAL, "alpha_sid": 1.2}, "alpha_sid"),
+    "alpha_sid 1.2, stronger": Case({"alpha": 0.9, "beta": 0.92, "alpha_sid": 1.2}, "alpha_sid"),
+    "one class": Case({}, "data", digit=3),
+    "one class, real data": Case(REAL, "data", digit=7),
+}
+
+
+def _other(data: Dataset) -> Dataset:
+    """Upside down and inverted: images of another kind."""
+    return dataclasses.replace(data, values=255 - data.values[:].flip(-2))
+
+
+#: Teachers: their data, and updates of the recipe's training.
+TEACHERS: dict[str, tuple[Callable[[Dataset], Dataset], int]] = {
+    "right": (lambda data: data, 1000),
+    "other": (_other, 500),
+    "early": (lambda data: data, 30),
+}
+
+
+class Measured(DistillTask):
+    """A distillation that measures its candidates at every evaluation.
+
+    Args:
+        arguments: of `DistillTask`.
+        evaluator: of the data.
+        file: of the FDs, one a line.
+    """
+
+    def __init__(self, *arguments: Any, evaluator: Evaluator, file: Path):
+        super().__init__(*arguments)
+        self.evaluator, self.file = evaluator, file
+
+    def vitals(self, number: int) -> dict[str, float]:
+        with self.ema.applied(self.ema.decays[0]) as model:
+            fd = evaluate_model(model, self.evaluator, MEASURED, full=False).fd[0]  # type: ignore[arg-type]
+        with self.file.open("a") as file:
+            file.write(json.dumps({"evaluation": number, "fd": fd}) + "\n")
+        return super().vitals(number)
+
+
+def teacher_of(recipe: Recipe, name: str, folder: Path, data: Dataset) -> MatchingModel:
+    """One of `TEACHERS`, trained if it is not there."""
+    run, (change, updates) = folder / f"teacher, {name}", TEACHERS[name]
+    if not is_finished(run):
+        shutil.rmtree(run, ignore_errors=True)
+        config = dataclasses.replace(recipe.teacher, updates=updates, save_every=0, sample_every=0)
+        teacher_spec(dataclasses.replace(recipe, teacher=config), run, change(data)).run()
+    return load_teacher(run)
+
+
+def run_case(case: Case, name: str, seed: int, folder: Path, recipe: Recipe, data: Dataset) -> None:
+    """Distil one case into its folder, unless it is there."""
+    run = folder / f"{name}, seed {seed}"
+    if is_finished(run):
+        return
+    shutil.rmtree(run, ignore_errors=True)
+    file = folder / "candidates" / f"{run.name}.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    teacher = teacher_of(recipe, case.teacher, folder, data)
+    if case.digit is not None:
+        data = data.subset((data.column("label")[:] == case.digit).nonzero().flatten())
+    config: DistillConfig = dataclasses.replace(recipe.distill, **{**BASE, **case.changes, "seed": seed})
+    evaluator = make_evaluator(data, recipe.evaluate)
+    accelerator = make_accelerator(config)
+    task = Measured(teacher, data, config, accelerator, evaluator=evaluator, file=file)
+    TrainingRun(task, config, run, accelerator, evaluator).start()
+
+
+def result_of(run: Path, case: Case, name: str, seed: int) -> dict[str, Any]:
+    """What the monitor says of a finished run, and how good its checkpoint is."""
+    config: DistillConfig = dataclasses.replace(load_recipe("demo").distill, **{**BASE, **case.changes})
+    facts = Facts.of(config, 10, torch.arange(10 if case.digit is None else 1))
+    findings = diagnose(read_jsonl(run / METRICS), facts)
+    lines = (run.parent / "candidates" / f"{run.name}.jsonl").read_text().splitlines()
+    measured = [json.loads(line)["fd"] for line in lines]
+    history: list[QuickFDs] = json.loads((run / "history.json").read_text())
+    best = json.loads((run / "best" / "config.json").read_text())["trained"]["best"]
+    picked = measured[[entry["update"] for entry in history].index(best["update"])]
+    return {
+        "case": name,
+        "seed": seed,
+        "cause": case.cause,
+        "named": [finding.cause for finding in findings],
+        "text": [finding.text for finding in findings],
+        "picked": picked,
+        "best": min(measured),
+        "last": measured[-1],
+    }
+
+
+def tables(results: list[dict[str, Any]]) -> None:
+    """Print what was found, and the three counts of the bar."""
+    print("| case | seed | cause | named | FD picked | best | last |\n|---|---|---|---|---|---|---|")
+    for r in results:
+        cells = (r["case"], r["seed"], r["cause"] or "", ", ".join(r["named"]))
+        print("| " + " | ".join(map(str, cells)) + "".join(f" | {r[k]:.3g}" for k in ("picked", "best", "last")) + " |")
+    spoilt, sound = ([r for r in results if bool(r["cause"]) == is_spoilt] for is_spoilt in (True, False))
+    first = sum(r["named"][:1] == [r["cause"]] for r in spoilt)
+    close = sum(r["picked"] <= CLOSE * r["best"] for r in results)
+    print(f"\nright cause first: {first} of {len(spoilt)}; false alarms: {sum(bool(r['named']) for r in sound)} of")
+    print(f"{len(sound)}; picked within {CLOSE - 1:.0%} of the best: {close} of {len(results)}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Carry out the runs, or print what there is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("do", choices=("run", "tables"))
+    parser.add_argument("--set", default="test", choices=SETS)
+    parser.add_argument("--only", nargs="+", default=list(CASES), choices=CASES)
+    parser.add_argument("--out", type=Path, default=Path("runs/health"))
+    options = parser.parse_args(arguments)
+    recipe = load_recipe("demo")
+    results = []
+    for name in options.only:
+        case = CASES[name]
+        seed = SETS[options.set] + case.seed
+        if options.do == "run":
+            run_case(case, name, seed, options.out, recipe, recipe_data(recipe))
+        elif is_finished(run := options.out / f"{name}, seed {seed}"):
+            results.append(result_of(run, case, name, seed))
+    if options.do == "tables":
+        write_json(options.out / f"{options.set}.json", results)
+        tables(results)
+
+
+if __name__ == "__main__":
+    main()
