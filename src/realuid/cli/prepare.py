@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from realuid.cli.options import console, parse
+from realuid.cli.options import console, parse, say_next
 from realuid.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ class Options:
 
     #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip, a tar, or a folder of Arrow files; with captions in
     #: metadata.jsonl, in .txt files beside the images, or in a column of text.
-    source: tyro.conf.Positional[str]
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     #: New folder; pass it as --data.source.
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     #: Model that is to be distilled: images get its size, latents its autoencoder, prompts its text encoders.
     teacher: str | None = None
     #: Autoencoder of the latents, if not the teacher's: a folder of diffusers.
@@ -76,6 +76,7 @@ def run(arguments: Sequence[str]) -> None:
     with _shown() as progress:
         prepare(data, options.out, encoding, progress)
     console.print(f"{load_dataset(str(options.out))}: {options.out}", highlight=False, markup=False)
+    say_next(f"realuid train --data.source {options.out} --out runs/teacher")
 
 
 def _size(options: Options, teacher: MatchingModel | None) -> tuple[int | None, int | None]:

@@ -35,7 +35,7 @@ class Options:
 
     #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, a Hub id, or an
     #: exported student.
-    model: tyro.conf.Positional[str]
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     #: Output: one .png (a grid), a .zip (EDM layout), a .tar (webdataset) or a folder of PNG files.
     out: Path = Path("samples.png")
     #: Number of images.

@@ -71,7 +71,9 @@ def _cells(
         cells[f"{distance}, {n}\ncall{'s' if n > 1 else ''}"] = _fd_of_fewer_calls(row, n)
     pairs = [name for name in RESTORATION if name in rows[0]]
     cells |= {RESTORATION[name][0]: RESTORATION[name][1].format(row[name]) for name in pairs}
-    if not pairs and not prompts:
+    if "sliced" in rows[0]:
+        cells["sliced\nW2"] = f"{row['sliced']:.3f}"
+    elif not pairs and not prompts:
         cells["KID"] = f"{row['kid']:.4f}"
     if not teacher:
         cells |= {"precision": f"{row['precision']:.2f}", "recall": f"{row['recall']:.2f}"}

@@ -71,6 +71,9 @@ class Student(nn.Module):
                 f"noise = False, but only coupled paths start from a source image; '{model.path.name}' is none."
             )
         model.check_space("data_prediction")
+        scales = model.output_scale(torch.tensor(self.times, dtype=torch.float64))
+        #: Factors of the gradients of each call: B_1 / B_k, with B the scale of the network's output in its prediction.
+        self.gradient_factors = tuple((scales[0] / scales).tolist())
 
     @property
     def calls(self) -> int:
@@ -147,7 +150,9 @@ class Student(nn.Module):
     ) -> Tensor:
         """The prediction x_k of one call at the end of a rollout; gradients pass through this call only.
 
-        Training differentiates it at a call drawn for each sample, sampling takes the last one.
+        Training differentiates it at a call drawn for each sample, sampling takes the last one. Gradients of call k are
+        multiplied by B_1 / B_k, where B scales the network's output in the prediction, and is small near the data: the
+        network would otherwise receive those of the first call mostly, and learn late calls as many times slower.
 
         Args:
             z: standard normal, shape (b, *shape); without `noise` only its shape counts.
@@ -172,7 +177,11 @@ class Student(nn.Module):
                 x_t = self._rolled_out(x_t, calls, condition, eps)
             else:
                 x_t = self._noised(x_t, x_0, calls, condition, eps)
-        return self.predict(calls, x_t, condition)
+        x_k = self.predict(calls, x_t, condition)
+        if self.calls > 1 and x_k.requires_grad:
+            factors = torch.tensor([self.gradient_factors[k] for k in calls], device=z.device)
+            x_k.register_hook(lambda gradient: gradient * broadcast(factors, gradient).to(gradient.dtype))
+        return x_k
 
     @torch.no_grad()
     def sample(

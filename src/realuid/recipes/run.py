@@ -102,7 +102,9 @@ def learning_copy(teacher: MatchingModel, data: Dataset) -> MatchingModel:
 
 def _lasting(name: str) -> str:
     """The location of a teacher independent of the working folder: an absolute path, or its Hub id."""
-    return str(Path(name).resolve()) if name and Path(name).exists() else name
+    from realuid.loaders.formats import lasting
+
+    return lasting(name) if name else name
 
 
 def recipe_of_run(folder: Path, file: str = RECIPE) -> Recipe:
