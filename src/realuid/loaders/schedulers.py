@@ -137,7 +137,8 @@ def _named_schedule(config: Any, table: Tensor) -> DDPMPath | None:
     names = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
     given = {name: config[name] for name in names if config.get(name) is not None}
     plain: Any = DDPMScheduler(**given)
-    same = plain.alphas_cumprod.shape == table.shape and torch.allclose(plain.alphas_cumprod, table, rtol=1e-5, atol=0)
+    its, ours = table.double(), plain.alphas_cumprod.double()
+    same = its.shape == ours.shape and torch.allclose(its, ours, rtol=1e-5, atol=0)
     return DDPMPath(**given) if same else None
 
 
