@@ -55,7 +55,10 @@ def read_scheduler(config: dict[str, Any]) -> Matching:
     name = str(config.get("_class_name"))
     kind = getattr(diffusers, name, None) if name in dir(diffusers) else None
     if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
-        raise CheckpointError(unknown_name("scheduler", name[:100], EXAMPLES))
+        # no nearest name: schedulers of similar names read networks differently
+        raise CheckpointError(
+            f"unknown scheduler '{name[:100]}'. Allowed: those of diffusers, for instance {', '.join(EXAMPLES)}."
+        )
     if not is_finite({n: value for n, value in config.items() if n not in _INFINITE}):
         raise CheckpointError(f"the settings of {name} hold a number that is infinite or NaN.")
     steps = config.get("num_train_timesteps", 1000)
