@@ -104,9 +104,8 @@ def run(arguments: Sequence[str]) -> None:
         name, value = next((k, v) for k, v in said.items() if v != getattr(NO_DATA, k))
         raise ConfigError(f"data.{name} = {value}: the model starts from noise and reads no data. Leave it out.")
     else:
-        labels = class_labels(chosen, count)
-        given = asked_condition(options, model, prompts, count)
-        given = Sampling(labels=labels, condition=given).condition_of(model, count)
+        asked = asked_condition(options, model, prompts, count)
+        given = Sampling(labels=class_labels(chosen, count), condition=asked).condition_of(model, count)
     batches = generate(
         model,
         count,
