@@ -59,7 +59,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.out.exists():
         raise ConfigError(f"'{options.out}' is there already. Pass a new folder.")
 
-    from realuid.data import load_dataset
+    from realuid.data import absolute_source, load_dataset
     from realuid.data.captions import read_prompts
     from realuid.devices import choose_device
     from realuid.loaders import load_teacher
@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> None:
     channels, resolution = _size(options, teacher)
     encoder, codec = _encoder(options, teacher), _codec(options, teacher)
     prompts = read_prompts(options.prompts) if options.prompts else ()
-    where = options.autoencoder or options.teacher or ""
+    where = absolute_source(options.autoencoder or options.teacher or "")
     encoding = encoding_of(codec, where, encoder, prompts, choose_device(options.device))
     named = (options.pairs, options.pairs_seed, options.skip_damaged)
     data = load_dataset(options.source, channels, resolution, *named, by_row=True)

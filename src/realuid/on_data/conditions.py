@@ -105,10 +105,12 @@ def adopt_size(model: MatchingModel | OneStep, data: Dataset) -> None:
 
 
 def adopt_null(model: MatchingModel, data: Dataset) -> None:
-    """Let a model that reads prompts know the unconditional one, which the data holds, unless it knows one already."""
+    """Let a model that reads prompts know what data says of them, unless it knows: the empty one, and the encoder."""
     wanted = {name for spec in model.conditions for name in spec.names if spec.kind in ("text", "vector")}
     if model.network.null is None and (nulls := {k: v for k, v in data.nulls.items() if k in wanted}):
         model.network.null = Condition(nulls)
+    if wanted and not model.prompts:
+        model.prompts = data.text_from.source
 
 
 def frequent_labels(data: Dataset, count: int) -> Tensor:
@@ -151,8 +153,11 @@ def samples_of_each_call(
     part: Part = WHOLE,
     **how: Unpack[SamplingOptions],
 ) -> Iterator[list[Tensor]]:
-    """The same after 1, 2, ... calls of a student, from one rollout, as `generate_each_call` yields them."""
-    how = {**how, "condition": conditions(model, data, count)}
+    """The same after 1, 2, ... calls of a student, from one rollout, as `generate_each_call` yields them; under another
+    condition, if one is passed.
+    """
+    if how.get("condition") is None:
+        how = {**how, "condition": conditions(model, data, count)}
     return generate_each_call(model, count, seed=seed, batch=BATCH, part=part, **how)
 
 
