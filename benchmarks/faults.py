@@ -1,12 +1,13 @@
 """Inject faults into runs, resume them, and compare with the undisturbed run, bit for bit.
 
-    python -m benchmarks.faults [kill] [full] [partner] [--kills 20] [--stride 4] [--seed 0]
+    python -m benchmarks.faults [kill] [full] [partner] [frozen] [--kills 20] [--stride 4] [--seed 0]
 
 kill: `train`, `distill` and `sweep` are killed (SIGKILL) at random moments of their whole length, then resumed.
 full: the same on a file system that is too small, each time `--stride` pages larger (a tmpfs, which takes root): every
     command has to end with exit code 2 and one line; on a larger one it is resumed.
 partner: one of two processes that train together is killed, by turns the first and the second. The other has to end
     within a minute, and both are resumed.
+frozen: the same with SIGSTOP; the stopped one goes on once the other has ended, and has to end within a minute, too.
 
 A run with nothing to resume is started anew, and counted. Folders that differ from the undisturbed run in anything but
 times of day and speeds are printed, and the exit code is 1.
@@ -51,7 +52,7 @@ distill: {updates: 40, batch: 16, alpha: 0.92, beta: 0.94, ema: [0.9, 0.99], dev
 evaluate: {samples: 64, seeds: 1}
 sweep: {alpha: [0.92, 1.0], ratio: [1.0]}
 """
-COMMANDS = ("train", "distill", "sweep")
+COMMANDS, FAULTS = ("train", "distill", "sweep"), ("kill", "full", "partner", "frozen")
 #: Seconds within which a process has to end whose partner is gone.
 PATIENCE = 60
 
@@ -139,18 +140,22 @@ def kill(runs: Runs, kills: int, chance: random.Random) -> None:
     """As many runs as kills, each killed once and resumed."""
     for i in range(kills):
         out = runs.work / f"{runs.command}-kill-{i}"
-        while not _killed(runs.start(out), chance.uniform(0, runs.length)):
+        while not _struck(runs.start(out), chance.uniform(0, runs.length)):
             shutil.rmtree(out)  # it ended before its moment came
         runs.counts["kills"] += 1
         runs.resume(out)
         shutil.rmtree(out)
 
 
-def _killed(process: Process, after: float) -> bool:
+def _struck(process: Process, after: float, blow: signal.Signals = signal.SIGKILL) -> bool:
+    """Whether a signal met a process before its end."""
     process.join(after)
-    process.kill()
+    if process.is_alive():
+        os.kill(process.pid or 0, blow)
+    if blow == signal.SIGSTOP:
+        return process.is_alive()
     process.join()
-    return process.exitcode == -signal.SIGKILL
+    return process.exitcode == -blow
 
 
 # -- a file system that is full ------------------------------------------------------------------------------------
@@ -189,8 +194,8 @@ def full(runs: Runs, stride: int) -> None:
 # -- one process of two --------------------------------------------------------------------------------------------
 
 
-def partner(runs: Runs, kills: int, chance: random.Random) -> None:
-    """One of two processes is killed at a random moment, and both are resumed; compared with two left alone."""
+def partner(runs: Runs, kills: int, chance: random.Random, blow: signal.Signals = signal.SIGKILL) -> None:
+    """One of two processes is killed (or stopped) at a random moment, and both are resumed; compared with two alone."""
     runs.whole, begin = runs.work / f"{runs.command}-two", time.perf_counter()
     if codes := _both(runs, runs.whole, False):
         raise SystemExit(f"two undisturbed processes ended with {codes}: {runs.said(0)} {runs.said(1)}")
@@ -199,7 +204,7 @@ def partner(runs: Runs, kills: int, chance: random.Random) -> None:
         out = runs.work / f"{runs.command}-partner-{i}"
         while True:
             pair = _pair(runs, out, False)
-            if _killed(pair[i % 2], chance.uniform(0, length)):
+            if _struck(pair[i % 2], chance.uniform(0, length), blow):
                 break
             pair[1 - i % 2].join()
             shutil.rmtree(out)
@@ -207,9 +212,13 @@ def partner(runs: Runs, kills: int, chance: random.Random) -> None:
         begin = time.perf_counter()
         pair[1 - i % 2].join(PATIENCE)
         runs.counts["longest wait, ms"] = max(runs.counts["longest wait, ms"], int(1e3 * (time.perf_counter() - begin)))
-        if pair[1 - i % 2].is_alive():
-            pair[1 - i % 2].kill()
-            runs.wrong[out.name] = [f"process {1 - i % 2} did not end: {runs.said(1 - i % 2)}"]
+        if blow == signal.SIGSTOP:
+            os.kill(pair[i % 2].pid or 0, signal.SIGCONT)
+            pair[i % 2].join(PATIENCE)
+        if alive := [rank for rank in (0, 1) if pair[rank].is_alive()]:
+            runs.wrong[out.name] = [f"process {rank} did not end: {runs.said(rank)}" for rank in alive]
+            for rank in alive:
+                pair[rank].kill()
             continue
         codes = _both(runs, out, True)
         if codes and NOTHING in runs.said(0) + runs.said(1):
@@ -250,7 +259,7 @@ def report(fault: str, runs: Runs) -> bool:
 def main(arguments: list[str] | None = None) -> int:
     """Print a row for each fault and command; 1 if anything is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("faults", nargs="*", default=["kill", "full", "partner"], help="kill, full, partner")
+    parser.add_argument("faults", nargs="*", default=list(FAULTS), help=", ".join(FAULTS))
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--stride", type=int, default=1, help="pages by which the file system grows")
@@ -265,7 +274,7 @@ def main(arguments: list[str] | None = None) -> int:
         Runs("train", work)  # the teacher
     for command in options.commands:
         for fault in options.faults:
-            if fault == "partner" and command == "sweep":  # its trials are of one process each
+            if fault in ("partner", "frozen") and command == "sweep":  # its trials are of one process each
                 continue
             runs = Runs(command, work)
             chance = random.Random(f"{options.seed} {command} {fault}")
@@ -274,7 +283,7 @@ def main(arguments: list[str] | None = None) -> int:
             elif fault == "full":
                 full(runs, options.stride)
             else:
-                partner(runs, options.kills, chance)
+                partner(runs, options.kills, chance, signal.SIGSTOP if fault == "frozen" else signal.SIGKILL)
             wrong |= report(fault, runs)
     return int(wrong)
 

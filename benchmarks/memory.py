@@ -102,7 +102,7 @@ CASES = {
 
 def teacher_of(case: Case) -> MatchingModel:
     """The teacher without weights."""
-    path, prediction, preconditioning = read_scheduler(case.scheduler)
+    path, prediction, preconditioning, *_ = read_scheduler(case.scheduler)
     with sizes_only(), moving_sizes():
         network = PromptNetwork(case.pipeline, case.denoiser, case.shape, **case.numbers).to(case.dtype)
     null = example(network.conditions, 1)

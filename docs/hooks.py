@@ -91,7 +91,7 @@ def _api(package: str, title: str) -> str:
     module = f"realuid.{package}" if package else "realuid"
     examples = ROOT / "docs" / "api-examples.md"
     first = examples.read_text().partition("\n")[2] if not package else f"Import from `{module}`."
-    entries = "\n".join(f"## {name}\n\n::: {module}.{name}\n" for name in public_names(package))
+    entries = "\n".join(f"::: {module}.{name}\n" for name in public_names(package))
     return f"# {title}\n\n{first}\n\n{entries}"
 
 

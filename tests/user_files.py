@@ -28,6 +28,14 @@ def build_network():
 
 network = build_network()
 network.load_state_dict(torch.load("flow-matching.pth", weights_only=False)["model"])
+
+
+class TimeFirst(torch.nn.Module):
+    def forward(self, time, x):
+        return network(x, time)
+
+
+torchcfm_network = TimeFirst()
 """
 
 

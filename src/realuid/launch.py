@@ -161,12 +161,22 @@ def reach(launch: Launch) -> None:
         time.sleep(0.2)
 
 
+_heeded = False
+
+
+def are_heeded() -> bool:
+    """Whether this process is a command, which ends where it would wait for others without end."""
+    return _heeded
+
+
 def heed_interrupts() -> None:
     """Let Ctrl-C end this process also while it waits in torch for others, where Python's handlers have no turn.
 
     Of the command line only, not of the library: it takes the process's wakeup descriptor, and silences what torch logs
     of its sockets, with C++ frames, which is said in a line.
     """
+    global _heeded
+    _heeded = True
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     read, write = os.pipe()
     os.set_blocking(write, False)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, TypeVar
 
-from realuid.launch import launched, meeting
+from realuid import heartbeat
+from realuid.launch import Launch, are_heeded, launched, meeting
 
 if TYPE_CHECKING:
     import torch
@@ -117,7 +118,15 @@ def to_meet() -> AbstractContextManager[None]:
     import torch.distributed as dist
 
     launch = launched()
-    return nullcontext() if launch.world == 1 or dist.is_initialized() else meeting(launch)
+    return nullcontext() if launch.world == 1 or dist.is_initialized() else _met(launch)
+
+
+@contextmanager
+def _met(launch: Launch) -> Iterator[None]:
+    with meeting(launch):
+        yield
+    if are_heeded():
+        heartbeat.beat(launch)
 
 
 def is_partner_lost(error: BaseException) -> bool:
@@ -144,4 +153,5 @@ def leave(together: bool = True) -> None:
         gc.collect()
         if together:
             dist.barrier()
+        heartbeat.rest()
         dist.destroy_process_group()

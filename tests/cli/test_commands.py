@@ -254,7 +254,7 @@ def test_info_says_what_things_are(capsys, what: str, says: str) -> None:
 def test_info_describes_a_model(capsys, model: Path) -> None:
     realuid("info", model)
     said = capsys.readouterr().out
-    assert f"{sum(p.numel() for p in small_teacher().parameters()):,} weights" in said.replace("\n", "")
+    assert f"{sum(p.numel() for p in small_teacher().parameters()):,} parameters" in said.replace("\n", "")
     assert '"kind": "matching_model"' in said and '"name": "linear"' in said
 
 

@@ -190,7 +190,7 @@ def test_options_of_a_resumed_student_are_checked_with_its_own_settings(capsys, 
     (tmp_path / "run").mkdir()
     recipe = parse_recipe("base: demo\ndistill: {objective: general, gamma: 0.9}", "here")
     (tmp_path / "run" / "recipe.yaml").write_text(dump_recipe(recipe))
-    check(capsys, None, "distill", "--gamma", 0.8, says=("gamma = 0.8", "objective"))
+    check(capsys, None, "distill", "demo", "--gamma", 0.8, says=("gamma = 0.8", "objective"))
     words = ("distill", "--resume", "--out", tmp_path / "run", "--gamma", 0.8)
     check(capsys, None, *words, says=("distill.gamma = 0.8 with --resume", "was started with 0.9"))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import runpy
 import sys
 from pathlib import Path
 
+import pages
 import pytest
 import torch
 from conftest import small_teacher
@@ -58,3 +61,22 @@ def test_train_autoencoder_and_a_teacher_on_its_latents(monkeypatch, capsys, tmp
     assert teacher.shape == (4, 2, 2) and teacher.image_shape == (1, 8, 8)
     latents = prepared.columns["latent"][torch.arange(1000)]
     assert abs(float(latents.std()) - 1) < 0.1 and abs(float(latents.mean())) < 0.1
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_its_last_lines_can_be_shown(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    pages.shorten(monkeypatch)
+    names: dict = {}
+    shown = []
+    for cell in json.loads((EXAMPLES / "digits.ipynb").read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            *body, last = ast.parse("".join(cell["source"]).replace("updates=1900", "updates=60")).body
+            exec(compile(ast.Module(body, []), "digits.ipynb", "exec"), names)
+            shown.append(eval(compile(ast.Expression(last.value), "digits.ipynb", "eval"), names))
+    pictures = [each for each in shown if isinstance(each, Image.Image)]
+    tables = [each._repr_html_() for each in shown if not isinstance(each, Image.Image)]
+    assert [picture.size for picture in pictures] == [(662, 266), (662, 266), (662, 68)]
+    texts = ("img", "linear", "calls", "KID", "KID")
+    assert all(text in table for text, table in zip(texts, tables, strict=True))
+    assert names["gaps"][-1][0] == 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from realuid.cli.options import console, names_recipe, parse, recipe_for_teacher, replace, split_recipe
+from realuid.cli.options import console, names_recipe, parse, recipe_for_teacher, replace, say_next, split_recipe
 from realuid.devices import choose_device
 from realuid.recipes import DataConfig
 from realuid.settings import check_range
@@ -45,3 +45,5 @@ def run(arguments: Sequence[str]) -> None:
     console.print(f"try alpha = {advice.alpha:g}, beta = {advice.beta:g}")
     for reason in advice.reasons:
         console.print(f"- {reason}")
+    values = f"--alpha {advice.alpha:g} --beta {advice.beta:g}"
+    say_next(f"realuid distill --teacher {options.teacher} {values} --out runs/student")

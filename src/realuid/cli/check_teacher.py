@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.table import Table
 
-from realuid.cli.options import console, parse, refuse_pairs
+from realuid.cli.options import console, parse, refuse_pairs, say_next
 from realuid.devices import choose_device
 from realuid.errors import CheckpointError
 from realuid.files import check_writable
@@ -28,7 +28,7 @@ class Options:
     """Denoise real data in one step under the declared and all other conventions, to find those that fit."""
 
     #: The teacher: a folder of realuid or diffusers, a file of EDM, torchcfm or the RealUID authors, or a Hub id.
-    teacher: tyro.conf.Positional[str]
+    teacher: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEACHER")]
     #: The data for the distillation.
     data: DataConfig = field(default_factory=DataConfig)
     #: Which weights, if a file holds several: an EMA decay, or 'raw'.
@@ -67,18 +67,22 @@ def run(arguments: Sequence[str]) -> None:
     if not check.ok:
         raise CheckpointError(check.verdict)
     console.print(check.verdict)
+    say_next(f"realuid distill --teacher {options.teacher} --data.source {options.data.source} --out runs/student")
 
 
 def _table(check: Check) -> Table:
-    """The best conventions and the declared ones: error / error of the best linear denoiser, by noise level."""
+    """The declared conventions and the best ones: error / error of the best linear denoiser, by noise level."""
     table = Table(title="denoising error / that of the best linear denoiser, by increasing noise")
     table.add_column("reading")
     for _ in check.declared.errors:
         table.add_column(justify="right")
     table.add_column("mean", justify="right")
-    shown = list(dict.fromkeys([*check.findings[:_SHOWN], check.declared]))
-    for finding in shown:
-        ratios = [e / t for e, t in zip(finding.errors, finding.trivial, strict=True)]
+    seen: set[tuple[str, ...]] = set()
+    for finding in dict.fromkeys([check.declared, *check.findings]):
+        ratios = tuple(f"{e / t:.2g}" for e, t in zip(finding.errors, finding.trivial, strict=True))
+        if ratios in seen or len(seen) > _SHOWN:  # readings may be the same on this path
+            continue
+        seen.add(ratios)
         mark = " (declared)" if finding is check.declared else ""
-        table.add_row(f"{finding.reading}{mark}", *(f"{r:.2g}" for r in ratios), f"{finding.score:.2g}")
+        table.add_row(f"{finding.reading}{mark}", *ratios, f"{finding.score:.2g}")
     return table

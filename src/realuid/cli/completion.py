@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -20,7 +20,7 @@ class Options:
     """Print a script that completes commands and options: source <(realuid completion bash)"""
 
     #: The shell.
-    shell: tyro.conf.Positional[Literal["bash", "zsh", "fish"]]
+    shell: Annotated[tyro.conf.Positional[Literal["bash", "zsh", "fish"]], tyro.conf.arg(metavar="SHELL")]
 
 
 _BASH = """_realuid() {{

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from realuid.cli.options import ModelOptions, console, parse
+from realuid.cli.options import ModelOptions, console, parse, say_next
 from realuid.errors import ConfigError
 from realuid.loaders import ADMOptions
 
@@ -20,9 +20,9 @@ class Options:
     """Convert a model to another format."""
 
     #: A model: a folder of realuid or diffusers, a file of EDM, SiD, torchcfm or the RealUID authors, or a Hub id.
-    model: tyro.conf.Positional[str]
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     #: Output: a new folder, or for torchcfm a new file.
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     #: Format: a realuid folder, or a checkpoint for the scripts of torchcfm and the RealUID authors.
     to: Literal["realuid", "torchcfm"] = "realuid"
     loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
@@ -48,7 +48,9 @@ def run(arguments: Sequence[str]) -> None:
         save_torchcfm_student(model, options.out, new_attention_order=options.adm.new_attention_order)
     else:
         save_torchcfm_teacher(model, options.out, new_attention_order=options.adm.new_attention_order)
-    console.print(f"{options.to}: {options.out}")
+    console.print(f"converted to {options.to}: {options.out}")
+    if options.to == "realuid":
+        say_next(f"realuid info {options.out}", f"realuid sample {options.out}")
 
 
 def _check_adm(options: Options, source: Path) -> None:

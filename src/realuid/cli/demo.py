@@ -10,12 +10,16 @@ from pathlib import Path
 from realuid.cli.options import console, parse, refuse_changes, replace, resumed_run, say_next, split_recipe
 from realuid.cli.tables import results_table
 from realuid.errors import ConfigError, unknown_name
-from realuid.recipes import FAMILIES, DataConfig, EvaluateConfig, Recipe
+from realuid.models import NetworkConfig
+from realuid.recipes import FAMILIES, DataConfig, EvaluateConfig, PathConfig, Recipe
 from realuid.text import effect_of_real_data
+from realuid.training import DistillConfig, TeacherConfig
 
 #: What a demo that continues may do otherwise: how finished models are measured at the end, but not the features, in
 #: which quick FDs chose among models on the way.
 EVALUATION = tuple(f"evaluate.{name}" for name in ("samples", "seeds", "steps", "sampler", "guidance", "clip"))
+#: Sections of a recipe whose settings are options of a demo.
+SECTIONS = ("data", "evaluate", "network", "path", "teacher", "distill")
 #: Where earlier versions put the demo of every recipe.
 OLD_OUT = Path("runs/demo")
 
@@ -26,6 +30,10 @@ class Options:
 
     data: DataConfig
     evaluate: EvaluateConfig
+    network: NetworkConfig
+    path: PathConfig
+    teacher: TeacherConfig
+    distill: DistillConfig
     #: Instead of a recipe: flow, vp, edm, bridge or interpolant, each by its recipe for digits.
     family: str | None = None
     #: Output folder. None: runs/ and the name of the recipe.
@@ -47,16 +55,18 @@ def run(arguments: Sequence[str]) -> None:
     out = default_out(recipe)
     run = resumed_run(rest, out if out.exists() or not _is_of(OLD_OUT, recipe) else OLD_OUT)
     recipe = recipe_of_run(run / "teacher") if run else recipe
-    options = parse(Options, "demo", rest, Options(recipe.data, recipe.evaluate), "RECIPE")
+    default = Options(**{name: getattr(recipe, name) for name in SECTIONS})
+    options = parse(Options, "demo", rest, default, "RECIPE")
 
     from realuid.recipes.demo import REPORT, RESULTS, run_demo
     from realuid.recipes.estimate import describe_demo
 
     if run:
         refuse_changes(arguments, options, recipe, "data", "evaluate", free=EVALUATION)
+        refuse_changes(arguments, options, recipe, *SECTIONS[2:], longer=False)
         recipe = replace(recipe, evaluate=options.evaluate)
     else:
-        recipe = replace(recipe, data=options.data, evaluate=options.evaluate)
+        recipe = replace(recipe, **{name: getattr(options, name) for name in SECTIONS})
     if options.dry_run:
         console.print(describe_demo(recipe))
         return

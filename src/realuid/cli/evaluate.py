@@ -28,7 +28,7 @@ class Options:
 
     #: Models: folders of realuid or diffusers, files of EDM, SiD, torchcfm or the RealUID authors, Hub ids, exported
     #: students.
-    models: tyro.conf.Positional[tuple[str, ...]]
+    models: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="MODEL")]
     #: Data to compare with; by default the first model's training data.
     data: DataConfig = field(default_factory=lambda: DataConfig(source=""))
     evaluate: Annotated[EvaluateConfig, tyro.conf.arg(name="")] = field(default_factory=EvaluateConfig)

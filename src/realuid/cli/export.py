@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from realuid.cli.options import console, parse
+from realuid.cli.options import console, parse, say_next
 from realuid.errors import ConfigError
 from realuid.exports import ExportOptions, FormatName
 from realuid.recipes import DataConfig, EvaluateConfig
@@ -24,9 +24,9 @@ class Options:
     """Export a student to diffusers, ONNX, torch.export, safetensors or the authors' format, and verify the file."""
 
     #: A student: a model folder, a run folder, or an exported file that holds its weights.
-    model: tyro.conf.Positional[str]
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     #: Output: a new folder (diffusers), or a file: .onnx, .pt2 (torch), .safetensors, .pt (authors).
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     #: Format.
     to: FormatName
     export: Annotated[ExportOptions, tyro.conf.arg(name="")] = field(default_factory=ExportOptions)
@@ -60,6 +60,7 @@ def run(arguments: Sequence[str]) -> None:
     )
     for line in report(result):
         console.print(line)
+    say_next(f"realuid sample {options.out} --out exported.png")
 
 
 def report(result: Export) -> list[str]:

@@ -29,7 +29,7 @@ class Options:
     """Describe a model, a run, a recipe or a data set. Without an argument: list the recipes."""
 
     #: A model (a folder, a file or a Hub id), a run folder, a recipe or a data set.
-    what: tyro.conf.Positional[str] = ""
+    what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")] = ""
     loading: Annotated[ModelOptions, tyro.conf.arg(name="")] = field(default_factory=ModelOptions)
 
 
@@ -71,7 +71,7 @@ def _written_by_realuid(path: Path) -> bool:
     if (found := sound_model(path)) is None:
         return False
     folder, config, count = found
-    console.print(f"{folder}: {count:,} weights")
+    console.print(f"{folder}: {count:,} parameters")
     console.print("format: realuid's own folder")
     print_json(config)
     return True
@@ -113,7 +113,7 @@ def _model(what: str, loading: ModelOptions) -> None:
     model = load_any(path, kind=loading.kind, key=loading.key)
     assert not isinstance(model, ExportedStudent)
     where = model_folder(path) if name == "realuid" else path
-    console.print(f"{where}: {count_parameters(model):,} weights")
+    console.print(f"{where}: {count_parameters(model):,} parameters")
     console.print(f"format: {FORMATS[name]}")
     print_json(read_config(where) if name == "realuid" else _imported(model, where))
 

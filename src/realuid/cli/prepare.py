@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from realuid.cli.options import console, parse
+from realuid.cli.options import console, parse, say_next
 from realuid.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ class Options:
 
     #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip, a tar, or a folder of Arrow files; with captions in
     #: metadata.jsonl, in .txt files beside the images, or in a column of text.
-    source: tyro.conf.Positional[str]
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     #: New folder; pass it as --data.source.
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     #: Model that is to be distilled: images get its size, latents its autoencoder, prompts its text encoders.
     teacher: str | None = None
     #: Autoencoder of the latents, if not the teacher's: a folder of diffusers.
@@ -40,7 +40,7 @@ class Options:
     prompts: Path | None = None
     #: Convert images to 1 (grey) or 3 (RGB) channels. None: unchanged, or the teacher's.
     channels: int | None = None
-    #: Side length to crop and resize images to. None: unchanged, or the teacher's.
+    #: Side length to crop and resize images to. None: unchanged, or the teacher's; text-to-image teachers take any.
     resolution: int | None = None
     #: Sources of the pairs, for coupled paths: a degradation, or a folder or zip of images with the same names.
     pairs: str | None = None
@@ -59,7 +59,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.out.exists():
         raise ConfigError(f"'{options.out}' is there already. Pass a new folder.")
 
-    from realuid.data import load_dataset
+    from realuid.data import absolute_source, load_dataset
     from realuid.data.captions import read_prompts
     from realuid.devices import choose_device
     from realuid.loaders import load_teacher
@@ -69,19 +69,26 @@ def run(arguments: Sequence[str]) -> None:
     channels, resolution = _size(options, teacher)
     encoder, codec = _encoder(options, teacher), _codec(options, teacher)
     prompts = read_prompts(options.prompts) if options.prompts else ()
-    where = options.autoencoder or options.teacher or ""
+    where = absolute_source(options.autoencoder or options.teacher or "")
     encoding = encoding_of(codec, where, encoder, prompts, choose_device(options.device))
     named = (options.pairs, options.pairs_seed, options.skip_damaged)
     data = load_dataset(options.source, channels, resolution, *named, by_row=True)
     with _shown() as progress:
         prepare(data, options.out, encoding, progress)
     console.print(f"{load_dataset(str(options.out))}: {options.out}", highlight=False, markup=False)
+    say_next(f"realuid train --data.source {options.out} --out runs/teacher")
 
 
 def _size(options: Options, teacher: MatchingModel | None) -> tuple[int | None, int | None]:
     """Channels and resolution that images are converted to."""
+    from realuid.models.networks.prompted import PromptNetwork
+
     if teacher is None or len(teacher.image_shape) != 3:
         return options.channels, options.resolution
+    network, side = teacher.network, options.resolution
+    if isinstance(network, PromptNetwork) and side is not None:
+        size = teacher.codec.latent_size((side, side)) if teacher.codec else (side, side)
+        network.resize((network.shape[0], *size))
     channels, height, width = teacher.image_shape
     for name, asked, needed in (("channels", options.channels, channels), ("resolution", options.resolution, height)):
         if asked not in (None, needed):

@@ -22,11 +22,11 @@ class Options:
     """Restore degraded images, with a student in one call or a few, or with a teacher in many."""
 
     #: A model, as for `realuid sample`, or an exported student.
-    model: tyro.conf.Positional[str]
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     #: Folder or zip of degraded images, of the model's size or an integer fraction of it.
-    images: tyro.conf.Positional[Path]
+    images: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGES")]
     #: Output: a new folder or a .zip; images keep their names and are saved as PNG.
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     #: Class of all images (conditional models).
     label: int | None = None
     #: Number of calls of a student. None: all.

@@ -92,7 +92,7 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError(f"'{options.out}' already holds a sweep. Pass --resume to continue it, or another --out.")
     trust = options.trust_teacher or options.resume
     results = run_sweep(recipe, teacher, options.out, options.processes, console.print, trust_teacher=trust)
-    for row in results["settings"]:
+    for row in reversed(results["settings"]):  # the best first
         fd = " and ".join(sorted(set(row["status"]))) if row["fd_mean"] is None else f"{row['fd_mean']:.3f}"
         setting = ", ".join(f"{k} = {v:g}" for k, v in row["settings"].items())
         console.print(f"{setting}, beta = {row['beta']:g}: FD {fd}")

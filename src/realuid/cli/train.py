@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> None:
     from realuid.recipes.spec import teacher_spec
     from realuid.training.folder import refuse_existing
 
-    start = _start(options, recipe, run)
+    unchanged = recipe
     if run:
         refuse_changes(arguments, options, recipe, "data", "network", "path", "teacher")
         recipe = replace(recipe, teacher=options.teacher)
@@ -77,7 +77,7 @@ def run(arguments: Sequence[str]) -> None:
         recipe = replace(recipe, data=options.data, network=options.network, path=options.path, teacher=options.teacher)
     if not options.dry_run:
         refuse_existing(options.out, options.resume)
-    spec = teacher_spec(recipe, options.out, data, start)
+    spec = teacher_spec(recipe, options.out, data, _start(options, unchanged, run))
     if options.dry_run:
         console.print(describe_teacher_run(spec))
         return

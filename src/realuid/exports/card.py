@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,11 +32,14 @@ class Card:
         name: title.
         location: what users pass to `from_pretrained`: a folder, or owner/name on the Hub.
         licence: identifier as the Hub spells it, such as 'apache-2.0'; empty where it is not stated.
+        base, scheduler: of LoRA files: the pipeline that they are loaded into, and the class of their scheduler.
     """
 
     name: str
     location: str
     licence: str = ""
+    base: str = ""
+    scheduler: str = ""
 
 
 def model_card(
@@ -54,7 +58,9 @@ def model_card(
         license=card.licence or None,
         library_name="diffusers",
         pipeline_tag="text-to-image" if prompted else "unconditional-image-generation",
-        tags=["realuid", "one-step" if contract.calls == 1 else "few-step", "distillation"],
+        tags=["realuid", "one-step" if contract.calls == 1 else "few-step", "distillation"]
+        + ["lora"] * bool(card.base),
+        base_model=card.base if card.base and not Path(card.base).exists() else None,  # of the Hub
     )
     environment = Environment(
         loader=PackageLoader("realuid.exports"),
@@ -68,6 +74,8 @@ def model_card(
         header=Markup(header.to_yaml()),
         card=card,
         location=Markup(_as_json(card.location)),
+        base=Markup(_as_json(card.base)) if card.base else "",
+        scheduler=card.scheduler,
         own_code=own_code,
         contract=contract,
         arguments=[Markup(line) for line in _arguments(contract)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,12 +18,12 @@ from realuid.errors import ConfigError, ExportError, unknown_name
 from realuid.exports.authors import read_authors, write_authors
 from realuid.exports.card import Card, model_card
 from realuid.exports.contract import ABOUT, Contract
-from realuid.exports.diffusers import INDEX, needs_own_code, read_diffusers, write_diffusers
+from realuid.exports.diffusers import needs_own_code, read_diffusers, write_diffusers
 from realuid.exports.hub import push_to_hub as upload
 from realuid.exports.onnx import OnnxStudent, write_onnx
 from realuid.exports.options import ExportOptions, FormatName, Graph, Precision
 from realuid.exports.program import ProgramStudent, write_program
-from realuid.exports.prompted import PromptedPipeline, call_settings, is_prompted
+from realuid.exports.prompted import PromptedPipeline, call_settings, is_prompted, scheduler_of
 from realuid.exports.read import load_student
 from realuid.exports.student import ExportedStudent
 from realuid.files import CHECKSUMS, atomic_file, atomic_folder, damage, is_empty, write_checksums
@@ -69,8 +70,17 @@ class _Format:
     folder: bool = False
 
 
+def _write_lora(student: Student, out: Path, contract: Contract, _: ExportOptions) -> None:
+    try:
+        from realuid.exports.lora import write_lora
+    except ImportError as error:
+        raise ConfigError("--to lora needs the extra: pip install 'realuid[lora]'.") from error
+    write_lora(student, out, contract)
+
+
 FORMATS: dict[str, _Format] = {
     "diffusers": _Format(lambda g, out, contract, _: write_diffusers(g, out, contract), read_diffusers, folder=True),
+    "lora": _Format(_write_lora, load_student, folder=True),
     "onnx": _Format(lambda g, out, contract, o: write_onnx(g, out, contract, o.precision), OnnxStudent),
     "torch": _Format(lambda g, out, contract, _: write_program(g, out, contract), ProgramStudent),
     "safetensors": _Format(lambda g, out, contract, _: save_single_file(g, out, **contract.about), load_single_file),
@@ -123,7 +133,7 @@ def export_student(
     if evaluator is not None:
         about["measurement"] = _measure(generator, evaluator, evaluate)
     contract = _contract(generator, to, options, about)
-    own_code = needs_own_code(generator) if to == "diffusers" else None
+    own_code = needs_own_code(generator) if to in ("diffusers", "lora") else None
     form, reduced = FORMATS[to], None
     with atomic_folder(out, ours=_is_export) if form.folder else atomic_file(out) as temporary:
         form.write(generator, temporary, contract, options)
@@ -131,7 +141,7 @@ def export_student(
         _check_difference(difference, to, options.precision)
         if form.folder:
             card = Card(out.name, push_to_hub or str(out), options.licence)
-            (temporary / "README.md").write_text(model_card(contract, card, own_code, call_settings(generator)))
+            (temporary / "README.md").write_text(_card(generator, to, card, contract, own_code))
             write_checksums(temporary)
         if evaluator is not None and options.precision != "fp32":
             reduced = _measure(form.read(temporary), evaluator, evaluate)
@@ -139,18 +149,31 @@ def export_student(
     return Export(out, difference, about.get("measurement"), reduced, own_code, address)
 
 
+def _card(student: Student, to: str, card: Card, contract: Contract, own_code: str | None) -> str:
+    """The text of README.md."""
+    call = call_settings(student, whole=to != "lora")
+    if to == "lora":
+        scheduler = type(scheduler_of(student)).__name__
+        card = dataclasses.replace(card, base=student.model.prompts, scheduler=scheduler)
+    return model_card(contract, card, own_code, call)
+
+
 def _difference_of(generator: Student, to: str, written: Path, contract: Contract) -> float:
     """How far what was written is from the student, when it is read back; of a text-to-image pipeline in latents."""
     if to == "diffusers" and is_prompted(generator):
         return PromptedPipeline(written, generator).difference(generator, contract)
+    if to == "lora":
+        from realuid.exports.lora import lora_difference
+
+        return lora_difference(written, generator, contract)
     return compare(generator, FORMATS[to].read(written), contract)
 
 
 def _contract(generator: Student, to: str, options: ExportOptions, about: dict[str, Any]) -> Contract:
     """What the file takes and makes, or an error where its format has no room for a decoder."""
-    graph: Graph = "call" if to == "diffusers" and generator.calls > 1 else options.graph
+    graph: Graph = "call" if to in ("diffusers", "lora") and generator.calls > 1 else options.graph
     contract = Contract.of(generator, options.uint8, graph, **about)
-    if not contract.decodes and to != "diffusers":
+    if not contract.decodes and to not in ("diffusers", "lora"):
         raise ExportError(
             f"one call of a student on latents makes latents, which the {ENDINGS[to]} file could not decode. Export to "
             "diffusers, or all calls as one graph (--graph whole)."
@@ -168,8 +191,8 @@ def _check_request(to: str, options: ExportOptions, out: Path, push_to_hub: str)
     if to not in FORMATS:
         raise ConfigError(unknown_name("format", to, FORMATS))
     options.check(to)
-    if push_to_hub and to != "diffusers":
-        raise ConfigError(f"push_to_hub = {push_to_hub}: only for diffusers, not for {to}.")
+    if push_to_hub and to not in ("diffusers", "lora"):
+        raise ConfigError(f"push_to_hub = {push_to_hub}: only for diffusers and lora, not for {to}.")
     if to in ENDINGS and out.suffix != ENDINGS[to]:
         raise ConfigError(f"--to {to} writes a {ENDINGS[to]} file, but the output is called '{out}'.")
     if FORMATS[to].folder and out.exists():
@@ -182,8 +205,8 @@ def _check_request(to: str, options: ExportOptions, out: Path, push_to_hub: str)
 
 
 def _is_export(folder: Path) -> bool:
-    """Whether realuid wrote a pipeline to a folder."""
-    return (folder / INDEX).is_file() and (folder / ABOUT).is_file()
+    """Whether realuid exported something to a folder."""
+    return (folder / ABOUT).is_file()
 
 
 @torch.no_grad()

@@ -35,6 +35,8 @@ from realuid.models.saving.weights import apart
 #: Of Stable Diffusion and SDXL the denoiser says so itself (see `_without_guidance`); FLUX and Qwen-Image do so only
 #: with a negative prompt.
 UNGUIDED: dict[str, dict[str, float]] = {name: {"guidance_scale": 1.0} for name in ("sd3", "pixart", "sana", "wan")}
+#: Pipelines whose denoiser may say that it needs no null condition.
+_SWITCHED = ("stable_diffusion", "sdxl")
 #: Arguments of pipelines for conditions, where they are not `prompt_embeds`, `prompt_attention_mask` and
 #: `pooled_prompt_embeds`.
 _ARGUMENTS = {"qwen_image": {TEXT_MASK: "prompt_embeds_mask"}}
@@ -49,12 +51,20 @@ def is_prompted(student: Student) -> bool:
     return isinstance(student.model.network, PromptNetwork)
 
 
-def call_settings(student: Student) -> dict[str, Any]:
-    """What its pipeline has to be called with besides a prompt and the number of steps."""
+def call_settings(student: Student, whole: bool = True) -> dict[str, Any]:
+    """What its pipeline has to be called with besides a prompt and the number of steps.
+
+    Args:
+        student: of any kind.
+        whole: whether the pipeline has the denoiser that is exported, or the teacher's with an adapter.
+    """
     network = student.model.network
     if not isinstance(network, PromptNetwork):
         return {}
-    settings: dict[str, Any] = dict(UNGUIDED.get(network.settings["pipeline"], {}))
+    name = network.settings["pipeline"]
+    settings: dict[str, Any] = dict(UNGUIDED.get(name, {}))
+    if not whole and name in _SWITCHED:
+        settings["guidance_scale"] = 1.0
     if "embedded_guidance" in network.numbers:
         settings["guidance_scale"] = network.numbers["embedded_guidance"]
     return settings
@@ -62,12 +72,13 @@ def call_settings(student: Student) -> dict[str, Any]:
 
 def needs_code(student: Student) -> str | None:
     """Why its scheduler comes with code of its own, or None where it is one of diffusers'."""
-    if not is_own(_scheduler(student)):
+    if not is_own(scheduler_of(student)):
         return None
     return f"no scheduler of diffusers makes its {student.calls} call{'s' * (student.calls > 1)} at their times"
 
 
-def _scheduler(student: Student) -> Any:
+def scheduler_of(student: Student) -> Any:
+    """The scheduler with which its pipeline makes its calls."""
     network = student.model.network
     assert isinstance(network, PromptNetwork)
     return scheduler_for(student, network.settings["pipeline"] in _PACKED)
@@ -79,9 +90,9 @@ def write_prompted(student: Student, out: Path, contract: Contract) -> None:
     Raises:
         ExportError: where the teacher's pipeline is not there, or cannot make the student's calls.
     """
-    network, scheduler = student.model.network, _scheduler(student)
+    network, scheduler = student.model.network, scheduler_of(student)
     assert isinstance(network, PromptNetwork)
-    source = _teacher_folder(student)
+    source = teacher_folder(student)
     index, own = read_diffusers_config(source / INDEX), network.interface.folder
     for name, value in index.items():
         if isinstance(value, list) and name not in (own, "scheduler") and (source / name).is_dir():
@@ -97,7 +108,7 @@ def write_prompted(student: Student, out: Path, contract: Contract) -> None:
     (out / ABOUT).write_text(contract.to_json())
 
 
-def _teacher_folder(student: Student) -> Path:
+def teacher_folder(student: Student) -> Path:
     """The folder of the pipeline that the student's teacher came from."""
     source, folder = student.model.prompts, Path()
     with contextlib.suppress(CheckpointError):
@@ -120,7 +131,7 @@ def _linked(source: str, to: str) -> None:
 
 def _denoiser(network: PromptNetwork) -> Any:
     """The denoiser as the pipeline's part."""
-    if network.settings["pipeline"] not in ("stable_diffusion", "sdxl"):
+    if network.settings["pipeline"] not in _SWITCHED:
         return network.denoiser
     return _without_guidance(network)
 
@@ -195,7 +206,7 @@ class PromptedPipeline:
     @property
     def pipeline_size(self) -> dict[str, int] | None:
         """Height and width where the pipeline does not know those of the student's samples by default."""
-        if self.name in ("stable_diffusion", "sdxl"):
+        if self.name in _SWITCHED:
             return None
         factor = self.pipeline.vae_scale_factor if hasattr(self.pipeline, "vae_scale_factor") else 8
         height, width = (int(side * factor) for side in self.shape[-2:])

@@ -21,7 +21,7 @@ from realuid.models import Student
 from realuid.paths import LinearPath
 from realuid.paths.vp import DDPMPath
 
-#: Largest difference of samples of standard normal size between a scheduler of diffusers and the student.
+#: Largest difference of samples between a scheduler and the student, relative to the largest number of a sample.
 TOLERANCE = 1e-5
 _PREDICTIONS = {"noise_prediction": "epsilon", "v_prediction": "v_prediction", "data_prediction": "sample"}
 
@@ -130,7 +130,7 @@ def _difference(scheduler: Any, student: Student, forms: list[Form], told: bool)
         if k + 1 < len(forms):
             e = torch.randn(z.shape, generator=torch.Generator().manual_seed(k))
             x = schedule.next_input(k, inside, x_0, e=e)
-    return float((theirs - x_0).abs().max())
+    return float((theirs - x_0).abs().max() / x_0.abs().max().clamp(min=1))
 
 
 def _network(x: Tensor, time: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+from difflib import get_close_matches
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -28,21 +29,43 @@ _ON_THE_HUB = ["*.json", "*.safetensors", "*.bin"]
 _LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # torch.save's magic number before it wrote zip archives
 
 
+def base_and_adapter(source: str | Path) -> tuple[str, str]:
+    """A model and the adapter that changes it, of 'BASE+ADAPTER': each a place or a Hub id; no adapter: ''."""
+    whole = str(source)
+    for mark in reversed([place for place, letter in enumerate(whole) if letter == "+"]):
+        base, adapter = whole[:mark], whole[mark + 1 :]
+        if not Path(whole).exists() and adapter and (Path(base).exists() or _HUB_ID.match(base)):
+            return base, adapter
+    return whole, ""
+
+
+def lasting(source: str) -> str:
+    """A source with absolute paths in place of relative ones."""
+    base, adapter = base_and_adapter(source)
+    parts = (str(Path(part).resolve()) if part and Path(part).exists() else part for part in (base, adapter))
+    return "+".join(part for part in parts if part)
+
+
 def local_path(source: str | Path) -> Path:
     """The path itself or, where there is none of that name and it reads org/name, a snapshot of that model on the hub.
 
     Args:
-        source: a file, a folder, or a hub id; 'org/name@revision' for a branch, a tag or a commit.
+        source: a file, a folder, or a hub id; 'org/name@revision' for a branch, a tag or a commit. Of 'BASE+ADAPTER',
+            the base.
 
     Raises:
         CheckpointError: where there is neither.
     """
+    source, _ = base_and_adapter(source)
     path = Path(source)
     if path.exists():
         return path
     missing = f"no model at '{source}': there is no such file or folder"
-    if path.is_absolute() or not _HUB_ID.match(str(source)):
-        raise CheckpointError(f"{missing}. Pass one, or the id of a model on the Hugging Face hub (org/name).")
+    if path.is_absolute() or path.parent.is_dir() or not _HUB_ID.match(str(source)):
+        there = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
+        near = get_close_matches(path.name, there, n=1)
+        hint = f" Did you mean '{path.parent / near[0]}'?" if near else ""
+        raise CheckpointError(f"{missing}.{hint} Pass one, or the id of a model on the Hugging Face hub (org/name).")
     name, _, revision = str(source).partition("@")
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=_ON_THE_HUB))
@@ -96,7 +119,7 @@ def recognise(path: Path) -> str:
 def what_else(path: Path) -> str:
     """What a folder of weights is that holds no matching model: an adapter, or a network of transformers; else ''."""
     if (path / "adapter_config.json").is_file():
-        return "an adapter (LoRA), the change of another model: merge it into its model, and pass that"
+        return "an adapter (LoRA), the change of another model: pass BASE+ADAPTER"
     if (path / CONFIG).is_file():
         try:
             config = read_json(path / CONFIG, finite=False)
@@ -112,9 +135,10 @@ def what_else(path: Path) -> str:
 
 def is_model(source: str | Path) -> bool:
     """Whether something is a model (or reads like one on the hub) rather than, for instance, a data set."""
-    path = Path(source)
+    base, _ = base_and_adapter(source)
+    path = Path(base)
     if not path.exists():
-        return bool(_HUB_ID.match(str(source)))
+        return bool(_HUB_ID.match(base))
     return bool((_formats_of_folder(path) or what_else(path)) if path.is_dir() else _formats_of_file(path))
 
 

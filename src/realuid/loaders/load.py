@@ -12,10 +12,11 @@ from realuid.loaders import torchcfm
 from realuid.loaders.adm import PUBLISHED, ADMOptions, is_adm
 from realuid.loaders.diffusers_folder import load_diffusers
 from realuid.loaders.edm import load_edm_pickle, load_edm_student
-from realuid.loaders.formats import local_path, model_folder, recognise
+from realuid.loaders.formats import base_and_adapter, local_path, model_folder, recognise
 from realuid.loaders.in_memory import is_of_diffusers, load_from_memory
 from realuid.models import MatchingModel, Student, from_pretrained, load_single_file
 from realuid.models.networks.own import Function
+from realuid.models.networks.prompted import PromptNetwork
 from realuid.models.saving.torch_file import read_torch_file
 from realuid.settings import check_kind
 
@@ -48,7 +49,8 @@ def load_model(
     Args:
         source: a model or run folder of realuid, or its one safetensors file; a folder of diffusers; a network pickle
             in EDM's layout; a checkpoint of torchcfm or of the RealUID authors; or the id of a model on the Hugging
-            Face hub, 'org/name' or 'org/name@revision'.
+            Face hub, 'org/name' or 'org/name@revision'. 'BASE+ADAPTER' for a text-to-image model with an adapter (LoRA)
+            of diffusers or PEFT, which is merged into its weights.
         kind: which of the two it is, where the files do not tell: EDM's teachers and SiD's students look alike.
         key: which weights, where there are several: the decay of an average in a checkpoint ('raw' for the weights as
             trained), the entry of a pickle ('ema'), the folder of a network ('unet_ema').
@@ -65,6 +67,7 @@ def load_model(
     if kind is not None and kind not in _KINDS:
         raise ConfigError(unknown_name("kind", str(kind), _KINDS))
     request = Request(kind, key, adm, network, size)
+    _, adapter = base_and_adapter(source)
     path = local_path(source)
     name = recognise(path)
     if network is not None and name not in ("realuid", "safetensors"):
@@ -72,6 +75,8 @@ def load_model(
     if size is not None and name != "diffusers":
         raise CheckpointError(f"size = {size}, but '{source}' ({name}) makes images of one size. Leave it out.")
     model = LOADERS[name](path, request)
+    if adapter:
+        _merge(model, adapter)
     (model.model if isinstance(model, Student) else model).origin = str(source)
     found: Kind = "generator" if isinstance(model, Student) else "teacher"
     if kind is not None and kind != found:
@@ -121,6 +126,25 @@ def load_generator(
     model = load_model(source, kind="generator", key=key, adm=adm, network=network)
     assert isinstance(model, Student)
     return model
+
+
+def _merge(model: MatchingModel | Student, adapter: str) -> None:
+    """Merge an adapter into the weights of a teacher.
+
+    Raises:
+        ConfigError: where PEFT is not installed.
+        CheckpointError: for a model that takes none, or an adapter that does not fit.
+    """
+    network = model.model.network if isinstance(model, Student) else model.network
+    if not isinstance(network, PromptNetwork):
+        raise CheckpointError(
+            f"the adapter '{adapter}' is for text-to-image models, not for a {type(network).__name__}."
+        )
+    try:
+        from realuid.loaders.lora import merge_adapter
+    except ImportError as error:
+        raise ConfigError(f"the adapter '{adapter}' needs the extra: pip install 'realuid[lora]'.") from error
+    merge_adapter(network, adapter)
 
 
 def _realuid(path: Path, request: Request) -> MatchingModel | Student:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
+import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,16 @@ import torch
 import transformers
 from accelerate import init_empty_weights
 
-from realuid.errors import CheckpointError, ConfigError
+from realuid.errors import CheckpointError, ConfigError, DataWarning
 from realuid.models.networks.condition import Condition
 from realuid.models.networks.interfaces import INTERFACES, Interface
 from realuid.models.saving.diffusers_weights import quiet_diffusers, read_diffusers_config
 
 INDEX = "model_index.json"
+#: Weights of a text encoder in one file, or the index of several, with a variant.
+_WEIGHTS = re.compile(
+    r"(?:pytorch_)?model(?:\.(?P<variant>\w+))?\.(?:safetensors|bin)(?:\.index(?:\.(?P<other>\w+))?\.json)?"
+)
 #: Prompts encoded at a time.
 _BATCH = 32
 #: Of a file of weights, so many blocks of this many bytes enter a fingerprint: any training changes them all.
@@ -70,8 +77,9 @@ class PipelinePrompts:
         return condition.to("cpu")
 
     def _check_lengths(self, prompts: list[str]) -> None:
-        """Raise ConfigError for a prompt of which every tokenizer left out a part."""
+        """Raise ConfigError for a prompt of which every tokenizer left out a part; warn where only some did."""
         read = [getattr(self.pipeline, name).calls for name in self._tokenizers]
+        cut = 0
         for row, prompt in enumerate(prompts):
             lengths = [(call.lengths[row], call.most) for calls in read for call in calls if row < len(call.lengths)]
             if lengths and all(length > most for length, most in lengths):
@@ -79,6 +87,15 @@ class PipelinePrompts:
                 raise ConfigError(
                     f"the prompt '{prompt[:40]}...' has {length} tokens, but the model reads {most}: shorten it."
                 )
+            cut += any(length > most for length, most in lengths)
+        if cut:
+            shortest = min(call.most for calls in read for call in calls)
+            warnings.warn(
+                f"{cut} of {len(prompts)} prompts have more than {shortest} tokens: one of the model's text encoders "
+                "reads only the first ones, another all of them.",
+                DataWarning,
+                stacklevel=4,
+            )
 
 
 class _Call:
@@ -149,8 +166,6 @@ def load_pipeline_prompts(folder: Path, source: str) -> PipelinePrompts:
 
 
 def _known(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
-    import inspect
-
     taken = inspect.signature(getattr(diffusers, kind).__init__).parameters
     return {name: value for name, value in settings.items() if name in taken}
 
@@ -173,7 +188,8 @@ def _load(folder: Path, class_name: str) -> Any:
     try:
         if "tokenizer" in folder.name:
             return kind.from_pretrained(folder, local_files_only=True)
-        model, report = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        how = {"local_files_only": True, "output_loading_info": True, "variant": _variant(folder)}
+        model, report = kind.from_pretrained(folder, **how)
     except Exception as error:  # files may say anything; transformers raises nearly every type
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"no {class_name} can be loaded from '{folder}' ({reason}).") from error
@@ -182,6 +198,13 @@ def _load(folder: Path, class_name: str) -> Any:
             f"weights in '{folder}' are incomplete: {len(lacking)} missing, for instance {lacking[0]}."
         )
     return model.eval().requires_grad_(False)
+
+
+def _variant(folder: Path) -> str | None:
+    """The variant of weights, such as fp16, where a folder holds none without."""
+    names = [path.name for path in folder.iterdir()]
+    found = {m["variant"] or m["other"] for name in names if (m := _WEIGHTS.fullmatch(name))}
+    return None if None in found or not found else str(min(found))
 
 
 def _fingerprint(folder: Path, parts: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from realuid.errors import DataError
 from realuid.metrics.cache import read_cached, write_cached
 from realuid.metrics.features import FeatureExtractor
 from realuid.metrics.manifold import precision_recall
+from realuid.metrics.points import sliced_wasserstein
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, seeded, stream
 
@@ -42,6 +43,8 @@ class Scores:
     samples: int
     #: Root mean square distance of two samples in feature space, as a share of that of two real ones.
     diversity: float = dataclasses.field(default=float("nan"), compare=False)
+    #: Of points: `sliced_wasserstein`; NaN for images.
+    sliced: float = dataclasses.field(default=float("nan"), compare=False)
 
     def to_dict(self) -> dict:
         """Plain numbers for JSON."""
@@ -169,14 +172,16 @@ class Evaluator:
 
     def _scores(self, fid: FrechetInceptionDistance, kept: list[Tensor], full: bool, seed: int, part: Part) -> Scores:
         set_feature_sums(fid, "fake", {name: part.total(n) for name, n in feature_sums(fid, "fake").items()})
-        kid = precision = recall = float("nan")
+        kid = precision = recall = sliced = float("nan")
         if full:
             generated = torch.cat(part.in_order(kept))[:_KEPT]
             kid = self._kid(generated, seed)
             precision, recall = precision_recall(self.reference["features"], generated)
+            if not self.data.is_image and len(self.data.shape) == 1:
+                sliced = sliced_wasserstein(self.reference["features"], generated)
         samples = int(fid.fake_features_num_samples)
         diversity = (spread(fid, "fake") / max(spread(fid, "real"), 1e-12)) ** 0.5
-        return Scores(float(fid.compute()), kid, precision, recall, samples, diversity)
+        return Scores(float(fid.compute()), kid, precision, recall, samples, diversity, sliced)
 
     def distance(self, first: Tensor, second: Tensor) -> float:
         """FD between two sets of real samples, uint8 images or float points."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 import time
 from collections import deque
@@ -55,6 +56,8 @@ class Evaluation:
     recall: list[float]
     samples: int
     calls: int
+    #: Of points: the sliced Wasserstein distance, which sees shapes; FD in coordinates sees mean and covariance only.
+    sliced: list[float] = field(default_factory=list)
     #: Of a student of several calls: the same after 1, 2, ... of them, from the same rollouts, without what follows.
     by_calls: list[Evaluation] = field(default_factory=list)
     #: How well pairs are restored, see `realuid.metrics.Restoration`; empty where samples do not come in pairs.
@@ -71,6 +74,7 @@ class Evaluation:
     def _facts(self) -> dict[str, str]:
         seeds = f"{len(self.fd)} seed{'s' if len(self.fd) > 1 else ''}"
         values = {"FD": self.fd, "KID": self.kid, "precision": self.precision, "recall": self.recall}
+        values |= {"sliced Wasserstein": self.sliced} if self.sliced else {}
         told = {name: _mean(numbers) for name, numbers in values.items()}
         told |= {name: f"{value:.4g}" for name, value in self.restoration.items()}
         return {**told, "calls": str(self.calls), "samples": f"{self.samples:,}, {seeds}"}
@@ -87,6 +91,7 @@ class Evaluation:
             "kid": statistics.mean(self.kid),
             "precision": statistics.mean(self.precision),
             "recall": statistics.mean(self.recall),
+            **({"sliced": statistics.mean(self.sliced)} if self.sliced else {}),
             **({"by_calls": [fewer.to_dict() for fewer in self.by_calls]} if self.by_calls else {}),
             **self.restoration,
             **({} if self.classes is None else {"classes": self.classes.to_dict()}),
@@ -152,8 +157,10 @@ def evaluate_model(
 
 def _evaluation(scores: Sequence[Scores], samples: int, calls: int) -> Evaluation:
     """The evaluation from the scores of all seeds."""
-    fd, kid, precision, recall = ([getattr(s, name) for s in scores] for name in ("fd", "kid", "precision", "recall"))
-    return Evaluation(fd, kid, precision, recall, samples, calls)
+    names = ("fd", "kid", "precision", "recall")
+    fd, kid, precision, recall = ([getattr(each, name) for each in scores] for name in names)
+    sliced = [each.sliced for each in scores if not math.isnan(each.sliced)]
+    return Evaluation(fd, kid, precision, recall, samples, calls, sliced=sliced)
 
 
 def _watched(batches: Iterable[list[Tensor]], watches: Sequence[Watch]) -> Iterator[list[Tensor]]:

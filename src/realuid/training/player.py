@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from realuid.errors import OutOfMemoryError, OutOfMemoryWarning
 from realuid.memory import free_memory, is_out_of_memory
+from realuid.models import Network
 from realuid.training.accelerate import copied
 from realuid.training.config import LoopConfig
 from realuid.training.execution import Execution
@@ -86,6 +87,9 @@ class Player:
     ):
         self.name, self.lr, self.settings = name, lr, settings
         self.accelerator, self.execution = accelerator, execution
+        for network in module.modules():
+            if isinstance(network, Network):
+                network.merged = None  # the weights will contain more than that adapter
         self.shell = hollow(module) if execution.shard else None
         self.module = place(module, accelerator.device, execution.shard)
         self.mine = -(-settings.batch // accelerator.num_processes)

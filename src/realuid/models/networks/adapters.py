@@ -26,6 +26,7 @@ from realuid.compat import MovesAnother, activate_adapter
 from realuid.errors import ConfigError
 from realuid.models.networks.base import Network
 from realuid.models.networks.condition import Condition
+from realuid.models.networks.merged import Merged
 from realuid.models.networks.quantised import BasePrecision, is_quantised, ordinary, set_precision
 from realuid.models.networks.specs import ConditionSpec
 from realuid.seeds import seeded
@@ -64,13 +65,18 @@ class AdapterSettings:
         if self.alpha is not None:
             check_range(self, "(0, inf)", "alpha")
 
+    @property
+    def scaled_by(self) -> float:
+        """Alpha, by default the rank."""
+        return self.rank if self.alpha is None else self.alpha
+
     def layers(self, network: nn.Module) -> list[str]:
         """Names of the layers of a network that are adapted.
 
         Raises:
             ConfigError: where there are none.
         """
-        plain = [n for n, m in network.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+        plain = [name for name, module in network.named_modules() if _adaptable(module)]
         ends = self.targets or getattr(network, "lora_targets", ()) or PROJECTIONS
         found = [name for name in plain if any(fnmatchcase(f".{name}", f"*.{end}") for end in ends)]
         if not found and not self.targets:
@@ -82,6 +88,12 @@ class AdapterSettings:
                 f"that ends so. It has {len(plain)}: {examples}{', ...' if len(plain) > 3 else ''}."
             )
         return found
+
+
+def _adaptable(module: nn.Module) -> bool:
+    """Linear layers, and convolutions whose class PEFT can make another one of: those of EDM's U-Nets also resample."""
+    ours = isinstance(module, nn.Conv2d) and type(module).__init__ is nn.Conv2d.__init__
+    return ours or isinstance(module, nn.Linear)
 
 
 class SharedBase:
@@ -101,6 +113,8 @@ class SharedBase:
         self._layers: list[BaseTunerLayer] = []
         self._active: str | None = None
         self._names: list[str] = []
+        #: By the name of an adapter.
+        self.settings: dict[str, AdapterSettings] = {}
 
     def role(self, name: str, settings: AdapterSettings, seed: int) -> AdaptedNetwork:
         """The network with a new adapter, which at first changes nothing (B = 0).
@@ -115,13 +129,12 @@ class SharedBase:
         """
         if name in self._names:
             raise ConfigError(f"the base has an adapter called '{name}' already.")
-        alpha = settings.rank if settings.alpha is None else settings.alpha
         if not re.fullmatch(r"[a-z]\w*", name) or any(f".{name}." in f".{n}." for n, _ in self.network.named_modules()):
             raise ConfigError(f"'{name}' is no name for an adapter: a module of the network has it, or it is no word.")
         layers = [n for n, m in self.network.named_modules() if isinstance(m, BaseTunerLayer)]
         lora = LoraConfig(
             r=settings.rank,
-            lora_alpha=alpha,  # type: ignore[arg-type]  # any number does
+            lora_alpha=settings.scaled_by,  # type: ignore[arg-type]  # any number does
             target_modules=layers or settings.layers(self.network),
             use_dora=settings.dora,
         )
@@ -130,6 +143,7 @@ class SharedBase:
             inject_adapter_in_model(lora, self.network, name)
         self._layers = [m for m in self.network.modules() if isinstance(m, BaseTunerLayer)]
         self._names.append(name)
+        self.settings[name] = settings
         self._set(None, always=True)
         own = {n: p for n, p in self.network.named_parameters() if f".{name}." in n}
         for parameter in own.values():
@@ -242,6 +256,10 @@ class AdaptedNetwork(MovesAnother, Network):
                     layer.merge(adapter_names=[self.adapter])
                 parent, _, last = name.rpartition(".")
                 network.get_submodule(parent).register_module(last, layer.get_base_layer())
+        if self.adapter is not None:
+            weights = {n: p.detach().cpu().clone() for n, p in self.named_parameters()}
+            settings = self.base.settings[self.adapter]
+            network.merged = Merged(weights, settings.rank, settings.scaled_by, settings.dora)
         return network.requires_grad_(True)
 
     def moved_along(self) -> nn.Module:

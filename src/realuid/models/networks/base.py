@@ -13,6 +13,7 @@ from realuid.errors import CheckpointError, ConfigError
 from realuid.models.networks.condition import LABEL, SOURCE, Condition
 from realuid.models.networks.cpu_blocks import lay_out
 from realuid.models.networks.embedding import find_time_embedding
+from realuid.models.networks.merged import Merged
 from realuid.models.networks.specs import ConditionSpec, example, label_spec, source_spec
 from realuid.models.saving.weights import check_sample
 
@@ -32,10 +33,8 @@ class Network(nn.Module):
     heads: int = 1
     #: The row of its table of classes that stands for "no class", beyond them; None where the table has none.
     null_row: int | None = None
-    #: The setting that holds the number of classes; '' for an architecture without.
-    class_setting: ClassVar[str] = ""
-    #: How the names of the layers end that adapters (LoRA) change by default, with * for any characters; empty: those
-    #: of `AdapterSettings`.
+    class_setting: ClassVar[str] = ""  #: the setting that holds the number of classes, '' for an architecture without
+    #: Ends of the names of layers that adapters change by default, * for any characters; empty: `AdapterSettings`'.
     lora_targets: tuple[str, ...] = ()
     #: Whether its weights are an adapter on a network that others share. A deep copy has weights of its own.
     shares_base: bool = False
@@ -49,6 +48,7 @@ class Network(nn.Module):
         self.settings = settings
         #: Tensors of imported weights that it does not use, such as a discriminator's head: saved and exported with it.
         self.unused: dict[str, Tensor] = {}
+        self.merged: Merged | None = None  # the adapter that the weights contain
 
     @property
     def class_gain(self) -> float:

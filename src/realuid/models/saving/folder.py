@@ -1,8 +1,8 @@
 """realuid's own format: a folder with config.json (its description) and model.safetensors (its weights).
 
-Tensors of an imported file that no network uses are kept in unused.safetensors, and the autoencoder of a latent model
-in autoencoder/, in diffusers' format. A model can also be one file, without these two: the weights, with the
-description in their header.
+Tensors of an imported file that no network uses are kept in unused.safetensors, an adapter (LoRA) that the weights
+contain also in adapter.safetensors, and the autoencoder of a latent model in autoencoder/, in diffusers' format. A
+model can also be one file, without these: the weights, with the description in their header.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from realuid.models.codec import load_codec
 from realuid.models.matching import MatchingModel
 from realuid.models.networks.architectures import OWN, make_network, network_config
 from realuid.models.networks.base import DiT, Network, UNet, check_runs
+from realuid.models.networks.merged import read_merged
 from realuid.models.networks.own import Function
 from realuid.models.networks.prompted import PromptNetwork
 from realuid.models.preconditioning import make_preconditioning, preconditioning_config
@@ -37,7 +38,7 @@ from realuid.reading import check_regular, is_finite, parse_json, read_json
 from realuid.seeds import seeded
 
 CONFIG, WEIGHTS, UNUSED, FORMAT = "config.json", "model.safetensors", "unused.safetensors", "realuid"
-AUTOENCODER = "autoencoder"
+AUTOENCODER, ADAPTER = "autoencoder", "adapter.safetensors"
 
 
 def _matching(model: MatchingModel | Student) -> MatchingModel:
@@ -116,6 +117,8 @@ def save_pretrained(model: MatchingModel | Student, folder: str | FilePath, **ex
         save_file(apart(model.state_dict()), temporary / WEIGHTS)
         if unused := _matching(model).network.unused:
             save_file(unused, temporary / UNUSED)
+        if merged := _matching(model).network.merged:
+            merged.save(temporary / ADAPTER)
         if codec := _matching(model).codec:
             codec.save(temporary / AUTOENCODER)
         write_checksums(temporary)
@@ -159,6 +162,8 @@ def from_pretrained(folder: str | FilePath, network: Function | None = None) -> 
     model = _rebuild(read_config(folder), read_weights(folder / WEIGHTS), str(folder), network)
     if (folder / UNUSED).exists():
         _matching(model).network.unused = read_weights(folder / UNUSED)
+    if (folder / ADAPTER).exists():
+        _matching(model).network.merged = read_merged(folder / ADAPTER)
     if (folder / AUTOENCODER).is_dir():
         kind = read_diffusers_config(folder / AUTOENCODER / CONFIG).get("_class_name", "nameless class")
         _matching(model).codec = load_codec(folder / AUTOENCODER, kind)
