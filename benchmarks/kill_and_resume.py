@@ -183,7 +183,7 @@ def differences(a: Path, b: Path) -> list[str]:
 
 def _files(folder: Path) -> set[str]:
     files = (str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file())
-    return {f for f in files if not f.startswith("tensorboard")}
+    return {f for f in files if not f.startswith("tensorboard") and f != "report.html"}  # both show times of day or speeds
 
 
 def _same(a: Path, b: Path) -> bool:
