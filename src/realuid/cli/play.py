@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> None:
     from realuid.loaders import load_teacher
     from realuid.models import MatchingModel
     from realuid.play import Player, serve
-    from realuid.play.page import check_gradio
+    from realuid.play.web import check_gradio
 
     check_gradio()
     student = load_sampled(options.model, options.loading, options.device)

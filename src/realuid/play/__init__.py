@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from realuid.play.page import serve
 from realuid.play.player import Asked, Played, Player
+from realuid.play.web import page, serve
 
-__all__ = ["Asked", "Played", "Player", "serve"]
+__all__ = ["Asked", "Played", "Player", "page", "serve"]
