@@ -246,5 +246,7 @@ def test_modules_without_memory_move() -> None:
         layer = torch.nn.Linear(3, 2).requires_grad_(False)
         weight = layer.weight
         assert compat.is_without_memory(weight) and layer.to("cpu").weight is weight
+        with compat.with_values():
+            assert (torch.ones(2) + 1).tolist() == [2, 2]
         assert layer.to(torch.bfloat16).weight.dtype == torch.bfloat16 and not layer.weight.requires_grad
     assert not compat.is_without_memory(torch.nn.Linear(3, 2).to(torch.float64).weight)

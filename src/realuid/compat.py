@@ -90,6 +90,15 @@ def sizes_only() -> Iterator[Callable[[Tensor], Tensor]]:
         yield mode.from_tensor
 
 
+@contextmanager
+def with_values() -> Iterator[None]:
+    """Tensors made inside have memory and values, in `sizes_only`, too (torch 2.10-2.13)."""
+    from torch._subclasses.fake_tensor import unset_fake_temporarily
+
+    with unset_fake_temporarily():
+        yield
+
+
 def is_without_memory(tensor: Tensor) -> bool:
     """Whether `sizes_only` made a tensor (torch 2.10-2.13)."""
     from torch._subclasses.fake_tensor import FakeTensor

@@ -92,3 +92,13 @@ def effect_of_real_data(results: dict[str, Any]) -> str | None:
         f"without ('{other['name']}'), spread over seeds of samples {spread:.3f}, one training run each ({seconds}): "
         f"{verdict}."
     )
+
+
+#: Metrics of models that read prompts, as tables call them.
+PROMPT_FIGURES = {
+    "similarity": "similarity",
+    "retrieval": "prompt found",
+    "diversity": "diversity",
+    "digit": "right digit",
+    "colours": "right colours",
+}

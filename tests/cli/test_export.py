@@ -61,7 +61,7 @@ def test_mistakes_are_one_line(model, tmp_path, capsys):
         ((model, out, "--to", "torch", "--precision", "int8"), ("precision = int8: only for onnx, not for torch",)),
         ((model, tmp_path / "s", "--to", "diffusers", "--uint8"), ("uint8 = True: only for onnx and torch",)),
         ((model, out, "--to", "torch", "--private"), ("private = True: only with --push-to-hub",)),
-        ((model, out, "--to", "torch", "--push-to-hub", "a/b"), ("only for diffusers, not for torch",)),
+        ((model, out, "--to", "torch", "--push-to-hub", "a/b"), ("only for diffusers and lora, not for torch",)),
         ((model, teacher, "--to", "diffusers"), ("is not empty",)),
     )
     before = sorted(tmp_path.rglob("*"))

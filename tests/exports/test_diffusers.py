@@ -212,7 +212,7 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path):
     (tmp_path / "full" / "mine.txt").write_text("mine")
     with pytest.raises(ConfigError, match="is not empty"):
         export_student(students.unet(), tmp_path / "full", "diffusers")
-    with pytest.raises(ConfigError, match="only for diffusers, not for torch"):
+    with pytest.raises(ConfigError, match="only for diffusers and lora, not for torch"):
         export_student(students.unet(), tmp_path / "s.pt2", "torch", push_to_hub="me/mine")
     assert [p.name for p in tmp_path.rglob("*")] == ["full", "mine.txt"]
 

@@ -16,9 +16,9 @@ from realuid.errors import DataError, DataWarning
 
 
 def test_files_of_other_kinds_are_left_out_and_named(tmp_path: Path) -> None:
-    others = {"notes.txt": b"hello", "README": b"hello", "a/metadata.jsonl": b"{}", "b.eps": b"%!PS"}
+    others = {"notes.txt": b"hello", "README": b"hello", "a/notes.jsonl": b"{}", "b.eps": b"%!PS"}
     write(tmp_path, {"a/0.png": flat(0), "a/1.png": flat(1), **others})
-    with said("4 files are left out", "'a/metadata.jsonl', 'b.eps', 'notes.txt' and 1 more"):
+    with said("4 files are left out", "'a/notes.jsonl', 'b.eps', 'notes.txt' and 1 more"):
         assert levels(load_dataset(str(tmp_path))) == [0, 1]
 
 

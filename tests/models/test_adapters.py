@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
+import students
 import torch
 from text_networks import TEXT_NETWORKS, Flux
 from torch import Tensor
@@ -97,6 +98,16 @@ def test_three_weight_decomposed_adapters_are_three_separate_networks(checkpoint
     agree(Flux(), AdapterSettings(rank=3, alpha=6.0, dora=True), checkpointing)
 
 
+def test_a_network_of_edm_has_adapters_on_its_linear_layers() -> None:
+    """Its convolutions also resample, and PEFT cannot make another one of their class."""
+    network = students.edm(classes=3).model.network
+    layers = AdapterSettings().layers(network)
+    assert len(layers) > 5 and all(type(network.get_submodule(name)) is torch.nn.Linear for name in layers)
+    agree(network, AdapterSettings(rank=3, alpha=6.0), False)
+    with pytest.raises(ConfigError, match="lora_targets = conv0: no linear layer or convolution"):
+        AdapterSettings(targets=("conv0",)).layers(network)
+
+
 def agree(network: Network, settings: AdapterSettings, checkpointing: bool) -> None:
     """Check losses and gradients of both turns against those of separate networks, and which adapters were on."""
     torch.manual_seed(0)
@@ -109,7 +120,8 @@ def agree(network: Network, settings: AdapterSettings, checkpointing: bool) -> N
     if checkpointing:
         student.recompute_activations()
     calls = []
-    first = network.first if hasattr(network, "first") else network.unet.down_blocks[0].resnets[0]
+    blocks = network.unet.down_blocks[0].resnets if isinstance(network, UNet) else network.units()
+    first = network.first if hasattr(network, "first") else blocks[0]
     first.register_forward_pre_hook(lambda *_: calls.append(base._active))
     roles = [student, base.plain(), fake]
     separate = [Separate(original, student, 2.0), Separate(original), Separate(original, fake, 2.0)]

@@ -18,7 +18,7 @@ RESTORATION = {
 }
 #: Metrics of models that read prompts: column and format.
 PROMPTS = {
-    "retrieval": ("caption\nfound", "{:.1%}"),
+    "retrieval": ("prompt\nfound", "{:.1%}"),
     "diversity": ("diver-\nsity", "{:.2f}"),
     "digit": ("right\ndigit", "{:.1%}"),
     "colours": ("right\ncolours", "{:.1%}"),
@@ -28,7 +28,9 @@ PROMPTS = {
 def results_table(results: dict[str, Any]) -> Table:
     """The table of results.json, the file of a demo."""
     teacher = results["teacher"]
-    title = f"{results['recipe']} on {results['data']}: one step against {teacher['calls']}"
+    counts = sorted({row["calls"] for row in results["students"]})
+    calls = " or ".join(str(n) for n in counts) + (" call" if counts == [1] else " calls")
+    title = f"{results['recipe']} on {results['data']}: {calls} against {teacher['calls']}"
     return metrics_table(title, fd_name(results), (teacher, *results["students"]), teacher)
 
 
@@ -61,20 +63,21 @@ def _cells(
         cells["alpha, beta\nor objective"] = row.get("label", "").replace(", data_weight", ",\ndata_weight")
     cells["calls"] = str(row["calls"])
     cells[distance] = f"{row['fd_mean']:.3f}" + (f"±{row['fd_std']:.3f}" if len(row["fd"]) > 1 else "")
-    if teacher:
+    prompts = [name for name in PROMPTS if name in rows[0].get("prompts", {})]
+    if teacher and not prompts:  # a table of both would be too wide: the report has all
         cells["x\nteacher"] = f"{row['fd_mean'] / teacher['fd_mean']:.1f}"
     most = max((other["calls"] for other in rows if other.get("by_calls")), default=1)
-    for n in range(1, most):
+    for n in range(1, 1 if prompts else most):
         cells[f"{distance}, {n}\ncall{'s' if n > 1 else ''}"] = _fd_of_fewer_calls(row, n)
     pairs = [name for name in RESTORATION if name in rows[0]]
     cells |= {RESTORATION[name][0]: RESTORATION[name][1].format(row[name]) for name in pairs}
     if "sliced" in rows[0]:
         cells["sliced\nW2"] = f"{row['sliced']:.3f}"
-    elif not pairs:
+    elif not pairs and not prompts:
         cells["KID"] = f"{row['kid']:.4f}"
     if not teacher:
         cells |= {"precision": f"{row['precision']:.2f}", "recall": f"{row['recall']:.2f}"}
-    for name in (name for name in PROMPTS if name in rows[0].get("prompts", {})):
+    for name in prompts:
         cells[PROMPTS[name][0]] = PROMPTS[name][1].format(row["prompts"][name])
     cells["images\n/ s"] = f"{row['images_per_second']:,.0f}"
     if teacher:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import torch
 import transformers
 from accelerate import init_empty_weights
 
-from realuid.errors import CheckpointError, ConfigError
+from realuid.errors import CheckpointError, ConfigError, DataWarning
 from realuid.models.networks.condition import Condition
 from realuid.models.networks.interfaces import INTERFACES, Interface
 from realuid.models.saving.diffusers_weights import quiet_diffusers, read_diffusers_config
@@ -70,8 +72,9 @@ class PipelinePrompts:
         return condition.to("cpu")
 
     def _check_lengths(self, prompts: list[str]) -> None:
-        """Raise ConfigError for a prompt of which every tokenizer left out a part."""
+        """Raise ConfigError for a prompt of which every tokenizer left out a part; warn where only some did."""
         read = [getattr(self.pipeline, name).calls for name in self._tokenizers]
+        cut = 0
         for row, prompt in enumerate(prompts):
             lengths = [(call.lengths[row], call.most) for calls in read for call in calls if row < len(call.lengths)]
             if lengths and all(length > most for length, most in lengths):
@@ -79,6 +82,15 @@ class PipelinePrompts:
                 raise ConfigError(
                     f"the prompt '{prompt[:40]}...' has {length} tokens, but the model reads {most}: shorten it."
                 )
+            cut += any(length > most for length, most in lengths)
+        if cut:
+            shortest = min(call.most for calls in read for call in calls)
+            warnings.warn(
+                f"{cut} of {len(prompts)} prompts have more than {shortest} tokens: one of the model's text encoders "
+                "reads only the first ones, another all of them.",
+                DataWarning,
+                stacklevel=4,
+            )
 
 
 class _Call:
@@ -149,8 +161,6 @@ def load_pipeline_prompts(folder: Path, source: str) -> PipelinePrompts:
 
 
 def _known(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
-    import inspect
-
     taken = inspect.signature(getattr(diffusers, kind).__init__).parameters
     return {name: value for name, value in settings.items() if name in taken}
 

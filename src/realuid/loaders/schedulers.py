@@ -55,7 +55,10 @@ def read_scheduler(config: dict[str, Any]) -> Matching:
     name = str(config.get("_class_name"))
     kind = getattr(diffusers, name, None) if name in dir(diffusers) else None
     if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
-        raise CheckpointError(unknown_name("scheduler", name[:100], EXAMPLES))
+        # no nearest name: schedulers of similar names read networks differently
+        raise CheckpointError(
+            f"unknown scheduler '{name[:100]}'. Allowed: those of diffusers, for instance {', '.join(EXAMPLES)}."
+        )
     if not is_finite({n: value for n, value in config.items() if n not in _INFINITE}):
         raise CheckpointError(f"the settings of {name} hold a number that is infinite or NaN.")
     steps = config.get("num_train_timesteps", 1000)
@@ -137,7 +140,8 @@ def _named_schedule(config: Any, table: Tensor) -> DDPMPath | None:
     names = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
     given = {name: config[name] for name in names if config.get(name) is not None}
     plain: Any = DDPMScheduler(**given)
-    same = plain.alphas_cumprod.shape == table.shape and torch.allclose(plain.alphas_cumprod, table, rtol=1e-5, atol=0)
+    its, ours = table.double(), plain.alphas_cumprod.double()
+    same = its.shape == ours.shape and torch.allclose(its, ours, rtol=1e-5, atol=0)
     return DDPMPath(**given) if same else None
 
 

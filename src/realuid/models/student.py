@@ -8,6 +8,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
+from realuid.compat import with_values
 from realuid.errors import ConfigError, unknown_name
 from realuid.models.calls import check_calls, student_times
 from realuid.models.codec import Codec
@@ -63,7 +64,11 @@ class Student(nn.Module):
         self.about: dict[str, Any] = {}
         if t_init is not None and times is not None:
             raise ConfigError(f"t_init = {t_init} and times = {times}: they mean the same, pass one of them.")
-        self.times = student_times(model.path, times if t_init is None else t_init, calls)
+        with with_values():
+            self.times = student_times(model.path, times if t_init is None else t_init, calls)
+            scales = model.output_scale(torch.tensor(self.times, dtype=torch.float64))
+            #: Factors of the gradients of each call: B_1 / B_k, with B the network's scale in its prediction.
+            self.gradient_factors = tuple((scales[0] / scales).tolist())
         if renoise not in get_args(Renoise):
             raise ConfigError(unknown_name("way of renoising", str(renoise), get_args(Renoise)))
         if not noise and not model.path.coupled:
@@ -71,9 +76,6 @@ class Student(nn.Module):
                 f"noise = False, but only coupled paths start from a source image; '{model.path.name}' is none."
             )
         model.check_space("data_prediction")
-        scales = model.output_scale(torch.tensor(self.times, dtype=torch.float64))
-        #: Factors of the gradients of each call: B_1 / B_k, with B the scale of the network's output in its prediction.
-        self.gradient_factors = tuple((scales[0] / scales).tolist())
 
     @property
     def calls(self) -> int:

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from realuid._version import __version__
-from realuid.data import Dataset
 from realuid.devices import choose_device
 from realuid.errors import ConfigError
 from realuid.files import write_json
@@ -26,7 +25,7 @@ from realuid.recipes.changes import shown_settings
 from realuid.recipes.checks import check_demo
 from realuid.recipes.config import Recipe
 from realuid.recipes.evaluate import evaluate_model, fd_between_halves, fd_of_real, images_per_second, make_evaluator
-from realuid.recipes.prompts import evaluate_prompts, prompts_of
+from realuid.recipes.prompts import Prompts, evaluate_prompts, prompts_of
 from realuid.recipes.spec import NamedTeacher, TeacherSpec, make_student, teacher_spec
 from realuid.reports import write_report
 from realuid.training.folder import (
@@ -153,7 +152,8 @@ def _run_demo(recipe: Recipe, run: TeacherSpec, say: Callable[[str], None], resu
 
     models = _make_models(recipe, run, watch, device)
     say("evaluating")
-    entries = _evaluate_models(recipe, models, data, evaluator, watch.seconds)
+    asked = prompts_of(recipe, data)
+    entries = _evaluate_models(recipe, models, evaluator, watch.seconds, asked)
     results = {
         "recipe": recipe.name,
         "data": data.name,
@@ -162,6 +162,7 @@ def _run_demo(recipe: Recipe, run: TeacherSpec, say: Callable[[str], None], resu
         "half_size": len(data) // 2,
         "fd_of_real": fd_of_real(evaluator, recipe.evaluate.samples),
         "quick": _quick(recipe, models["teacher"], evaluator),
+        **({} if asked is None else {"prompts_measured": len(asked.texts), "held_out_prompts": asked.unseen(data)}),
         "teacher": entries["teacher"],
         "students": [entries[name] for name in recipe.students],
         "seconds": time.perf_counter() - start,
@@ -173,7 +174,7 @@ def _run_demo(recipe: Recipe, run: TeacherSpec, say: Callable[[str], None], resu
     write_json(folder / RESULTS, results)
     how = recipe.evaluate
     sampling = {"steps": how.steps, "sampler": how.sampler, "guidance": how.guidance}
-    write_report(folder, results, models, data, shown_settings(recipe), **sampling)
+    write_report(folder, results, models, data, shown_settings(recipe), asked.shown if asked else None, **sampling)
     return results
 
 
@@ -208,13 +209,21 @@ def _quick(recipe: Recipe, teacher: MatchingModel | Student, evaluator: Evaluato
 def _evaluate_models(
     recipe: Recipe,
     models: dict[str, MatchingModel | Student],
-    data: Dataset,
     evaluator: Evaluator,
     seconds: dict[str, float],
+    asked: Prompts | None,
 ) -> dict[str, dict[str, Any]]:
-    """The entry of every model in results.json, by name; `seconds`: duration of each training."""
+    """The entry of every model in results.json, by name.
+
+    Args:
+        recipe: of the demo.
+        models: by name.
+        evaluator: with the data.
+        seconds: duration of each training.
+        asked: prompts to measure with, if the models read some.
+    """
+    data = evaluator.data
     rates = images_per_second(models, data, recipe.evaluate)
-    asked = prompts_of(recipe, data)
     return {
         name: {
             "name": name,

@@ -23,6 +23,7 @@ from realuid.on_data.prompts import encode_prompts
 from realuid.recipes.config import Recipe
 from realuid.recipes.sections import EvaluateConfig
 from realuid.recipes.text import read_text
+from realuid.reports.prompts import ShownPrompts
 from realuid.sampling import OneStep, SamplingOptions, generate_each_call
 from realuid.seeds import mix
 
@@ -43,6 +44,15 @@ class Prompts:
     texts: Sequence[str]
     encoder: PromptEncoder
     space: JointSpace
+
+    @property
+    def shown(self) -> ShownPrompts:
+        """For the pictures of a report."""
+        return ShownPrompts(self.texts, encode_prompts(self.texts, self.encoder))
+
+    def unseen(self, data: Dataset) -> bool:
+        """Whether no image of the data has one of these captions."""
+        return set(self.texts).isdisjoint(caption for caption in data.captions if caption)
 
 
 def prompts_of(recipe: Recipe, data: Dataset) -> Prompts | None:

@@ -14,9 +14,10 @@ from realuid.on_data import sample_image, samples
 from realuid.reading import read_jsonl
 from realuid.reports.charts import heat_strip, line_chart
 from realuid.reports.page import Grid, Plot, ShownSettings, Tiles, png_uri, write_page
+from realuid.reports.prompts import ShownPrompts, prompt_rows
 from realuid.reports.words import calls, headline, lead
 from realuid.sampling import SamplingOptions
-from realuid.text import effect_of_real_data, fd_name
+from realuid.text import PROMPT_FIGURES, effect_of_real_data, fd_name
 from realuid.training.folder import HEALTH, METRICS, REPORT
 from realuid.training.health import read_findings
 
@@ -74,6 +75,7 @@ def write_report(
     models: dict[str, MatchingModel | Student],
     data: Dataset,
     settings: ShownSettings,
+    prompts: ShownPrompts | None = None,
     **how: Any,
 ) -> Path:
     """Write report.html into the folder of a demo: the answer, large pictures, figures, curves, settings.
@@ -84,6 +86,7 @@ def write_report(
         models: "teacher" and the students, by name.
         data: for the grid of real images.
         settings: shown at the end.
+        prompts: which pictures of every model are shown for; None for models that read none.
         **how: steps, sampler, guidance of the teacher (`SamplingOptions`).
     """
     teacher = models["teacher"]
@@ -111,6 +114,9 @@ def write_report(
         real=png_uri(_grid_of_data(data, teacher.num_classes)),
         grids=grids,
         tiles=_tiles(teacher, data),
+        prompts=[] if prompts is None else prompt_rows(models, prompts, options),
+        prompt_figures=[name for name in PROMPT_FIGURES if name in results["teacher"].get("prompts", {})],
+        figure_names=PROMPT_FIGURES,
         plots=_plots(folder, results),
         findings=findings,
         settings=settings,

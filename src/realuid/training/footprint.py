@@ -63,14 +63,15 @@ def footprint(teacher: MatchingModel, config: DistillConfig, tokens: int = 77) -
     config = dataclasses.replace(
         config, fake_updates=1, device="cpu", precision=precision, channels_last=False, compile=False, shard=False
     )
-    config = config.of_student(config.make_student(teacher))  # its times are numbers, which `sizes_only` has none of
-    teacher.preconditioning.scales(teacher.path.coefficients(torch.tensor([0.5])))  # and what they keep in caches
+    teacher.preconditioning.scales(teacher.path.coefficients(torch.tensor([0.5])))  # fills their caches with numbers
     data = _data(teacher, tokens)
-    with sizes_only() as sized, moving_sizes(), allocated_memory() as memory:
-        task = DistillTask(_without_memory(teacher, sized), data, config, make_accelerator(config))
-        task.learner.accumulation_steps = accumulation_steps_for(config.batch, config.micro_batch)
-        parts = _parts(task)
-        turns = _turns(task, memory)
+    with sizes_only() as sized, moving_sizes():
+        given = _without_memory(teacher, sized)  # not counted: on the host
+        with allocated_memory() as memory:
+            task = DistillTask(given, data, config, make_accelerator(config))
+            task.learner.accumulation_steps = accumulation_steps_for(config.batch, config.micro_batch)
+            parts = _parts(task)
+            turns = _turns(task, memory)
     return Footprint(parts, turns)
 
 

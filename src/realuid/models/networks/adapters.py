@@ -76,7 +76,7 @@ class AdapterSettings:
         Raises:
             ConfigError: where there are none.
         """
-        plain = [n for n, m in network.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+        plain = [name for name, module in network.named_modules() if _adaptable(module)]
         ends = self.targets or getattr(network, "lora_targets", ()) or PROJECTIONS
         found = [name for name in plain if any(fnmatchcase(f".{name}", f"*.{end}") for end in ends)]
         if not found and not self.targets:
@@ -88,6 +88,12 @@ class AdapterSettings:
                 f"that ends so. It has {len(plain)}: {examples}{', ...' if len(plain) > 3 else ''}."
             )
         return found
+
+
+def _adaptable(module: nn.Module) -> bool:
+    """Linear layers, and convolutions whose class PEFT can make another one of: those of EDM's U-Nets also resample."""
+    ours = isinstance(module, nn.Conv2d) and type(module).__init__ is nn.Conv2d.__init__
+    return ours or isinstance(module, nn.Linear)
 
 
 class SharedBase:

@@ -93,15 +93,20 @@ class Interface(ABC):
         """What `encode_prompt` answers, by the names of conditions."""
 
 
-def own_defaults(pipeline: Any) -> dict[str, Any]:
-    """What a pipeline's call passes to its `encode_prompt` unless told otherwise, such as the longest prompt."""
+def own_defaults(pipeline: Any, with_null: bool = False) -> dict[str, Any]:
+    """What a pipeline's call passes to its `encode_prompt` unless told otherwise, such as the longest prompt.
+
+    Args:
+        pipeline: of diffusers.
+        with_null: whether the null condition is asked for, too.
+    """
     call = inspect.signature(type(pipeline).__call__).parameters
     given: dict[str, Any] = {}
     for name, parameter in inspect.signature(type(pipeline).encode_prompt).parameters.items():
         default = call[name].default if name in call else None
         if name not in ("self", "prompt") and (default is not None or parameter.default is inspect.Parameter.empty):
             given[name] = default
-    own = {"device": torch.device("cpu"), "do_classifier_free_guidance": True}
+    own = {"device": torch.device("cpu"), "do_classifier_free_guidance": with_null}
     return given | {name: value for name, value in own.items() if name in taken_by(pipeline)}
 
 

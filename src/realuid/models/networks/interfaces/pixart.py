@@ -63,7 +63,7 @@ class PixArt(Interface):
         return Condition({TEXT: answer[0], TEXT_MASK: answer[1].bool()})
 
     def null(self, pipeline: Any) -> Condition:
-        _, _, text, mask = pipeline.encode_prompt([""], **own_defaults(pipeline))
+        _, _, text, mask = pipeline.encode_prompt([""], **own_defaults(pipeline, with_null=True))
         return Condition({TEXT: text, TEXT_MASK: mask.bool()})
 
 

@@ -86,7 +86,7 @@ class SDXL(StableDiffusion):
 
     def null(self, pipeline: Any) -> Condition:
         """Zeros, or the embedding of an empty prompt, as the pipeline's own settings say."""
-        _, text, _, pooled = pipeline.encode_prompt([""], **own_defaults(pipeline))
+        _, text, _, pooled = pipeline.encode_prompt([""], **own_defaults(pipeline, with_null=True))
         return Condition({TEXT: text, POOLED: pooled})
 
 
