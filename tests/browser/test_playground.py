@@ -37,7 +37,7 @@ def sampled(page, address: str) -> None:
     page.goto(address)
     changes(page, lambda: page.click("#again"))
     assert page.input_value("#seed input") == "1"
-    page.wait_for_selector("#latency >> text=/images in .* ms|images in .* s/")
+    page.wait_for_selector("#student-latency >> text=/images in .* ms|images in .* s/")
 
 
 def choose_class(page, name: str) -> None:
@@ -48,11 +48,13 @@ def choose_class(page, name: str) -> None:
 def test_a_student_beside_its_teacher(tab) -> None:
     teacher = small_teacher(num_classes=3)
     sampled(tab, serve(Player(Generator(teacher, calls=2), teacher), "a <b>student"))
-    assert "faster than the teacher" in tab.inner_text("#latency") or "times" in tab.inner_text("#latency")
+    assert "faster than the teacher" in tab.inner_text("#student-latency") or "times" in tab.inner_text(
+        "#student-latency"
+    )
     assert "50 network calls each" in tab.inner_text("#teacher-latency")
     changes(tab, lambda: choose_class(tab, "2"))
     changes(tab, lambda: tab.click("#calls label:has-text('1')"))
-    tab.wait_for_selector("#latency >> text=1 network call each")
+    tab.wait_for_selector("#student-latency >> text=1 network call each")
     assert tab.inner_text("h1") == "a <b>student"
 
 
@@ -62,12 +64,12 @@ def test_an_onnx_file(tab, tmp_path: Path) -> None:
     sampled(tab, serve(Player(load_any(tmp_path / "s.onnx")), "s.onnx"))  # type: ignore[arg-type]
     changes(tab, lambda: choose_class(tab, "1"))
     changes(tab, lambda: tab.click("#calls label:has-text('1')"))
-    tab.wait_for_selector("#latency >> text=1 network call each")
+    tab.wait_for_selector("#student-latency >> text=1 network call each")
 
 
 def test_a_bridge_restores_an_uploaded_image(tab, tmp_path: Path) -> None:
     Image.radial_gradient("L").save(tmp_path / "mine.png")
     tab.goto(serve(Player(Generator(bridge())), "bridge"))
     tab.set_input_files("#upload input[type=file]", tmp_path / "mine.png")
-    tab.wait_for_selector("#latency >> text=/1 image in/")
+    tab.wait_for_selector("#student-latency >> text=/1 image in/")
     changes(tab, lambda: tab.click("#again"))
