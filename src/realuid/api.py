@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
@@ -17,6 +18,7 @@ from realuid.keywords import DistillOptions, RunOptions, split_keywords
 from realuid.loaders import load_generator, load_model, load_teacher
 from realuid.loaders.check import check_teacher, require_sound
 from realuid.loaders.in_memory import is_of_diffusers
+from realuid.loaders.prompts import prompt_condition
 from realuid.models import MatchingModel, NetworkConfig, Student
 from realuid.progress import track
 from realuid.recipes import DataConfig, EvaluateConfig, PathConfig, Recipe
@@ -160,8 +162,10 @@ def _name(teacher: MatchingModel) -> str:
 
 def sample(
     model: MatchingModel | OneStep | str | Path,
-    count: int,
+    count: int | None = None,
     *,
+    prompts: Sequence[str] = (),
+    prompt_encoder: str = "",
     seed: int = 0,
     **options: Unpack[SamplingOptions],
 ) -> Tensor:
@@ -169,7 +173,9 @@ def sample(
 
     Args:
         model: a teacher, a student, what `load_model` takes, or an exported student.
-        count: how many.
+        count: how many; with prompts by default one for each.
+        prompts: what they show, in turn (models that read prompts).
+        prompt_encoder: what `load_prompt_encoder` takes, if it is not the model's.
         seed: of the noise.
         **options: condition, labels, sources, for teachers steps, sampler, guidance, for students calls: see
             `realuid.sampling.SamplingOptions`.
@@ -178,6 +184,10 @@ def sample(
     loaded = load_any(model) if isinstance(model, str | Path) else model
     asked = from_keywords(sample, Sampling, options)
     check_use(loaded, asked.sampler, asked.guidance, asked.calls, asked.steps, asked.clip)
+    count = len(prompts) if count is None else count
+    if prompts:
+        given = prompt_condition(loaded, prompts, count, prompt_encoder)
+        options["condition"] = {**given, **(asked.condition or {})}
     return torch.cat(list(track(generate(loaded, count, seed=seed, **options), "sampling", count, 500)))
 
 
@@ -245,15 +255,5 @@ def export(
     )
 
 
-__all__ = [
-    "check_teacher",
-    "distill",
-    "evaluate",
-    "export",
-    "load_dataset",
-    "load_generator",
-    "load_model",
-    "load_teacher",
-    "sample",
-    "train",
-]
+__all__ = ["check_teacher", "distill", "evaluate", "export", "load_dataset", "load_generator", "load_model"]
+__all__ += ["load_teacher", "sample", "train"]

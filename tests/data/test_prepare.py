@@ -18,11 +18,17 @@ from realuid.data.arrow_writer import write_arrow
 from realuid.errors import ConfigError, DataError
 from realuid.loaders.words import Words
 from realuid.models import Codec, Condition, MatchingModel, NetworkConfig, build_network
-from realuid.on_data import conditions, encode_dataset, read_conditions
+from realuid.on_data import adopt_null, conditions, encode_dataset, read_conditions
+from realuid.on_data.latents import codec_fingerprint
 from realuid.on_data.prepare import encoding_of, prepare
 from realuid.paths import LinearPath
+from realuid.recipes import Recipe
+from realuid.recipes.run import new_teacher
+from realuid.training import TeacherConfig, train_teacher
+from realuid.training.accelerate import make_accelerator
 from realuid.training.batches import Batches
 from realuid.training.compatibility import check_fits
+from realuid.training.teacher import TeacherTask
 
 COUNT = 2100  # of three batches
 PROMPTS = ("a lone prompt", "number 3 of five", "a lone prompt")
@@ -165,6 +171,30 @@ def test_data_of_another_autoencoder_or_encoder_of_prompts_is_refused(data, fold
         check_fits(reading, other)
     with pytest.raises(DataError, match=r"'drawn' holds prompts without samples. Name the prompt encoder"):
         write_arrow(read, folder.parent / "x")
+
+
+def test_teachers_are_trained_on_the_latents_that_were_prepared(data, tmp_path) -> None:
+    codec().save(tmp_path / "vae")
+    write_arrow(data.subset(slice(32)), tmp_path / "images")
+    asked = ["--autoencoder", str(tmp_path / "vae"), "--prompt-encoder", "words"]
+    assert main(["prepare", str(tmp_path / "images"), str(tmp_path / "d"), *asked]) == 0
+    read = load_dataset(tmp_path / "d")
+    config = TeacherConfig(updates=1, batch=8, label_dropout=0.5, device="cpu", sample_every=0)
+    recipe = Recipe(network=NetworkConfig(channels=(8, 8), blocks=1), teacher=config)
+    teacher = new_teacher(recipe, read)
+    assert teacher.shape == (2, 4, 4) and teacher.image_shape == read.shape and teacher.prompts == "words"
+    task = TeacherTask(teacher, read, config, make_accelerator(config))
+    adopt_null(teacher, read)
+    drawn = task.batches.real("teacher", 0, 8).x_0
+    latents = read.columns["latent"][:]
+    assert all(any(torch.equal(x, latent) for latent in latents) for x in drawn)
+    trained = train_teacher(teacher, read, config, tmp_path / "run")
+    assert codec_fingerprint(trained.codec) == read.latents_from.fingerprint
+    with pytest.raises(ConfigError, match="flip = True: the data is encoded once"):
+        train_teacher(teacher, read, dataclasses.replace(config, flip=True), tmp_path / "other")
+    with pytest.raises(ConfigError, match="latents of 'drawn' are those of another autoencoder"):
+        codec(1).save(tmp_path / "vae")
+        new_teacher(recipe, read)
 
 
 def captioned(tmp_path: Path, *captions: str | None) -> Path:

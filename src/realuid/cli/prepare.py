@@ -40,7 +40,7 @@ class Options:
     prompts: Path | None = None
     #: Convert images to 1 (grey) or 3 (RGB) channels. None: unchanged, or the teacher's.
     channels: int | None = None
-    #: Side length to crop and resize images to. None: unchanged, or the teacher's.
+    #: Side length to crop and resize images to. None: unchanged, or the teacher's; text-to-image teachers take any.
     resolution: int | None = None
     #: Sources of the pairs, for coupled paths: a degradation, or a folder or zip of images with the same names.
     pairs: str | None = None
@@ -59,7 +59,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.out.exists():
         raise ConfigError(f"'{options.out}' is there already. Pass a new folder.")
 
-    from realuid.data import load_dataset
+    from realuid.data import absolute_source, load_dataset
     from realuid.data.captions import read_prompts
     from realuid.devices import choose_device
     from realuid.loaders import load_teacher
@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> None:
     channels, resolution = _size(options, teacher)
     encoder, codec = _encoder(options, teacher), _codec(options, teacher)
     prompts = read_prompts(options.prompts) if options.prompts else ()
-    where = options.autoencoder or options.teacher or ""
+    where = absolute_source(options.autoencoder or options.teacher or "")
     encoding = encoding_of(codec, where, encoder, prompts, choose_device(options.device))
     named = (options.pairs, options.pairs_seed, options.skip_damaged)
     data = load_dataset(options.source, channels, resolution, *named, by_row=True)
@@ -81,8 +81,14 @@ def run(arguments: Sequence[str]) -> None:
 
 def _size(options: Options, teacher: MatchingModel | None) -> tuple[int | None, int | None]:
     """Channels and resolution that images are converted to."""
+    from realuid.models.networks.prompted import PromptNetwork
+
     if teacher is None or len(teacher.image_shape) != 3:
         return options.channels, options.resolution
+    network, side = teacher.network, options.resolution
+    if isinstance(network, PromptNetwork) and side is not None:
+        size = teacher.codec.latent_size((side, side)) if teacher.codec else (side, side)
+        network.resize((network.shape[0], *size))
     channels, height, width = teacher.image_shape
     for name, asked, needed in (("channels", options.channels, channels), ("resolution", options.resolution, height)):
         if asked not in (None, needed):

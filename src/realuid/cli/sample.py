@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from realuid.data import Dataset
-    from realuid.models import MatchingModel
+    from realuid.models import Condition, MatchingModel
     from realuid.sampling import OneStep
 
 
@@ -38,8 +38,14 @@ class Options:
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     #: Output: one .png (a grid), a .zip (EDM layout), a .tar (webdataset) or a folder of PNG files.
     out: Path = Path("samples.png")
-    #: Number of images.
-    count: int = 64
+    #: Number of images; None: 64, or a multiple of the number of prompts near it.
+    count: int | None = None
+    #: Prompts to sample in turn (models that read prompts), or a text file with one a line.
+    prompts: tuple[str, ...] = ()
+    #: Encoder of the prompts: words, minilm, or a folder or Hub id. None: the model's.
+    prompt_encoder: str | None = None
+    #: Further or other conditions of the model: a .safetensors file of tensors by name, one row for each image.
+    condition: Path | None = None
     #: Classes to sample in turn, by name or number (conditional models). Empty: all, as often as in the training data.
     classes: tuple[str, ...] = ()
     #: Data of the source images (coupled paths); by default the model's training data.
@@ -70,7 +76,7 @@ def run(arguments: Sequence[str]) -> None:
 
     import torch
 
-    from realuid.data import save_image
+    from realuid.data import save_grid, save_image
     from realuid.data.writers import write_samples
     from realuid.on_data import conditions, sample_image
     from realuid.processes import join
@@ -78,7 +84,9 @@ def run(arguments: Sequence[str]) -> None:
     from realuid.sampling import Sampling, check_use, generate
     from realuid.training.compatibility import check_fits
 
-    check_whole("count", options.count, 1, MOST_SAMPLES)
+    prompts = listed(options.prompts)
+    usual = len(prompts) * max(1, 64 // len(prompts)) if prompts else 64
+    count = check_whole("count", usual if options.count is None else options.count, 1, MOST_SAMPLES)
     check_whole("batch", options.batch, 1, MOST_BATCH)
     part = join(choose_device(options.device))
     model = load_sampled(options.model, options.loading, options.device)
@@ -88,16 +96,19 @@ def run(arguments: Sequence[str]) -> None:
         whole = asked_data(options.model, options.data).load()
         check_fits(model, whole)
         data = pairs_of_classes(whole, chosen)
-        given = conditions(model, data, options.count)
+        given = conditions(model, data, count)
+        if prompts or options.condition is not None:
+            given = given.replace(**asked_condition(options, model, prompts, count))
     elif options.data != NO_DATA:
         said = {f.name: getattr(options.data, f.name) for f in dataclasses.fields(DataConfig)}
         name, value = next((k, v) for k, v in said.items() if v != getattr(NO_DATA, k))
         raise ConfigError(f"data.{name} = {value}: the model starts from noise and reads no data. Leave it out.")
     else:
-        given = Sampling(labels=class_labels(chosen, options.count)).condition_of(model, options.count)
+        asked = asked_condition(options, model, prompts, count)
+        given = Sampling(labels=class_labels(chosen, count), condition=asked).condition_of(model, count)
     batches = generate(
         model,
-        options.count,
+        count,
         condition=given,
         steps=options.steps,
         sampler=options.sampler,
@@ -108,15 +119,51 @@ def run(arguments: Sequence[str]) -> None:
         batch=options.batch,
         part=part,
     )
-    batches = track(part.collect(batches, options.count, options.batch), "sampling", options.count, options.batch)
+    batches = track(part.collect(batches, count, options.batch), "sampling", count, options.batch)
     if part.rank > 0:
         deque(batches, maxlen=0)  # generates this process's batches
     elif model.coupled and options.out.suffix == ".png":
         save_image(sample_image(model, data, torch.cat(list(batches))), options.out)
+    elif 1 < len(prompts) <= 16 and options.out.suffix == ".png":
+        save_grid(torch.cat(list(batches)), options.out, len(prompts))  # a column for each
     else:
         write_samples(batches, options.out, given.get("label"))
     by = f", by {part.world} processes" if part.world > 1 else ""
-    console.print(f"{options.count} images{by}: {options.out}")
+    console.print(f"{count} images{by}: {options.out}")
+
+
+def listed(prompts: tuple[str, ...]) -> list[str]:
+    """The prompts themselves, or the lines of the one file that is named instead."""
+    from realuid.data.captions import read_prompts
+
+    try:
+        named = len(prompts) == 1 and Path(prompts[0]).is_file()
+    except OSError:  # longer than any name is
+        named = False
+    return read_prompts(prompts[0]) if named else list(prompts)
+
+
+def asked_condition(options: Options, model: MatchingModel | OneStep, prompts: list[str], count: int) -> Condition:
+    """The prompts of so many samples, and what the file of conditions holds."""
+    from safetensors.torch import load_file
+
+    from realuid.loaders.prompts import prompt_condition
+    from realuid.models import Condition
+    from realuid.models.prompts import TEXT
+
+    given = Condition()
+    if options.condition is not None:
+        try:
+            given = Condition(load_file(options.condition))
+        except Exception as error:  # damage surfaces as SafetensorError, ValueError, OSError, ...
+            raise ConfigError(f"--condition {options.condition} cannot be read as safetensors ({error}).") from error
+    if prompts:
+        return given.replace(**prompt_condition(model, prompts, count, options.prompt_encoder or ""))
+    if options.prompt_encoder is not None:
+        raise ConfigError(f"--prompt-encoder {options.prompt_encoder} without --prompts has no effect. Leave it out.")
+    if TEXT not in given and any(spec.name == TEXT for spec in model.conditions):
+        raise ConfigError("the model reads prompts: pass --prompts, texts or a file with one a line.")
+    return given
 
 
 def pairs_of_classes(data: Dataset, classes: tuple[int, ...]) -> Dataset:

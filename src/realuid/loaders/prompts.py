@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import torch
 
 from realuid.errors import ConfigError, unknown_name
 from realuid.loaders.formats import local_path
-from realuid.loaders.sentences import minilm
+from realuid.loaders.sentences import SentenceEncoder, minilm
 from realuid.loaders.words import Words
-from realuid.models.prompts import PromptEncoder
+from realuid.models import Condition, MatchingModel, Student
+from realuid.models.prompts import POOLED, TEXT, PromptEncoder
+from realuid.on_data.prompts import distinct, encode_prompts
+from realuid.sampling import OneStep
 
 
 def load_prompt_encoder(source: str | Path) -> PromptEncoder:
     """What turns prompts into the conditions of a model, in evaluation mode on the CPU.
 
     Args:
-        source: a name in `ENCODERS`; or the folder or Hub id of a text-to-image pipeline of diffusers, of which only
-            tokenizers and text encoders are loaded.
+        source: a name in `ENCODERS`; the folder or Hub id of a text-to-image pipeline of diffusers, of which only
+            tokenizers and text encoders are loaded; or of a model of sentence-transformers.
 
     Raises:
         CheckpointError: where nothing is found, or it is damaged.
@@ -40,6 +46,49 @@ def load_prompt_encoder(source: str | Path) -> PromptEncoder:
     )
 
 
+def prompt_condition(model: MatchingModel | OneStep, prompts: Sequence[str], count: int, source: str = "") -> Condition:
+    """What `count` samples of a model are conditioned on: prompts, in turn.
+
+    A model that does not know the unconditional prompt yet learns it from the encoder, for guidance.
+
+    Args:
+        model: a teacher or student that reads prompts.
+        prompts: each is encoded once.
+        count: how many samples.
+        source: of the encoder, if the model does not say it or another one is wanted.
+
+    Raises:
+        ConfigError: for a model that reads no prompts, or does not say how; no prompts, and prompts that are too long.
+    """
+    read = {name for spec in model.conditions for name in spec.names if spec.name in (TEXT, POOLED)}
+    if not read:
+        raise ConfigError("prompts: the model reads no prompts. Leave them out.")
+    if isinstance(prompts, str) or not prompts:
+        raise ConfigError(f"prompts = {prompts!r}: a list of texts is needed, one at least.")
+    matching = model.model if isinstance(model, Student) else model
+    source = source or getattr(matching, "prompts", "")
+    if not source:
+        raise ConfigError(
+            "prompts: the model does not say how it reads them. Pass prompt_encoder (--prompt-encoder): "
+            f"{', '.join(ENCODERS)}, or a folder of a pipeline or sentence encoder."
+        )
+    encoder = load_prompt_encoder(source)
+    if isinstance(matching, MatchingModel) and matching.network.null is None:
+        matching.network.null = _only(encoder.null(), read)
+    names, rows = distinct([prompts[i % len(prompts)] for i in range(count)])
+    return _only(encode_prompts(names, encoder), read).select(torch.tensor(rows))
+
+
+def _only(condition: Condition, names: set[str]) -> Condition:
+    return Condition({name: value for name, value in condition.items() if name in names})
+
+
+def _sentences(folder: Path, source: str) -> PromptEncoder:
+    if importlib.util.find_spec("transformers") is None:
+        raise ConfigError(f"the sentence encoder '{source}' needs the extra: pip install 'realuid[text]'.")
+    return SentenceEncoder(folder, source)
+
+
 def _pipeline(folder: Path, source: str) -> PromptEncoder:
     try:
         from realuid.loaders.pipeline_prompts import load_pipeline_prompts
@@ -52,4 +101,7 @@ def _pipeline(folder: Path, source: str) -> PromptEncoder:
 ENCODERS: dict[str, Callable[[], PromptEncoder]] = {"words": Words, "minilm": minilm}
 
 #: Encoders in folders: a file that such a folder has, and how it is loaded from the folder and its source.
-FOLDERS: dict[str, Callable[[Path, str], PromptEncoder]] = {"model_index.json": _pipeline}
+FOLDERS: dict[str, Callable[[Path, str], PromptEncoder]] = {
+    "model_index.json": _pipeline,
+    "modules.json": _sentences,
+}

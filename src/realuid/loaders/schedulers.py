@@ -7,6 +7,7 @@ exponential noise levels) are ignored: they change neither the network's inputs 
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any, NamedTuple, get_args
 
 import diffusers
@@ -55,9 +56,11 @@ def read_scheduler(config: dict[str, Any]) -> Matching:
     name = str(config.get("_class_name"))
     kind = getattr(diffusers, name, None) if name in dir(diffusers) else None
     if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
-        # no nearest name: schedulers of similar names read networks differently
+        every = [other for other in dir(diffusers) if other.endswith("Scheduler")]  # not the nearest of a few examples
+        near = get_close_matches(name[:100], every, 1)
         raise CheckpointError(
-            f"unknown scheduler '{name[:100]}'. Allowed: those of diffusers, for instance {', '.join(EXAMPLES)}."
+            f"unknown scheduler '{name[:100]}'.{f' Did you mean {near[0]!r}?' if near else ''} Allowed: those of "
+            f"diffusers, for instance {', '.join(EXAMPLES)}."
         )
     if not is_finite({n: value for n, value in config.items() if n not in _INFINITE}):
         raise CheckpointError(f"the settings of {name} hold a number that is infinite or NaN.")

@@ -17,6 +17,7 @@ from realuid.devices import handed_over
 from realuid.errors import DataError
 from realuid.models import Condition, ConditionSpec, MatchingModel
 from realuid.models.networks.condition import LABEL
+from realuid.models.networks.prompted import PromptNetwork
 from realuid.paths import Path
 from realuid.processes import WHOLE, Part
 from realuid.sampling import OneStep, SamplingOptions, generate, generate_each_call, spread_labels
@@ -89,11 +90,27 @@ def condition_columns(specs: Sequence[ConditionSpec], data: Dataset | Prompts) -
     return [*(data.column(spec.name) for spec in specs), *masks]
 
 
+def adopt_size(model: MatchingModel | OneStep, data: Dataset) -> None:
+    """Let a teacher that is the denoiser of a pipeline make images of the data's height and width.
+
+    Raises:
+        ConfigError: for sizes that its autoencoder cannot make.
+        CheckpointError: for sizes that its denoiser cannot.
+    """
+    network = model.network if isinstance(model, MatchingModel) else None
+    other = len(data.shape) == len(model.image_shape) and data.shape[1:] != model.image_shape[1:]
+    if isinstance(network, PromptNetwork) and other:
+        size = model.codec.latent_size(data.shape[1:]) if model.codec else data.shape[1:]
+        network.resize((network.shape[0], *size))
+
+
 def adopt_null(model: MatchingModel, data: Dataset) -> None:
-    """Let a model that reads prompts know the unconditional one, which the data holds, unless it knows one already."""
+    """Let a model that reads prompts know what data says of them, unless it knows: the empty one, and the encoder."""
     wanted = {name for spec in model.conditions for name in spec.names if spec.kind in ("text", "vector")}
     if model.network.null is None and (nulls := {k: v for k, v in data.nulls.items() if k in wanted}):
         model.network.null = Condition(nulls)
+    if wanted and not model.prompts:
+        model.prompts = data.text_from.source
 
 
 def frequent_labels(data: Dataset, count: int) -> Tensor:
@@ -136,8 +153,11 @@ def samples_of_each_call(
     part: Part = WHOLE,
     **how: Unpack[SamplingOptions],
 ) -> Iterator[list[Tensor]]:
-    """The same after 1, 2, ... calls of a student, from one rollout, as `generate_each_call` yields them."""
-    how = {**how, "condition": conditions(model, data, count)}
+    """The same after 1, 2, ... calls of a student, from one rollout, as `generate_each_call` yields them; under another
+    condition, if one is passed.
+    """
+    if how.get("condition") is None:
+        how = {**how, "condition": conditions(model, data, count)}
     return generate_each_call(model, count, seed=seed, batch=BATCH, part=part, **how)
 
 

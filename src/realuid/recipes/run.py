@@ -11,7 +11,7 @@ from realuid.recipes.config import Recipe, load_recipe
 
 if TYPE_CHECKING:
     from realuid.data import Dataset
-    from realuid.models import MatchingModel
+    from realuid.models import Codec, MatchingModel
 
 
 #: The file of a run's folder that holds its resolved recipe.
@@ -48,8 +48,7 @@ def recipe_data(recipe: Recipe, teacher: MatchingModel | None = None) -> Dataset
 
 
 def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
-    """A teacher with random weights, seeded by the recipe; of data with prepared latents, a teacher on these."""
-    from realuid.loaders.codecs import load_autoencoder
+    """A teacher with random weights, seeded by the recipe; on latents where data was prepared with an autoencoder."""
     from realuid.models import MatchingModel, build_network
     from realuid.on_data.latents import LATENT
     from realuid.paths import heads
@@ -65,8 +64,7 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     null_class = recipe.teacher.label_dropout > 0 and text is None
     if null_class and not classes:
         raise ConfigError(f"teacher.label_dropout = {recipe.teacher.label_dropout} needs data.conditional = True.")
-    path = recipe.path.build()
-    codec = load_autoencoder(data.latents_from.source) if data.latents_from.source else None
+    path, codec = recipe.path.build(), _codec_of(data)
     with seeded(mix(recipe.teacher.seed, "teacher start")):
         network = build_network(
             recipe.network,
@@ -81,6 +79,18 @@ def new_teacher(recipe: Recipe, data: Dataset) -> MatchingModel:
     model.degradation = data.degradation if path.coupled else ""
     model.prompts = recipe.data.prompt_encoder or data.text_from.source
     return model
+
+
+def _codec_of(data: Dataset) -> Codec | None:
+    """The autoencoder of the latents that data was prepared with; None if it has none."""
+    from realuid.loaders.codecs import load_autoencoder
+    from realuid.on_data.latents import check_latents
+
+    if not data.latents_from.source:
+        return None
+    codec = load_autoencoder(data.latents_from.source)
+    check_latents(codec, data)
+    return codec
 
 
 def learning_copy(teacher: MatchingModel, data: Dataset) -> MatchingModel:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -29,6 +28,7 @@ from realuid.training.config import DistillConfig
 from realuid.training.draws import Draw, StepDraws, micro_batches
 from realuid.training.ema import EMA
 from realuid.training.execution import choose_execution
+from realuid.training.grids import grid_prompts
 from realuid.training.health import Facts
 from realuid.training.health.vitals import PROBED, teacher_score, vitals
 from realuid.training.log import Value
@@ -106,9 +106,9 @@ class DistillTask(Task):
         )
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch
         self.images_per_update = config.fake_updates * (config.batch + against_fake) + config.batch + against_generator
-        self._given = teacher
+        self.grid_prompts, self._given = grid_prompts(config.grid_prompts, teacher), teacher
 
-    @functools.cached_property
+    @cached_property
     def inputs(self) -> dict[str, str]:
         """Fingerprints of data and teacher."""
         return {"data": self.batches.data.fingerprint(pairs=True), "teacher": fingerprint(self._given)}

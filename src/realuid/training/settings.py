@@ -18,7 +18,7 @@ from realuid.settings import MOST_BATCH, MOST_SAMPLES, check_range, check_types
 V = TypeVar("V")
 
 #: Settings that a resumed run may change: they affect only the order of sums.
-FREE = frozenset({"micro_batch", "shard"})
+FREE = frozenset({"micro_batch", "shard", "grid_prompts"})
 #: Renamed settings: old name -> new name, for recipes, the command line and Python.
 RENAMED = {"recompute": "activation_checkpointing", "betas": "adam_betas", "decay": "lr_decay"}
 #: Switches whose default was None (open) in earlier versions.
@@ -178,6 +178,8 @@ class LoggingSettings(Settings):
     evaluate_every: int = 0
     #: Updates between sample grids. 0: never.
     sample_every: int = 0
+    #: Text file with prompts, one a line, for the sample grids of models that read prompts. None: captions of the data.
+    grid_prompts: str | None = None
     #: Updates between checkpoints to resume from. 0: only at the end.
     save_every: int = 0
     #: Number of checkpoints kept.

@@ -10,12 +10,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from realuid.data.grid import grid_image
 from realuid.models import MatchingModel, Student
-from realuid.on_data import sample_image
+from realuid.on_data import sample_image, samples_of_each_call
 from realuid.processes import WHOLE, Part
+from realuid.sampling import SamplingOptions
 from realuid.training.batches import Batches
 from realuid.training.ema import EMA
 from realuid.training.execution import Execution
+from realuid.training.grids import GridPrompts
 from realuid.training.health import Facts
 from realuid.training.log import Value
 from realuid.training.player import Player
@@ -44,6 +47,10 @@ class Task(ABC):
     images_per_update: int
     #: Number of calls of a student; there are samples after each.
     calls: int = 1
+    #: How a teacher is sampled.
+    sampling: SamplingOptions = {}  # noqa: RUF012 (replaced, never changed)
+    #: Prompts of the grids; None: those of the data.
+    grid_prompts: GridPrompts | None = None
 
     @property
     @abstractmethod
@@ -59,7 +66,13 @@ class Task(ABC):
         """This process's batches of samples from a copy of the learner, one tensor for each of its calls."""
 
     def grid(self, model: MatchingModel | Student, count: int, seed: int) -> Image.Image:
-        """A grid of samples as one image."""
+        """A grid of samples as one image; of fixed prompts one column for each, if there are any."""
+        if self.grid_prompts is not None:
+            condition, columns = self.grid_prompts.of(count)
+            shown = len(next(iter(condition.values())))
+            how: SamplingOptions = {**self.sampling, "condition": condition}
+            found = samples_of_each_call(model, self.batches.data, shown, seed=seed, **how)
+            return grid_image(torch.cat([each[-1] for each in found]), columns)
         return sample_image(
             model, self.batches.data, torch.cat([found[-1] for found in self.sample(model, count, seed)])
         )

@@ -22,6 +22,7 @@ from realuid.training.config import TeacherConfig
 from realuid.training.draws import Draw, micro_batches
 from realuid.training.ema import EMA
 from realuid.training.execution import choose_execution
+from realuid.training.grids import grid_prompts
 from realuid.training.loop import Run
 from realuid.training.player import Player
 from realuid.training.task import Task
@@ -61,7 +62,8 @@ class TeacherTask(Task):
             device=accelerator.device,
             options=DrawOptions(label_dropout=config.label_dropout),
         )
-        self.images_per_update = config.batch
+        self.images_per_update, self.sampling = config.batch, {"steps": config.steps}
+        self.grid_prompts = grid_prompts(config.grid_prompts, model)
 
     @functools.cached_property
     def inputs(self) -> dict[str, str]:
@@ -86,7 +88,7 @@ class TeacherTask(Task):
     def sample(self, model: nn.Module, count: int, seed: int, part: Part = WHOLE) -> Iterator[list[Tensor]]:
         """Multi-step samples under the conditions of the data."""
         assert isinstance(model, MatchingModel)
-        return samples_of_each_call(model, self.batches.data, count, steps=self.config.steps, seed=seed, part=part)
+        return samples_of_each_call(model, self.batches.data, count, seed=seed, part=part, **self.sampling)
 
 
 def train_teacher(

@@ -1,0 +1,153 @@
+"""Preparing captioned images without having them in memory: peak memory, what kills cost, and reading against training.
+
+    python benchmarks/prepared.py --count 300000 --kills 10 --out OUT
+
+makes that many captioned images of 64x64 in a zip (3,000 different ones, 20,000 captions), prepares them once in one go
+and, with --kills, once more with a process that is killed that often, compares every file, and measures the memory and
+seconds that a training run takes to read a batch and to learn from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+#: Number of different pictures; each of them is many times in the zip, under other names and captions.
+DISTINCT = 3000
+SHAPES, SIZES = ("circle", "square", "cross", "ring"), ("tiny", "small", "large", "huge")
+
+
+def caption(number: int) -> str:
+    """One of 20,000 captions."""
+    return f"a {SIZES[number % 4]} {SHAPES[number // 4 % 4]} of tint {number // 16 % 50} on ground {number // 800 % 25}"
+
+
+def picture(number: int) -> bytes:
+    """A gradient with noise, as PNG."""
+    rng = np.random.default_rng(number)
+    ramp = np.linspace(0, 200, 64, dtype=np.float32)[:, None, None] * rng.random((1, 1, 3), np.float32)
+    pixels = (ramp + rng.integers(0, 40, (64, 64, 1))).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def write_images(path: Path, count: int) -> None:
+    """A zip of images and metadata.jsonl."""
+    with zipfile.ZipFile(path, "w") as archive:
+        lines, pictures = [], [picture(i) for i in range(DISTINCT)]
+        for i in range(count):
+            archive.writestr(f"{i // 1000:04d}/{i:07d}.png", pictures[i % DISTINCT])
+            lines.append(json.dumps({"file_name": f"{i // 1000:04d}/{i:07d}.png", "text": caption(i)}))
+        archive.writestr("metadata.jsonl", "\n".join(lines))
+
+
+def command(source: Path, out: Path) -> list[str]:
+    """What prepares them."""
+    words = ["prepare", str(source), str(out), "--prompt-encoder", "words", "--device", "cpu"]
+    return [sys.executable, "-c", "import sys; from realuid.cli.main import main; sys.exit(main(sys.argv[1:]))", *words]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file."""
+    found = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        with path.open("rb") as file:
+            found[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def killed(source: Path, out: Path, kills: int, seconds: float) -> int:
+    """Prepare with a process that is killed at random moments; returns how often it was."""
+    moments, done = random.Random(0), 0
+    while not out.exists():
+        process = subprocess.Popen(command(source, out))
+        try:
+            process.wait(moments.uniform(0.3, 1.2) * seconds / kills * 2 if done < kills else None)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            done += 1
+    return done
+
+
+MEASURE = """
+import json, resource, sys, time
+import torch
+from realuid.data import load_dataset
+from realuid.models import MatchingModel, NetworkConfig, build_network
+from realuid.on_data import adopt_null
+from realuid.paths import LinearPath
+from realuid.training.batches import Batches, DrawOptions
+from realuid.training.updates import teacher_loss
+torch.set_num_threads(1)
+data, batch, steps = load_dataset(sys.argv[1]), 64, 60
+network = build_network(NetworkConfig(channels=(16, 32, 32), blocks=1, attention_at=(16,)), data.shape, text=64)
+model = MatchingModel(network, LinearPath())
+adopt_null(model, data)
+batches = Batches(data, model.path, 0, conditions=model.conditions, options=DrawOptions(label_dropout=0.1))
+optimizer = torch.optim.Adam(model.parameters())
+def read(first, count):
+    start = time.perf_counter()
+    for step in range(first, first + count):
+        batches.real("teacher", step, batch)
+    return (time.perf_counter() - start) / count
+def trained(first, count):
+    start = time.perf_counter()
+    for step in range(first, first + count):
+        draw = batches.real("teacher", step, batch)
+        teacher_loss(model, model.path, model.prediction, draw, batch).backward()
+        optimizer.step(); optimizer.zero_grad()
+    return (time.perf_counter() - start) / count
+read(0, 5)
+seconds = {"read": read(5, steps), "trained": trained(5 + steps, 6)}
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(json.dumps({"seconds_of_a_batch": seconds, "batch": batch, "peak_bytes": peak, "now": status["VmRSS"].strip()}))
+"""
+
+
+def main() -> None:
+    """Run it, and print what was measured as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=300_000)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    source, whole, torn = (options.out / name for name in ("images.zip", "whole", "killed"))
+    if not source.exists():
+        write_images(source, options.count)
+    for folder in (whole, torn):
+        shutil.rmtree(folder, ignore_errors=True)
+    start = time.perf_counter()
+    subprocess.run(command(source, whole), check=True)
+    found = {"count": options.count, "prepare_seconds": time.perf_counter() - start}
+    found["prepare_peak_bytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    print(json.dumps(found), flush=True)
+    done = subprocess.run([sys.executable, "-c", MEASURE, str(whole)], capture_output=True, text=True, check=True)
+    found["training"] = json.loads(done.stdout.splitlines()[-1])
+    print(json.dumps(found), flush=True)
+    if not options.kills:
+        return
+    found["kills"] = killed(source, torn, options.kills, found["prepare_seconds"])
+    found["same_bits"] = digests(whole) == digests(torn)
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
