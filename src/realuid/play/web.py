@@ -53,7 +53,7 @@ def page(player: Player, title: str = "realuid") -> gradio.Blocks:
         with gr.Row():
             with gr.Column(scale=1, min_width=260):
                 inputs = _controls(player)
-            outputs = []
+            outputs: list[Any] = []
             for name, heading, there in (
                 ("student", "**Student**", True),
                 ("teacher", "**Teacher**, from the same noise", player.teacher is not None),
