@@ -40,7 +40,7 @@ class Options:
     prompts: Path | None = None
     #: Convert images to 1 (grey) or 3 (RGB) channels. None: unchanged, or the teacher's.
     channels: int | None = None
-    #: Side length to crop and resize images to. None: unchanged, or the teacher's.
+    #: Side length to crop and resize images to. None: unchanged, or the teacher's; text-to-image teachers take any.
     resolution: int | None = None
     #: Sources of the pairs, for coupled paths: a degradation, or a folder or zip of images with the same names.
     pairs: str | None = None
@@ -82,8 +82,14 @@ def run(arguments: Sequence[str]) -> None:
 
 def _size(options: Options, teacher: MatchingModel | None) -> tuple[int | None, int | None]:
     """Channels and resolution that images are converted to."""
+    from realuid.models.networks.prompted import PromptNetwork
+
     if teacher is None or len(teacher.image_shape) != 3:
         return options.channels, options.resolution
+    network, side = teacher.network, options.resolution
+    if isinstance(network, PromptNetwork) and side is not None:
+        size = teacher.codec.latent_size((side, side)) if teacher.codec else (side, side)
+        network.resize((network.shape[0], *size))
     channels, height, width = teacher.image_shape
     for name, asked, needed in (("channels", options.channels, channels), ("resolution", options.resolution, height)):
         if asked not in (None, needed):

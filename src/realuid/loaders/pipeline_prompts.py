@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,10 @@ from realuid.models.networks.interfaces import INTERFACES, Interface
 from realuid.models.saving.diffusers_weights import quiet_diffusers, read_diffusers_config
 
 INDEX = "model_index.json"
+#: Weights of a text encoder in one file, or the index of several, with a variant.
+_WEIGHTS = re.compile(
+    r"(?:pytorch_)?model(?:\.(?P<variant>\w+))?\.(?:safetensors|bin)(?:\.index(?:\.(?P<other>\w+))?\.json)?"
+)
 #: Prompts encoded at a time.
 _BATCH = 32
 #: Of a file of weights, so many blocks of this many bytes enter a fingerprint: any training changes them all.
@@ -183,7 +188,8 @@ def _load(folder: Path, class_name: str) -> Any:
     try:
         if "tokenizer" in folder.name:
             return kind.from_pretrained(folder, local_files_only=True)
-        model, report = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        how = {"local_files_only": True, "output_loading_info": True, "variant": _variant(folder)}
+        model, report = kind.from_pretrained(folder, **how)
     except Exception as error:  # files may say anything; transformers raises nearly every type
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"no {class_name} can be loaded from '{folder}' ({reason}).") from error
@@ -192,6 +198,13 @@ def _load(folder: Path, class_name: str) -> Any:
             f"weights in '{folder}' are incomplete: {len(lacking)} missing, for instance {lacking[0]}."
         )
     return model.eval().requires_grad_(False)
+
+
+def _variant(folder: Path) -> str | None:
+    """The variant of weights, such as fp16, where a folder holds none without."""
+    names = [path.name for path in folder.iterdir()]
+    found = {m["variant"] or m["other"] for name in names if (m := _WEIGHTS.fullmatch(name))}
+    return None if None in found or not found else str(min(found))
 
 
 def _fingerprint(folder: Path, parts: Sequence[str]) -> str:

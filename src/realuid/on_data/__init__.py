@@ -5,6 +5,7 @@ from __future__ import annotations
 from realuid.on_data.conditions import (
     BATCH,
     adopt_null,
+    adopt_size,
     check_pairs,
     condition_columns,
     conditions,
@@ -19,6 +20,7 @@ from realuid.on_data.latents import encode_dataset
 __all__ = [
     "BATCH",
     "adopt_null",
+    "adopt_size",
     "check_pairs",
     "condition_columns",
     "conditions",

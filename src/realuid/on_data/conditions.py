@@ -17,6 +17,7 @@ from realuid.devices import handed_over
 from realuid.errors import DataError
 from realuid.models import Condition, ConditionSpec, MatchingModel
 from realuid.models.networks.condition import LABEL
+from realuid.models.networks.prompted import PromptNetwork
 from realuid.paths import Path
 from realuid.processes import WHOLE, Part
 from realuid.sampling import OneStep, SamplingOptions, generate, generate_each_call, spread_labels
@@ -87,6 +88,20 @@ def condition_columns(specs: Sequence[ConditionSpec], data: Dataset | Prompts) -
     """The columns that `read_conditions` reads."""
     masks = [data.columns[spec.mask] for spec in specs if spec.mask in data.columns]
     return [*(data.column(spec.name) for spec in specs), *masks]
+
+
+def adopt_size(model: MatchingModel | OneStep, data: Dataset) -> None:
+    """Let a teacher that is the denoiser of a pipeline make images of the data's height and width.
+
+    Raises:
+        ConfigError: for sizes that its autoencoder cannot make.
+        CheckpointError: for sizes that its denoiser cannot.
+    """
+    network = model.network if isinstance(model, MatchingModel) else None
+    other = len(data.shape) == len(model.image_shape) and data.shape[1:] != model.image_shape[1:]
+    if isinstance(network, PromptNetwork) and other:
+        size = model.codec.latent_size(data.shape[1:]) if model.codec else data.shape[1:]
+        network.resize((network.shape[0], *size))
 
 
 def adopt_null(model: MatchingModel, data: Dataset) -> None:

@@ -13,7 +13,7 @@ from realuid.loaders.prompts import load_prompt_encoder
 from realuid.models import MatchingModel, Network, Silent, Student, example, guided, silent
 from realuid.models.networks.call import check_told
 from realuid.objectives import MixtureUID, UnwiseSettingWarning, advice, choose_space
-from realuid.on_data import adopt_null, check_pairs, read_conditions
+from realuid.on_data import adopt_null, adopt_size, check_pairs, read_conditions
 from realuid.on_data.latents import check_latents
 from realuid.processes import started_together
 from realuid.sampling import OneStep, generate
@@ -218,10 +218,13 @@ def check_calls_of_batch(calls: int, config: DistillConfig) -> None:
 def check_fits(model: MatchingModel | OneStep, data: Dataset) -> None:
     """Raise ConfigError unless model and data have the same shape and, if conditional, enough classes.
 
+    A text-to-image teacher of diffusers takes the size of the data, whatever its pipeline makes by default.
+
     Raises:
         DataError: for a coupled path without pairs.
     """
     check_pairs(model, data)
+    adopt_size(model, data)
     if model.codec and model.coupled:
         raise ConfigError("the model starts from source images, which is not supported on latents: use one on pixels.")
     if model.image_shape != data.shape:

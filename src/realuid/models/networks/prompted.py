@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from realuid.errors import ConfigError, unknown_name
-from realuid.models.networks.base import Network
+from realuid.models.networks.base import Network, check_runs
 from realuid.models.networks.condition import Condition
 from realuid.models.networks.interfaces import INTERFACES, Interface
 from realuid.models.networks.specs import ConditionSpec, required
 from realuid.models.prompts import TEXT, TEXT_MASK
 from realuid.models.saving.diffusers_weights import quiet_diffusers
+from realuid.models.saving.weights import on_paper
 
 
 class PromptNetwork(Network):
@@ -51,6 +52,20 @@ class PromptNetwork(Network):
         self.shape, self.numbers = tuple(shape), numbers
         self.lora_targets = self.interface.lora_targets
         self._null: Condition | None = None
+
+    def resize(self, shape: tuple[int, ...]) -> None:
+        """Make it one for samples of another height and width (and number of frames).
+
+        Raises:
+            ConfigError: for other channels.
+            CheckpointError: where the denoiser cannot be called with such samples.
+        """
+        if len(shape) != len(self.shape) or shape[0] != self.shape[0]:
+            raise ConfigError(f"samples of shape {shape}: the denoiser's have {self.shape[0]} channels, {self.shape}.")
+        settings = {**self.settings, "shape": list(shape)}
+        with on_paper(parameters=len(self.state_dict())):
+            check_runs(PromptNetwork(**settings))
+        self.shape, self.settings = tuple(shape), settings
 
     @property
     def null(self) -> Condition | None:  # type: ignore[override]
