@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from safetensors.numpy import load_file
 
 HERE = Path(__file__).resolve().parents[1]
@@ -69,13 +70,13 @@ def cases(lengths: tuple[int, int, int]) -> list[Case]:
 
 def _family(recipe: str, lengths: tuple[int, int, int]) -> tuple[Run, ...]:
     steps = ("--steps", "4") if recipe != "digits-edm" else ("--steps", "4", "--sampler", "heun")
+    classes = ("--classes", *map(str, range(10))) if recipe == "demo" else ()
+    words = ("--count", "16", *classes)
     return (
         _teacher(recipe, lengths),
         _student(f"{recipe}:real-data", lengths, "student"),
-        Run(
-            "samples of the teacher", ("sample", "teacher", "--count", "16", *steps, "--out", "images/t.png"), "images"
-        ),
-        Run("samples of the student", ("sample", "student", "--count", "16", "--out", "images/s.png"), "images"),
+        Run("samples of the teacher", ("sample", "teacher", *words, *steps, "--out", "images/t.png"), "images"),
+        Run("samples of the student", ("sample", "student", *words, "--out", "images/s.png"), "images"),
     )
 
 
@@ -130,12 +131,21 @@ def carry_out(chosen: list[Case], tree: Path, folder: Path) -> None:
         raise CommandError(f"with {tree}: {done.stderr.strip()[-2000:]}")
 
 
+def unscaled(path: Path) -> np.ndarray:
+    """The pixels of a picture, whatever its whole-number magnification: one of equal neighbouring rows and columns."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image)
+    for axis in (0, 1):
+        pixels = np.moveaxis(pixels, axis, 0)
+        new = np.any(pixels[1:] != pixels[:-1], axis=tuple(range(1, pixels.ndim)))
+        pixels = np.moveaxis(pixels[np.concatenate([[True], new])], 0, axis)
+    return pixels
+
+
 def arrays_of(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     """File -> name -> array, of all safetensors and pictures in a folder."""
     found = {str(p.relative_to(folder)): load_file(p) for p in sorted(folder.rglob("*.safetensors"))}
-    pictures = {
-        str(p.relative_to(folder)): {"bytes": np.frombuffer(p.read_bytes(), "uint8")} for p in folder.glob("*.png")
-    }
+    pictures = {str(p.relative_to(folder)): {"pixels": unscaled(p)} for p in folder.glob("*.png")}
     return found | pictures
 
 

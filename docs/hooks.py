@@ -1,4 +1,4 @@
-"""Pages of the site that are made when it is built: start page, changelog, command line, API, and the sources linked to.
+"""Pages of the site that are made when it is built: start, changelog, command line, API, and sources that are linked to.
 
 The files in docs/ are read on GitHub as well, so README.md and links to sources stay as they are there.
 """
@@ -31,6 +31,7 @@ PACKAGES = {
     "training": "Settings and training",
     "recipes": "Recipes and evaluation",
     "exports": "Exports",
+    "play": "The playground",
     "on_data": "Models applied to data",
     "reports": "Reports",
 }
