@@ -173,7 +173,7 @@ def _writing(out: Path) -> bool:
 
 
 def differences(a: Path, b: Path) -> list[str]:
-    """Files of two finished runs that differ in a bit; times of day and speeds aside."""
+    """Files of two finished runs that differ in a bit; times of day and speeds (and what shows them) aside."""
     found = sorted(n for n in _files(a) ^ _files(b))
     for name in sorted(_files(a) & _files(b)):
         if not _same(a / name, b / name):
@@ -183,7 +183,7 @@ def differences(a: Path, b: Path) -> list[str]:
 
 def _files(folder: Path) -> set[str]:
     files = (str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file())
-    return {f for f in files if not f.startswith("tensorboard")}
+    return {f for f in files if not f.startswith("tensorboard") and f != "report.html"}
 
 
 def _same(a: Path, b: Path) -> bool:

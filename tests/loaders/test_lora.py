@@ -13,6 +13,7 @@ from diffusers_folders import randomise, relative_error
 from peft import LoraConfig, get_peft_model, inject_adapter_in_model
 from peft.utils import get_peft_model_state_dict
 from pipeline_runs import denoiser_of, run
+from safetensors.torch import load_file, save_file
 
 from realuid.errors import CheckpointError, RealUIDError
 from realuid.loaders import load_teacher
@@ -75,6 +76,25 @@ def test_an_adapter_of_peft_is_merged(tmp_path: Path) -> None:
 
     fresh.transformer = PeftModel.from_pretrained(fresh.transformer, tmp_path / "adapter").merge_and_unload()
     assert error(name, f"{base}+{tmp_path / 'adapter'}", fresh) < 1e-6
+
+
+def test_an_adapter_of_kohya_is_merged(tmp_path: Path) -> None:
+    """The same adapter under kohya's names, with alpha as a tensor."""
+    base, adapter = pipelines.save("sd_epsilon", tmp_path / "base"), adapted("sd_epsilon", tmp_path / "adapter")
+    weights = load_file(adapter / "pytorch_lora_weights.safetensors")
+    kohya = {}
+    for name, value in weights.items():
+        layer, matrix = name.removeprefix("unet.").rsplit(".lora_", 1)
+        under = f"lora_unet_{layer.replace('.', '_')}"
+        kohya[f"{under}.lora_{'down' if matrix.startswith('A') else 'up'}.weight"] = value
+        kohya[f"{under}.alpha"] = torch.tensor(4.0)
+    save_file(kohya, tmp_path / "kohya.safetensors")
+    found, expected = (
+        load_teacher(f"{base}+{a}").network.state_dict() for a in (tmp_path / "kohya.safetensors", adapter)
+    )
+    assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in expected)
+    plain = load_teacher(base).network.state_dict()
+    assert not all(torch.equal(found[name], plain[name]) for name in plain)
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -205,23 +205,27 @@ class PromptedPipeline:
 
     @property
     def pipeline_size(self) -> dict[str, int] | None:
-        """Height and width where the pipeline does not know those of the student's samples by default."""
+        """Height and width where the pipeline does not know those of the student's samples by default, and rounds them
+        to published ones.
+        """
         if self.name in _SWITCHED:
             return None
         factor = self.pipeline.vae_scale_factor if hasattr(self.pipeline, "vae_scale_factor") else 8
         height, width = (int(side * factor) for side in self.shape[-2:])
-        return {"height": height, "width": width}
+        rounded = {"use_resolution_binning": False} if self.name in ("pixart", "sana") else {}
+        return {"height": height, "width": width, **rounded}
 
     def _as_ours(self, latents: Tensor) -> Tensor:
         return unpacked(latents, self.shape) if self.name in _PACKED else latents
 
     @torch.no_grad()
     def difference(self, student: Student, contract: Contract) -> float:
-        """Largest difference of its latents from the student's."""
+        """Largest difference of its latents from the student's, relative to the largest number if that exceeds 1."""
         worst = 0.0
         for batch in (1, 2):
             z, condition, _ = contract.draw(batch, seed=batch)
             theirs, eps = self(z, condition, seed=batch)
             ours = student(z, condition, eps)
-            worst = max(worst, float((ours - theirs).abs().max()) if theirs.isfinite().all() else float("inf"))
+            off = float((ours - theirs).abs().max() / ours.abs().max().clamp(min=1))
+            worst = max(worst, off if theirs.isfinite().all() else float("inf"))
         return worst

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+from diffusers.utils import convert_unet_state_dict_to_peft
 from torch import nn
 
 from realuid.errors import CheckpointError
@@ -19,8 +20,8 @@ from realuid.models.saving.weights import read_weights
 #: Names of weights in a folder: diffusers', PEFT's.
 _FILES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
 _PEFT = "adapter_config.json"
-#: What follows the name of a layer in the names of an adapter's weights, in PEFT's and diffusers' older formats.
-_ENDS = re.compile(r"\.(lora_[AB]|lora_magnitude_vector|lora\.(down|up)|lora_linear_layer\.(down|up)|lora)(\..*)?$")
+#: What follows the name of a layer in the names of an adapter's weights.
+_ENDS = re.compile(r"\.(lora_[AB]|lora_magnitude_vector|lora)(\..*)?$")
 
 
 def merge_adapter(network: PromptNetwork, source: str) -> None:
@@ -90,7 +91,8 @@ def _merge_diffusers(denoiser: Any, file: Path, source: str, interface: Interfac
             f"the adapter '{source}' changes {', '.join(o[:50] for o in others[:3])}; a teacher's adapter may change "
             f"its {interface.folder} only."
         )
-    _check_layers(denoiser, [name.partition(".")[2] for name in weights], source)
+    names = weights if any("lora_A" in name for name in weights) else convert_unet_state_dict_to_peft(weights)
+    _check_layers(denoiser, [name.partition(".")[2] for name in names], source)
     denoiser.load_lora_adapter(
         weights, prefix=interface.folder, network_alphas=None if metadata else alphas, metadata=metadata
     )
@@ -110,7 +112,7 @@ def _check_layers(denoiser: nn.Module, names: list[str], source: str) -> None:
     """Raise CheckpointError unless an adapter's weights are for layers that the denoiser has."""
     layers = {name for name, _ in denoiser.named_modules()}
     changed = {_ENDS.sub("", name).replace(".processor", "") for name in names if not name.endswith(".alpha")}
-    missing = sorted(name for name in changed if name not in layers and _new_name(name) not in layers)
+    missing = sorted(changed - layers)
     if not changed:
         raise CheckpointError(f"the adapter '{source}' is empty.")
     if missing:
@@ -118,9 +120,3 @@ def _check_layers(denoiser: nn.Module, names: list[str], source: str) -> None:
             f"the adapter '{source}' is of another architecture: the {type(denoiser).__name__} lacks {len(missing)} of "
             f"its {len(changed)} layers, for instance {missing[0]}."
         )
-
-
-def _new_name(name: str) -> str:
-    """The layer of a projection in diffusers' oldest format: attn1.to_q_lora is attn1.to_q."""
-    layer = name.removesuffix("_lora")
-    return f"{layer}.0" if layer.endswith("to_out") else layer

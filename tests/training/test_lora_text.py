@@ -1,0 +1,83 @@
+"""Adapters of text-conditioned networks: two processes are one, a resumed run is the whole one, files hold adapters."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from text_networks import TEXT_NETWORKS
+from training.test_loop import StopError, same, stop_at
+
+from realuid.data import Dataset
+from realuid.models import MatchingModel, example
+from realuid.paths import LinearPath
+from realuid.training import DistillConfig
+from realuid.training.accelerate import make_accelerator
+from realuid.training.checkpoints import Checkpoints
+from realuid.training.distill import DistillTask
+from realuid.training.loop import Run
+
+HERE = Path(__file__).parent
+
+
+def run_script(out: Path, processes: int) -> dict:
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
+    path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    command = [sys.executable, *launch, str(HERE / "adapters_in_two.py"), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return torch.load(out, weights_only=True)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
+    one, two = run_script(tmp_path / "one", 1), run_script(tmp_path / "two", 2)
+    assert (one["world"], two["world"]) == (1, 2)
+    assert one["state"].keys() == two["state"].keys() and len(one["state"]) > 100
+    for name, value in one["state"].items():
+        torch.testing.assert_close(two["state"][name], value, rtol=0, atol=1e-6)
+
+
+class Loop(Run):
+    """A run whose network cannot be saved as a model: it ends with its last checkpoint."""
+
+    def _finish(self) -> torch.nn.Module:
+        return self.task.learner.module
+
+
+CONFIG = DistillConfig(
+    updates=4, batch=4, fake_updates=1, device="cpu", ema=(0.9,), lora_rank=2, fake_start="teacher", save_every=1
+)
+
+
+def run(make, folder: Path, resume: bool = False) -> dict[str, torch.Tensor]:
+    """Four updates; everything in the last checkpoint."""
+    torch.manual_seed(0)
+    network = make()
+    columns = dict(example(network.conditions, 16, torch.Generator().manual_seed(0)))
+    data = Dataset(torch.randn(16, *network.shape), columns=columns)
+    accelerator = make_accelerator(CONFIG)
+    task = DistillTask(MatchingModel(network, LinearPath()), data, CONFIG, accelerator)
+    Loop(task, CONFIG, folder, accelerator).start(resume)
+    files, _, _ = Checkpoints.read(Checkpoints(folder / "checkpoints").latest()[1])
+    return {f"{file}.{name}": value for file, held in files.items() for name, value in held.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", TEXT_NETWORKS)
+def test_a_resumed_run_is_the_whole_one_and_checkpoints_hold_adapters_only(make, tmp_path: Path, monkeypatch) -> None:
+    whole = run(make, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        with pytest.raises(StopError):
+            run(make, tmp_path / "cut")
+    cut = run(make, tmp_path / "cut", resume=True)
+    assert same(whole, cut)
+    assert all("lora_" in name for name in whole if not name.endswith("updates"))
+    moved = [v for name, v in whole.items() if name.startswith("generator") and "lora_B" in name]
+    assert any(v.abs().max() > 0 for v in moved)  # B begins with zeros
