@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 # Any torch of pyproject.toml's range does; this one is what the results were measured with.
 TORCH  ?= torch==2.13.0
-EXTRAS  = dev,data,onnx,lora,effnet,text,docs
+EXTRAS  = dev,data,onnx,lora,effnet,text,docs,play,minilm
 PYTEST  = python -m pytest -n auto
 
 .PHONY: demo docs test test-all style check test-lowest test-newest clean

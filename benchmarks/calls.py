@@ -60,6 +60,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "4 deterministic": {"calls": 4, "renoise": "deterministic"},
     "1 mixture": {"calls": 1, "objective": "mixture", "real_share": 0.33},
     "4 mixture": {"calls": 4, "objective": "mixture", "real_share": 0.33},
+    "1 taught fake": {"calls": 1, "fake_start": "teacher"},
+    "4 taught fake": {"calls": 4, "fake_start": "teacher"},
     "4 from 1": {"calls": 4, "fake_start": "teacher"},
 }
 #: Settings in two dimensions: those of benchmarks/families_2d.py.
@@ -133,6 +135,7 @@ def point(family: str, method: str, seed: int, options: argparse.Namespace) -> N
     made = task.ema.averaged(config.ema[0])
     assert isinstance(made, Student)
     result = {"method": method, "seed": seed, "updates": config.updates, "times": made.times, "fd": ratios(made, world)}
+    result["fd of real inputs"] = {} if world.link is not None else from_real(made, world)
     write_json(run / "result.json", result)
     write_json(run.parent / "teacher.json", {"fd": 1.0})
     print(f"{family}, {method}, seed {seed}: {result['fd']}", flush=True)
@@ -152,6 +155,21 @@ def ratios(made: Student, world: Mixture, count: int = 2000, rounds: int = 10) -
             found = [torch.cat([x, x_T], dim=1) for x in found]
         of_real += sliced_wasserstein(other, real)
         of_students = [sum_ + sliced_wasserstein(x, real) for sum_, x in zip(of_students, found, strict=True)]
+    return {n: sum_ / of_real for n, sum_ in enumerate(of_students, 1)}
+
+
+@torch.no_grad()
+def from_real(made: Student, world: Mixture, count: int = 2000, rounds: int = 5) -> dict[int, float]:
+    """The same of single calls whose inputs are real data with the noise of the call, not a rollout; by call."""
+    of_students, of_real = [0.0] * made.calls, 0.0
+    for i in range(rounds):
+        random = torch.Generator().manual_seed(4000 + i)
+        (real, _), (other, _) = world.sample(count, seed=1000 + i), world.sample(count, seed=2000 + i)
+        of_real += sliced_wasserstein(other, real)
+        for call, time in enumerate(made.times):
+            k = made.model.path.coefficients(torch.full((count,), time)).expand(other)
+            x_t = k.a * other + made.model.path.noise_std(k) * torch.randn(count, 2, generator=random)
+            of_students[call] += sliced_wasserstein(made.predict(call, x_t), real)
     return {n: sum_ / of_real for n, sum_ in enumerate(of_students, 1)}
 
 

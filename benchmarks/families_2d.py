@@ -11,6 +11,7 @@ divided by that of two independent real samples of the same size. The bar is 2.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import time
@@ -160,8 +161,10 @@ def student_start(family: Family, data: Dataset, updates: int, seed: int) -> Mat
 
 
 def task_from_exact(teacher: MatchingModel, start: MatchingModel, data: Dataset, config: DistillConfig) -> DistillTask:
-    """A distillation of a teacher without parameters: both players are networks as `start`, the fake model's random."""
-    fake = fresh(start, mix(config.seed, "fake start"))
+    """A distillation of a teacher without parameters: both players are networks as `start`, the fake model's random or,
+    with `fake_start = teacher`, a copy.
+    """
+    fake = copy.deepcopy(start) if config.fake_start == "teacher" else fresh(start, mix(config.seed, "fake start"))
     return DistillTask(teacher, data, config, make_accelerator(config), start, fake)
 
 

@@ -85,7 +85,7 @@ class Case(NamedTuple):
 
 
 _ADAPTERS = {"lora_rank": 64, "calls": 4, "activation_checkpointing": True, "ema": (0.99,)}
-_SDXL = ("sdxl", SDXL, (4, 128, 128), _DDPM, {"image_size": [1024, 1024]}, 77, 8.0)
+_SDXL = ("sdxl", SDXL, (4, 128, 128), _DDPM, {"factor": 8}, 77, 8.0)
 _SD15 = ("stable_diffusion", SD15, (4, 64, 64), _DDPM, {}, 77, 1.75)
 _FLUX = ("flux", FLUX, (16, 128, 128), _FLOW, {"embedded_guidance": 3.5}, 512, 1.0)
 #: Full copies in fp32 with Adam, as DMD2 (no averages) and FastGen (averages of the student) keep them for one GPU.

@@ -31,6 +31,7 @@ PACKAGES = {
     "training": "Settings and training",
     "recipes": "Recipes and evaluation",
     "exports": "Exports",
+    "play": "The playground",
     "on_data": "Models applied to data",
     "reports": "Reports",
 }

@@ -18,7 +18,7 @@ from realuid.recipes import FAMILIES as RECIPES_OF_FAMILIES
 SOURCE = FilePath(__file__).parents[1] / "src" / "realuid"
 FLOORS = [
     *("paths", "objectives", "models", "sampling", "data", "on_data", "metrics"),
-    *("loaders", "training", "reports", "recipes", "exports", "cli"),
+    *("loaders", "training", "reports", "recipes", "exports", "play", "cli"),
 ]
 
 

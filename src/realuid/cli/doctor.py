@@ -15,6 +15,7 @@ from realuid.cli.options import console, parse
 #: Extra -> its packages, and what they are for.
 EXTRAS = {
     "data": (("datasets",), "Hugging Face data sets (hf:NAME), data on disk (realuid prepare)"),
+    "play": (("gradio",), "realuid play: a page to sample a student"),
     "onnx": (("onnx", "onnxruntime", "onnxscript"), "realuid export --to onnx, and sampling .onnx files"),
     "lora": (("peft",), "adapters (--lora-rank)"),
     "fid": (("torch-fidelity",), "FID in Inception's features (--extractor inception)"),

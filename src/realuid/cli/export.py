@@ -25,7 +25,7 @@ class Options:
 
     #: A student: a model folder, a run folder, or an exported file that holds its weights.
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
-    #: Output: a new folder (diffusers), or a file: .onnx, .pt2 (torch), .safetensors, .pt (authors).
+    #: Output: a new folder (space, diffusers), or a file: .onnx, .pt2 (torch), .safetensors, .pt (authors).
     out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     #: Format.
     to: FormatName

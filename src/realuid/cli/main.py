@@ -26,6 +26,7 @@ COMMANDS = {
     "train": "train a teacher",
     "distill": "distil a teacher into a student of one call or a few",
     "sample": "sample a teacher or a student",
+    "play": "open a local page to sample a student",
     "restore": "restore degraded images",
     "export": "export a student to diffusers, ONNX, torch.export, safetensors or the authors' format",
     "evaluate": "compute FD, KID, precision and recall of a model",

@@ -75,6 +75,7 @@ def run(arguments: Sequence[str]) -> None:
     data = load_dataset(options.source, channels, resolution, *named, by_row=True)
     with _shown() as progress:
         prepare(data, options.out, encoding, progress)
+    del data  # names of files, captions: what is read next takes its place in memory
     console.print(f"{load_dataset(str(options.out))}: {options.out}", highlight=False, markup=False)
     say_next(f"realuid train --data.source {options.out} --out runs/teacher")
 

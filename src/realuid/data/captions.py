@@ -13,6 +13,8 @@ from realuid.reading import parse_json, read_limited
 
 #: Columns that hold captions, if none is named, in the order of preference.
 NAMES = ("text", "caption", "prompt")
+#: Stands for a column that a line does not have.
+_ABSENT = ("absent",)
 #: Longest text that is taken for a caption, in bytes.
 _LONGEST = 2**16
 #: Largest file of prompts, in bytes.
@@ -42,18 +44,24 @@ def captions_of(files: Files) -> dict[str, str | None] | None:
 def _from_metadata(files: Files, folder: str, entry: Entry) -> dict[str, str | None]:
     where = f"{posixpath.join(folder, METADATA)} of '{files.source}'"
     try:
-        lines = [line for line in _decoded(read_entry(entry), where).splitlines() if line.strip()]
-        rows = [parse_json(line, f"line {n} of {where}", finite=False) for n, line in enumerate(lines, 1)]
+        lines = (line for line in _decoded(read_entry(entry), where).splitlines() if line.strip())
+        rows = [_row(line, f"line {n} of {where}") for n, line in enumerate(lines, 1)]
     except CheckpointError as error:
         raise DataError(str(error)) from error
-    column = next((name for name in NAMES if any(name in row for row in rows)), "")
+    column = next((i for i in range(len(NAMES)) if any(row[1 + i] is not _ABSENT for row in rows)), 0)
     found: dict[str, str | None] = {}
     for number, row in enumerate(rows, 1):
-        name, caption = row.get("file_name"), row.get(column)
+        name, caption = row[0], None if row[1 + column] is _ABSENT else row[1 + column]
         if not isinstance(name, str) or not isinstance(caption, str | None):
-            raise DataError(f'line {number} of {where} is not {{"file_name": "...", "{column or "text"}": "..."}}.')
+            raise DataError(f'line {number} of {where} is not {{"file_name": "...", "{NAMES[column]}": "..."}}.')
         found[posixpath.normpath(posixpath.join(folder, name))] = caption
     return found
+
+
+def _row(line: str, where: str) -> tuple[Any, ...]:
+    """What counts of a line: the name of the file, and what stands under each of `NAMES`."""
+    row = parse_json(line, where, finite=False)
+    return row.get("file_name"), *(row.get(name, _ABSENT) for name in NAMES)
 
 
 def _text(files: Files, name: str) -> str:

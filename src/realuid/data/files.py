@@ -11,6 +11,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -156,10 +157,8 @@ def open_zip(path: Path) -> Files:
     """The images of a zip; the zip stays open as long as they can be read."""
     archive = zipfile.ZipFile(path)
 
-    def reader(info: zipfile.ZipInfo) -> Callable[[], bytes]:
-        return lambda: archive.read(info)
-
-    found = [(info.filename, Entry(info.file_size, reader(info))) for info in archive.infolist() if not info.is_dir()]
+    infos = (info for info in archive.infolist() if not info.is_dir())
+    found = [(info.filename, Entry(info.file_size, partial(archive.read, info))) for info in infos]
     return _collect(str(path), _apart(str(path), found))
 
 

@@ -25,6 +25,7 @@ from realuid.exports.options import ExportOptions, FormatName, Graph, Precision
 from realuid.exports.program import ProgramStudent, write_program
 from realuid.exports.prompted import PromptedPipeline, call_settings, is_prompted, scheduler_of
 from realuid.exports.read import load_student
+from realuid.exports.space import read_space, space_card, write_space
 from realuid.exports.student import ExportedStudent
 from realuid.files import CHECKSUMS, atomic_file, atomic_folder, damage, is_empty, write_checksums
 from realuid.metrics import Evaluator
@@ -81,6 +82,7 @@ def _write_lora(student: Student, out: Path, contract: Contract, _: ExportOption
 FORMATS: dict[str, _Format] = {
     "diffusers": _Format(lambda g, out, contract, _: write_diffusers(g, out, contract), read_diffusers, folder=True),
     "lora": _Format(_write_lora, load_student, folder=True),
+    "space": _Format(lambda g, out, contract, _: write_space(g, out, contract), read_space, folder=True),
     "onnx": _Format(lambda g, out, contract, o: write_onnx(g, out, contract, o.precision), OnnxStudent),
     "torch": _Format(lambda g, out, contract, _: write_program(g, out, contract), ProgramStudent),
     "safetensors": _Format(lambda g, out, contract, _: save_single_file(g, out, **contract.about), load_single_file),
@@ -151,6 +153,8 @@ def export_student(
 
 def _card(student: Student, to: str, card: Card, contract: Contract, own_code: str | None) -> str:
     """The text of README.md."""
+    if to == "space":
+        return space_card(card, contract)
     call = call_settings(student, whole=to != "lora")
     if to == "lora":
         scheduler = type(scheduler_of(student)).__name__

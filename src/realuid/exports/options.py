@@ -8,7 +8,7 @@ from typing import Literal
 
 from realuid.errors import ConfigError
 
-FormatName = Literal["diffusers", "lora", "onnx", "torch", "safetensors", "authors"]
+FormatName = Literal["diffusers", "lora", "space", "onnx", "torch", "safetensors", "authors"]
 #: What an exported file of a student of several calls holds: all of them, or one with its time as an input.
 Graph = Literal["whole", "call"]
 Precision = Literal["fp32", "fp16", "int8"]
@@ -36,7 +36,7 @@ class ExportOptions:
         """Raise ConfigError for options that the format does not have."""
         programs = ("onnx", "torch")
         homes = {"uint8": programs, "graph": programs, "precision": ("onnx",)}
-        homes |= {"licence": ("diffusers", "lora"), "ema_key": ("authors",)}
+        homes |= {"licence": ("diffusers", "lora", "space"), "ema_key": ("authors",)}
         for name, formats in homes.items():
             value = getattr(self, name)
             if name == "licence" and value and not _LICENCE.fullmatch(value):

@@ -59,9 +59,16 @@ def footprint(teacher: MatchingModel, config: DistillConfig, tokens: int = 77) -
     Raises:
         ConfigError: where settings and teacher do not fit together.
     """
-    precision = "bf16" if config.precision == "auto" else config.precision
+    precision, bits = "bf16" if config.precision == "auto" else config.precision, config.adam_bits
     config = dataclasses.replace(
-        config, fake_updates=1, device="cpu", precision=precision, channels_last=False, compile=False, shard=False
+        config,
+        fake_updates=1,
+        device="cpu",
+        precision=precision,
+        channels_last=False,
+        compile=False,
+        shard=False,
+        adam_bits=32,
     )
     teacher.preconditioning.scales(teacher.path.coefficients(torch.tensor([0.5])))  # fills their caches with numbers
     data = _data(teacher, tokens)
@@ -70,8 +77,8 @@ def footprint(teacher: MatchingModel, config: DistillConfig, tokens: int = 77) -
         with allocated_memory() as memory:
             task = DistillTask(given, data, config, make_accelerator(config))
             task.learner.accumulation_steps = accumulation_steps_for(config.batch, config.micro_batch)
-            parts = _parts(task)
-            turns = _turns(task, memory)
+            parts = _parts(task, bits)
+            turns = _turns(task, memory, sum(size for name, size in parts.items() if name.endswith("Adam")))
     return Footprint(parts, turns)
 
 
@@ -95,7 +102,7 @@ def _data(teacher: MatchingModel, tokens: int) -> Dataset:
     return Dataset(torch.zeros(2, *teacher.shape), labels, classes=classes, sources=pairs, columns=columns)
 
 
-def _parts(task: DistillTask) -> dict[str, int]:
+def _parts(task: DistillTask, bits: int) -> dict[str, int]:
     """Weights by role, each tensor under the first role that has it, optimiser states and averages."""
     seen: set[int] = set()
     parts = {}
@@ -104,15 +111,19 @@ def _parts(task: DistillTask) -> dict[str, int]:
         if name == "teacher":  # a base that others share
             continue
         player = task.learner if name == "student" else task.opponent
-        parts[f"{name}: Adam"] = adam_bytes(player)
+        parts[f"{name}: Adam"] = sum(adam_bytes(p, bits) for p in player.parameters)
         if name == "student":
             parts["student: averages"] = _bytes(a for average in task.ema.averages.values() for a in average)
     return {name: size for name, size in parts.items() if size}
 
 
-def adam_bytes(player: Player) -> int:
-    """Bytes of the two moments of a player's weights."""
-    return sum(2 * p.numel() * p.element_size() for p in player.parameters)
+def adam_bytes(weights: Tensor, bits: int) -> int:
+    """Bytes of Adam's two moments of a tensor.
+
+    In 8 bits bitsandbytes keeps those of small tensors in 32, and a scale for every block of 256 numbers.
+    """
+    count = weights.numel()
+    return 2 * count * weights.element_size() if bits == 32 or count < 4096 else 2 * (count + 4 * -(-count // 256))
 
 
 def _tensors(module: nn.Module) -> Iterable[Tensor]:
@@ -137,21 +148,23 @@ def _bytes(tensors: Iterable[Tensor], seen: set[int] | None = None) -> int:
     return total
 
 
-def _turns(task: DistillTask, memory: AllocatedMemory) -> dict[str, int]:
+def _turns(task: DistillTask, memory: AllocatedMemory, moments: int) -> dict[str, int]:
     """Peaks of the two turns of an update, before the optimiser's step, which needs no more than what it keeps.
 
-    Moments of Adam are there from the first step on, and counted in every turn.
+    Moments of Adam, so many bytes, are there from the first step on.
     """
     found: dict[str, int] = {}
-    missing = {player.name: adam_bytes(player) for player in task.players}
 
-    def note(name: str) -> None:
-        found[name] = memory.peak + sum(missing.values())
-        missing[name] = 0
+    def note(player: Player) -> None:
+        found[player.name] = memory.peak + moments
+
+    def forget(player: Player) -> None:
+        player.optimizer.state.clear()
+        memory.peak = memory.now
 
     for player in task.players:
-        player.optimizer.register_step_pre_hook(lambda *_, name=player.name: note(name))
-        player.optimizer.register_step_post_hook(lambda *_: setattr(memory, "peak", memory.now))
+        player.optimizer.register_step_pre_hook(lambda *_, player=player: note(player))
+        player.optimizer.register_step_post_hook(lambda *_, player=player: forget(player))
     memory.peak = memory.now
     task.update(0)
     return {"fake update": found[task.opponent.name], "generator update": found[task.learner.name]}

@@ -23,9 +23,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from realuid.errors import OutOfMemoryError, OutOfMemoryWarning
+from realuid.errors import ConfigError, OutOfMemoryError, OutOfMemoryWarning
 from realuid.memory import free_memory, is_out_of_memory
 from realuid.models import Network
+from realuid.models.networks.quantised import check_bitsandbytes
 from realuid.training.accelerate import copied
 from realuid.training.config import LoopConfig
 from realuid.training.execution import Execution
@@ -53,6 +54,21 @@ def able_to_learn(module: M) -> M:
     if not any(p.requires_grad for p in module.parameters()):
         module.requires_grad_(True)
     return module
+
+
+def _adam(
+    parameters: list[nn.Parameter], lr: float, settings: OptimiserSettings, execution: Execution
+) -> torch.optim.Optimizer:
+    one, two = (float(b) for b in settings.adam_betas)
+    if settings.adam_bits == 32:
+        return torch.optim.Adam(parameters, lr=lr, betas=(one, two), fused=execution.fused)
+    if execution.shard:
+        raise ConfigError("adam_bits = 8 with shard = True: moments in 8 bits cannot be sharded. Leave one out.")
+    check_bitsandbytes("adam_bits = 8")
+    from bitsandbytes.optim import Adam8bit
+
+    adam: torch.optim.Optimizer = Adam8bit(parameters, lr=lr, betas=(one, two))
+    return adam
 
 
 class Player:
@@ -98,8 +114,7 @@ class Player:
         self.accumulation_steps = min(self.most, max(accumulation_steps, needed))
         self.call: Callable[..., Tensor] = self.module if execution.shard else copied(self.module, accelerator)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
-        one, two = (float(b) for b in settings.adam_betas)
-        self.optimizer = torch.optim.Adam(self.parameters, lr=lr, betas=(one, two), fused=execution.fused)
+        self.optimizer = _adam(self.parameters, lr, settings, execution)
         self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=execution.precision == "fp16")
         self.clear()
 

@@ -100,6 +100,8 @@ class OptimiserSettings(Settings):
     batch: int = 256
     #: beta_1 and beta_2 of Adam.
     adam_betas: tuple[float, float] = (0.9, 0.999)
+    #: Bits of Adam's moments: 32, or 8 with a scale for every block (by bitsandbytes; extra realuid[bits]).
+    adam_bits: Literal[32, 8] = 32
     #: Maximum gradient norm; larger gradients are scaled down to it.
     clip: float = 1.0
     #: Updates over which the learning rates rise from 0 to their values.

@@ -247,9 +247,10 @@ class AdaptedNetwork(MovesAnother, Network):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         network = copy.deepcopy(self.base.network, memo)
+        device = next((p.device for p in network.parameters() if p.is_floating_point()), torch.device("cpu"))
         for name, layer in list(network.named_modules()):
             if is_quantised(layer):
-                network.set_submodule(name, ordinary(layer))
+                network.set_submodule(name, ordinary(layer).to(device))
         for name, layer in list(network.named_modules()):
             if isinstance(layer, BaseTunerLayer):
                 if self.adapter is not None:

@@ -15,9 +15,10 @@ from typing import Any
 from accelerate import init_empty_weights
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from realuid._version import __version__
+from realuid.compat import MovesAnother
 from realuid.errors import CheckpointError, unknown_name
 from realuid.files import CHECKSUMS, atomic_file, atomic_folder, damage, to_json, write_checksums
 from realuid.models.clipping import Clipping
@@ -46,8 +47,19 @@ def _matching(model: MatchingModel | Student) -> MatchingModel:
 
 
 def _standalone(model: MatchingModel | Student) -> MatchingModel | Student:
-    """The model with all of its weights: where it is an adapter on a shared base, a copy with the adapter merged."""
-    return copy.deepcopy(model) if _matching(model).network.shares_base else model
+    """The model with all of its weights: where it is an adapter on a shared base, a copy with the adapter merged.
+
+    The copy is on the CPU: the device may not have room for another base.
+    """
+    if not _matching(model).network.shares_base:
+        return model
+    modules = [model, *(m.moved_along() for m in model.modules() if isinstance(m, MovesAnother))]
+    copies: dict[int, Any] = {}
+    for tensor in (t for module in modules for t in (*module.parameters(), *module.buffers())):
+        if type(tensor) in (Tensor, nn.Parameter):  # others, such as quantised weights, are copied one by one
+            host = tensor.detach().to("cpu", copy=True)
+            copies[id(tensor)] = nn.Parameter(host, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else host
+    return copy.deepcopy(model, copies)
 
 
 def describe(model: MatchingModel | Student) -> dict[str, Any]:
