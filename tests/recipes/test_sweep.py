@@ -117,7 +117,7 @@ def test_hopeless_trials_stop_and_the_page_says_so(recipe, teacher, tmp_path, mo
     )  # four evaluations and a measurement each
 
     class Scores:
-        kid = precision = recall = diversity = float("nan")
+        kid = precision = recall = diversity = sliced = float("nan")
 
         def __init__(self) -> None:
             self.fd = next(fds)

@@ -23,3 +23,13 @@ def test_the_answer_is_the_best_student_beside_the_teacher() -> None:
     said = lead(found)
     assert said.startswith("Student b (0.96, 0.98) makes 1,210 images a second, the teacher 100. Its FD to digits is 3")
     assert "the teacher's 2 ± 0.01; as many real images, drawn at random, would have 0.25." in said
+
+
+def test_points_are_compared_by_a_distance_that_sees_shapes() -> None:
+    found = results(
+        entry("filled in", 1.0, images_per_second=500.0, sliced=0.4),
+        entry("right", 2.0, images_per_second=500.0, sliced=0.1),
+    )
+    found["teacher"] |= {"sliced": 0.05}
+    assert headline(found) == "1 network call instead of 50: 5.0× faster, 2× the teacher's sliced Wasserstein distance"
+    assert lead(found).startswith("Student right makes") and "to digits is 0.1, the teacher's 0.05." in lead(found)

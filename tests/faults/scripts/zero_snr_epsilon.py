@@ -28,7 +28,7 @@ for zero in (False, True):
         return (1.01 * (1 - a2).sqrt() * x.double() / (a2 * 0.25 + 1 - a2)).float()
 
     try:
-        path, prediction, preconditioning = read_scheduler({"_class_name": "DDPMScheduler", **scheduler.config})
+        path, prediction, preconditioning, *_ = read_scheduler({"_class_name": "DDPMScheduler", **scheduler.config})
     except realuid.errors.RealUIDError as error:
         print("refused:", error)
         continue
