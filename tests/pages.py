@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from realuid.cli.main import main
+from realuid.metrics import features
 from realuid.recipes import EvaluateConfig, config
 
 ROOT = Path(__file__).parents[1]
@@ -104,8 +105,16 @@ def run_page(path: Path) -> tuple[dict[str, Any], list[str]]:
     return names, ran
 
 
-def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every recipe, and evaluation by default, be short."""
+def shorten(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    """Let every recipe, evaluation by default and the classifiers of features be short.
+
+    Args:
+        monkeypatch: undoes it.
+        cache: folder of these classifiers, which other tests must not find.
+    """
+    monkeypatch.setenv("REALUID_CACHE", str(cache))
+    train = features.train_classifier
+    monkeypatch.setattr(features, "train_classifier", lambda data, seed=0: train(data, seed, updates=60))
     read = config._read
 
     def short(name: str) -> str:

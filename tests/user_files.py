@@ -59,7 +59,7 @@ def write_files(folder: Path, digits: Dataset, shared: Path) -> None:
     write_samples([x[:100, :, ::2, ::2]], folder / "inputs")
     write_samples([interpolate(x[:70], (40, 24))], folder / "photos")
     (folder / "torchcfm.pt").write_bytes((shared / "reference" / "torchcfm_unet_uncond_teacher.pt").read_bytes())
-    write_samples([interpolate(x[:200], (28, 28))], folder / "mnist.zip", digits.labels[:200])
+    write_samples([interpolate(x[:400], (28, 28))], folder / "mnist.zip", digits.labels[:400])
     _write_ddpm(folder / "my-ddpm", digits)
     _write_network(folder, x)
     sys.modules.pop("my_project", None)

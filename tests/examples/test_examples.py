@@ -66,7 +66,7 @@ def test_train_autoencoder_and_a_teacher_on_its_latents(monkeypatch, capsys, tmp
 @pytest.mark.slow
 def test_the_notebook_runs_and_its_last_lines_can_be_shown(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    pages.shorten(monkeypatch)
+    pages.shorten(monkeypatch, tmp_path / "cache")
     names: dict = {}
     shown = []
     for cell in json.loads((EXAMPLES / "digits.ipynb").read_text())["cells"]:

@@ -99,6 +99,7 @@ def write_into(
     about |= {"text_from": list(text_from)} if text_from.source else {}
     if nulls:
         save_file({name: null.contiguous() for name, null in nulls.items()}, folder / NULLS)
+        (folder / NULLS).chmod(folder.stat().st_mode & 0o666)  # safetensors writes 0600, whatever the umask
     kept = data._with(columns=columns)
     _write_rows(Table(folder), kept, values, encoding, rows, progress, about)
 

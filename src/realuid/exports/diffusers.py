@@ -213,8 +213,8 @@ def _written(folder: Path, shape: tuple[int, ...], classes: int) -> Contract | N
 
 def is_one_step(folder: Path) -> bool:
     """Whether a folder is a pipeline that takes one step: a consistency model, or one that `write_diffusers` wrote."""
-    if (folder / _PROGRAM).is_file() or (folder / ABOUT).is_file():
-        return True
+    if (folder / _PROGRAM).is_file() or ((folder / ABOUT).is_file() and (folder / INDEX).is_file()):
+        return True  # prepared data has a file of that name, too
     try:
         index = read_json(folder / INDEX)
     except CheckpointError:
