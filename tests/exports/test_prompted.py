@@ -15,7 +15,7 @@ from realuid.exports import export_student, load_any
 from realuid.exports.prompted import call_settings
 from realuid.exports.times import scheduler_for
 from realuid.loaders import load_model, load_prompt_encoder
-from realuid.models import MLP, MatchingModel, Plain, Steps, Student
+from realuid.models import MLP, Condition, MatchingModel, Plain, Steps, Student
 from realuid.models.networks.interfaces.base import packed, unpacked
 from realuid.paths import DDPMPath, LinearPath
 
@@ -88,6 +88,20 @@ def test_diffusers_alone_makes_our_images(made, key: str) -> None:
     assert f'pipe("a prompt", num_inference_steps={student.calls}' in card and "text-to-image" in card
     with pytest.raises(CheckpointError, match="which diffusers runs"):
         load_any(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("to", "ending"), [("torch", ".pt2"), ("onnx", ".onnx")])
+def test_programs_take_prompts_of_any_length(tmp_path: Path, to: str, ending: str) -> None:
+    student = student_of(pipelines.save("sd_v", tmp_path / "teacher"), 1.0, 1)
+    export_student(student, tmp_path / f"student{ending}", to)
+    z = torch.randn(3, *student.shape, generator=torch.Generator().manual_seed(0))
+    for length in (2, 12):
+        condition = Condition(text=torch.randn(3, length, 16, generator=torch.Generator().manual_seed(length)))
+        with torch.no_grad():
+            expected = student.codec.decode(student(z, condition))
+        found = load_any(tmp_path / f"student{ending}")(z, condition)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
 def matching(path, prediction: str) -> MatchingModel:

@@ -9,6 +9,7 @@ import torch
 
 from realuid.data import Dataset
 from realuid.errors import CheckpointError, ConfigError
+from realuid.loaders.prompts import load_prompt_encoder
 from realuid.loaders.sentences import SentenceEncoder
 from realuid.models.prompts import POOLED, TEXT, TEXT_MASK
 from realuid.on_data.prompts import with_embeddings
@@ -39,6 +40,14 @@ def test_tokens_and_their_mean_do_not_depend_on_other_prompts(folder) -> None:
     model, tokens = transformers.BertModel.from_pretrained(folder), torch.tensor([[2, 5, 3]])
     torch.testing.assert_close(alone[TEXT], model(tokens).last_hidden_state.detach())
     assert encoder.null()[TEXT].shape == (1, 2, 8)
+
+
+def test_a_folder_of_sentence_transformers_is_an_encoder(folder) -> None:
+    with pytest.raises(ConfigError, match="holds no encoder of prompts"):
+        load_prompt_encoder(folder)
+    (folder / "modules.json").write_text("[]")
+    found = load_prompt_encoder(folder)
+    assert found.source == str(folder) and found.fingerprint == SentenceEncoder(folder, "tiny").fingerprint
 
 
 def test_captions_are_encoded_once_each(folder) -> None:

@@ -105,7 +105,8 @@ def _codec(options: Options, teacher: MatchingModel | None) -> Codec | None:
 
 def _encoder(options: Options, teacher: MatchingModel | None) -> PromptEncoder | None:
     """The encoder of prompts, which has to make what the teacher reads."""
-    from realuid.loaders.prompts import load_prompt_encoder
+    from realuid.data import absolute_source
+    from realuid.loaders.prompts import ENCODERS, load_prompt_encoder
     from realuid.models import required
 
     wanted = [spec for spec in teacher.network.conditions if spec.kind in ("text", "vector")] if teacher else []
@@ -114,7 +115,7 @@ def _encoder(options: Options, teacher: MatchingModel | None) -> PromptEncoder |
         if wanted:
             raise ConfigError(f"'{options.teacher}' reads prompts, but has no text encoder. Pass --prompt-encoder.")
         return None
-    encoder = load_prompt_encoder(source)
+    encoder = load_prompt_encoder(source if source in ENCODERS else absolute_source(source))
     if wanted:
         null = encoder.null()
         needed = {name for spec in wanted for name in spec.names}

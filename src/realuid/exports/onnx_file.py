@@ -88,8 +88,11 @@ def _differences(model: onnx.ModelProto, contract: Contract) -> Iterator[str]:
 
     if [value.name for value in model.graph.input] != list(contract.inputs):
         yield f"its graph does not take {', '.join(contract.inputs)}"
+    lengths = {name for spec in contract.conditions if None in spec.shape for name in spec.names}
     for value, example in zip(model.graph.input, contract.example(_BATCH), strict=True):
         shape = value.type.tensor_type.shape
+        if value.name in lengths and len(shape.dim) > 1 and shape.dim[1].dim_param:
+            shape.dim[1].dim_value = example.shape[1]
         if [d.dim_value for d in shape.dim[1:]] != list(example.shape[1:]):
             yield f"its graph takes {value.name} of another shape than it says"
         shape.dim[0].dim_value = _BATCH

@@ -149,7 +149,14 @@ def trace(student: Student, contract: Contract, half: bool = False) -> torch.exp
     step = (Procedure if contract.graph == "whole" else OneCall)(student, contract, half)
     example = contract.example(2)
     batch = torch.export.Dim("batch", min=1)
-    shapes = (tuple({0: batch} for _ in example),)
+    lengths = {
+        name: {1: torch.export.Dim(spec.name, min=1)}
+        for spec in contract.conditions
+        for name in spec.names
+        if None in spec.shape
+    }
+    first = [{0: batch}] * (len(example) - len(contract.names))
+    shapes = ((*first, *({0: batch, **lengths.get(name, {})} for name in contract.names)),)
     try:
         with torch.no_grad():
             program = torch.export.export(step, example, dynamic_shapes=shapes, strict=False)

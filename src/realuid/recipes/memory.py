@@ -91,4 +91,4 @@ def _leaner(config: DistillConfig) -> Iterator[tuple[str, DistillConfig]]:
 
 
 def _gib(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB"
+    return f"{size / 2**30:.2f} GiB" if size >= 2**27 else f"{size / 2**20:.2f} MiB"
