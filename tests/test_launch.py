@@ -117,6 +117,7 @@ def test_partners_that_do_not_come_are_an_error(monkeypatch) -> None:
 
 BLOCKED = """
 import ctypes, os, signal, sys
+import realuid.cli.options  # the console is made on import, before a test says that there are other processes
 from realuid import launch
 launch.GRACE = 0.2
 launch.heed_interrupts()
@@ -159,6 +160,6 @@ def test_a_partner_that_is_lost_is_one_line(environment, monkeypatch, capsys) ->
     monkeypatch.setattr("realuid.cli.main.heed_interrupts", lambda: None)
     assert main(["train"]) == 2
     said = capsys.readouterr().err
-    assert "another process of this run has ended" in said and "`--resume` continues from the last checkpoint" in said
+    assert "another process of this run has ended" in said and "continue with: realuid train --resume" in said
     environment(WORLD_SIZE="1")
     assert not is_partner_lost(lost) and os.environ["WORLD_SIZE"] == "1"

@@ -26,7 +26,7 @@ from realuid.recipes.choose import Choice, for_data, for_teacher, of_teacher
 from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
 from realuid.recipes.spec import NO_TEACHER, NamedTeacher, named_teacher, student_spec, teacher_spec
 from realuid.sampling import OneStep, Sampling, SamplingOptions, check_use, generate
-from realuid.settings import check_kind, from_keywords
+from realuid.settings import MOST_SAMPLES, check_kind, check_whole, from_keywords
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
 from realuid.training.compatibility import check_fits
 
@@ -184,7 +184,7 @@ def sample(
     loaded = load_any(model) if isinstance(model, str | Path) else model
     asked = from_keywords(sample, Sampling, options)
     check_use(loaded, asked.sampler, asked.guidance, asked.calls, asked.steps, asked.clip)
-    count = len(prompts) if count is None else count
+    count = check_whole("count", len(prompts) if prompts and count is None else count, 1, MOST_SAMPLES)
     if prompts:
         given = prompt_condition(loaded, prompts, count, prompt_encoder)
         options["condition"] = {**given, **(asked.condition or {})}

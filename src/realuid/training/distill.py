@@ -217,9 +217,10 @@ class DistillTask(Task):
     @torch.no_grad()
     def vitals(self, number: int) -> dict[str, float]:
         """How fake model, teacher, generated and real images stand to each other, on draws of their own streams."""
-        parts = self.opponent.accumulation_steps * math.ceil(PROBED / self.config.batch)
-        generated = self.batches.generated("health", number, PROBED)
-        real = micro_batches(self.batches.real("health real", number, PROBED), parts)
+        count = min(PROBED, len(self.batches.data))
+        parts = self.opponent.accumulation_steps * math.ceil(count / self.config.batch)
+        generated = self.batches.generated("health", number, count)
+        real = micro_batches(self.batches.real("health real", number, count), parts)
         with self.opponent.autocast():
             shown = micro_batches(generated.showing(generated_images(self.generator, generated, parts)), parts)
             return vitals(self.opponent.module, self.game, shown, real, self.learner.accelerator) | self._score

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 from realuid.files import to_json
 from realuid.training import DistillConfig
@@ -94,7 +95,7 @@ def test_facts_of_settings() -> None:
     config = DistillConfig(
         alpha=0.96, beta=0.98, alpha_sid=1.2, fake_updates=3, fake_lr=1e-4, generator_lr=2e-4, updates=9
     )
-    facts = Facts.of(config, 10, 7)
+    facts = Facts.of(config, 10, torch.tensor([0, 3, 3, 9, 1, 5, 7, 8]))
     assert facts.steps == pytest.approx(1.5) and dataclasses.replace(facts, steps=0) == Facts(9, 0, 1.2, 10, 7)
     assert Facts.of(DistillConfig(alpha_sid=1.2), 0, None).alpha_sid == 0
 

@@ -55,7 +55,7 @@ class Condition(Mapping[str, Tensor]):
         return len(self._tensors)
 
     def __deepcopy__(self, memo: dict) -> Condition:
-        return self
+        return Condition({name: value.detach().clone() for name, value in self.items()})
 
     __eq__ = object.__eq__  # a mapping's own would compare tensors by their elements
     __hash__ = object.__hash__
