@@ -196,10 +196,8 @@ class DistillTask(Task):
         inner_edges = self.path.grid(min(TIME_BINS, self.path.most_steps), t.device).flip(0)[1:-1].to(t.dtype)
         index = torch.bucketize(t, inner_edges)
         zeros = torch.zeros(TIME_BINS, device=gap.device, dtype=gap.dtype)
-        return {
-            "gap/sum": zeros.index_add(0, index, gap),
-            "gap/count": zeros.index_add(0, index, torch.ones_like(gap)),
-        }
+        counts = torch.ones_like(gap)
+        return {"gap/sum": zeros.index_add(0, index, gap), "gap/count": zeros.index_add(0, index, counts)}
 
     def summary(self, means: Mapping[str, float | list[float]]) -> dict[str, Value]:
         """Replace the bins' sums and counts by mean gaps per element: overall, and by time from data to source."""
