@@ -39,7 +39,7 @@ def after_readme(tmp_path_factory, shared: Path, digits) -> Path:
 
 def check_readme(names: dict, ran: list[str]) -> None:
     assert set(ran) == {
-        *("demo", "train", "distill", "sample", "evaluate", "info"),
+        *("demo", "train", "distill", "sample", "evaluate", "info", "compare"),
         *("check-teacher", "convert", "export", "restore"),
     }
     written = ("student.png", "teacher.png", "grid.png", "my-one-step-model/model_index.json", "runs/demo/report.html")
