@@ -19,7 +19,7 @@ from realuid.metrics.joint import JointSpace
 from realuid.models import MatchingModel
 from realuid.on_data.prompts import with_embeddings
 from realuid.recipes import EvaluateConfig, load_recipe, prompts
-from realuid.recipes.prompts import Prompts, evaluate_prompts, read_prompts
+from realuid.recipes.prompts import Prompts, evaluate_prompts, prompts_from
 from realuid.recipes.run import new_teacher
 
 
@@ -65,13 +65,13 @@ def test_digits_and_colours_are_compared_with_the_prompt(monkeypatch: pytest.Mon
 def test_prompts_are_lines_of_a_file_or_captions(tmp_path: Path) -> None:
     file = tmp_path / "prompts.txt"
     file.write_text("a cat\n\n a dog \na cat\n")
-    assert read_prompts(str(file)) == ["a cat", "a dog"]
-    assert len(read_prompts("coloured-digits:held-out")) == 60
+    assert prompts_from(str(file)) == ["a cat", "a dog"]
+    assert len(prompts_from("coloured-digits:held-out")) == 60
     file.write_text("a cat\n")
     with pytest.raises(ConfigError, match="1 prompts, but at least two are needed"):
-        read_prompts(str(file))
+        prompts_from(str(file))
     with pytest.raises(ConfigError, match="0 prompts"):
-        read_prompts("digits")
+        prompts_from("digits")
 
 
 def test_a_teacher_of_captions_says_how_prompts_are_read() -> None:

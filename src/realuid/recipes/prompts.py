@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from realuid.data import Dataset, load_dataset, to_uint8
+from realuid.data.captions import read_prompts
 from realuid.data.coloured_digits import COLOURED, combination, read_colours
 from realuid.errors import ConfigError
 from realuid.loaders.prompts import load_prompt_encoder
@@ -19,10 +19,9 @@ from realuid.metrics.joint import CLIP, JointSpace, small_space
 from realuid.metrics.prompts import prompt_scores
 from realuid.models import MatchingModel
 from realuid.models.prompts import PromptEncoder
-from realuid.on_data.prompts import encode_prompts
+from realuid.on_data.prompts import distinct, encode_prompts
 from realuid.recipes.config import Recipe
 from realuid.recipes.sections import EvaluateConfig
-from realuid.recipes.text import read_text
 from realuid.reports.prompts import ShownPrompts
 from realuid.sampling import OneStep, SamplingOptions, generate_each_call
 from realuid.seeds import mix
@@ -52,7 +51,7 @@ class Prompts:
 
     def unseen(self, data: Dataset) -> bool:
         """Whether no image of the data has one of these captions."""
-        return set(self.texts).isdisjoint(caption for caption in data.captions if caption)
+        return set(self.texts).isdisjoint(_captions(data))
 
 
 def prompts_of(recipe: Recipe, data: Dataset) -> Prompts | None:
@@ -70,27 +69,25 @@ def prompts_of(recipe: Recipe, data: Dataset) -> Prompts | None:
         return None
     encoder = load_prompt_encoder(source)
     space = small_space(data, encoder) if config.joint == SMALL else CLIP(config.joint)
-    return Prompts(read_prompts(config.prompts) if config.prompts else _distinct(data.captions), encoder, space)
+    return Prompts(prompts_from(config.prompts) if config.prompts else distinct(_captions(data))[0], encoder, space)
 
 
-def read_prompts(source: str) -> list[str]:
+def prompts_from(source: str) -> list[str]:
     """Distinct prompts in order: lines of a text file, or the captions of data.
 
     Raises:
-        ConfigError: where there are none.
+        ConfigError: where there are fewer than two.
+        DataError: for a file or data that cannot be read.
     """
-    path = Path(source)
-    if path.is_file() and path.suffix == ".txt":
-        prompts = _distinct(line.strip() for line in read_text(path).splitlines())
-    else:
-        prompts = _distinct(load_dataset(source).captions)
+    lines = read_prompts(source) if source.endswith(".txt") else _captions(load_dataset(source))
+    prompts, _ = distinct(lines)
     if len(prompts) < 2:
         raise ConfigError(f"prompts = {source}: {len(prompts)} prompts, but at least two are needed to be told apart.")
     return prompts
 
 
-def _distinct(captions: Iterable[str | None]) -> list[str]:
-    return list(dict.fromkeys(caption for caption in captions if caption))
+def _captions(data: Dataset) -> list[str]:
+    return [caption for caption in data.captions if caption]
 
 
 def evaluate_prompts(
