@@ -77,6 +77,7 @@ def run(arguments: Sequence[str]) -> None:
     import torch
 
     from realuid.data import save_grid, save_image
+    from realuid.data.captions import listed_prompts
     from realuid.data.writers import write_samples
     from realuid.on_data import conditions, sample_image
     from realuid.processes import join
@@ -84,7 +85,7 @@ def run(arguments: Sequence[str]) -> None:
     from realuid.sampling import Sampling, check_use, generate
     from realuid.training.compatibility import check_fits
 
-    prompts = listed(options.prompts)
+    prompts = listed_prompts(options.prompts)
     usual = len(prompts) * max(1, 64 // len(prompts)) if prompts else 64
     count = check_whole("count", usual if options.count is None else options.count, 1, MOST_SAMPLES)
     check_whole("batch", options.batch, 1, MOST_BATCH)
@@ -130,17 +131,6 @@ def run(arguments: Sequence[str]) -> None:
         write_samples(batches, options.out, given.get("label"))
     by = f", by {part.world} processes" if part.world > 1 else ""
     console.print(f"{count} images{by}: {options.out}")
-
-
-def listed(prompts: tuple[str, ...]) -> list[str]:
-    """The prompts themselves, or the lines of the one file that is named instead."""
-    from realuid.data.captions import read_prompts
-
-    try:
-        named = len(prompts) == 1 and Path(prompts[0]).is_file()
-    except OSError:  # longer than any name is
-        named = False
-    return read_prompts(prompts[0]) if named else list(prompts)
 
 
 def asked_condition(options: Options, model: MatchingModel | OneStep, prompts: list[str], count: int) -> Condition:

@@ -154,7 +154,7 @@ def export_student(
 def _card(student: Student, to: str, card: Card, contract: Contract, own_code: str | None) -> str:
     """The text of README.md."""
     if to == "space":
-        return space_card(card, contract)
+        return space_card(card, contract, student)
     call = call_settings(student, whole=to != "lora")
     if to == "lora":
         scheduler = type(scheduler_of(student)).__name__
