@@ -123,7 +123,7 @@ def write_prompted(student: Student, out: Path, contract: Contract) -> None:
     else:
         index["scheduler"] = ["diffusers", type(scheduler).__name__]
     if defaults := pipeline_defaults(student):
-        changed = {"StableDiffusion3Pipeline": str(index["_class_name"]), "DEFAULTS = {}": f"DEFAULTS = {defaults!r}"}
+        changed = {"StableDiffusion3Pipeline": str(index["_class_name"]), '{"guidance_scale": 1.0}': repr(defaults)}
         copy_template("student.py", out / "student.py", changed)
         index["_class_name"] = ["student", "StudentPipeline"]
     (out / INDEX).write_text(json.dumps(index, indent=2) + "\n")

@@ -3,7 +3,7 @@
 from diffusers import StableDiffusion3Pipeline
 
 #: Arguments of its calls where the pipeline has other defaults: no classifier-free guidance, the size of its samples.
-DEFAULTS = {}
+DEFAULTS = {"guidance_scale": 1.0}
 
 
 class StudentPipeline(StableDiffusion3Pipeline):
