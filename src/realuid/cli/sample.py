@@ -100,11 +100,8 @@ def run(arguments: Sequence[str]) -> None:
         given = conditions(model, data, count)
         if prompts or options.condition is not None:
             given = given.replace(**asked_condition(options, model, prompts, count))
-    elif options.data != NO_DATA:
-        said = {f.name: getattr(options.data, f.name) for f in dataclasses.fields(DataConfig)}
-        name, value = next((k, v) for k, v in said.items() if v != getattr(NO_DATA, k))
-        raise ConfigError(f"data.{name} = {value}: the model starts from noise and reads no data. Leave it out.")
     else:
+        refuse_data(options.data)
         asked = asked_condition(options, model, prompts, count)
         given = Sampling(labels=class_labels(chosen, count), condition=asked).condition_of(model, count)
     batches = generate(
@@ -131,6 +128,13 @@ def run(arguments: Sequence[str]) -> None:
         write_samples(batches, options.out, given.get("label"))
     by = f", by {part.world} processes" if part.world > 1 else ""
     console.print(f"{count} images{by}: {options.out}")
+
+
+def refuse_data(asked: DataConfig) -> None:
+    """Raise ConfigError for data of a model that reads none."""
+    for name, value in ((f.name, getattr(asked, f.name)) for f in dataclasses.fields(DataConfig)):
+        if value != getattr(NO_DATA, name):
+            raise ConfigError(f"data.{name} = {value}: the model starts from noise and reads no data. Leave it out.")
 
 
 def asked_condition(options: Options, model: MatchingModel | OneStep, prompts: list[str], count: int) -> Condition:
