@@ -25,6 +25,7 @@ from realuid.cli.options import (
     value_of,
 )
 from realuid.errors import ConfigError
+from realuid.processes import come
 from realuid.recipes import DataConfig, Recipe
 from realuid.training import DistillConfig, fine_tuning
 from realuid.training.settings import to_dict
@@ -71,6 +72,8 @@ def run(arguments: Sequence[str]) -> None:
 
     arguments, student = split_student(arguments)
     recipe, rest = split_recipe(arguments, "demo")
+    if not {"--help", "-h", "--dry-run"} & set(rest):
+        come()
     if not names_recipe(arguments) and not {"--help", "-h", "--resume"} & set(rest):
         no_teacher = value_of("--teacher", rest, "") == "none"
         recipe = recipe if no_teacher else recipe_for_teacher(rest)
