@@ -169,7 +169,7 @@ _grace: float | None = None
 
 @contextmanager
 def patient() -> Iterator[None]:
-    """Within a `with` block, Ctrl-C leaves Python the time to write a checkpoint; the second time, as little as else."""
+    """Within a `with` block, Ctrl-C leaves Python the time to write a checkpoint; the second time as little as else."""
     global _grace
     _grace = SAVING
     try:
