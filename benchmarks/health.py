@@ -223,9 +223,8 @@ def result_of(run: Path, case: Case, name: str, seed: int) -> dict[str, Any]:
 
 def tables(results: list[dict[str, Any]]) -> None:
     """Print what was found, and the three counts of the bar."""
-    print(
-        "| case | seed | cause | named at the end | raised | FD picked | best | last |\n|---|---|---|---|---|---|---|---|"
-    )
+    print("| case | seed | cause | named at the end | raised | FD picked | best | last |")
+    print("|---" * 8 + "|")
     for r in results:
         cells = (r["case"], r["seed"], r["cause"] or "", ", ".join(r["named"]), ", ".join(r["raised"]))
         print("| " + " | ".join(map(str, cells)) + "".join(f" | {r[k]:.3g}" for k in ("picked", "best", "last")) + " |")
