@@ -116,7 +116,7 @@ def test_the_monitor_warns_once_a_cause_and_forgets_what_is_over(tmp_path: Path)
         return [finding.cause for finding in monitor.look()]
 
     wrong = course(diversity=[0.1] * 6)
-    with pytest.warns(HealthWarning, match="mode collapse"):
+    with pytest.warns(HealthWarning, match="^Learning rates too high: mode collapse: .* Lower both"):
         assert look(wrong[:4]) == ["learning rates"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

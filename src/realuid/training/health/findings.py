@@ -42,6 +42,15 @@ WORSE, SATURATED, GROWN = 2.0, 0.6, 10.0
 #: Causes that explain whatever else is seen in a run.
 _EXPLAIN = ("teacher", "alpha_sid")
 
+#: Causes as headings.
+_TITLES = {
+    "data": "Data of other classes",
+    "teacher": "Poor teacher",
+    "alpha_sid": "alpha_sid too high",
+    "fake model": "Fake model too slow",
+    "learning rates": "Learning rates too high",
+}
+
 #: A line of metrics.jsonl.
 Line = Mapping[str, float]
 
@@ -59,6 +68,11 @@ class Finding:
     cause: str
     text: str
     advice: str
+
+    @property
+    def title(self) -> str:
+        """The cause in the words of a heading."""
+        return _TITLES.get(self.cause, self.cause)
 
 
 @dataclass(frozen=True)
