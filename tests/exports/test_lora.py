@@ -15,7 +15,7 @@ from realuid.data import Dataset
 from realuid.errors import CheckpointError, ExportError
 from realuid.exports import export_student
 from realuid.exports.lora import KOHYA, WEIGHTS
-from realuid.exports.prompted import call_settings
+from realuid.exports.prompted import adapter_call
 from realuid.loaders import load_model, load_prompt_encoder
 from realuid.models import Student, from_pretrained
 from realuid.models.saving.folder import ADAPTER
@@ -63,7 +63,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         height, width = student.image_shape[1:]
         size = {"height": height, "width": width}
         scheduler = "EulerDiscreteScheduler" if name.startswith(("sd_", "sdxl")) else "FlowMatchEulerDiscreteScheduler"
-        asked[name] = (str(teacher), scheduler, {**size, **call_settings(student, whole=False)})
+        asked[name] = (str(teacher), scheduler, {**size, **adapter_call(student)})
     torch.save(asked, folder / "in.pt")
     subprocess.run([sys.executable, "-c", _CODE], cwd=folder, check=True, timeout=600)
     return folder
@@ -81,7 +81,7 @@ def test_diffusers_alone_makes_our_images(made: Path, name: str) -> None:
     assert (latents - plain).abs().max() > 1e-3 * plain.abs().max()  # the adapter does something
     torch.testing.assert_close(torch.load(made / f"{name}.pt"), ours, rtol=0, atol=1e-5)
     card = (made / name / "README.md").read_text()
-    assert "pipe.load_lora_weights(" in card and ("guidance_scale" in card) == (name != "flux_schnell")
+    assert "pipe.load_lora_weights(" in card and ("guidance_scale" in card) == (not name.startswith("flux"))
 
 
 def student_codec(student: Student):

@@ -12,7 +12,7 @@ import torch
 
 from realuid.errors import CheckpointError, ExportError
 from realuid.exports import export_student, load_any
-from realuid.exports.prompted import call_settings
+from realuid.exports.prompted import adapter_call, pipeline_defaults
 from realuid.exports.times import scheduler_for
 from realuid.loaders import load_model, load_prompt_encoder
 from realuid.models import MLP, Condition, MatchingModel, Plain, Steps, Student
@@ -22,17 +22,19 @@ from realuid.paths import DDPMPath, LinearPath
 PROMPT = "a red cat on blue"
 #: Name of a tiny pipeline, and times of the student: one call, and several.
 NOISE = ("sd_", "sdxl", "pixart")
-ONE = {name: 0.627 if name.startswith(NOISE) else 1.0 for name in pipelines.PIPELINES if name != "wan"}
+ONE = {name: 0.627 if name.startswith(NOISE) else 1.0 for name in pipelines.PIPELINES}
+CONDITION = Condition(text=torch.ones(1, 3, 32), pooled=torch.ones(1, 16))
 SEVERAL = dict.fromkeys(ONE, 1.0)
 
 _CODE = """
 import sys, torch
 from diffusers import DiffusionPipeline
-for folder, (calls, own, size, given) in torch.load("in.pt").items():
+for folder, (calls, own) in torch.load("in.pt").items():
     pipe = DiffusionPipeline.from_pretrained(folder, **({"trust_remote_code": True} if own else {}))
     torch.manual_seed(7)
-    images = pipe("a red cat on blue", num_inference_steps=calls, output_type="pt", **size, **given).images
-    torch.save((images, type(pipe).__name__, type(pipe.scheduler).__name__), f"{folder}.pt")
+    made = pipe("a red cat on blue", num_inference_steps=calls, output_type="pt")[0]
+    kinds = [kind.__name__ for kind in type(pipe).__mro__]
+    torch.save((made, kinds, type(pipe.scheduler).__name__), f"{folder}.pt")
 assert "realuid" not in sys.modules
 """
 
@@ -52,11 +54,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple]:
                 pipelines.save(name, teacher)
             student, key = student_of(teacher, first, calls, pipelines.size_of(name)), f"{name}-{calls}"
             result = export_student(student, folder / key, "diffusers")
-            height, width = student.image_shape[1:]
-            size = {} if name.startswith("sd") and name != "sd3" else {"height": height, "width": width}
-            if name.startswith(("pixart", "sana")):  # these round to sizes of 256 pixels and more, which tiny ones lack
-                size["use_resolution_binning"] = False
-            asked[key] = (calls, result.own_code is not None, size, call_settings(student))
+            asked[key] = (calls, result.own_code is not None)
             students[key] = (student, teacher)
     torch.save(asked, folder / "in.pt")
     subprocess.run([sys.executable, "-c", _CODE], cwd=folder, check=True, timeout=600)
@@ -72,22 +70,37 @@ def ours(student: Student, teacher: Path) -> torch.Tensor:
     later = [torch.randn((packed(z) if tokens else z).shape, generator=random) for _ in range(student.calls - 1)]
     eps = torch.stack([unpacked(e, student.shape) if tokens else e for e in later], 1) if later else None
     condition = load_prompt_encoder(teacher).encode([PROMPT])
-    return (student.codec.decode(student(z, condition, eps)) / 2 + 0.5).clamp(0, 1)
+    made = (student.codec.decode(student(z, condition, eps)) / 2 + 0.5).clamp(0, 1)
+    return made.movedim(2, 1) if made.dim() == 5 else made  # of videos frames come first
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("key", [f"{name}-{calls}" for calls in (1, 3) for name in ONE])
 def test_diffusers_alone_makes_our_images(made, key: str) -> None:
-    student, teacher, images, pipeline, scheduler, folder = made[key]
+    """With a prompt and the number of steps, and no other number."""
+    student, teacher, images, kinds, scheduler, folder = made[key]
     assert images.std() > 0.01
     torch.testing.assert_close(images, ours(student, teacher), rtol=0, atol=1e-5)
-    assert set(call_settings(student)) <= {"guidance_scale"}
-    assert pipeline == type(pipelines.make(key[:-2])).__name__
-    assert scheduler in ("EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler", "CallsScheduler")
+    kind = type(pipelines.make(key[:-2])).__name__
+    assert kinds[0] == ("StudentPipeline" if pipeline_defaults(student) else kind) and kind in kinds
+    noise = "EulerDiscreteScheduler" if student.calls == 1 else "CallsScheduler"
+    assert scheduler == (noise if key.startswith(NOISE) else "FlowMatchEulerDiscreteScheduler")
     card = (folder / "README.md").read_text()
-    assert f'pipe("a prompt", num_inference_steps={student.calls}' in card and "text-to-image" in card
+    assert f'pipe("a prompt", num_inference_steps={student.calls}, generator' in card and "text-to-image" in card
     with pytest.raises(CheckpointError, match="which diffusers runs"):
         load_any(folder)
+
+
+@pytest.mark.slow
+def test_an_embedded_guidance_scale_is_part_of_the_weights(tmp_path: Path) -> None:
+    """FLUX.1-dev of another scale than its pipeline passes by default."""
+    student = student_of(pipelines.save("flux_dev", tmp_path / "teacher"), 1.0, 1, (16, 16))
+    before = student(torch.ones(1, *student.shape), CONDITION)
+    student.model.network.numbers["embedded_guidance"] = 1.75
+    assert (student(torch.ones(1, *student.shape), CONDITION) - before).abs().max() > 1e-3
+    assert adapter_call(student) == {"guidance_scale": 1.75}
+    assert export_student(student, tmp_path / "out", "diffusers").difference < 1e-5
+    assert '"guidance_embeds": false' in (tmp_path / "out" / "transformer" / "config.json").read_text()
 
 
 @pytest.mark.slow
@@ -111,6 +124,9 @@ def matching(path, prediction: str) -> MatchingModel:
 
 DDPM = DDPMPath(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 
+#: Four even levels with a shift of 5, as published students of Wan have them.
+SHIFTED = (1.0, 0.9375, 0.8333333333333334, 0.625)
+
 
 @pytest.mark.parametrize(
     ("path", "prediction", "settings", "told", "expected"),
@@ -129,6 +145,11 @@ DDPM = DDPMPath(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear
             True,
             "FlowMatchEulerDiscreteScheduler",
         ),
+        (LinearPath(), "velocity", {"times": 1.0, "calls": 3}, True, "FlowMatchEulerDiscreteScheduler"),  # by default
+        (LinearPath(), "velocity", {"times": 1.0, "calls": 3}, False, "FlowMatchEulerDiscreteScheduler"),
+        (LinearPath(), "velocity", {"times": SHIFTED}, True, "FlowMatchEulerDiscreteScheduler"),
+        (LinearPath(), "velocity", {"times": SHIFTED}, False, "FlowMatchEulerDiscreteScheduler"),
+        (LinearPath(), "velocity", {"times": 1.0, "calls": 4}, False, "CallsScheduler"),
         (LinearPath(), "velocity", {"times": (1.0, 0.9, 0.3)}, True, "CallsScheduler"),
     ],
 )

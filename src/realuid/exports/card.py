@@ -32,7 +32,8 @@ class Card:
         name: title.
         location: what users pass to `from_pretrained`: a folder, or owner/name on the Hub.
         licence: identifier as the Hub spells it, such as 'apache-2.0'; empty where it is not stated.
-        base, scheduler: of LoRA files: the pipeline that they are loaded into, and the class of their scheduler.
+        base: of LoRA files: the pipeline that they are loaded into.
+        scheduler: class of the scheduler of a text-to-image student.
     """
 
     name: str

@@ -23,7 +23,7 @@ from realuid.exports.hub import push_to_hub as upload
 from realuid.exports.onnx import OnnxStudent, write_onnx
 from realuid.exports.options import ExportOptions, FormatName, Graph, Precision
 from realuid.exports.program import ProgramStudent, write_program
-from realuid.exports.prompted import PromptedPipeline, call_settings, is_prompted, scheduler_of
+from realuid.exports.prompted import PromptedPipeline, adapter_call, is_prompted, needs_code, scheduler_of
 from realuid.exports.read import load_student
 from realuid.exports.space import read_space, space_card, write_space
 from realuid.exports.student import ExportedStudent
@@ -135,7 +135,7 @@ def export_student(
     if evaluator is not None:
         about["measurement"] = _measure(generator, evaluator, evaluate)
     contract = _contract(generator, to, options, about)
-    own_code = needs_own_code(generator) if to in ("diffusers", "lora") else None
+    own_code = _own_code(generator, to)
     form, reduced = FORMATS[to], None
     with atomic_folder(out, ours=_is_export) if form.folder else atomic_file(out) as temporary:
         form.write(generator, temporary, contract, options)
@@ -151,14 +151,22 @@ def export_student(
     return Export(out, difference, about.get("measurement"), reduced, own_code, address)
 
 
+def _own_code(student: Student, to: str) -> str | None:
+    """Why an exported folder comes with code, or None."""
+    if to == "lora":
+        return needs_code(student, whole=False) if is_prompted(student) else None
+    return needs_own_code(student) if to == "diffusers" else None
+
+
 def _card(student: Student, to: str, card: Card, contract: Contract, own_code: str | None) -> str:
     """The text of README.md."""
     if to == "space":
-        return space_card(card, contract)
-    call = call_settings(student, whole=to != "lora")
+        return space_card(card, contract, student)
+    call: dict[str, Any] = {}
+    if is_prompted(student):
+        card = dataclasses.replace(card, scheduler=type(scheduler_of(student)).__name__)
     if to == "lora":
-        scheduler = type(scheduler_of(student)).__name__
-        card = dataclasses.replace(card, base=student.model.prompts, scheduler=scheduler)
+        card, call = dataclasses.replace(card, base=student.model.prompts), adapter_call(student)
     return model_card(contract, card, own_code, call)
 
 

@@ -7,6 +7,7 @@ teacher's folder. What reads the result back calls the pipeline itself.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import shutil
@@ -31,12 +32,14 @@ from realuid.models.prompts import POOLED, TEXT, TEXT_MASK
 from realuid.models.saving.diffusers_weights import quiet_diffusers, read_diffusers_config
 from realuid.models.saving.weights import apart
 
-#: What a pipeline is called with so that it calls the denoiser without a null condition, where it is not by default.
-#: Of Stable Diffusion and SDXL the denoiser says so itself (see `_without_guidance`); FLUX and Qwen-Image do so only
-#: with a negative prompt.
-UNGUIDED: dict[str, dict[str, float]] = {name: {"guidance_scale": 1.0} for name in ("sd3", "pixart", "sana", "wan")}
+#: Pipelines that call their denoiser with a null condition, too, unless their guidance scale is 1. Of Stable Diffusion
+#: and SDXL the denoiser says that it needs none (see `_without_guidance`); FLUX and Qwen-Image do so only with a
+#: negative prompt.
+_GUIDED = ("sd3", "pixart", "sana", "wan")
 #: Pipelines whose denoiser may say that it needs no null condition.
 _SWITCHED = ("stable_diffusion", "sdxl")
+#: Pipelines that round a size to one of their published ones.
+_ROUNDED = ("pixart", "sana")
 #: Arguments of pipelines for conditions, where they are not `prompt_embeds`, `prompt_attention_mask` and
 #: `pooled_prompt_embeds`.
 _ARGUMENTS = {"qwen_image": {TEXT_MASK: "prompt_embeds_mask"}}
@@ -51,30 +54,45 @@ def is_prompted(student: Student) -> bool:
     return isinstance(student.model.network, PromptNetwork)
 
 
-def call_settings(student: Student, whole: bool = True) -> dict[str, Any]:
-    """What its pipeline has to be called with besides a prompt and the number of steps.
+def adapter_call(student: Student) -> dict[str, Any]:
+    """What the teacher's pipeline has to be called with when it has a student's adapter, where it is no default."""
+    network = student.model.network
+    assert isinstance(network, PromptNetwork)
+    scale = network.numbers.get(
+        "embedded_guidance", 1.0 if network.settings["pipeline"] in (*_GUIDED, *_SWITCHED) else None
+    )
+    kind: Any = getattr(diffusers, network.interface.pipelines[0])
+    default = inspect.signature(kind.__call__).parameters["guidance_scale"].default
+    return {} if scale in (None, default) else {"guidance_scale": scale}
+
+
+def pipeline_defaults(student: Student) -> dict[str, Any]:
+    """What its pipeline is called with unless told otherwise, where the class of the teacher's has other defaults."""
+    network = student.model.network
+    assert isinstance(network, PromptNetwork)
+    name = network.settings["pipeline"]
+    defaults: dict[str, Any] = {"guidance_scale": 1.0} if name in _GUIDED else {}
+    if name not in _SWITCHED and student.shape != network.interface.shape(network.settings["denoiser"]):
+        *frames, height, width = student.image_shape[1:]
+        defaults |= {"height": height, "width": width, **({"num_frames": frames[0]} if frames else {})}
+        defaults |= {"use_resolution_binning": False} if name in _ROUNDED else {}
+    return defaults
+
+
+def needs_code(student: Student, whole: bool = True) -> str | None:
+    """Why code comes with an exported folder, or None where all of it is of diffusers' classes.
 
     Args:
-        student: of any kind.
-        whole: whether the pipeline has the denoiser that is exported, or the teacher's with an adapter.
+        student: of a text-to-image pipeline.
+        whole: whether a pipeline is exported, or an adapter with a scheduler.
     """
-    network = student.model.network
-    if not isinstance(network, PromptNetwork):
-        return {}
-    name = network.settings["pipeline"]
-    settings: dict[str, Any] = dict(UNGUIDED.get(name, {}))
-    if not whole and name in _SWITCHED:
-        settings["guidance_scale"] = 1.0
-    if "embedded_guidance" in network.numbers:
-        settings["guidance_scale"] = network.numbers["embedded_guidance"]
-    return settings
-
-
-def needs_code(student: Student) -> str | None:
-    """Why its scheduler comes with code of its own, or None where it is one of diffusers'."""
-    if not is_own(scheduler_of(student)):
-        return None
-    return f"no scheduler of diffusers makes its {student.calls} call{'s' * (student.calls > 1)} at their times"
+    reasons = []
+    if whole and (defaults := pipeline_defaults(student)):
+        reasons.append(f"its pipeline has other defaults ({', '.join(f'{n} = {v}' for n, v in defaults.items())})")
+    if is_own(scheduler_of(student)):
+        calls = f"{student.calls} call{'s' * (student.calls > 1)}"
+        reasons.append(f"no scheduler of diffusers makes its {calls} at their times")
+    return ", and ".join(reasons) or None
 
 
 def scheduler_of(student: Student) -> Any:
@@ -104,6 +122,10 @@ def write_prompted(student: Student, out: Path, contract: Contract) -> None:
         index["scheduler"] = ["calls", CallsScheduler.__name__]
     else:
         index["scheduler"] = ["diffusers", type(scheduler).__name__]
+    if defaults := pipeline_defaults(student):
+        changed = {"StableDiffusion3Pipeline": str(index["_class_name"]), '{"guidance_scale": 1.0}': repr(defaults)}
+        copy_template("student.py", out / "student.py", changed)
+        index["_class_name"] = ["student", "StudentPipeline"]
     (out / INDEX).write_text(json.dumps(index, indent=2) + "\n")
     (out / ABOUT).write_text(contract.to_json())
 
@@ -131,9 +153,9 @@ def _linked(source: str, to: str) -> None:
 
 def _denoiser(network: PromptNetwork) -> Any:
     """The denoiser as the pipeline's part."""
-    if network.settings["pipeline"] not in _SWITCHED:
-        return network.denoiser
-    return _without_guidance(network)
+    if network.settings["pipeline"] in _SWITCHED:
+        return _without_guidance(network)
+    return network.denoiser if "embedded_guidance" not in network.numbers else _without_scale(network)
 
 
 def _without_guidance(network: PromptNetwork) -> Any:
@@ -157,11 +179,30 @@ def _without_guidance(network: PromptNetwork) -> Any:
     return unet
 
 
+@torch.no_grad()
+def _without_scale(network: PromptNetwork) -> Any:
+    """A transformer that reads no guidance scale: the embedding of the student's is added to a bias, as it is constant.
+
+    The embeddings of time, scale and pooled text are summed, and that of the time ends with a linear layer.
+    """
+    config = {**network.settings["denoiser"], "guidance_embeds": False}
+    with quiet_diffusers():
+        kind: Any = type(network.denoiser)
+        transformer = kind.from_config(config).to(dtype=network.denoiser.dtype)
+    told: Any = network.denoiser.time_text_embed
+    scale = 1000 * torch.tensor([float(network.numbers["embedded_guidance"])], dtype=network.denoiser.dtype)
+    added = told.guidance_embedder(told.time_proj(scale).to(network.denoiser.dtype))[0]
+    weights = {n: v for n, v in network.denoiser.state_dict().items() if ".guidance_embedder." not in n}
+    bias = "time_text_embed.timestep_embedder.linear_2.bias"
+    transformer.load_state_dict({**apart(weights), bias: weights[bias] + added})
+    return transformer
+
+
 class PromptedPipeline:
     """An exported pipeline without its text encoders, which conditions replace.
 
     Args:
-        folder: that `write_prompted` wrote; none of the code in it runs.
+        folder: that `write_prompted` wrote; none of the code in it runs, so its defaults are passed.
         student: whose network says how the pipeline is called.
     """
 
@@ -169,8 +210,8 @@ class PromptedPipeline:
         network = student.model.network
         assert isinstance(network, PromptNetwork)
         self.interface, self.name = network.interface, network.settings["pipeline"]
-        self.shape, self.settings, self.calls = student.shape, call_settings(student), student.calls
-        index = read_diffusers_config(folder / INDEX)
+        self.shape, self.calls, self.settings = student.shape, student.calls, pipeline_defaults(student)
+        index = {n: v for n, v in read_diffusers_config(folder / INDEX).items() if not n.startswith("_")}
         parts: dict[str, Any] = {name: None for name, value in index.items() if isinstance(value, list)}
         with quiet_diffusers():
             for name in (self.interface.folder, "vae"):
@@ -178,8 +219,9 @@ class PromptedPipeline:
             library, kind = index["scheduler"]
             scheduler: Any = CallsScheduler if library == "calls" else getattr(diffusers, kind)
             parts["scheduler"] = scheduler.from_config(read_diffusers_config(folder / "scheduler" / SCHEDULER))
-            settings = {n: v for n, v in index.items() if n not in parts and not n.startswith("_")}
-            self.pipeline: Any = getattr(diffusers, index["_class_name"])(**parts, **settings)
+            settings = {n: v for n, v in index.items() if n not in parts}
+            kind = read_diffusers_config(teacher_folder(student) / INDEX)["_class_name"]
+            self.pipeline: Any = getattr(diffusers, str(kind))(**parts, **settings)
         self.pipeline.set_progress_bar_config(disable=True)
 
     @torch.no_grad()
@@ -189,8 +231,6 @@ class PromptedPipeline:
         names |= _ARGUMENTS.get(self.name, {})
         given: dict[str, Any] = {names[name]: value for name, value in condition.items()}
         latents = packed(z) if self.name in _PACKED else z
-        if (size := self.pipeline_size) is not None:
-            given |= size
         with torch.random.fork_rng(devices=[]), quiet_diffusers():
             torch.manual_seed(seed)
             found = self.pipeline(
@@ -202,18 +242,6 @@ class PromptedPipeline:
         return self._as_ours(made), torch.stack([self._as_ours(e) for e in noise], dim=1) if noise else z[:, None][
             :, :0
         ]
-
-    @property
-    def pipeline_size(self) -> dict[str, int] | None:
-        """Height and width where the pipeline does not know those of the student's samples by default, and rounds them
-        to published ones.
-        """
-        if self.name in _SWITCHED:
-            return None
-        factor = self.pipeline.vae_scale_factor if hasattr(self.pipeline, "vae_scale_factor") else 8
-        height, width = (int(side * factor) for side in self.shape[-2:])
-        rounded = {"use_resolution_binning": False} if self.name in ("pixart", "sana") else {}
-        return {"height": height, "width": width, **rounded}
 
     def _as_ours(self, latents: Tensor) -> Tensor:
         return unpacked(latents, self.shape) if self.name in _PACKED else latents

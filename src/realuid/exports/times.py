@@ -38,7 +38,7 @@ def scheduler_for(student: Student, told: bool) -> Any:
     """
     forms = [form_of(student, call) for call in range(student.calls)]
     _check(student, forms)
-    for scheduler in _of_diffusers(student):
+    for scheduler in _of_diffusers(student, told):
         if _difference(scheduler, student, forms, told) < TOLERANCE:
             return scheduler
     scheduler = _table(student, forms)
@@ -67,7 +67,7 @@ def _check(student: Student, forms: list[Form]) -> None:
         )
 
 
-def _of_diffusers(student: Student) -> Iterator[Any]:
+def _of_diffusers(student: Student, told: bool) -> Iterator[Any]:
     """Schedulers of diffusers that may make the student's calls."""
     path, calls = student.model.path, student.calls
     if isinstance(path, DDPMPath) and calls == 1 and student.model.prediction in _PREDICTIONS:
@@ -81,9 +81,37 @@ def _of_diffusers(student: Student) -> Iterator[Any]:
             prediction_type=_PREDICTIONS[student.model.prediction],
         )
     if isinstance(path, LinearPath):
-        last = {"shift_terminal": student.times[-1]} if calls > 1 else {}
-        for more in ({}, last):
-            yield FlowMatchEulerDiscreteScheduler(shift=1.0, stochastic_sampling=student.renoise == "fresh", **more)
+        yield _flow(student, 1.0, None)
+        if calls > 1:
+            yield _flow(student, 1.0, student.times[-1])
+        if calls > 2:
+            yield _shifted(student, told)
+
+
+def _flow(student: Student, shift: float, last: float | None) -> FlowMatchEulerDiscreteScheduler:
+    fresh = student.renoise == "fresh"
+    return FlowMatchEulerDiscreteScheduler(shift=shift, shift_terminal=last, stochastic_sampling=fresh)
+
+
+def _shifted(student: Student, told: bool) -> FlowMatchEulerDiscreteScheduler:
+    """The scheduler whose second and last noise levels are a student's.
+
+    It maps even levels u to s u / (1 + (s - 1) u) and stretches them so that the last one is as asked for. The second
+    one grows with s, so s is found by bisection.
+    """
+    low, high = 1e-3, 1e3
+    while high / low > 1 + 1e-9:
+        middle = (low * high) ** 0.5
+        scheduler = _flow(student, middle, student.times[-1])
+        _set(scheduler, student.calls, told)
+        low, high = (middle, high) if float(scheduler.sigmas[1]) < student.times[1] else (low, middle)
+    return scheduler
+
+
+def _set(scheduler: Any, calls: int, told: bool) -> None:
+    """Place its steps as a pipeline does."""
+    given = {"sigmas": np.linspace(1.0, 1 / calls, calls)} if told else {"num_inference_steps": calls}
+    scheduler.set_timesteps(**given)
 
 
 def _signal(path: DDPMPath, steps: int) -> Tensor:
@@ -110,8 +138,7 @@ def _difference(scheduler: Any, student: Student, forms: list[Form], told: bool)
 
     Infinite where it has other times or another start.
     """
-    given = {"sigmas": np.linspace(1.0, 1 / student.calls, student.calls)} if told else {}
-    scheduler.set_timesteps(**({} if told else {"num_inference_steps": student.calls}), **given)
+    _set(scheduler, student.calls, told)
     times = [float(t) for t in scheduler.timesteps]
     if len(times) != len(forms) or any(abs(t - form.time) > 1e-3 for t, form in zip(times, forms, strict=True)):
         return float("inf")
