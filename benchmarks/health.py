@@ -250,8 +250,7 @@ def cost(recipe: Recipe, data: Dataset) -> None:
 
     def look() -> None:
         looks = Looks(data, task.generator, config.quick_samples, WHOLE)
-        for _ in looks.watch(iter(batches)):
-            pass
+        list(looks.watch(iter(batches)))
         looks.summary()
 
     def seconds(work: Callable[[], object], times: int) -> float:
@@ -265,10 +264,10 @@ def cost(recipe: Recipe, data: Dataset) -> None:
     fd = seconds(lambda: evaluate_averages(task, evaluator, config.quick_samples, WHOLE, lambda *_: None), 4)
     seen, networks = seconds(look, 4), seconds(lambda: task.vitals(0), 8)
     print(
-        f"{config.evaluate_every} updates {between:.2f} s of processor time; quick FD with a look {fd:.2f} s, of which"
+        f"{config.evaluate_every} updates: {between:.2f} s of processor time; quick FD: {fd:.2f} s, of which for health"
     )
     print(
-        f"samples looked at {seen:.3f} s; networks compared {networks:.3f} s. Health: {(seen + networks) / between:.1%}"
+        f"{seen:.3f} s; networks compared: {networks:.3f} s. Health: {(seen + networks) / between:.1%} of the updates"
     )
 
 
