@@ -264,11 +264,9 @@ def cost(recipe: Recipe, data: Dataset) -> None:
     fd = seconds(lambda: evaluate_averages(task, evaluator, config.quick_samples, WHOLE, lambda *_: None), 4)
     seen, networks = seconds(look, 4), seconds(lambda: task.vitals(0), 8)
     print(
-        f"{config.evaluate_every} updates: {between:.2f} s of processor time; quick FD: {fd:.2f} s, of which for health"
+        f"seconds of processor time: {config.evaluate_every} updates {between:.2f}, quick FD {fd:.2f}, of which health"
     )
-    print(
-        f"{seen:.3f} s; networks compared: {networks:.3f} s. Health: {(seen + networks) / between:.1%} of the updates"
-    )
+    print(f"{seen:.3f}, comparing networks {networks:.3f}. Health: {(seen + networks) / between:.1%} of the updates")
 
 
 def main(arguments: list[str] | None = None) -> None:
