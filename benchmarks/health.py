@@ -263,10 +263,8 @@ def cost(recipe: Recipe, data: Dataset) -> None:
     between = config.evaluate_every * seconds(lambda: task.update(0), 20)
     fd = seconds(lambda: evaluate_averages(task, evaluator, config.quick_samples, WHOLE, lambda *_: None), 4)
     seen, networks = seconds(look, 4), seconds(lambda: task.vitals(0), 8)
-    print(
-        f"seconds of processor time: {config.evaluate_every} updates {between:.2f}, quick FD {fd:.2f}, of which health"
-    )
-    print(f"{seen:.3f}, comparing networks {networks:.3f}. Health: {(seen + networks) / between:.1%} of the updates")
+    print(f"seconds: {config.evaluate_every} updates {between:.2f}, quick FD {fd:.2f}, of it health {seen:.3f},")
+    print(f"comparing networks {networks:.3f}. Health: {(seen + networks) / between:.1%} of the updates")
 
 
 def main(arguments: list[str] | None = None) -> None:
