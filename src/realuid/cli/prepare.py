@@ -77,7 +77,10 @@ def run(arguments: Sequence[str]) -> None:
         prepare(data, options.out, encoding, progress)
     del data  # names of files, captions: what is read next takes its place in memory
     console.print(f"{load_dataset(str(options.out))}: {options.out}", highlight=False, markup=False)
-    say_next(f"realuid train --data.source {options.out} --out runs/teacher")
+    if options.teacher:
+        say_next(f"realuid distill demo --teacher {options.teacher} --data.source {options.out} --out runs/student")
+    else:
+        say_next(f"realuid train --data.source {options.out} --out runs/teacher")
 
 
 def _size(options: Options, teacher: MatchingModel | None) -> tuple[int | None, int | None]:
