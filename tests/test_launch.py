@@ -17,7 +17,7 @@ import pytest
 from realuid import launch
 from realuid.cli.main import main
 from realuid.errors import ConfigError
-from realuid.launch import Launch, PartnerWarning, launched, meeting, reach
+from realuid.launch import Launch, PartnerWarning, gather, launched, reach, said_to_wait
 from realuid.processes import is_partner_lost
 
 GOOD = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
@@ -98,21 +98,22 @@ def test_process_0_that_is_not_there_is_an_error(host: str, monkeypatch) -> None
 
 def test_waiting_for_partners_is_said(monkeypatch) -> None:
     monkeypatch.setattr(launch, "SAID", 0.05)
-    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")  # torchrun's own store, which nobody waits for here
     said = r"process 0 of 2: waiting for the others at a:1"
-    with pytest.warns(PartnerWarning, match=said), meeting(Launch(2, 0, "a", 1)):
+    with pytest.warns(PartnerWarning, match=said), said_to_wait(Launch(2, 0, "a", 1)):
         time.sleep(0.5)
+
+
+def test_torchrun_s_own_store_is_not_waited_for(monkeypatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    assert gather(Launch(2, 0, "a", 1)) is None
 
 
 def test_partners_that_do_not_come_are_an_error(monkeypatch) -> None:
     monkeypatch.setattr(launch, "LATE", 1.0)
     with listening() as port:
         pass
-    with (
-        pytest.raises(ConfigError, match=f"process 0 of 2: the others have not come to 127.0.0.1:{port} "),
-        meeting(Launch(2, 0, "127.0.0.1", port)),
-    ):
-        pytest.fail("nobody came")
+    with pytest.raises(ConfigError, match=f"process 0 of 2: the others have not come to 127.0.0.1:{port} "):
+        gather(Launch(2, 0, "127.0.0.1", port))
 
 
 BLOCKED = """
@@ -139,12 +140,9 @@ def test_ctrl_c_ends_a_process_that_waits_in_compiled_code() -> None:
 def test_something_else_at_the_address_of_process_0_is_an_error(monkeypatch) -> None:
     monkeypatch.setattr(launch, "SILENT", 1.0)
     start = time.monotonic()
-    with (
-        listening() as port,
-        pytest.raises(ConfigError, match=f"process 1 of 2: the others have not come to 127.0.0.1:{port} "),
-        meeting(Launch(2, 1, "127.0.0.1", port)),
-    ):
-        pytest.fail("that was no store")
+    said = "process 1 of 2: the others have not come to 127.0.0.1:"
+    with listening() as port, pytest.raises(ConfigError, match=f"{said}{port} .*frozen"):
+        gather(Launch(2, 1, "127.0.0.1", port))
     assert time.monotonic() - start < 20
 
 
@@ -163,3 +161,39 @@ def test_a_partner_that_is_lost_is_one_line(environment, monkeypatch, capsys) ->
     assert "another process of this run has ended" in said and "continue with: realuid train --resume" in said
     environment(WORLD_SIZE="1")
     assert not is_partner_lost(lost) and os.environ["WORLD_SIZE"] == "1"
+
+
+VANISHED = """
+import os, sys, warnings
+from datetime import timedelta
+from realuid import heartbeat, launch, processes
+launch.heed_interrupts()
+heartbeat.BEAT, heartbeat.FROZEN = 0.2, 2.0
+processes.come()
+print("came", flush=True)
+with processes.to_meet():
+    from torch import distributed
+    distributed.init_process_group("gloo")  # waits for 30 minutes
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("ended", [False, True], ids=["frozen", "ended"])
+def test_a_partner_that_vanishes_before_the_group_is_set_up_ends_the_other(rank: int, ended: bool) -> None:
+    """It has come, and then is stopped, or ends, while it reads its data."""
+    from torch import distributed
+
+    with listening() as port:
+        pass
+    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "RANK": str(rank)}
+    start = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", VANISHED], env=os.environ | here, **start) as process:
+        partner = distributed.TCPStore("127.0.0.1", port, 2, rank == 1, multi_tenant=True)  # that counts never
+        assert process.stdout.readline() == "came\n"
+        if ended:
+            del partner
+        begin = time.monotonic()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 2 and time.monotonic() - begin < 45
+    assert f"process {1 - rank} of 2 has not answered" in said or f"cannot reach process {1 - rank}" in said

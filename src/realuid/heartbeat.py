@@ -2,7 +2,8 @@
 
 torch waits for such a process for half an hour, and gloo cannot be told to wait no longer. So every process counts in
 the store in which all have signed in, and process 0 looks at the counts of all others, which look at that of process 0.
-A thread counts: a process that computes, however slowly, goes on counting.
+A thread counts: a process that computes, or reads data, however slowly, goes on counting. Those that have ended before
+torch connects to them, of which it would not tell, do not count either.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Protocol
 
-from realuid.launch import Launch
+from realuid.launch import LATE, Launch
 
 #: Seconds between two counts; and without one, after which a process is taken for frozen.
-BEAT, FROZEN = 5.0, 45.0
+BEAT, FROZEN = 5.0, LATE
 
 
 class Store(Protocol):
@@ -32,8 +34,7 @@ class Heart:
 
     Args:
         launch: this process among the others.
-        store: opens the store; what it raises ends the watch, as does a store that breaks off: torch itself says where
-            a process has ended.
+        store: opens the store; what it raises ends the watch. A store that breaks off has ended with process 0.
         frozen: is told the number of a process that is frozen, once, in a thread.
     """
 
@@ -57,6 +58,10 @@ class Heart:
         counts: dict[int, int] = {}
         try:
             store = self._open()
+        except Exception:  # of torch, of many types
+            self.stop()
+            return
+        with suppress(Exception):
             while not self._ended.is_set():
                 store.add(_key(self._rank), 1)
                 for other in self._watched:  # waits without end where process 0, which has the store, is frozen
@@ -64,8 +69,6 @@ class Heart:
                     if count != counts.get(other):
                         counts[other], self._seen[other] = count, time.monotonic()
                 self._ended.wait(BEAT)
-        except Exception:  # of torch, of many types
-            self.stop()
 
     def _watch(self) -> None:
         last = time.monotonic()
@@ -88,19 +91,20 @@ _heart: Heart | None = None
 
 
 def beat(launch: Launch) -> None:
-    """Let this process end, with a line, where another one is frozen; for commands, once all processes have met."""
+    """Let this process end, with a line, where another one is frozen; for commands, once all processes have come."""
     global _heart
 
     def open_store() -> Store:
         from torch import distributed
 
-        patience = timedelta(seconds=FROZEN)
+        patience = timedelta(seconds=2 * FROZEN)  # the watch is quicker
         return distributed.TCPStore(launch.host, launch.port, launch.world, False, patience, wait_for_workers=False)
 
     def end(rank: int) -> None:
         print(
-            f"realuid: error: process {rank} of {launch.world} has not answered for {FROZEN:.0f} s: it is stopped, or "
-            "its machine does not answer. End it, and start all again; `--resume` continues from the last checkpoint",
+            f"realuid: error: process {rank} of {launch.world} has not answered for {FROZEN:.0f} s: it has ended or is "
+            "stopped, or its machine does not answer. End it, and start all again; `--resume` continues from the last "
+            "checkpoint",
             file=sys.stderr,
             flush=True,
         )

@@ -19,9 +19,9 @@ from datetime import timedelta
 
 from realuid.errors import ConfigError
 
-#: Seconds: until a wait is said; for a host that does not answer; for processes that have not come yet; after Ctrl-C
-#: for Python to end by itself.
-SAID, SILENT, LATE, GRACE = 5.0, 10.0, 50.0, 5.0
+#: Seconds: until a wait is said; for a host that does not answer; for processes that have not come yet, in all; after
+#: Ctrl-C for Python to end by itself.
+SAID, SILENT, LATE, GRACE = 5.0, 10.0, 45.0, 5.0
 #: How signals are told to `heed_interrupts`: one byte each.
 _INTERRUPT = bytes([signal.SIGINT])
 
@@ -69,41 +69,53 @@ def _number(name: str, least: int, most: int, default: str = "") -> int:
     return number
 
 
-@contextmanager
-def meeting(launch: Launch) -> Iterator[None]:
-    """All processes have come before the `with` block, in which torch sets up their group; a longer wait is said.
+def gather(launch: Launch) -> object:
+    """Wait until all processes have come, at most for a while; a longer wait is said.
+
+    Returns:
+        the store in which all have signed in: torch's own for this address then has the same server, as long as this
+        one is kept. None where torchrun's agents, which end all processes when one of them does, have a store already.
 
     Raises:
-        ConfigError: where they have not, after a while.
+        ConfigError: where they have not come in that time.
     """
+    until = time.monotonic() + LATE
     if launch.rank > 0:
         reach(launch)
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        return None
+    with said_to_wait(launch):
+        return _signed_in(launch, until)
+
+
+@contextmanager
+def said_to_wait(launch: Launch) -> Iterator[None]:
+    """Say so where a `with` block, which waits for others, takes long."""
     text = f"process {launch.rank} of {launch.world}: waiting for the others at {launch.host}:{launch.port}."
     timer = threading.Timer(SAID, lambda: warnings.warn(text, PartnerWarning, stacklevel=1))
     timer.daemon = True
     timer.start()
     try:
-        store = _gather(launch)
         yield
-        del store
     finally:
         timer.cancel()
 
 
-def _gather(launch: Launch) -> object:
-    """The store in which all processes have signed in; torch's own for this address then has the same server.
-
-    torchrun's agents, which end all processes when one of them does, have a store already.
-    """
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        return None
+def _signed_in(launch: Launch, until: float) -> object:
+    """The store in which all processes have signed in before a moment of the monotonic clock."""
     from torch import distributed  # slow to import
 
-    where, first = (launch.host, launch.port, launch.world), launch.rank == 0
+    def meet() -> object:
+        left = timedelta(seconds=max(1.0, until - time.monotonic()))
+        return distributed.TCPStore(*where, first, left, multi_tenant=True)
+
+    where, first, greeted = (launch.host, launch.port, launch.world), launch.rank == 0, timedelta(seconds=SILENT)
     try:
-        if not first:
-            _in_time(lambda: distributed.TCPStore(*where, False, timedelta(seconds=SILENT), wait_for_workers=False))
-        return distributed.TCPStore(*where, first, timedelta(seconds=LATE), multi_tenant=True)
+        if first:
+            return meet()
+        # longer than torch tries again where it is answered wrongly
+        _in_time(lambda: distributed.TCPStore(*where, False, greeted, wait_for_workers=False), 1.5 * SILENT)
+        return _in_time(meet, max(1.0, until - time.monotonic()) + GRACE)
     except (distributed.DistError, TimeoutError) as error:
         reason = " ".join(str(error).partition("Exception raised")[0].split())[:200]
         raise ConfigError(
@@ -112,27 +124,29 @@ def _gather(launch: Launch) -> object:
         ) from error
 
 
-def _in_time(greet: Callable[[], object]) -> None:
-    """Greet a store; torch itself would wait without end for something else that listens in its place.
+def _in_time(open_store: Callable[[], object], seconds: float) -> object:
+    """A store; torch itself would wait without end for one that is frozen, or something else in its place.
 
     Raises:
         TimeoutError: where nothing answers.
     """
+    opened: list[object] = []
     failed: list[BaseException] = []
 
     def attempt() -> None:
         try:
-            greet()
+            opened.append(open_store())
         except BaseException as error:  # raised below, in the thread that asked
             failed.append(error)
 
     thread = threading.Thread(target=attempt, daemon=True)
     thread.start()
-    thread.join(1.5 * SILENT)  # longer than torch tries again where it is answered wrongly
-    if thread.is_alive():
-        raise TimeoutError("something else listens there")
+    thread.join(seconds)
     if failed:
         raise failed[0]
+    if not opened:
+        raise TimeoutError("it is frozen, or something else listens there")
+    return opened[0]
 
 
 def reach(launch: Launch) -> None:

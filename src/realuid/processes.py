@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, TypeVar
 
 from realuid import heartbeat
-from realuid.launch import Launch, are_heeded, launched, meeting
+from realuid.errors import ConfigError
+from realuid.launch import are_heeded, gather, launched, reach, said_to_wait
 
 if TYPE_CHECKING:
     import torch
@@ -113,20 +114,61 @@ def join(device: torch.device) -> Part:
     return Part(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else WHOLE
 
 
-def to_meet() -> AbstractContextManager[None]:
-    """For what sets up the group of processes; see `meeting`."""
+def refuse_several(what: str, instead: str) -> None:
+    """Raise an error where several processes were started together for what one does alone.
+
+    Args:
+        what: for example "a sweep".
+        instead: what to do, as a sentence.
+
+    Raises:
+        ConfigError: where they were.
+    """
+    if (world := started_together()) > 1:
+        raise ConfigError(f"{what} is not divided among processes, but {world} were started together. {instead}")
+
+
+#: What `gather` gave before the group was set up.
+_gathered: list[object] = []
+
+
+def come() -> None:
+    """Meet the processes that were started together, if there are any, before what may take long on one of them.
+
+    From then on commands notice others that are frozen or have ended; `to_meet` makes up for what was not done.
+
+    Raises:
+        ConfigError: where the others have not come in time.
+    """
     import torch.distributed as dist
 
     launch = launched()
-    return nullcontext() if launch.world == 1 or dist.is_initialized() else _met(launch)
+    if launch.world == 1 or dist.is_initialized() or _gathered:
+        return
+    _gathered.append(gather(launch))
+    if are_heeded():
+        heartbeat.beat(launch)
 
 
 @contextmanager
-def _met(launch: Launch) -> Iterator[None]:
-    with meeting(launch):
+def to_meet() -> Iterator[None]:
+    """For what sets up the group of processes, once all have come and are still there.
+
+    Raises:
+        ConfigError: where others have not come in time, or process 0 has ended since.
+    """
+    import torch.distributed as dist
+
+    launch = launched()
+    if launch.world == 1 or dist.is_initialized():
         yield
-    if are_heeded():
-        heartbeat.beat(launch)
+        return
+    come()
+    if launch.rank > 0:
+        reach(launch)
+    with said_to_wait(launch):
+        yield
+    _gathered.clear()
 
 
 def is_partner_lost(error: BaseException) -> bool:
@@ -149,9 +191,14 @@ def leave(together: bool = True) -> None:
     """
     import torch.distributed as dist
 
-    if dist.is_available() and dist.is_initialized():
+    if not dist.is_available():
+        return
+    grouped = dist.is_initialized()
+    if grouped:
         gc.collect()
         if together:
             dist.barrier()
-        heartbeat.rest()
+    heartbeat.rest()
+    _gathered.clear()
+    if grouped:
         dist.destroy_process_group()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import small_teacher
 from PIL import Image
-from play.test_player import bridge
+from play.test_player import bridge, prompted
 
 import realuid
 from realuid.exports import ExportOptions, load_any
@@ -73,3 +73,20 @@ def test_a_bridge_restores_an_uploaded_image(tab, tmp_path: Path) -> None:
     tab.set_input_files("#upload input[type=file]", tmp_path / "mine.png")
     tab.wait_for_selector("#student-latency >> text=/1 image in/")
     changes(tab, lambda: tab.click("#again"))
+
+
+def test_prompts_of_a_student_that_reads_them(tab) -> None:
+    player = Player(Generator(prompted(), calls=2), prompted())
+    sampled(tab, serve(player, "text", prompts=["a red seven", "a blue two"]))
+    assert tab.input_value("#prompts textarea") == "a red seven\na blue two"
+
+    def write() -> None:
+        tab.fill("#prompts textarea", "a green three")
+        tab.press("#prompts textarea", "Shift+Enter")
+
+    changes(tab, write)
+    changes(tab, lambda: tab.click("#calls label:has-text('1')"))
+    tab.wait_for_selector("#student-latency >> text=1 network call each")
+    tab.fill("#prompts textarea", " ")
+    tab.press("#prompts textarea", "Tab")
+    tab.wait_for_selector("#student-latency >> text=Write a prompt.")

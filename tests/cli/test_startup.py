@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from realuid._version import __version__
 from realuid.cli.main import COMMANDS
 from realuid.recipes import PathConfig, load_recipe
 
@@ -47,3 +48,9 @@ def test_help_shows_the_values_of_the_recipe(told) -> None:
 def test_the_linear_path_has_no_settings() -> None:
     """So `realuid train --help` need not import it to list them."""
     assert PathConfig().name == "linear" and PathConfig().in_full() == PathConfig()
+
+
+def test_the_package_runs_as_a_program() -> None:
+    asked = [sys.executable, "-m", "realuid", "--version"]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == __version__

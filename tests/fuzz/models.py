@@ -58,6 +58,7 @@ def run_once(model: Model) -> None:
     condition = Condition(label=labels, source=x if matching.network.sees_source else None)
     y = model(x, condition) if isinstance(model, Generator) else model(x, torch.full((1,), 0.5), condition)
     assert y.shape == x.shape
+    matching.path.grid(3), matching.path.sample_time(torch.tensor([0.5]))
 
 
 def loading(load: Callable[[], Model]) -> Callable[[], object]:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
 import pytest
+import torch
 
 from realuid.errors import ConfigError
-from realuid.paths import PATHS, make_path, path_from_config
+from realuid.models.preconditioning import PRECONDITIONINGS, make_preconditioning
+from realuid.paths import PATHS, Path, make_path, path_from_config
 
 
 @pytest.mark.parametrize(
@@ -46,3 +53,39 @@ def test_what_is_of_no_use_is_named(name, settings, says) -> None:
 def test_a_path_survives_its_description(name) -> None:
     path = make_path(name)
     assert path_from_config(path.to_config()) == path
+
+
+def _use_path(path: Path) -> None:
+    x, half = torch.zeros(2, 3), torch.full((2,), (path.t_min + path.t_max) / 2)
+    times = path.sample_time(torch.tensor([0.1, 0.9]))
+    path.coefficients(times), path.smooth_time(times), path.grid(4), path.weight(half, "data_prediction")
+    path.sample(x, x, half, x if path.has_eps else None)
+    path.start_time(1.0), path.time_at_noise_ratio(1.0)
+
+
+def _use_scales(preconditioning: Any) -> None:
+    preconditioning.scales(make_path("ve").coefficients(torch.tensor([0.1, 80.0])))
+
+
+EXTREMES = (1e300, 1e200, 1e30, 1e10, 1e6, 1e3, 1e-3, 1e-10, 1e-30, 1e-300, 0.0, -1e-300, -1e10, -1e300)
+
+
+@pytest.mark.parametrize(
+    ("table", "make", "use"),
+    [(PATHS, make_path, _use_path), (PRECONDITIONINGS, make_preconditioning, _use_scales)],
+)
+def test_numbers_of_any_size_work_or_are_refused(table: dict, make: Callable, use: Callable) -> None:
+    """Their powers and exponentials were an OverflowError at the first use, for instance sigma_data = 1e300."""
+    refused = 0
+    for name in list(table):
+        numbers = [field.name for field in dataclasses.fields(table[name]) if type(field.default) is float]
+        for setting in numbers:
+            for value in EXTREMES:
+                made = None
+                with suppress(ConfigError):
+                    made = make(name, **{setting: value})
+                if made is None:
+                    refused += 1
+                else:
+                    use(made)
+    assert refused > 50

@@ -11,6 +11,7 @@ from PIL import Image
 import realuid
 from realuid.data import grid_image
 from realuid.errors import ConfigError
+from realuid.loaders.words import Words
 from realuid.models import Generator, MatchingModel, NetworkConfig, build_network
 from realuid.paths import make_path
 from realuid.play.player import EVERY, Asked, Player
@@ -50,6 +51,41 @@ def test_an_uploaded_image_is_cropped_and_comes_first() -> None:
     assert np.array_equal(np.asarray(shown.picture), np.asarray(grid_image(torch.cat([source, x]), 2, 12)))
     with pytest.raises(ConfigError, match="Upload one"):
         player.play(Asked())
+
+
+def prompted() -> MatchingModel:
+    """A tiny network with random weights that reads prompts of words."""
+    torch.manual_seed(4)
+    config = NetworkConfig(channels=(8, 8), blocks=1, attention_at=(4,), head_channels=8)
+    model = MatchingModel(build_network(config, (1, 8, 8), text=64), make_path("linear")).eval()
+    model.prompts = "words"
+    return model
+
+
+def test_prompts_are_columns_and_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, encode, encoded = ("a red seven", "two"), Words.encode, []
+    monkeypatch.setattr(Words, "encode", lambda self, texts: encoded.append(list(texts)) or encode(self, texts))
+    teacher = prompted()
+    student = Generator(prompted(), calls=2)
+    student.about = {"distill": {"guidance": 2.0}}
+    player = Player(student, teacher)
+    assert player.prompted and player.guidance == 2
+    beside = player.play_teacher(Asked(seed=3, count=4, steps=2, prompts=asked, guidance=2.0))
+    shown = player.play(Asked(seed=3, count=4, calls=1, prompts=asked))
+    assert encoded.count(list(asked)) == 1
+    expected = realuid.sample(student, 4, seed=3, calls=1, prompts=asked)
+    assert np.array_equal(np.asarray(shown.picture), np.asarray(grid_image(expected, 2, 12)))
+    expected = realuid.sample(teacher, 4, seed=3, steps=2, guidance=2.0, prompts=asked)
+    assert beside is not None and np.array_equal(np.asarray(beside.picture), np.asarray(grid_image(expected, 2, 12)))
+    three = player.play(Asked(count=6, prompts=("one", "two", "three"))).picture
+    assert three.size == grid_image(torch.zeros(6, 1, 8, 8), 3, 12).size
+    with pytest.raises(ConfigError, match=r"reads prompts\. Write one"):
+        player.play(Asked())
+    student.model.prompts = ""
+    with pytest.raises(ConfigError, match="does not say how it reads them"):
+        Player(student)
+    assert Player(student, prompt_encoder="words").guidance is None
+    assert Player(Generator(small_teacher()), small_teacher()).guidance is None
 
 
 def test_what_it_refuses() -> None:

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import diffusers_folders
+import pipelines
 import pytest
 import torch
 from conftest import small_teacher
@@ -16,8 +17,9 @@ from realuid.cli.main import main
 from realuid.data import Dataset, to_float
 from realuid.data.writers import write_samples
 from realuid.errors import ConfigError
+from realuid.models.networks.interfaces import INTERFACES
 from realuid.recipes import Recipe, load_recipe
-from realuid.recipes.choose import for_shape, of_teacher
+from realuid.recipes.choose import for_pipeline, for_shape, for_teacher, of_teacher
 
 
 def realuid_command(text: str) -> int:
@@ -42,6 +44,23 @@ FEW = {"updates": 1, "batch": 4, "save_every": 0, "device": "cpu"}
 )
 def test_by_size(shape, options, name) -> None:
     assert for_shape(shape, **options).recipe.name == name
+
+
+#: What `pipe(prompt)` of each class uses unless told otherwise; FLUX has no classifier-free guidance of its own.
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [("stable_diffusion", 7.5), ("sdxl", 5.0), ("sd3", 7.0), ("flux", 1.0), ("pixart", 4.5), ("qwen_image", 4.0)],
+)
+def test_pipelines_are_distilled_with_the_guidance_that_they_are_used_with(name: str, scale: float) -> None:
+    choice = for_pipeline(INTERFACES[name].usual_guidance)
+    assert choice.recipe.distill.guidance == scale and choice.recipe.distill.calls == 4
+    assert f"recipe text-to-image, for a text-to-image pipeline, with its usual guidance of {scale:g}" in choice.said
+
+
+def test_a_pipeline_as_a_teacher_has_the_recipe_of_pipelines(tmp_path: Path) -> None:
+    choice = for_teacher(realuid.load_teacher(pipelines.save("sd_epsilon", tmp_path / "sd")))
+    assert choice.recipe.name == "text-to-image" and choice.recipe.distill.lora_rank == 64
+    assert choice.recipe.data.source == ""
 
 
 def test_points_have_no_recipe() -> None:

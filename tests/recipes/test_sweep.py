@@ -19,6 +19,7 @@ from realuid.locks import claimed
 from realuid.models import MLP, MatchingModel, save_pretrained
 from realuid.paths import make_path
 from realuid.recipes import SweepConfig, load_recipe
+from realuid.recipes import sweep as run_sweep_module
 from realuid.recipes.sweep import is_hopeless, read_results, write_results
 from realuid.recipes.trials import Trial, make_trials
 from realuid.training import DistillConfig
@@ -177,6 +178,41 @@ def test_a_killed_sweep_resumes_without_losing_a_finished_trial(recipe, teacher,
 def test_two_processes_share_the_trials(recipe, teacher, tmp_path: Path) -> None:
     assert sweep(recipe, teacher, tmp_path / "s", "--processes", "2", "--distill.updates", "10") == 0
     assert [r["status"] for r in read_results(tmp_path / "s")] == ["finished"] * 3
+
+
+def _fail_in_helper(recipe: object, teacher: object, folder: Path, parent: int, threads: int, number: int) -> None:
+    sys.exit(5)
+
+
+@pytest.mark.slow
+def test_what_an_additional_process_leaves_is_finished(recipe, teacher, tmp_path: Path, monkeypatch, capsys) -> None:
+    """The first trial is in its hands until it ends, too late for the first pass."""
+    monkeypatch.setattr("realuid.recipes.sweep._helper", _fail_in_helper)
+    passes: list[int] = []
+
+    def work(*arguments: object) -> None:
+        passes.append(1)
+        if len(passes) == 2:
+            whole(*arguments)  # type: ignore[arg-type]
+
+    whole = run_sweep_module._work
+    monkeypatch.setattr(run_sweep_module, "_work", work)
+    assert sweep(recipe, teacher, tmp_path / "s", "--processes", "2", "--distill.updates", "2") == 0
+    assert "1 of 2 processes ended early" in " ".join(capsys.readouterr().out.split())
+    assert [r["status"] for r in read_results(tmp_path / "s")] == ["finished"] * 3
+
+
+@pytest.mark.parametrize("command", ["sweep", "demo"])
+def test_what_is_not_divided_is_refused_to_several(command, recipe, teacher, tmp_path, monkeypatch, capsys) -> None:
+    """A sweep's trials would have been mixed, and a demo's processes would have waited for one another."""
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("realuid.cli.main.heed_interrupts", lambda: None)
+    words = ["--teacher", str(teacher)] if command == "sweep" else []
+    assert main([command, str(recipe), *words, "--out", str(tmp_path / "out")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"a {command} is not divided among processes, but 2 were started together" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_results_average_seeds_and_put_the_best_last(recipe, tmp_path: Path) -> None:

@@ -25,12 +25,14 @@ from realuid.cli.options import (
     value_of,
 )
 from realuid.errors import ConfigError
+from realuid.processes import come
 from realuid.recipes import DataConfig, Recipe
 from realuid.training import DistillConfig, fine_tuning
 from realuid.training.settings import to_dict
 
 if TYPE_CHECKING:
     from realuid.data import Dataset
+    from realuid.models import MatchingModel
     from realuid.recipes.spec import NamedTeacher
 
 
@@ -70,6 +72,8 @@ def run(arguments: Sequence[str]) -> None:
 
     arguments, student = split_student(arguments)
     recipe, rest = split_recipe(arguments, "demo")
+    if not {"--help", "-h", "--dry-run"} & set(rest):
+        come()
     if not names_recipe(arguments) and not {"--help", "-h", "--resume"} & set(rest):
         no_teacher = value_of("--teacher", rest, "") == "none"
         recipe = recipe if no_teacher else recipe_for_teacher(rest)
@@ -135,7 +139,7 @@ def _run_one(recipe: Recipe, name: str, options: Options, teacher: NamedTeacher)
         return
     _require_sound(run.teacher, run.data, options)
     run.run(options.resume)
-    _say(options.out)
+    _say(options.out, run.teacher.model, recipe.distill)
 
 
 def _run_chain(recipe: Recipe, stages: Sequence[str], options: Options, teacher: NamedTeacher) -> None:
@@ -160,16 +164,18 @@ def _run_chain(recipe: Recipe, stages: Sequence[str], options: Options, teacher:
         refuse_existing(options.out / stage, options.resume)
     _require_sound(teacher, data, options)
     make_student(recipe, name, teacher, options.out, data)
-    _say(options.out / name)
+    _say(options.out / name, teacher.model, recipe.student(name))
 
 
-def _say(folder: Path) -> None:
+def _say(folder: Path, teacher: MatchingModel, config: DistillConfig) -> None:
     """What was made, and what may be done with it."""
+    prompts = ' --prompts "a prompt"' if teacher.network.usual_guidance is not None else ""
     say_result("student", folder)
     say_next(
-        f"realuid sample {folder} --out grid.png",
+        f"realuid sample {folder}{prompts} --out grid.png",
         f"realuid evaluate {folder}",
         f"realuid export {folder} student --to diffusers",
+        *([f"realuid export {folder} adapter --to lora"] if config.lora_rank else []),
     )
 
 

@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> None:
     del data  # names of files, captions: what is read next takes its place in memory
     console.print(f"{load_dataset(str(options.out))}: {options.out}", highlight=False, markup=False)
     if options.teacher:
-        say_next(f"realuid distill demo --teacher {options.teacher} --data.source {options.out} --out runs/student")
+        say_next(f"realuid distill --teacher {options.teacher} --data.source {options.out} --out runs/student")
     else:
         say_next(f"realuid train --data.source {options.out} --out runs/teacher")
 

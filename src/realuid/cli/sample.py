@@ -77,6 +77,7 @@ def run(arguments: Sequence[str]) -> None:
     import torch
 
     from realuid.data import save_grid, save_image
+    from realuid.data.captions import listed_prompts
     from realuid.data.writers import write_samples
     from realuid.on_data import conditions, sample_image
     from realuid.processes import join
@@ -84,7 +85,7 @@ def run(arguments: Sequence[str]) -> None:
     from realuid.sampling import Sampling, check_use, generate
     from realuid.training.compatibility import check_fits
 
-    prompts = listed(options.prompts)
+    prompts = listed_prompts(options.prompts)
     usual = len(prompts) * max(1, 64 // len(prompts)) if prompts else 64
     count = check_whole("count", usual if options.count is None else options.count, 1, MOST_SAMPLES)
     check_whole("batch", options.batch, 1, MOST_BATCH)
@@ -99,11 +100,8 @@ def run(arguments: Sequence[str]) -> None:
         given = conditions(model, data, count)
         if prompts or options.condition is not None:
             given = given.replace(**asked_condition(options, model, prompts, count))
-    elif options.data != NO_DATA:
-        said = {f.name: getattr(options.data, f.name) for f in dataclasses.fields(DataConfig)}
-        name, value = next((k, v) for k, v in said.items() if v != getattr(NO_DATA, k))
-        raise ConfigError(f"data.{name} = {value}: the model starts from noise and reads no data. Leave it out.")
     else:
+        refuse_data(options.data)
         asked = asked_condition(options, model, prompts, count)
         given = Sampling(labels=class_labels(chosen, count), condition=asked).condition_of(model, count)
     batches = generate(
@@ -132,15 +130,11 @@ def run(arguments: Sequence[str]) -> None:
     console.print(f"{count} images{by}: {options.out}")
 
 
-def listed(prompts: tuple[str, ...]) -> list[str]:
-    """The prompts themselves, or the lines of the one file that is named instead."""
-    from realuid.data.captions import read_prompts
-
-    try:
-        named = len(prompts) == 1 and Path(prompts[0]).is_file()
-    except OSError:  # longer than any name is
-        named = False
-    return read_prompts(prompts[0]) if named else list(prompts)
+def refuse_data(asked: DataConfig) -> None:
+    """Raise ConfigError for data of a model that reads none."""
+    for name, value in ((f.name, getattr(asked, f.name)) for f in dataclasses.fields(DataConfig)):
+        if value != getattr(NO_DATA, name):
+            raise ConfigError(f"data.{name} = {value}: the model starts from noise and reads no data. Leave it out.")
 
 
 def asked_condition(options: Options, model: MatchingModel | OneStep, prompts: list[str], count: int) -> Condition:

@@ -24,6 +24,7 @@ from realuid.cli.options import (
 )
 from realuid.errors import ConfigError
 from realuid.models import NetworkConfig
+from realuid.processes import come
 from realuid.recipes import DataConfig, PathConfig, Recipe
 from realuid.training import TeacherConfig
 
@@ -58,6 +59,8 @@ def run(arguments: Sequence[str]) -> None:
     from realuid.recipes.run import recipe_of_run
 
     recipe, rest = split_recipe(arguments, "demo")
+    if not {"--help", "-h", "--dry-run"} & set(rest):
+        come()
     run = resumed_run(rest, Options.out)
     recipe = recipe_of_run(run) if run else recipe
     data = None

@@ -97,6 +97,19 @@ def read_prompts(path: str | Path) -> list[str]:
     return prompts
 
 
+def listed_prompts(prompts: Sequence[str]) -> list[str]:
+    """The prompts themselves, or the lines of the one file that is named instead.
+
+    Raises:
+        DataError: for a file that holds none.
+    """
+    try:
+        named = len(prompts) == 1 and Path(prompts[0]).is_file()
+    except OSError:  # longer than any name is
+        named = False
+    return read_prompts(prompts[0]) if named else list(prompts)
+
+
 def caption_column(features: Mapping[str, Any], asked: Mapping[str, str], name: str) -> str | None:
     """The column of a table of `datasets` that holds captions: the one asked for, or the first of `NAMES` with text.
 

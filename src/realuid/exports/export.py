@@ -161,7 +161,7 @@ def _own_code(student: Student, to: str) -> str | None:
 def _card(student: Student, to: str, card: Card, contract: Contract, own_code: str | None) -> str:
     """The text of README.md."""
     if to == "space":
-        return space_card(card, contract)
+        return space_card(card, contract, student)
     call: dict[str, Any] = {}
     if is_prompted(student):
         card = dataclasses.replace(card, scheduler=type(scheduler_of(student)).__name__)

@@ -19,6 +19,7 @@ from realuid.errors import CheckpointError, ConfigError, DataWarning
 from realuid.models.networks.condition import Condition
 from realuid.models.networks.interfaces import INTERFACES, Interface
 from realuid.models.saving.diffusers_weights import quiet_diffusers, read_diffusers_config
+from realuid.models.saving.quiet import quiet_transformers
 
 INDEX = "model_index.json"
 #: Weights of a text encoder in one file, or the index of several, with a variant.
@@ -155,12 +156,12 @@ def load_pipeline_prompts(folder: Path, source: str) -> PipelinePrompts:
     missing = [name for name in read if not (folder / name).is_dir()]
     if missing:
         raise CheckpointError(f"'{source}' is incomplete: {', '.join(missing)} is missing.")
-    loaded = {name: _load(folder / name, str(parts[name][1])) for name in read}
     settings = {name: value for name, value in index.items() if name not in parts and not name.startswith("_")}
-    others: dict[str, Any] = {name: None for name in parts if name not in loaded}
-    if interface.folder in others and (folder / interface.folder / "config.json").is_file():
-        others[interface.folder] = _without_weights(folder / interface.folder, interface)
-    with quiet_diffusers():
+    with quiet_diffusers(), quiet_transformers():
+        loaded = {name: _load(folder / name, str(parts[name][1])) for name in read}
+        others: dict[str, Any] = {name: None for name in parts if name not in loaded}
+        if interface.folder in others and (folder / interface.folder / "config.json").is_file():
+            others[interface.folder] = _without_weights(folder / interface.folder, interface)
         pipeline = getattr(diffusers, kind)(**{**others, **loaded, **_known(kind, settings)})
     return PipelinePrompts(pipeline, interface, source, _fingerprint(folder, read))
 

@@ -46,7 +46,35 @@ def load_prompt_encoder(source: str | Path) -> PromptEncoder:
     )
 
 
-def prompt_condition(model: MatchingModel | OneStep, prompts: Sequence[str], count: int, source: str = "") -> Condition:
+def encoder_of(model: MatchingModel | OneStep, source: str = "") -> PromptEncoder:
+    """The encoder of a model's prompts.
+
+    Args:
+        model: a teacher or student that reads prompts.
+        source: of the encoder, if the model does not say it or another one is wanted.
+
+    Raises:
+        ConfigError: for a model that reads no prompts, or does not say how.
+    """
+    if not reads_prompts(model):
+        raise ConfigError("prompts: the model reads no prompts. Leave them out.")
+    source = source or getattr(_matching(model), "prompts", "")
+    if not source:
+        raise ConfigError(
+            "prompts: the model does not say how it reads them. Pass prompt_encoder (--prompt-encoder): "
+            f"{', '.join(ENCODERS)}, or a folder of a pipeline or sentence encoder."
+        )
+    return load_prompt_encoder(source)
+
+
+def reads_prompts(model: MatchingModel | OneStep) -> bool:
+    """Whether a model is conditioned on what encoders make of prompts."""
+    return any(spec.name in (TEXT, POOLED) for spec in model.conditions)
+
+
+def prompt_condition(
+    model: MatchingModel | OneStep, prompts: Sequence[str], count: int, encoder: str | PromptEncoder = ""
+) -> Condition:
     """What `count` samples of a model are conditioned on: prompts, in turn.
 
     A model that does not know the unconditional prompt yet learns it from the encoder, for guidance.
@@ -55,28 +83,24 @@ def prompt_condition(model: MatchingModel | OneStep, prompts: Sequence[str], cou
         model: a teacher or student that reads prompts.
         prompts: each is encoded once.
         count: how many samples.
-        source: of the encoder, if the model does not say it or another one is wanted.
+        encoder: of the prompts, or its source; '': the model's, see `encoder_of`.
 
     Raises:
         ConfigError: for a model that reads no prompts, or does not say how; no prompts, and prompts that are too long.
     """
-    read = {name for spec in model.conditions for name in spec.names if spec.name in (TEXT, POOLED)}
-    if not read:
-        raise ConfigError("prompts: the model reads no prompts. Leave them out.")
     if isinstance(prompts, str) or not prompts:
         raise ConfigError(f"prompts = {prompts!r}: a list of texts is needed, one at least.")
-    matching = model.model if isinstance(model, Student) else model
-    source = source or getattr(matching, "prompts", "")
-    if not source:
-        raise ConfigError(
-            "prompts: the model does not say how it reads them. Pass prompt_encoder (--prompt-encoder): "
-            f"{', '.join(ENCODERS)}, or a folder of a pipeline or sentence encoder."
-        )
-    encoder = load_prompt_encoder(source)
+    encoder = encoder_of(model, encoder) if isinstance(encoder, str) else encoder
+    read = {name for spec in model.conditions for name in spec.names if spec.name in (TEXT, POOLED)}
+    matching = _matching(model)
     if isinstance(matching, MatchingModel) and matching.network.null is None:
         matching.network.null = _only(encoder.null(), read)
     names, rows = distinct([prompts[i % len(prompts)] for i in range(count)])
     return _only(encode_prompts(names, encoder), read).select(torch.tensor(rows))
+
+
+def _matching(model: MatchingModel | OneStep) -> MatchingModel | OneStep:
+    return model.model if isinstance(model, Student) else model
 
 
 def _only(condition: Condition, names: set[str]) -> Condition:

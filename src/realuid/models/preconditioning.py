@@ -20,7 +20,8 @@ from torch import Tensor
 
 from realuid.errors import ConfigError, unknown_name
 from realuid.paths import Coefficients, Path
-from realuid.settings import typed
+from realuid.paths.vp import MOST_BETA
+from realuid.settings import check_range, typed
 
 #: Coefficients are kept above this where they divide or enter a logarithm: only at the very ends of a path.
 _TINY = 1e-6
@@ -150,8 +151,7 @@ class EDM(Preconditioning):
 
     def __post_init__(self) -> None:
         _check_sign(self.sign)
-        if not self.sigma_data > 0:
-            raise ConfigError(f"sigma_data = {self.sigma_data}: preconditioning 'edm' needs a positive one.")
+        check_range(self, "(0, 1e6]", "sigma_data")
 
     def scales(self, k: Coefficients) -> Scales:
         s, variance = self.sigma_data, k.b**2 + (k.a * self.sigma_data) ** 2
@@ -181,10 +181,8 @@ class VP(Preconditioning):
     M: int = 1000
 
     def __post_init__(self) -> None:
-        if not all(value > 0 for value in (self.beta_d, self.beta_min, self.M)):
-            raise ConfigError(
-                f"beta_d = {self.beta_d}, beta_min = {self.beta_min}, M = {self.M}: all must be positive."
-            )
+        check_range(self, f"(0, {MOST_BETA}]", "beta_d", "beta_min")
+        check_range(self, "[1, 1e6]", "M")
 
     def scales(self, k: Coefficients) -> Scales:
         sigma, a = _noise_level(k), k.a.clamp(min=_TINY)
@@ -211,8 +209,9 @@ class IDDPM(Preconditioning):
     M: int = 1000
 
     def __post_init__(self) -> None:
-        if not (0 < self.C_1 < 1 and self.C_2 > 0 and 2 <= self.M <= 100_000):
-            raise ConfigError(f"C_1 = {self.C_1}, C_2 = {self.C_2}, M = {self.M}: needed 0 < C_1 < 1, C_2 > 0, M > 1.")
+        check_range(self, "(0, 1)", "C_1")
+        check_range(self, "(0, 10]", "C_2")
+        check_range(self, "[2, 100000]", "M")
 
     def scales(self, k: Coefficients) -> Scales:
         sigma, a = _noise_level(k), k.a.clamp(min=_TINY)

@@ -162,8 +162,8 @@ class VPBridge(_Bridge):
     beta_d: float = 2.0
 
     def __post_init__(self) -> None:
-        _positive("beta_min", self.beta_min)
-        _positive("beta_d", self.beta_d)
+        _positive("beta_min", self.beta_min, most=50)  # exponents of e
+        _positive("beta_d", self.beta_d, most=50)
 
     @property
     def _total(self) -> float:
@@ -183,6 +183,6 @@ class VPBridge(_Bridge):
         return alpha, -beta * alpha / 2
 
 
-def _positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ConfigError(f"{name} = {value}: must be positive; without noise a bridge is a flow.")
+def _positive(name: str, value: float, most: float = 1e6) -> None:
+    if not 0 < value <= most:
+        raise ConfigError(f"{name} = {value}: must be positive and at most {most:g}; without noise a bridge is a flow.")

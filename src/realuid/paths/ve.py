@@ -11,6 +11,7 @@ from torch import Tensor
 from realuid.errors import ConfigError
 from realuid.paths.base import Coefficients, Path, normal_quantile
 from realuid.paths.conversions import error_ratio
+from realuid.settings import check_range
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class VEPath(Path):
         sigma_data: standard deviation of the data, in the loss weight.
 
     Raises:
-        ConfigError: unless 0 < sigma_min < sigma_max and rho, p_std and sigma_data are positive.
+        ConfigError: unless 0 < sigma_min < sigma_max, and for numbers so large or small that powers of them are none.
     """
 
     name: ClassVar[str] = "ve"
@@ -42,10 +43,10 @@ class VEPath(Path):
             raise ConfigError(
                 f"sigma_min = {self.sigma_min}, sigma_max = {self.sigma_max}: needed is 0 < sigma_min < sigma_max."
             )
-        if not all(value > 0 for value in (self.rho, self.p_std, self.sigma_data)):
-            raise ConfigError(
-                f"rho = {self.rho}, p_std = {self.p_std}, sigma_data = {self.sigma_data}: all must be positive."
-            )
+        check_range(self, "(0, 1e6]", "sigma_max", "sigma_data")
+        check_range(self, "[0.5, 1000]", "rho")
+        check_range(self, "(0, 50]", "p_std")
+        check_range(self, "[-50, 50]", "p_mean")
 
     @property
     def t_min(self) -> float:

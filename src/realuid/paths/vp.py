@@ -18,6 +18,9 @@ from realuid.paths.base import Coefficients, Path
 #: Far above the published 1000: a damaged number may ask for a table of billions.
 MAX_STEPS = 100_000
 
+#: Of beta_min and beta_d: far above the published 20, and noise from the start.
+MOST_BETA = 1000
+
 #: Lower bound of b in its derivative, which is infinite at t = 0.
 _TINY = 1e-4
 
@@ -199,8 +202,10 @@ def _betas(kind: BetaSchedule, n: int, start: float, end: float) -> Tensor:
 
 
 def _check_beta(beta_min: float, beta_d: float) -> None:
-    if not (beta_min > 0 and beta_d >= 0):
-        raise ConfigError(f"beta_min = {beta_min}, beta_d = {beta_d}: needed beta_min > 0 and beta_d >= 0.")
+    if not (0 < beta_min <= MOST_BETA and 0 <= beta_d <= MOST_BETA):
+        raise ConfigError(
+            f"beta_min = {beta_min}, beta_d = {beta_d}: needed beta_min > 0, beta_d >= 0, and both at most {MOST_BETA}."
+        )
 
 
 def _check_table(table: tuple[float, ...], steps: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,13 +12,17 @@ from torch import Tensor
 
 from realuid.data import grid_image, to_float
 from realuid.errors import ConfigError
-from realuid.models import MatchingModel
+from realuid.loaders.prompts import encoder_of, prompt_condition, reads_prompts
+from realuid.models import Condition, MatchingModel, Student
 from realuid.models.networks.condition import LABEL, SOURCE
+from realuid.models.prompts import POOLED, TEXT, PromptEncoder
 from realuid.sampling import OneStep, SamplingOptions, generate
 from realuid.settings import check_whole
 
 #: Samples of a grid at most, the size in pixels that small images are magnified to, and a grid's width at most.
 MOST, _SMALL, _WIDTH = 64, 96, 1024
+#: Prompts that are columns of a grid at most.
+_COLUMNS = 16
 #: The choice of all classes in turn.
 EVERY = "every class"
 
@@ -33,6 +38,8 @@ class Asked:
         calls: of a student; None: all.
         image: to restore, where the model starts from images.
         steps: of the teacher.
+        prompts: what the samples show, in turn, of models that read prompts; up to 16 are a column each.
+        guidance: of the teacher.
     """
 
     seed: int = 0
@@ -41,6 +48,8 @@ class Asked:
     calls: int | None = None
     image: Image.Image | None = None
     steps: int = 50
+    prompts: tuple[str, ...] = ()
+    guidance: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -71,15 +80,19 @@ class Player:
     Args:
         student: a student, or an exported one.
         teacher: of the same samples; None: not shown.
+        prompt_encoder: what `load_prompt_encoder` takes, if it is not the student's (models that read prompts).
 
     Raises:
         ConfigError: for models with conditions that a person cannot give here, and for a teacher of other samples.
+
+    Attributes:
+        prompted: whether it reads prompts.
     """
 
-    def __init__(self, student: OneStep, teacher: MatchingModel | None = None):
+    def __init__(self, student: OneStep, teacher: MatchingModel | None = None, prompt_encoder: str = ""):
         if isinstance(student, MatchingModel):
             raise ConfigError("the first model is a teacher. Pass a student, and the teacher as --teacher.")
-        others = [spec.name for spec in student.conditions if spec.name not in (LABEL, SOURCE)]
+        others = [spec.name for spec in student.conditions if spec.name not in (LABEL, SOURCE, TEXT, POOLED)]
         if others:
             raise ConfigError(f"the student reads {', '.join(others)}, which cannot be given in the playground.")
         if teacher is not None and (teacher.image_shape != student.image_shape or teacher.coupled != student.coupled):
@@ -88,7 +101,18 @@ class Player:
                 f"{'' if teacher.coupled == student.coupled else ', and only one of them starts from images'}. Pass "
                 "the student's teacher."
             )
-        self.student, self.teacher = student, teacher
+        self.student, self.teacher, self.prompted = student, teacher, reads_prompts(student)
+        self._encoder = _Remembering(encoder_of(student, prompt_encoder)) if self.prompted else None
+
+    @property
+    def guidance(self) -> float | None:
+        """The teacher's guidance that the student learned from, if known, else 1; None if it cannot be guided."""
+        if self.teacher is None or not (
+            self.prompted or any(spec.null is not None for spec in self.teacher.conditions)
+        ):
+            return None
+        about = self.student.about if isinstance(self.student, Student) else {}
+        return float(about.get("distill", {}).get("guidance", 1.0))
 
     @property
     def labels(self) -> list[str]:
@@ -121,7 +145,7 @@ class Player:
         """Samples of the teacher from the same noise; None without one."""
         if self.teacher is None:
             return None
-        return self._play(self.teacher, asked, {"steps": asked.steps}, asked.steps)
+        return self._play(self.teacher, asked, {"steps": asked.steps, "guidance": asked.guidance}, asked.steps)
 
     def _play(self, model: MatchingModel | OneStep, asked: Asked, how: SamplingOptions, calls: int) -> Played:
         count = check_whole("count", asked.count, 1, MOST)
@@ -130,6 +154,10 @@ class Player:
                 raise ConfigError(f"class = {asked.label[:50]}: the model has {', '.join(self.labels[1:])}.")
             chosen = self.labels.index(asked.label) - 1
             how["labels"] = torch.arange(count) % self.student.num_classes if chosen < 0 else chosen
+        if self._encoder is not None:
+            if not asked.prompts:
+                raise ConfigError("this model reads prompts. Write one.")
+            how["condition"] = prompt_condition(model, asked.prompts, count, self._encoder)
         source = self._source(asked.image) if model.coupled else None
         if source is not None:
             how["sources"] = source.expand(count, *source.shape[1:])
@@ -138,7 +166,8 @@ class Player:
         seconds = time.perf_counter() - began
         if source is not None:
             x = torch.cat([source, x])  # what was given comes first
-        return Played(picture(x), seconds, calls, count)
+        columns = len(asked.prompts) if 1 < len(asked.prompts) <= _COLUMNS else None
+        return Played(picture(x, columns), seconds, calls, count)
 
     def _source(self, image: Image.Image | None) -> Tensor:
         """An uploaded image as x_T, shape (1, *shape): cropped to the model's proportions and resized."""
@@ -157,11 +186,35 @@ class Player:
         return to_float(levels.permute(2, 0, 1)[None].contiguous())
 
 
-def picture(x: Tensor) -> Image.Image:
-    """Samples as a grid; small images are magnified without smoothing."""
+class _Remembering:
+    """An encoder that encodes the prompts it was asked for last only once: text encoders may be slow."""
+
+    def __init__(self, encoder: PromptEncoder):
+        self._encoder = encoder
+        self._last: tuple[list[str], Condition] | None = None
+
+    @property
+    def source(self) -> str:
+        return self._encoder.source
+
+    @property
+    def fingerprint(self) -> str:
+        return self._encoder.fingerprint
+
+    def encode(self, prompts: Sequence[str]) -> Condition:
+        if self._last is None or self._last[0] != list(prompts):
+            self._last = (list(prompts), self._encoder.encode(prompts))
+        return self._last[1]
+
+    def null(self) -> Condition:
+        return self._encoder.null()
+
+
+def picture(x: Tensor, columns: int | None = None) -> Image.Image:
+    """Samples as a grid, by default about square; small images are magnified without smoothing."""
     if x.dim() == 2:
         return grid_image(x)
-    columns = min(8, int(len(x) ** 0.5 + 0.999))
+    columns = columns or min(8, int(len(x) ** 0.5 + 0.999))
     side = max(x.shape[-2:])
     scale = max(1, min(_SMALL, _WIDTH // columns) // side)
     return grid_image(x, columns, scale)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import escape
@@ -33,12 +33,13 @@ def check_gradio() -> None:
         raise ConfigError("the playground needs the extra: pip install 'realuid[play]'.")
 
 
-def page(player: Player, title: str = "realuid") -> gradio.Blocks:
+def page(player: Player, title: str = "realuid", prompts: Sequence[str] = ()) -> gradio.Blocks:
     """The page of a player.
 
     Args:
         player: student and teacher.
         title: heading of the page, plain text.
+        prompts: what it starts with (students that read prompts).
 
     Raises:
         ConfigError: if gradio is not installed.
@@ -52,7 +53,7 @@ def page(player: Player, title: str = "realuid") -> gradio.Blocks:
         gr.HTML(f"<h1>{escape(title)}</h1>")
         with gr.Row():
             with gr.Column(scale=1, min_width=260):
-                inputs = _controls(player)
+                inputs = _controls(player, prompts)
             outputs: list[Any] = []
             for name, heading, there in (
                 ("student", "**Student**", True),
@@ -63,8 +64,8 @@ def page(player: Player, title: str = "realuid") -> gradio.Blocks:
                     outputs.append(gr.Image(elem_id=name, **_PICTURE))
                     outputs.append(gr.Markdown(elem_id=f"{name}-latency"))
         for control in inputs:
-            on_change = control.release if isinstance(control, gr.Slider) else control.change
-            on_change(sample, inputs, outputs, show_progress="minimal")
+            for on_change in _events(control):
+                on_change(sample, inputs, outputs, show_progress="minimal", trigger_mode="always_last")
         blocks.load(sample, inputs, outputs)
     return blocks
 
@@ -74,11 +75,21 @@ def _sampler(player: Player) -> Callable[..., list[Any]]:
     import gradio as gr
 
     def sample(
-        seed: float, count: float, label: str, calls: float, image: Image.Image | None, steps: float
+        prompts: str,
+        seed: float,
+        count: float,
+        label: str,
+        calls: float,
+        image: Image.Image | None,
+        steps: float,
+        guidance: float,
     ) -> list[Any]:
-        asked = Asked(int(seed or 0), int(count), label or EVERY, int(calls), image, int(steps))
+        lines = tuple(line.strip() for line in (prompts or "").splitlines() if line.strip())
+        asked = Asked(int(seed or 0), int(count), label or EVERY, int(calls), image, int(steps), lines, guidance)
         if player.student.coupled and image is None:
             return [None, "Upload an image to restore.", None, ""]
+        if player.prompted and not lines:
+            return [None, "Write a prompt.", None, ""]
         try:
             ours, theirs = player.play(asked), player.play_teacher(asked)
         except RealUIDError as error:
@@ -91,29 +102,55 @@ def _sampler(player: Player) -> Callable[..., list[Any]]:
     return sample
 
 
-def _controls(player: Player) -> list[Any]:
-    """Seed, number of samples, class, calls, image and steps of the teacher; what a model does not have is hidden."""
+def _controls(player: Player, prompts: Sequence[str]) -> list[Any]:
+    """What is asked for, in the order of `_sampler`; what a model does not have is hidden."""
     import gradio as gr
 
-    student, numbers = player.student, player.calls
+    student, numbers, guidance = player.student, player.calls, player.guidance
     image = gr.Image(label="Image to restore", type="pil", visible=student.coupled, elem_id="upload")
+    text = gr.Textbox(
+        "\n".join(prompts),
+        lines=3,
+        label="Prompts",
+        info="One a line, a column each. Shift+Enter samples.",
+        visible=player.prompted,
+        elem_id="prompts",
+    )
     seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="seed")
     again = gr.Button("Another seed", elem_id="again")
     again.click(lambda seed: int(seed or 0) + 1, seed, seed)
     labels = player.labels
     label = gr.Dropdown(labels or [EVERY], value=EVERY, label="Class", visible=bool(labels), elem_id="class")
     calls = gr.Radio(numbers, value=numbers[-1], label="Network calls", visible=len(numbers) > 1, elem_id="calls")
-    usual, there = 1 if student.coupled else 25, player.teacher is not None
-    count = gr.Slider(1, MOST, value=usual, step=1, label="Number of samples", elem_id="count")
+    usual, there = 1 if student.coupled else 4 * len(prompts) or 25, player.teacher is not None
+    count = gr.Slider(1, MOST, value=min(usual, MOST), step=1, label="Number of samples", elem_id="count")
     steps = gr.Slider(5, 100, value=50, step=5, label="Steps of the teacher", visible=there, elem_id="steps")
-    return [seed, count, label, calls, image, steps]
+    scale = gr.Slider(
+        0, 15, value=guidance or 1.0, step=0.5, label="Guidance of the teacher", visible=guidance is not None
+    )
+    return [text, seed, count, label, calls, image, steps, scale]
 
 
-def serve(player: Player, title: str = "realuid", port: int | None = None, browser: bool = False) -> str:
-    """Serve the page on this machine alone until the process ends or `close` is pressed.
+def _events(control: Any) -> list[Callable[..., Any]]:
+    """What asks for new samples: a changed value; a slider that is let go; a text that is sent or left."""
+    import gradio as gr
+
+    if isinstance(control, gr.Textbox):
+        return [control.submit, control.blur]
+    return [control.release if isinstance(control, gr.Slider) else control.change]
+
+
+def serve(
+    player: Player,
+    title: str = "realuid",
+    port: int | None = None,
+    browser: bool = False,
+    prompts: Sequence[str] = (),
+) -> str:
+    """Serve the page on this machine alone until the process ends.
 
     Args:
-        player, title: see `page`.
+        player, title, prompts: see `page`.
         port: of the server; None: a free one from 7860 on.
         browser: open it.
 
@@ -124,7 +161,7 @@ def serve(player: Player, title: str = "realuid", port: int | None = None, brows
 
     check_gradio()
     theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    _, address, _ = page(player, title).launch(
+    _, address, _ = page(player, title, prompts).launch(
         server_name="127.0.0.1",
         server_port=port,
         inbrowser=browser,

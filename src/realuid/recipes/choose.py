@@ -52,6 +52,14 @@ def for_shape(shape: tuple[int, ...], pairs: bool = False, accelerated: bool = F
     return Choice(load_recipe(name), f"for {what} of {shape[2]} x {shape[1]}")
 
 
+def for_pipeline(guidance: float) -> Choice:
+    """A recipe for a text-to-image pipeline, which is sampled with a guidance scale unless told otherwise."""
+    recipe = load_recipe("text-to-image")
+    distill = dataclasses.replace(recipe.distill, guidance=guidance)
+    reason = f"for a text-to-image pipeline, with its usual guidance of {guidance:g}"
+    return Choice(dataclasses.replace(recipe, distill=distill), reason)
+
+
 def for_data(data: Dataset, source: DataConfig) -> Choice:
     """A recipe for training a teacher on data: conditional if the data has labels.
 
@@ -75,7 +83,11 @@ def of_teacher(place: str | Path) -> Choice | None:
 
 def for_teacher(model: MatchingModel) -> Choice:
     """A recipe for distilling a teacher that no recipe is known of; its data is not known either."""
-    choice = for_shape(model.image_shape, model.coupled, _accelerated())
+    guidance = model.network.usual_guidance
+    if guidance is not None:
+        choice = for_pipeline(guidance)
+    else:
+        choice = for_shape(model.image_shape, model.coupled, _accelerated())
     section = dataclasses.replace(choice.recipe.data, source="", resolution=None, channels=None)
     return dataclasses.replace(choice, recipe=dataclasses.replace(choice.recipe, data=section))
 

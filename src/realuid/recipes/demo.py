@@ -21,6 +21,7 @@ from realuid.loaders import load_teacher
 from realuid.locks import held
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Student, model_device
+from realuid.processes import refuse_several
 from realuid.recipes.changes import shown_settings
 from realuid.recipes.checks import check_demo
 from realuid.recipes.config import Recipe
@@ -126,6 +127,7 @@ def run_demo(
     Raises:
         ConfigError: for a folder that holds a demo, or something that is none.
     """
+    refuse_several("a demo", "Start one, or `realuid train` and `realuid distill`, which are divided.")
     if not recipe.students:
         raise ConfigError(
             f"recipe '{recipe.name}' has no students: add at least one, for instance {{uid: {{alpha: 1}}}}."

@@ -22,15 +22,17 @@ import torch
 
 from realuid.data import Dataset
 from realuid.devices import tune_process
-from realuid.errors import CheckpointError, ConfigError, NonFiniteError
+from realuid.errors import CheckpointError, NonFiniteError
 from realuid.files import atomic_file, write_json
 from realuid.loaders import load_teacher
 from realuid.loaders.check import require_sound
 from realuid.locks import claimed
 from realuid.metrics import Evaluator
+from realuid.processes import refuse_several
 from realuid.recipes.changes import shown_settings
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.evaluate import evaluate_model, make_evaluator
+from realuid.recipes.helpers import end_of
 from realuid.recipes.run import SWEEP, TEACHER, recipe_data, teacher_record
 from realuid.recipes.sections import SweepConfig
 from realuid.recipes.spec import NamedTeacher, StudentSpec, student_spec
@@ -104,9 +106,10 @@ def run_sweep(
         the contents of results.json.
 
     Raises:
-        ConfigError: for a folder that holds something else.
+        ConfigError: for a folder that holds something else, or several processes that were started together.
         CheckpointError: for such a teacher.
     """
+    refuse_several("a sweep", "Start one, with --processes for several trials at a time.")
     trials, refused = make_trials(recipe.sweep, recipe.distill)
     for reason in refused:
         say(f"left out: {reason}")
@@ -124,14 +127,17 @@ def run_sweep(
     say(f"{len(trials)} trials, {len(read_results(folder))} of them finished")
     context = multiprocessing.get_context("spawn")
     arguments = (recipe, teacher, folder, os.getpid(), max(1, torch.get_num_threads() // processes))
-    helpers = [context.Process(target=_helper, args=(*arguments, i)) for i in range(1, processes)]
+    numbers = range(1, processes)
+    helpers = [context.Process(target=_helper, args=(*arguments, i), name=f"process {i}") for i in numbers]
     for helper in helpers:
         helper.start()
     _work(recipe, named, data, folder, say)
-    for helper in helpers:
-        helper.join()
-    if failed := [helper for helper in helpers if helper.exitcode]:
-        raise ConfigError(f"{len(failed)} processes of the sweep ended early; see '{folder}/process-*.log'.")
+    if failed := end_of(helpers, say):
+        log = folder / "process-*.log"
+        say(f"{len(failed)} of {processes} processes ended early (see '{log}'): what they had begun is continued here")
+        _work(recipe, named, data, folder, say)
+    if others := len(trials) - len(read_results(folder)):
+        say(f"{others} trials are in the hands of another process, and not among these results")
     return write_results(recipe, teacher, folder)
 
 

@@ -38,10 +38,10 @@ class Network(nn.Module):
     lora_targets: tuple[str, ...] = ()
     #: Whether its weights are an adapter on a network that others share. A deep copy has weights of its own.
     shares_base: bool = False
-    #: Whether its weights stay in the precision of the file that they are read from; else they become float32.
-    keeps_precision: ClassVar[bool] = False
+    keeps_precision: ClassVar[bool] = False  #: whether weights stay in the precision of their file; else float32
     #: The unconditional condition of networks that read text, one row, from data or a prompt encoder. No weight.
     null: Condition | None = None
+    usual_guidance: float | None = None  #: of its text-to-image pipeline, unless told otherwise
 
     def __init__(self, settings: dict[str, Any]):
         super().__init__()

@@ -68,6 +68,10 @@ class PromptNetwork(Network):
         self.shape, self.settings = tuple(shape), settings
 
     @property
+    def usual_guidance(self) -> float | None:  # type: ignore[override]
+        return self.interface.usual_guidance
+
+    @property
     def null(self) -> Condition | None:  # type: ignore[override]
         """The unconditional condition, one row; None until prepared data or an encoder of prompts says it.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
+import diffusers
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +16,7 @@ from realuid.models.networks import specs
 from realuid.models.networks.condition import Condition
 from realuid.models.networks.specs import ConditionSpec
 from realuid.models.prompts import POOLED, TEXT_MASK
+from realuid.models.saving.quiet import quiet_transformers
 
 #: Layers that adapters change by default, by the ends of their names.
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -43,6 +46,13 @@ class Interface(ABC):
     @abstractmethod
     def conditions(self, config: Config, numbers: Mapping[str, Any]) -> tuple[ConditionSpec, ...]:
         """What the denoiser reads of a prompt."""
+
+    @cached_property
+    def usual_guidance(self) -> float:
+        """Scale of classifier-free guidance of the pipeline's call unless told otherwise; 1 for none."""
+        with quiet_transformers():
+            call = inspect.signature(getattr(diffusers, self.pipelines[0]).__call__).parameters
+        return float(call["true_cfg_scale" if "true_cfg_scale" in call else "guidance_scale"].default)
 
     @abstractmethod
     def shape(self, config: Config) -> tuple[int, ...]:

@@ -1,0 +1,6 @@
+"""`python -m realuid`: the command line, where the script `realuid` is not on the PATH."""
+
+from realuid.cli.main import main
+
+if __name__ == "__main__":
+    main()
