@@ -37,9 +37,7 @@ def photos(tmp_path: Path) -> Path:
 def test_a_pipeline_becomes_a_student_that_is_sampled_with_prompts(photos: Path, tmp_path: Path, capsys) -> None:
     teacher, prepared, run = pipelines.save("sd_epsilon", tmp_path / "teacher"), tmp_path / "prepared", tmp_path / "run"
     assert main(["prepare", str(photos), str(prepared), "--teacher", str(teacher)]) == 0
-    assert f"realuid distill --teacher {teacher} --data.source {prepared}" in capsys.readouterr().out.replace(
-        "\n", ""
-    )
+    assert f"realuid distill --teacher {teacher} --data.source {prepared}" in capsys.readouterr().out.replace("\n", "")
     data, encoder = load_dataset(prepared), load_prompt_encoder(teacher)
     assert data.shape == (3, 16, 16) and list(data.captions) == CAPTIONS
     assert data.columns["latent"][:].shape == (4, 4, 8, 8)
