@@ -18,32 +18,30 @@ says of them; processor seconds on a CPU, medians of rounds in which all take tu
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import functools
-import itertools
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 
+from benchmarks.calls_speed import speed
 from benchmarks.experiments import Bench
 from benchmarks.families_2d import FAMILIES as POINTS
 from benchmarks.families_2d import Mixture, exact_teacher, sliced_wasserstein, student_start, task_from_exact
-from benchmarks.speed.ours import random_data, teacher_of
-from benchmarks.speed.roofline import clock
 from realuid.data import Dataset
 from realuid.files import write_json
 from realuid.models import Condition, MatchingModel, Student
 from realuid.recipes import load_recipe
 from realuid.recipes.evaluate import evaluate_model
 from realuid.recipes.spec import NamedTeacher, student_spec
-from realuid.sampling import generate
-from realuid.training import DistillConfig, DistillTask, load_start
-from realuid.training.accelerate import make_accelerator
+from realuid.training import DistillConfig, load_start
 from realuid.training.costs import update_cost
 from realuid.training.folder import has_checkpoint
 
@@ -55,6 +53,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "2 untold": {"calls": 2, "fake_sees_call": False},
     "4": {"calls": 4},
     "4 untold": {"calls": 4, "fake_sees_call": False},
+    "4 unscaled": {"calls": 4},
+    "4 taught unscaled": {"calls": 4, "fake_start": "teacher"},
     "4 from data": {"calls": 4, "call_inputs": "data"},
     "4 phases, untold": {"calls": 4, "phases": True, "fake_sees_call": False},
     "4 deterministic": {"calls": 4, "renoise": "deterministic"},
@@ -78,6 +78,8 @@ GAME_2D: dict[str, Any] = {
 }
 #: Student of the same seed that a method starts from; it gets half of the updates, and the start had all of its own.
 STARTS = {"4 from 1": "1"}
+#: Ablation: gradients of late calls are not multiplied by B_1 / B_k (`Student.forward`).
+UNSCALED = {"4 unscaled", "4 taught unscaled"}
 
 
 def student(bench: Bench, method: str, seed: int, updates: int) -> dict[str, Any]:
@@ -88,12 +90,15 @@ def student(bench: Bench, method: str, seed: int, updates: int) -> dict[str, Any
     one = dataclasses.replace(bench.recipe.distill, calls=1, updates=updates, lr_decay="cosine", seed=seed)
     config = dataclasses.replace(one, **METHODS[method])
     length = round(updates * update_cost(one).passes / update_cost(config).passes)
-    config = dataclasses.replace(config, updates=length // 2 if method in STARTS else length, evaluate_every=0)
-    config = dataclasses.replace(config, save_every=max(1, config.updates // 4), sample_every=0)
+    config = dataclasses.replace(config, updates=length // 2 if method in STARTS else length, sample_every=0)
+    config = dataclasses.replace(config, save_every=max(1, config.updates // 5))
+    config = dataclasses.replace(config, evaluate_every=config.save_every)
     recipe = dataclasses.replace(bench.recipe, distill=config, students={})
     begin = load_start(bench.folder / f"{STARTS[method]}, seed {seed}") if method in STARTS else None
-    spec = student_spec(recipe, NamedTeacher(bench.teacher()), run, data=bench.data, start=begin)
-    spec.run(resume=has_checkpoint(run))
+    teacher = NamedTeacher(bench.teacher())
+    spec = student_spec(recipe, teacher, run, data=bench.data, start=begin, evaluator=bench.evaluator)
+    with scaled(method not in UNSCALED):
+        spec.run(resume=has_checkpoint(run))
     made = load_start(run, config.ema[0])
     measured = evaluate_model(made, bench.evaluator, recipe.evaluate, full=False)
     result = {
@@ -106,6 +111,16 @@ def student(bench: Bench, method: str, seed: int, updates: int) -> dict[str, Any
     write_json(run / "result.json", result)
     print(f"{bench.folder.name}, {method}, seed {seed}: {result['fd']}", flush=True)
     return result
+
+
+@contextlib.contextmanager
+def scaled(yes: bool) -> Iterator[None]:
+    """Students made inside have gradients of late calls scaled, or not."""
+    if yes:
+        yield
+    else:
+        with mock.patch.object(MatchingModel, "output_scale", lambda _, t: torch.ones_like(t)):
+            yield
 
 
 @functools.cache
@@ -214,55 +229,6 @@ def tables(folder: Path) -> None:
             spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.3g}{spread}" if values else "")
         print("| " + " | ".join(cells) + " |")
-
-
-def speed(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds and ratios by number of calls; written to --out, too."""
-    teacher = teacher_of("", options.channels, options.side).eval()
-    data, count = random_data(options.side), options.batch
-    z, t = torch.randn(count, *teacher.shape), torch.full((count,), 0.5)
-    config = DistillConfig(batch=count, updates=10**6, fake_updates=2, device="auto")
-    configs = {n: dataclasses.replace(config, calls=n) for n in options.numbers}
-    tasks = {n: DistillTask(teacher, data, config, make_accelerator(config)) for n, config in configs.items()}
-    device = tasks[options.numbers[0]].teacher.device
-    teacher, z, t = teacher.to(device), z.to(device), t.to(device)
-    runs: dict[tuple[str, int], Callable[[], object]] = {}
-    numbers = itertools.count()
-    for n in options.numbers:
-        made = Student(teacher, calls=n)
-        runs["sampling", n] = lambda made=made: list(generate(made, count, batch=count))
-        runs["network", n] = lambda n=n: [teacher(z, t) for _ in range(n)]
-    runs |= {("update", n): lambda n=n: tasks[n].update(next(numbers)) for n in options.numbers}
-    times: dict[tuple[str, int], list[float]] = {key: [] for key in runs}
-    for _ in range(options.rounds + 1):
-        for key, run in runs.items():
-            start = clock(device)
-            with torch.set_grad_enabled(key[0] == "update"):
-                run()
-            times[key].append(clock(device) - start)
-    seconds = {key: statistics.median(taken[1:]) for key, taken in times.items()}
-
-    def ratio(above: tuple[str, int], below: tuple[str, int]) -> float:
-        """Median over rounds, in which both ran one soon after the other."""
-        return statistics.median(a / b for a, b in zip(times[above][1:], times[below][1:], strict=True))
-
-    rows = []
-    for n in options.numbers:
-        predicted = update_cost(configs[n]).passes / update_cost(configs[1]).passes
-        rows.append(
-            {
-                "calls": n,
-                "sampling": seconds["sampling", n],
-                "of bare passes": ratio(("network", n), ("sampling", n)),
-                "update": seconds["update", n],
-                "times that of one call": ratio(("update", n), ("update", 1)),
-                "by the cost model": predicted,
-            }
-        )
-        print("  ".join(f"{name} {value:.3g}" for name, value in rows[-1].items()), flush=True)
-    result = {"batch": count, "channels": options.channels, "side": options.side, "device": str(device), "rows": rows}
-    write_json(options.out / "speed.json", result)
-    return result
 
 
 def main(arguments: list[str] | None = None) -> None:
