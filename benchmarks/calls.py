@@ -18,16 +18,13 @@ says of them; processor seconds on a CPU, medians of rounds in which all take tu
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import functools
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 
@@ -53,8 +50,6 @@ METHODS: dict[str, dict[str, Any]] = {
     "2 untold": {"calls": 2, "fake_sees_call": False},
     "4": {"calls": 4},
     "4 untold": {"calls": 4, "fake_sees_call": False},
-    "4 unscaled": {"calls": 4},
-    "4 taught unscaled": {"calls": 4, "fake_start": "teacher"},
     "4 from data": {"calls": 4, "call_inputs": "data"},
     "4 phases, untold": {"calls": 4, "phases": True, "fake_sees_call": False},
     "4 deterministic": {"calls": 4, "renoise": "deterministic"},
@@ -78,8 +73,6 @@ GAME_2D: dict[str, Any] = {
 }
 #: Student of the same seed that a method starts from; it gets half of the updates, and the start had all of its own.
 STARTS = {"4 from 1": "1"}
-#: Ablation: gradients of late calls are not multiplied by B_1 / B_k (`Student.forward`).
-UNSCALED = {"4 unscaled", "4 taught unscaled"}
 
 
 def student(bench: Bench, method: str, seed: int, updates: int) -> dict[str, Any]:
@@ -97,8 +90,7 @@ def student(bench: Bench, method: str, seed: int, updates: int) -> dict[str, Any
     begin = load_start(bench.folder / f"{STARTS[method]}, seed {seed}") if method in STARTS else None
     teacher = NamedTeacher(bench.teacher())
     spec = student_spec(recipe, teacher, run, data=bench.data, start=begin, evaluator=bench.evaluator)
-    with scaled(method not in UNSCALED):
-        spec.run(resume=has_checkpoint(run))
+    spec.run(resume=has_checkpoint(run))
     made = load_start(run, config.ema[0])
     measured = evaluate_model(made, bench.evaluator, recipe.evaluate, full=False)
     result = {
@@ -111,16 +103,6 @@ def student(bench: Bench, method: str, seed: int, updates: int) -> dict[str, Any
     write_json(run / "result.json", result)
     print(f"{bench.folder.name}, {method}, seed {seed}: {result['fd']}", flush=True)
     return result
-
-
-@contextlib.contextmanager
-def scaled(yes: bool) -> Iterator[None]:
-    """Students made inside have gradients of late calls scaled, or not."""
-    if yes:
-        yield
-    else:
-        with mock.patch.object(MatchingModel, "output_scale", lambda _, t: torch.ones_like(t)):
-            yield
 
 
 @functools.cache
