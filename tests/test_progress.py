@@ -36,6 +36,14 @@ def test_a_file_gets_a_line_now_and_then_and_one_at_the_end(clock, capsys) -> No
     assert 5 < len(lines) < 8 and lines[-1].startswith("student: 100 of 100, gap 100, 0:0")
 
 
+def test_the_last_line_is_not_said_twice(clock, capsys) -> None:
+    report = Progress("student", 30)
+    clock[0] += 20
+    report.update(30, "FD 4.89")
+    report.close()
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_a_bar_fits_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

@@ -35,6 +35,7 @@ class Progress:
         self.done, self.note = start, ""
         self.began = time.monotonic()
         self.due = self.began + _PAUSE
+        self._said: tuple[int, str] | None = None
         self.bar = None if quiet or not sys.stderr.isatty() else _bar(title, total, start)
 
     def update(self, done: int, note: str | None = None) -> None:
@@ -47,13 +48,14 @@ class Progress:
             self._say()
 
     def close(self) -> None:
-        """End the report: the bar stays as it is; elsewhere the last line is always printed."""
+        """End the report: the bar stays as it is; elsewhere the last line is always printed, once."""
         if self.bar:
             self.bar.stop()
-        elif not self.quiet:
+        elif not self.quiet and self._said != (self.done, self.note):
             self._say()
 
     def _say(self) -> None:
+        self._said = self.done, self.note
         now, parts = time.monotonic(), [f"{self.title}: {self.done:,} of {self.total:,}"]
         parts += [self.note] if self.note else []
         if self.start < self.done < self.total:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import faults
+from benchmarks import disturbed, faults
 
 
 @pytest.mark.slow
@@ -27,10 +27,10 @@ def test_differences_are_seen_and_speeds_are_not(tmp_path: Path) -> None:
         (trial / "result.json").write_text(f'{{"fd": 1.5, "seconds": {len(name) if name == "a" else 7}}}')
         (trial / "metrics.jsonl").write_text(f'{{"update": 1, "images_per_second": {ord(name)}}}\n')
         (tmp_path / name / "sweep.html").write_text(name)
-    assert faults.unlike(tmp_path / "a", tmp_path / "b") == []
+    assert disturbed.unlike(tmp_path / "a", tmp_path / "b") == []
     trial = tmp_path / "b" / "trials" / "0"
     (trial / "result.json").write_text('{"fd": 1.5000001, "seconds": 7}')
     (trial / "metrics.jsonl").write_text('{"update": 2}\n')
     shutil.copy(trial / "result.json", trial / "config.json")
     names = [f"trials/0/{name}" for name in ("config.json", "metrics.jsonl", "result.json")]
-    assert faults.unlike(tmp_path / "a", tmp_path / "b") == names
+    assert disturbed.unlike(tmp_path / "a", tmp_path / "b") == names

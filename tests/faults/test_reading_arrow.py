@@ -62,14 +62,11 @@ def test_files_outside_of_the_folder_are_not_read(reader: str, name: str, saved:
         load_dataset(f"{reader}{saved}")
 
 
-@pytest.mark.parametrize("reader", READERS)
-def test_a_row_that_names_a_pipe_does_not_wait_for_it(reader: str, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.png")
-    rows = {"image": [{"bytes": None, "path": str(tmp_path / "pipe.png")}]}
+def naming(folder: Path, name: str) -> Path:
+    """A data set of one row, which names its image instead of holding it; `save_to_disk` would open that."""
     features = datasets.Features({"image": datasets.Image()})
-    table = datasets.Dataset.from_dict(rows, features=features)  # `save_to_disk` would open the pipe
-    folder = tmp_path / "named"
-    folder.mkdir()
+    table = datasets.Dataset.from_dict({"image": [{"bytes": None, "path": name}]}, features=features)
+    folder.mkdir(exist_ok=True)
     with datasets.arrow_writer.ArrowWriter(path=str(folder / "data-00000-of-00001.arrow"), features=features) as writer:
         writer.write_table(table.data.table)
         writer.finalize()
@@ -77,8 +74,52 @@ def test_a_row_that_names_a_pipe_does_not_wait_for_it(reader: str, tmp_path: Pat
     state = dict.fromkeys(("_format_type", "_split")) | {"_fingerprint": "x", "_format_columns": None}
     state |= {"_data_files": [{"filename": "data-00000-of-00001.arrow"}], "_format_kwargs": {}}
     (folder / "state.json").write_text(json.dumps(state | {"_output_all_columns": False}))
+    return folder
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_row_that_names_a_pipe_does_not_wait_for_it(reader: str, tmp_path: Path) -> None:
+    (tmp_path / "named").mkdir()
+    os.mkfifo(tmp_path / "named" / "pipe.png")
     with pytest.raises(DataError, match="a FIFO"):
-        load_dataset(f"{reader}{folder}")
+        load_dataset(f"{reader}{naming(tmp_path / 'named', str(tmp_path / 'named' / 'pipe.png'))}")
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("name", ["{}/private.png", "../private.png", "{}/named/../private.png", "a/../../private.png"])
+def test_a_row_names_no_image_outside_of_its_folder(reader: str, name: str, tmp_path: Path) -> None:
+    """A stranger's data set would have shown images of this machine, in grids and in what a model learns."""
+    (tmp_path / "private.png").write_bytes(png(7))
+    with pytest.raises(DataError, match=r"names .*private.png', which is not in the folder of the data"):
+        load_dataset(f"{reader}{naming(tmp_path / 'named', name.format(tmp_path))}")
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("name", ["{}/linked/a.png", "{}/named/a.png", "a.png"])
+def test_a_row_may_name_one_inside(reader: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "named").mkdir()
+    (tmp_path / "named" / "a.png").write_bytes(png(7))
+    (tmp_path / "linked").symlink_to(tmp_path / "named")
+    folder = naming(tmp_path / "named", name.format(tmp_path))
+    place = tmp_path / "linked" if "linked" in name else folder
+    data = load_dataset(f"{reader}{place}")
+    assert data.take(torch.arange(1)).values.unique().tolist() == [7]
+
+
+@pytest.mark.parametrize("reader", ["hf:", ""])
+def test_metadata_names_no_image_outside_of_its_folder(reader: str, tmp_path: Path) -> None:
+    folder = tmp_path / "listed"
+    folder.mkdir()
+    for place in (tmp_path / "private.png", folder / "a.png"):
+        place.write_bytes(png(7 if place.parent == folder else 200))
+    for name in ("../private.png", str(tmp_path / "private.png")):
+        lines = [{"file_name": "a.png", "text": "ours"}, {"file_name": name, "text": "theirs"}]
+        (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        try:
+            data = load_dataset(f"{reader}{folder}")
+        except DataError:
+            continue
+        assert len(data) == 1 and "theirs" not in data.captions
 
 
 @pytest.mark.parametrize(

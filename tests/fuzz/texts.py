@@ -52,9 +52,14 @@ def _odd(text: str, chance: random.Random) -> bytes:
         case 2:
             return json.dumps(value).encode("utf-8", "surrogatepass")
         case _:
-            return yaml.dump(value, Dumper=_Dumper).encode(
-                chance.choice(("utf-8", "utf-8", "utf-16", "latin-1")), "replace"
-            )
+            return _dumped(value).encode(chance.choice(("utf-8", "utf-8", "utf-16", "latin-1")), "replace")
+
+
+def _dumped(value: Any) -> str:
+    try:
+        return yaml.dump(value, Dumper=_Dumper)
+    except UnicodeEncodeError:  # of libyaml: half of a character
+        return yaml.dump(value, Dumper=yaml.SafeDumper)
 
 
 def recipes(folder: Path, chance: random.Random) -> Iterator[Case]:

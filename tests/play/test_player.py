@@ -67,7 +67,7 @@ def test_prompts_are_columns_and_encoded_once(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Words, "encode", lambda self, texts: encoded.append(list(texts)) or encode(self, texts))
     teacher = prompted()
     student = Generator(prompted(), calls=2)
-    student.about = {"distill": {"guidance": 2.0}}
+    student.about = {"distillation": {"guidance": 2.0}}
     player = Player(student, teacher)
     assert player.prompted and player.guidance == 2
     beside = player.play_teacher(Asked(seed=3, count=4, steps=2, prompts=asked, guidance=2.0))

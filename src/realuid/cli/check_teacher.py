@@ -17,10 +17,11 @@ from realuid.files import check_writable
 from realuid.recipes import DataConfig
 
 if TYPE_CHECKING:
-    from realuid.loaders.readings import Check
+    from realuid.loaders.readings import Check, Finding
 
 
-_SHOWN = 6
+#: Readings in the table beside the declared one at most, and the relative difference of errors below which two are one.
+_SHOWN, _ALIKE = 6, 0.05
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,17 @@ def _table(check: Check) -> Table:
     for _ in check.declared.errors:
         table.add_column(justify="right")
     table.add_column("mean", justify="right")
-    seen: set[tuple[str, ...]] = set()
+    seen: list[Finding] = []
     for finding in dict.fromkeys([check.declared, *check.findings]):
-        ratios = tuple(f"{e / t:.2g}" for e, t in zip(finding.errors, finding.trivial, strict=True))
-        if ratios in seen or len(seen) > _SHOWN:  # readings may be the same on this path
+        if len(seen) > _SHOWN or any(_alike(finding, other) for other in seen):
             continue
-        seen.add(ratios)
+        seen.append(finding)
+        ratios = [f"{e / t:.2g}" for e, t in zip(finding.errors, finding.trivial, strict=True)]
         mark = " (declared)" if finding is check.declared else ""
         table.add_row(f"{finding.reading}{mark}", *ratios, f"{finding.score:.2g}")
     return table
+
+
+def _alike(one: Finding, other: Finding) -> bool:
+    """Whether two readings are the same on this path, as those that differ in rounding the time to steps may be."""
+    return all(abs(a - b) <= _ALIKE * b for a, b in zip(one.errors, other.errors, strict=True))

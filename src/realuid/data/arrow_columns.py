@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 
 from realuid.data.columns import Column, hashed
-from realuid.data.decode import MAX_BYTES, UnreadableError, decode, decoders
+from realuid.data.decode import UnreadableError, decode, decoders, read_named
 from realuid.data.images import Reading
 from realuid.errors import CheckpointError, DataError
-from realuid.reading import read_limited
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -209,7 +208,7 @@ class ImageColumn(Column):
         path = (self._columns[batch][place].as_py() or {}).get("path")
         if not path:
             raise UnreadableError("there is no image")
-        return read_limited(path, MAX_BYTES)
+        return read_named(path, [self._source])
 
 
 def _flat(array: pa.Array, size: int, what: str) -> np.ndarray:

@@ -7,11 +7,15 @@ import functools
 import io
 import os
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from realuid.reading import read_limited
 
 #: The formats that are read; Pillow knows more, and starts Ghostscript for one of them.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -94,6 +98,26 @@ def decode(content: bytes, channels: int | None, resolution: int | None) -> Deco
         raise UnreadableError(_too_large("too many pixels")) from error
     except Exception as error:  # decoders of damaged files raise nearly every type
         raise UnreadableError(f"damaged: {error or type(error).__name__}") from error
+
+
+def read_named(name: object, folders: Sequence[str | Path]) -> bytes:
+    """The file of an image that a row of a table names instead of holding it.
+
+    Args:
+        name: a path; a relative one is below the first folder.
+        folders: of the table. What else this machine holds is not for its author to name.
+
+    Raises:
+        UnreadableError: for other files.
+        CheckpointError, OSError: for one that is no regular file, is too large, or is not there.
+    """
+    tops = [place for folder in map(Path, folders) for place in (folder.absolute(), folder.resolve())]
+    path = Path(os.path.normpath(tops[0] / name)) if isinstance(name, str) and "\0" not in name else None
+    if path is None or not any(path.is_relative_to(os.path.normpath(top)) for top in tops):
+        raise UnreadableError(
+            f"it names '{name}', which is not in the folder of the data; a row holds its image itself"
+        )
+    return read_limited(path, MAX_BYTES)
 
 
 def _too_large(what: str) -> str:

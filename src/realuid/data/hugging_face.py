@@ -14,11 +14,11 @@ from torch import Tensor
 
 from realuid.data.captions import caption_column
 from realuid.data.dataset import Dataset
-from realuid.data.decode import MAX_BYTES
+from realuid.data.decode import read_named
 from realuid.data.files import Entry, Files, few
 from realuid.data.images import Reading, decode_all
 from realuid.errors import CheckpointError, DataError, DataWarning
-from realuid.reading import check_regular, open_regular, parse_json, read_json, read_limited
+from realuid.reading import check_regular, open_regular, parse_json, read_json
 
 if TYPE_CHECKING:
     import datasets
@@ -49,7 +49,8 @@ def load_hugging_face(name: str, how: Reading) -> Dataset:
     image, label = choose(table.features, images, asked, f"hf:{name}")
     unopened = library(f"hf:{name}").Image(decode=False)
     encoded = table.select_columns([image]).cast_column(image, unopened)  # others stay closed
-    entries = {str(i): Entry(0, _reader(encoded, image, i)) for i in range(len(table))}
+    folders = _folders(place)
+    entries = {str(i): Entry(0, _reader(encoded, image, i, folders)) for i in range(len(table))}
     if not entries:
         raise DataError(f"'hf:{name}' holds no images.")
     values, names = decode_all(Files(f"hf:{name}", entries), how)
@@ -140,12 +141,21 @@ def _check_lines(folder: Path) -> None:
             raise DataError(str(error)) from error
 
 
-def _reader(table: datasets.Dataset, column: str, index: int) -> Callable[[], bytes]:
+def _folders(place: str) -> list[Path]:
+    """Where the files of a data set are: its folder, or what the hub's libraries download to."""
+    where = Path(place.partition(":")[0])
+    if where.is_dir():
+        return [where]
+    config = library(place).config
+    return [Path(config.HF_DATASETS_CACHE), Path(config.HF_CACHE_HOME), Path(config.constants.HF_HUB_CACHE)]
+
+
+def _reader(table: datasets.Dataset, column: str, index: int, folders: list[Path]) -> Callable[[], bytes]:
     def read() -> bytes:
         row = table[index][column]
         if row is None:
             raise ValueError("there is no image")
-        return row["bytes"] or read_limited(row["path"], MAX_BYTES)
+        return row["bytes"] or read_named(row["path"], folders)
 
     return read
 

@@ -44,6 +44,7 @@ class Reading:
     def __str__(self) -> str:
         direction = "0 = noise" if self.reversed_time else "0 = data"
         time = f"time {direction}, scale {self.time_scale:g}" if self.time_scale else self.preconditioning.name
+        time += ", in whole steps" if isinstance(self.preconditioning, Steps) else ""
         return f"{'minus ' if self.negative else ''}{self.prediction}, {time}, values in {self.values}"
 
 

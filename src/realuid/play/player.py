@@ -112,7 +112,7 @@ class Player:
         ):
             return None
         about = self.student.about if isinstance(self.student, Student) else {}
-        return float(about.get("distill", {}).get("guidance", 1.0))
+        return float(about.get("distillation", {}).get("guidance", 1.0))
 
     @property
     def labels(self) -> list[str]:
