@@ -90,7 +90,8 @@ _SD15 = ("stable_diffusion", SD15, (4, 64, 64), _DDPM, {}, 77, 1.75)
 _FLUX = ("flux", FLUX, (16, 128, 128), _FLOW, {"embedded_guidance": 3.5}, 512, 1.0)
 #: Full copies in fp32 with Adam and an average of the student, as FastGen keeps them for one GPU.
 _FULL = {"calls": 4, "activation_checkpointing": True, "objective": "dmd", "ema": (0.99,)}
-#: DMD2's run on SDXL (which keeps no average, one less): a discriminator on the fake model's bottleneck, the frozen teacher in bfloat16.
+#: DMD2's run on SDXL: a discriminator on the fake model's bottleneck, the frozen teacher in bfloat16 (it keeps no
+#: average, which is one copy less).
 _DMD2 = {"calls": 4, "activation_checkpointing": True, "objective": "dmd", "ema": (0.99,), "lambda_g": 5e-3}
 CASES = {
     "sd15": Case(*_SD15, _ADAPTERS),
