@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -141,28 +141,34 @@ class OnFeatures(ImageTower):
 
     Args:
         extractor: of the features.
-        data: whose features are brought to mean 0 and standard deviation 1.
+        known: features of training images, shape (n, num_features), whose mean and standard deviation become 0 and 1.
     """
 
     noise, updates = 0.5, 500
     mean: Tensor
     std: Tensor
 
-    def __init__(self, extractor: FeatureExtractor, data: Dataset | None = None):
+    def __init__(self, extractor: FeatureExtractor, known: Tensor | None = None):
         super().__init__()
         self.extractor, width = extractor, extractor.num_features
         self.body = nn.Sequential(nn.Linear(width, _WIDTH), nn.GELU())
         self.head = nn.Linear(_WIDTH, _SPACE)
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("std", torch.ones(width))
-        if data is not None:
-            some = self.read(data.values[torch.arange(min(len(data), 1000))])
-            self.mean, self.std = some.mean(0), some.std(0).clamp(min=1e-6)
+        known = torch.tensor([[-1.0], [1.0]]).expand(-1, width) if known is None else known
+        self.register_buffer("mean", known.mean(0))
+        self.register_buffer("std", known.std(0, correction=0).clamp(min=1e-6))
 
-    @torch.no_grad()
     def read(self, x: Tensor) -> Tensor:
-        features = torch.cat([self.extractor(part) for part in x.split(_FEATURES)])
+        return self.normal(extracted(self.extractor, x.split(_FEATURES)))
+
+    def normal(self, features: Tensor) -> Tensor:
+        """Features with the mean and standard deviation of the training images taken out."""
         return (features - self.mean) / self.std
+
+
+@torch.no_grad()
+def extracted(extractor: FeatureExtractor, batches: Iterable[Tensor]) -> Tensor:
+    """Features of batches of uint8 images, shape (n, num_features)."""
+    return torch.cat([extractor(x) for x in batches])
 
 
 class SmallSpace(JointSpace):
@@ -241,10 +247,9 @@ def train_small_space(
     captions, rows = distinct(complete(data.captions, data.name))
     numbers, texts = torch.tensor(rows), encode_prompts(captions, encoder)
     with seeded(mix(seed, "joint space")):
-        tower = OnPixels(data.shape) if extractor is None else OnFeatures(extractor, data)
+        tower, read = _tower(data, extractor)
         model = SmallSpace(tower, encoder, texts[TEXT].shape[-1])
         updates = updates or tower.updates
-        read = _reader(tower, data)
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=updates)
         random = stream(seed, "joint space batches")
@@ -264,10 +269,12 @@ def train_small_space(
     return model.eval().requires_grad_(False)
 
 
-def _reader(tower: ImageTower, data: Dataset) -> Callable[[Tensor], Tensor]:
-    """The numbers of images by their place in the data; features of an extractor are computed once."""
-    if isinstance(tower, OnPixels):
-        return lambda index: tower.read(data.values[index])
+def _tower(data: Dataset, extractor: FeatureExtractor | None) -> tuple[ImageTower, Callable[[Tensor], Tensor]]:
+    """The image tower, and what it reads of images by their place in the data; features are extracted once."""
+    if extractor is None:
+        pixels = OnPixels(data.shape)
+        return pixels, lambda index: pixels.read(data.values[index])
     parts = torch.arange(len(data)).split(_FEATURES)
-    features = torch.cat([tower.read(data.values[part]) for part in track(parts, "reading features", len(parts))])
-    return lambda index: features[index]
+    known = extracted(extractor, (data.values[part] for part in track(parts, "reading features", len(parts))))
+    tower = OnFeatures(extractor, known)
+    return tower, lambda index: tower.normal(known[index])
