@@ -17,6 +17,7 @@ from torch import Tensor
 
 from realuid.cli.main import main
 from realuid.data import load_dataset
+from realuid.errors import DataError
 from realuid.loaders.codecs import load_autoencoder
 from realuid.loaders.words import Words
 from realuid.metrics.features import FeatureExtractor
@@ -25,6 +26,7 @@ from realuid.metrics.skin_tones import SKIN, TONES
 from realuid.models import NetworkConfig
 from realuid.on_data.prepare import encoding_of, prepare
 from realuid.recipes import EvaluateConfig, Recipe, load_recipe, prompts
+from realuid.recipes.checks import check_demo
 from realuid.recipes.demo import run_demo
 from realuid.recipes.prompts import evaluate_prompts, prompts_of
 from realuid.recipes.run import new_teacher
@@ -112,6 +114,12 @@ def test_the_recipe_builds_a_teacher_that_reads_captions_on_latents(folder) -> N
     assert teacher.shape == (4, 4, 4) and teacher.image_shape == (3, 16, 16) and teacher.prompts == "words"
     assert [spec.name for spec in teacher.conditions] == ["text"]
     assert {recipe.student(name).calls or 1 for name in recipe.students} == {1, 4}
+
+
+def test_missing_prompts_are_said_before_anything_is_trained(folder) -> None:
+    recipe, data = dataclasses.replace(load_recipe("emoji"), students={}), load_dataset(folder / "data")
+    with pytest.raises(DataError, match=r"no data at 'emoji-64x64-test.zip'"):
+        check_demo(recipe, new_teacher(recipe, data), data)
 
 
 def test_files_of_prompts_are_found_from_any_folder(folder, monkeypatch) -> None:

@@ -66,15 +66,24 @@ def prompts_of(data: Dataset, config: EvaluateConfig) -> Prompts | None:
     Raises:
         ConfigError: for a file or data without prompts.
     """
-    if not data.text_from.source:
+    if not (texts := texts_of(data, config)):
         return None
     encoder = load_prompt_encoder(data.text_from.source)
-    texts = prompts_from(config.prompts) if config.prompts else _some(distinct(_captions(data))[0])
     return Prompts(texts, encoder, _space(data, encoder, config.joint))
 
 
-def _some(texts: Sequence[str]) -> Sequence[str]:
-    """All texts, or as many as are measured with, evenly spaced."""
+def texts_of(data: Dataset, config: EvaluateConfig) -> Sequence[str]:
+    """The prompts of `prompts_of`; none if models of the data read none.
+
+    Raises:
+        ConfigError: for a file or data without prompts.
+        DataError: for one that cannot be read.
+    """
+    if not data.text_from.source:
+        return []
+    if config.prompts:
+        return prompts_from(config.prompts)
+    texts, _ = distinct(_captions(data))
     return [texts[i * len(texts) // _MOST] for i in range(_MOST)] if len(texts) > _MOST else texts
 
 
@@ -109,7 +118,7 @@ def evaluate_prompts(
 
     Args:
         model: a text-conditional teacher or student.
-        data: that it was trained on; of `coloured-digits`, digits and colours are compared with the prompt as well.
+        data: that it was trained on; readers of what images show (`READERS`) may need it.
         prompts: `config.per_prompt` images are made for each.
         config: number of images, and the sampler of a teacher.
 
