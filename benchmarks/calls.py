@@ -20,30 +20,25 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import itertools
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.calls_speed import speed
 from benchmarks.experiments import Bench
 from benchmarks.families_2d import FAMILIES as POINTS
 from benchmarks.families_2d import Mixture, exact_teacher, sliced_wasserstein, student_start, task_from_exact
-from benchmarks.speed.ours import random_data, teacher_of
-from benchmarks.speed.roofline import clock
 from realuid.data import Dataset
 from realuid.files import write_json
 from realuid.models import Condition, MatchingModel, Student
 from realuid.recipes import load_recipe
 from realuid.recipes.evaluate import evaluate_model
 from realuid.recipes.spec import NamedTeacher, student_spec
-from realuid.sampling import generate
-from realuid.training import DistillConfig, DistillTask, load_start
-from realuid.training.accelerate import make_accelerator
+from realuid.training import DistillConfig, load_start
 from realuid.training.costs import update_cost
 from realuid.training.folder import has_checkpoint
 
@@ -88,11 +83,13 @@ def student(bench: Bench, method: str, seed: int, updates: int) -> dict[str, Any
     one = dataclasses.replace(bench.recipe.distill, calls=1, updates=updates, lr_decay="cosine", seed=seed)
     config = dataclasses.replace(one, **METHODS[method])
     length = round(updates * update_cost(one).passes / update_cost(config).passes)
-    config = dataclasses.replace(config, updates=length // 2 if method in STARTS else length, evaluate_every=0)
-    config = dataclasses.replace(config, save_every=max(1, config.updates // 4), sample_every=0)
+    config = dataclasses.replace(config, updates=length // 2 if method in STARTS else length, sample_every=0)
+    config = dataclasses.replace(config, save_every=max(1, config.updates // 5))
+    config = dataclasses.replace(config, evaluate_every=config.save_every)
     recipe = dataclasses.replace(bench.recipe, distill=config, students={})
     begin = load_start(bench.folder / f"{STARTS[method]}, seed {seed}") if method in STARTS else None
-    spec = student_spec(recipe, NamedTeacher(bench.teacher()), run, data=bench.data, start=begin)
+    teacher = NamedTeacher(bench.teacher())
+    spec = student_spec(recipe, teacher, run, data=bench.data, start=begin, evaluator=bench.evaluator)
     spec.run(resume=has_checkpoint(run))
     made = load_start(run, config.ema[0])
     measured = evaluate_model(made, bench.evaluator, recipe.evaluate, full=False)
@@ -214,55 +211,6 @@ def tables(folder: Path) -> None:
             spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.3g}{spread}" if values else "")
         print("| " + " | ".join(cells) + " |")
-
-
-def speed(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds and ratios by number of calls; written to --out, too."""
-    teacher = teacher_of("", options.channels, options.side).eval()
-    data, count = random_data(options.side), options.batch
-    z, t = torch.randn(count, *teacher.shape), torch.full((count,), 0.5)
-    config = DistillConfig(batch=count, updates=10**6, fake_updates=2, device="auto")
-    configs = {n: dataclasses.replace(config, calls=n) for n in options.numbers}
-    tasks = {n: DistillTask(teacher, data, config, make_accelerator(config)) for n, config in configs.items()}
-    device = tasks[options.numbers[0]].teacher.device
-    teacher, z, t = teacher.to(device), z.to(device), t.to(device)
-    runs: dict[tuple[str, int], Callable[[], object]] = {}
-    numbers = itertools.count()
-    for n in options.numbers:
-        made = Student(teacher, calls=n)
-        runs["sampling", n] = lambda made=made: list(generate(made, count, batch=count))
-        runs["network", n] = lambda n=n: [teacher(z, t) for _ in range(n)]
-    runs |= {("update", n): lambda n=n: tasks[n].update(next(numbers)) for n in options.numbers}
-    times: dict[tuple[str, int], list[float]] = {key: [] for key in runs}
-    for _ in range(options.rounds + 1):
-        for key, run in runs.items():
-            start = clock(device)
-            with torch.set_grad_enabled(key[0] == "update"):
-                run()
-            times[key].append(clock(device) - start)
-    seconds = {key: statistics.median(taken[1:]) for key, taken in times.items()}
-
-    def ratio(above: tuple[str, int], below: tuple[str, int]) -> float:
-        """Median over rounds, in which both ran one soon after the other."""
-        return statistics.median(a / b for a, b in zip(times[above][1:], times[below][1:], strict=True))
-
-    rows = []
-    for n in options.numbers:
-        predicted = update_cost(configs[n]).passes / update_cost(configs[1]).passes
-        rows.append(
-            {
-                "calls": n,
-                "sampling": seconds["sampling", n],
-                "of bare passes": ratio(("network", n), ("sampling", n)),
-                "update": seconds["update", n],
-                "times that of one call": ratio(("update", n), ("update", 1)),
-                "by the cost model": predicted,
-            }
-        )
-        print("  ".join(f"{name} {value:.3g}" for name, value in rows[-1].items()), flush=True)
-    result = {"batch": count, "channels": options.channels, "side": options.side, "device": str(device), "rows": rows}
-    write_json(options.out / "speed.json", result)
-    return result
 
 
 def main(arguments: list[str] | None = None) -> None:

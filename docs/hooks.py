@@ -1,4 +1,4 @@
-"""Pages of the site that are made when it is built: start, changelog, command line, API, and sources that are linked to.
+"""Pages of the site that are made when it is built: start, changelog, command line, API and linked sources.
 
 The files in docs/ are read on GitHub as well, so README.md and links to sources stay as they are there.
 """
@@ -90,10 +90,15 @@ def _source(path: str) -> str:
 def _api(package: str, title: str) -> str:
     """An entry for each public name of a package."""
     module = f"realuid.{package}" if package else "realuid"
-    examples = ROOT / "docs" / "api-examples.md"
-    first = examples.read_text().partition("\n")[2] if not package else f"Import from `{module}`."
+    shown = example_of(module).replace("](guides/", "](../guides/")
     entries = "\n".join(f"::: {module}.{name}\n" for name in public_names(package))
-    return f"# {title}\n\n{first}\n\n{entries}"
+    return f"# {title}\n\n{shown}\n\n{entries}"
+
+
+def example_of(module: str) -> str:
+    """The section of docs/api-examples.md that uses every public name of a module."""
+    text = (ROOT / "docs" / "api-examples.md").read_text()
+    return text.split(f"\n## {module}\n", 1)[1].split("\n## ", 1)[0].strip()
 
 
 def _command_line() -> str:

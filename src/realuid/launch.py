@@ -5,7 +5,9 @@ torch alone would wait silently for minutes if one cannot be reached, and ignore
 
 from __future__ import annotations
 
+import math
 import os
+import select
 import signal
 import socket
 import sys
@@ -20,8 +22,8 @@ from datetime import timedelta
 from realuid.errors import ConfigError
 
 #: Seconds: until a wait is said; for a host that does not answer; for processes that have not come yet, in all; after
-#: Ctrl-C for Python to end by itself.
-SAID, SILENT, LATE, GRACE = 5.0, 10.0, 45.0, 5.0
+#: Ctrl-C for Python to end by itself, and where it writes a checkpoint first.
+SAID, SILENT, LATE, GRACE, SAVING = 5.0, 10.0, 45.0, 5.0, 120.0
 #: How signals are told to `heed_interrupts`: one byte each.
 _INTERRUPT = bytes([signal.SIGINT])
 
@@ -176,11 +178,42 @@ def reach(launch: Launch) -> None:
 
 
 _heeded = False
+_grace: float | None = None
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Within a `with` block, Ctrl-C leaves Python the time to write a checkpoint; the second time as little as else."""
+    global _grace
+    _grace = SAVING
+    try:
+        yield
+    finally:
+        _grace = None
 
 
 def are_heeded() -> bool:
     """Whether this process is a command, which ends where it would wait for others without end."""
     return _heeded
+
+
+def _interrupted(read: int, seconds: float | None = None) -> bool:
+    """Whether a pipe tells of Ctrl-C within so many seconds; None: wait for it."""
+    end = math.inf if seconds is None else time.monotonic() + seconds
+    while end == math.inf or time.monotonic() < end:
+        told, _, _ = select.select([read], [], [], None if end == math.inf else max(0.0, end - time.monotonic()))
+        if told and os.read(read, 1) == _INTERRUPT:
+            return True
+    return False
+
+
+def launcher() -> str:
+    """What starts this command on as many processes again: 'realuid', or torchrun with its numbers."""
+    started = os.environ.get("LOCAL_WORLD_SIZE", "1"), os.environ.get("GROUP_WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" not in os.environ or started == ("1", "1"):
+        return "realuid"
+    nodes = "" if started[1] == "1" else f"--nnodes {started[1]} ... "
+    return f"torchrun {nodes}--nproc-per-node {started[0]} -m realuid.cli.main"
 
 
 def heed_interrupts() -> None:
@@ -197,9 +230,9 @@ def heed_interrupts() -> None:
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
 
     def watch() -> None:
-        while os.read(read, 1) != _INTERRUPT:
-            pass
-        time.sleep(GRACE)
+        _interrupted(read)
+        if _interrupted(read, GRACE if _grace is None else _grace):
+            time.sleep(GRACE)
         print("realuid: interrupted while waiting for other processes", file=sys.stderr, flush=True)
         os._exit(130)
 

@@ -101,4 +101,5 @@ PROMPT_FIGURES = {
     "diversity": "diversity",
     "digit": "right digit",
     "colours": "right colours",
+    "skin_tone": "right skin tone",
 }

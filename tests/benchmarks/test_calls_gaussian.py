@@ -1,4 +1,4 @@
-"""Why gradients of late calls are scaled up: without it the last call of an exact Gaussian game falls behind."""
+"""In an exact Gaussian game the last call learns as fast as the first one only with gradients scaled up."""
 
 from __future__ import annotations
 

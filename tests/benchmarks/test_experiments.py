@@ -38,6 +38,7 @@ def test_a_faster_teacher_is_faster() -> None:
     torch.testing.assert_close(experiments.faster(teacher, 1.05)(x, t), 1.05 * teacher(x, t))
 
 
+@pytest.mark.slow
 def test_a_measurement_that_was_cut_off_is_made_of_the_student_that_is_there(arguments, monkeypatch, tmp_path) -> None:
     first = experiments.main(["classes", *arguments])
     for path in (tmp_path / "out").glob("*/result.json"):

@@ -58,6 +58,7 @@ def realuid(*arguments: object) -> None:
     assert main([str(a) for a in arguments]) == 0
 
 
+@pytest.mark.slow
 def test_demo_makes_models_figures_and_a_report(capsys, tmp_path: Path, recipe: Path) -> None:
     out = tmp_path / "demo"
     realuid("demo", recipe, "--out", out)
@@ -219,6 +220,7 @@ def test_evaluate_prints_and_writes_the_figures(capsys, tmp_path: Path, model: P
     assert figures["fd"][0] != figures["fd"][1] and figures["settings"]["steps"] == 3
 
 
+@pytest.mark.slow
 def test_evaluate_compares_models_in_a_table_exports_among_them(capsys, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     model, student, exported = "model", "student", "student.pt2"

@@ -70,6 +70,7 @@ def test_mistakes_are_one_line(model, tmp_path, capsys):
         assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_an_exported_program_has_no_weights_to_export_again(model, tmp_path, capsys):
     assert main(["export", str(model), str(tmp_path / "s.pt2"), "--to", "torch"]) == 0
     capsys.readouterr()

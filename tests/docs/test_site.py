@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import os
@@ -30,6 +31,28 @@ def test_every_block_of_code_runs_or_says_why_not(page: Path) -> None:
         assert block.language, f"a block without a language: {block.text[:60]}"
         if page not in RUN and block.language not in SHOWN:
             assert block.skipped, f"neither run nor marked: {block.text[:60]}"
+
+
+PACKAGES = ["", *sorted(p.parent.name for p in Path(realuid.__file__).parent.glob("*/__init__.py"))]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_has_an_example_that_runs(package: str) -> None:
+    """In the module's section of docs/api-examples.md, which another test runs from top to bottom."""
+    module = importlib.import_module(f"realuid.{package}" if package else "realuid")
+    names = {name for name in getattr(module, "__all__", ()) if not name.startswith("__")}
+    if names and package != "cli":
+        section = (DOCS / "api-examples.md").read_text().split(f"\n## {module.__name__}\n", 1)[1].split("\n## ", 1)[0]
+        nodes = [node for block in pages.blocks(section) for node in ast.walk(ast.parse(block.text))]
+        used = {node.id for node in nodes if isinstance(node, ast.Name)}
+        imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module == module.__name__]
+        imported = {alias.name for node in imports for alias in node.names}
+        attributes = {
+            node.attr
+            for node in nodes
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == module.__name__
+        }
+        assert names - (imported & used) - attributes == set()
 
 
 @pytest.mark.slow

@@ -109,6 +109,7 @@ torch.save((whole, made, onnx), "out.pt")
 """
 
 
+@pytest.mark.slow
 def test_torch_and_onnx_runtime_alone_run_them(tmp_path) -> None:
     pytest.importorskip("onnxruntime", reason="needs realuid[onnx]")
     student = KINDS["points"]()

@@ -56,7 +56,7 @@ assert "realuid" not in sys.modules
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All kinds exported, and four images of each by a process that knows diffusers only."""
+    """All kinds exported, with the inputs of four images of each."""
     folder = tmp_path_factory.mktemp("diffusers")
     inputs = {}
     for name, make in (PLAIN | OWN).items():
@@ -70,6 +70,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         inputs[name] |= {} if "label" not in given else {"class_labels": given["label"].tolist()}
         inputs[name] |= {} if "source" not in given else {"source": given["source"]}
     torch.save(inputs, folder / "in.pt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def drawn(folder: Path) -> Path:
+    """The same folder, with four images of each by a process that knows diffusers only."""
     modules = {"HF_MODULES_CACHE": str(folder / "modules")}  # where diffusers copies the pipelines' own code
     subprocess.run([sys.executable, "-c", _CODE], cwd=folder, check=True, env=os.environ | modules)
     return folder
@@ -77,14 +83,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PLAIN | OWN)
-def test_diffusers_alone_makes_the_same_images(folder, name):
+def test_diffusers_alone_makes_the_same_images(drawn, name):
     generator = (PLAIN | OWN)[name]()
     torch.manual_seed(1)
     given = students.condition(generator, 4)
     z = torch.randn(4, *generator.shape, generator=torch.manual_seed(7))
     expected = (students.images(generator, z, given) / 2 + 0.5).clamp(0, 1)
     assert ((expected > 0) & (expected < 1)).float().mean() > 0.25, "clamped away, images would all be equal"
-    torch.testing.assert_close(torch.load(folder / f"{name}.pt"), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.load(drawn / f"{name}.pt"), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", PLAIN | OWN)

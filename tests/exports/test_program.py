@@ -80,6 +80,7 @@ torch.save(images, "out.pt")
     assert float(((images.float() / 127.5 - 1) - exact).abs().max()) <= 1 / 255 + 1e-5
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_named(tmp_path):
     generator = students.unet(classes=3)
     write_program(generator, tmp_path / "s.pt2", Contract.of(generator))

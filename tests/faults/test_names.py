@@ -48,6 +48,7 @@ def commands(folder: Path, generator: Path, moons: Path, teacher: Path, bridge: 
     }
 
 
+@pytest.mark.slow
 def test_names_in_brackets_are_no_markup(generator, moons, points_teacher, tmp_path, realuid) -> None:
     network = build_network(NetworkConfig(channels=(8, 16), blocks=1, attention_at=()), (1, 8, 8), 0, True)
     bridge = save_pretrained(MatchingModel(network, BrownianBridge()), tmp_path / "bridge")

@@ -109,6 +109,7 @@ def test_exports_take_the_vector(to, tmp_path) -> None:
     torch.testing.assert_close(x, ours, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_pipeline_takes_the_vector_by_name(tmp_path, monkeypatch) -> None:
     from diffusers import DiffusionPipeline
 

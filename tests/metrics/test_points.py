@@ -30,6 +30,7 @@ def test_a_scale() -> None:
     assert sliced_wasserstein(x, 1.5 * x) == pytest.approx(0.5, rel=0.02)
 
 
+@pytest.mark.slow
 def test_moons_that_are_filled_in_have_no_fd_but_a_distance() -> None:
     data = load_dataset("toy:moons")
     x = data.values

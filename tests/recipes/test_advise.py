@@ -10,7 +10,8 @@ from realuid.data import Dataset
 from realuid.models import MatchingModel, Network, Plain
 from realuid.objectives.analysis import Mixture
 from realuid.paths import make_path
-from realuid.recipes.advise import advise, probe
+from realuid.recipes import load_recipe
+from realuid.recipes.advise import advise, pair_of_recipe, probe
 
 
 class Exact(Network):
@@ -84,4 +85,19 @@ def test_the_command(tmp_path, capsys) -> None:
     folder = save_pretrained(small_teacher(num_classes=10), tmp_path / "t")
     assert main(["advise", "demo", "--teacher", str(folder), "--count", "40"]) == 0
     said = capsys.readouterr().out
-    assert "try alpha = 0.98, beta = 0.96" in said and "check-teacher" in said  # it has random weights
+    assert "try alpha = 0.96, beta = 0.98" in said and "check-teacher" in said  # it has random weights
+    assert "demo uses (0.96, 0.98) for its student real-data; published: (0.98, 0.96)" in " ".join(said.split())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "fine_tune", "pair"),
+    [
+        ("demo", False, ("real-data", 0.96, 0.98)),
+        ("cifar10", False, ("", 0.92, 0.94)),
+        ("cifar10-cond", True, ("finetune", 0.96, 0.92)),
+        ("text", False, None),
+        ("demo", True, None),
+    ],
+)
+def test_what_a_recipe_uses(recipe, fine_tune, pair) -> None:
+    assert pair_of_recipe(load_recipe(recipe), fine_tune) == pair

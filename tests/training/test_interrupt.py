@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from conftest import small_teacher
 
 from realuid.cli.main import main, resume_command
 from realuid.training import TeacherConfig, train_teacher
+from realuid.training.checkpoints import Checkpoints
 from realuid.training.teacher import TeacherTask
 
 CONFIG = TeacherConfig(updates=5, batch=8, device="cpu")
@@ -71,3 +75,45 @@ def test_the_command_that_continues_is_printed(tmp_path: Path, monkeypatch: pyte
         "realuid demo --family bridge --out x --resume"
     )
     assert resume_command(["distill", "r:tuned", "--teacher", "t"]) == "realuid distill r:tuned --resume"
+
+
+TRAIN = """
+import os, signal, sys
+from realuid.cli.main import main
+from realuid.training.teacher import TeacherTask
+update, at = TeacherTask.update, int(sys.argv.pop(1))
+def pressed(self, number):
+    if number == at and os.environ.get("RANK") == "1":
+        os.kill(os.getpid(), signal.SIGINT)
+    if at < 0 and number == 1 and os.environ.get("RANK") == "0":
+        os.kill(int(os.environ["AGENT"]), signal.SIGINT)
+    return update(self, number)
+TeacherTask.update = pressed
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["one process", "torchrun"])
+def test_two_processes_stop_together(who: str, tmp_path: Path) -> None:
+    """Ctrl-C at one process, or at torchrun, which passes it on: one checkpoint, and the line that continues."""
+    script = tmp_path / "train.py"
+    starts = "os.environ['AGENT'] = str(os.getpid()); from torch.distributed.run import main; main(sys.argv[1:])"
+    torchrun = [sys.executable, "-c", f"import os, sys; {starts}", "--standalone", "--nproc-per-node=2", str(script)]
+    script.write_text(TRAIN)
+    words = ["train", "demo", "--updates=40", "--batch", "8", "--warmup", "0", "--steps", "1", "--device", "cpu"]
+    words += ["--sample-every", "0", "--save-every", "0", "--out", "run"]
+    command = [*torchrun, "2" if who == "one process" else "-1", *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode != 0
+    saved = re.findall(
+        r"realuid: interrupted; update (\d+) of run is saved; continue with: (.*)", done.stderr.replace("\r", "\n")
+    )
+    assert len(saved) == 1, done.stderr[:3000]
+    stopped, hint = int(saved[0][0]), saved[0][1]
+    assert hint == "torchrun --nproc-per-node 2 -m realuid.cli.main train demo --out run --resume"
+    assert stopped == 3 if who == "one process" else 2 <= stopped < 40
+    assert Checkpoints(tmp_path / "run" / "checkpoints").latest()[0] == stopped
+    assert Checkpoints(tmp_path / "run" / "checkpoints").steps() == [0, stopped]
+    assert not re.search(r'File ".*/realuid/', done.stderr)  # torchrun has a traceback of its own

@@ -13,7 +13,7 @@ from realuid.settings import check_range
 
 @dataclass(frozen=True)
 class Options:
-    """Propose (alpha, beta) from published results and the measured speed of the teacher, with reasons."""
+    """Propose (alpha, beta) from the recipe, published results and the measured speed of the teacher, with reasons."""
 
     #: Data, preferably not the teacher's training data.
     data: DataConfig
@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> None:
     check_range(options, "[10, 1000000]", "count")
     teacher = load_teacher(options.teacher).to(choose_device(options.device))
     data = recipe_data(replace(recipe, data=options.data), teacher)
-    advice = advise(teacher, data, options.fine_tune, options.count)
+    advice = advise(teacher, data, options.fine_tune, options.count, recipe)
     console.print(f"try alpha = {advice.alpha:g}, beta = {advice.beta:g}")
     for reason in advice.reasons:
         console.print(f"- {reason}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,11 @@ from realuid.errors import RealUIDError
 from realuid.files import CHECKSUMS, damage
 from realuid.reading import open_regular, read_json
 
+#: Names of data sets that may also be names of recipes: both are described.
+NAMED_SOURCES = ("digits", "coloured-digits", "coloured-digits:held-out")
+#: Ends of names of files in which models are kept, and files of that kind that belong to data.
+_OF_MODELS = (".json", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".onnx", ".pt2", ".yaml", ".arrow")
+_OF_DATA = ("dataset.json",)
 _CONFIG, _WEIGHTS, _RESULTS = "config.json", "model.safetensors", "results.json"
 #: Far above the header of any model (a line for every tensor).
 _MAX_HEADER = 64 << 20
@@ -31,6 +38,30 @@ def sound_model(path: Path) -> tuple[Path, dict[str, Any], int] | None:
         return (folder, config, _count(folder / _WEIGHTS)) if config.get("format") == "realuid" else None
     except (RealUIDError, OSError, ValueError, KeyError, TypeError, struct.error):
         return None
+
+
+def is_plain_data(source: str) -> bool:
+    """Whether a name is plainly that of data, so that no loader of models, slow to import, has to be asked.
+
+    Bundled data, an archive, or a folder without a file in which models are kept, also one level down.
+    """
+    path = Path(source)
+    if source in NAMED_SOURCES or source.startswith(("toy:", "hf:")):
+        return True
+    if not path.is_dir():
+        return path.suffix == ".zip" and _holds_no_pickle(path)
+    inside = [entry for folder in (path, *filter(Path.is_dir, path.iterdir())) for entry in os.scandir(folder)]
+    names = [entry.name for entry in inside]
+    return bool(names) and not any(name.endswith(_OF_MODELS) and name not in _OF_DATA for name in names)
+
+
+def _holds_no_pickle(path: Path) -> bool:
+    """Whether a file is an archive other than torch's, which holds a pickle."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return not any(name.endswith(".pkl") for name in archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
 
 
 def _count(weights: Path) -> int:

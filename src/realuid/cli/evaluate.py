@@ -51,6 +51,7 @@ def run(arguments: Sequence[str]) -> None:
     from realuid.cli.tables import metrics_table
     from realuid.processes import join
     from realuid.recipes.evaluate import evaluate_model, images_per_second, make_evaluator
+    from realuid.recipes.prompts import evaluate_prompts, prompts_of
 
     if not options.models:
         raise ConfigError("no model was passed. Pass one or more: folders, files, Hub ids or exported students.")
@@ -64,6 +65,12 @@ def run(arguments: Sequence[str]) -> None:
     for name, model in models.items():
         refuse_pairs(model, options.data)
         _check(model, data, settings[name])
+    if options.evaluate.prompts and not data.text_from.source:
+        raise ConfigError(
+            f"prompts = {options.evaluate.prompts}, but '{chosen.source}' has no embeddings of captions. Pass "
+            "--data.prompt-encoder, or data that `realuid prepare --prompt-encoder` wrote."
+        )
+    asked = prompts_of(data, options.evaluate) if options.evaluate.prompts else None
     evaluator = make_evaluator(data, options.evaluate, device)
     found = []
     for name, model in models.items():
@@ -73,6 +80,7 @@ def run(arguments: Sequence[str]) -> None:
             "data": chosen.source,
             **evaluator.describe(),
             **evaluate_model(model, evaluator, settings[name], part=part).to_dict(),
+            **({} if asked is None else {"prompts": evaluate_prompts(model, data, asked, settings[name])}),
             "images_per_second": part.total(torch.tensor(rate)).item(),
             "processes": part.world,
             "settings": dataclasses.asdict(settings[name]),

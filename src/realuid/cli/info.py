@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from realuid.cli.describe import demo_results, sound_model
+from realuid.cli.describe import NAMED_SOURCES, demo_results, is_plain_data, sound_model
 from realuid.cli.options import ModelOptions, console, parse, print_json, say_next
 from realuid.cli.tables import results_table
 from realuid.files import sha256
@@ -18,10 +18,6 @@ from realuid.settings import only_shown
 
 if TYPE_CHECKING:
     from realuid.models import MatchingModel, Student
-
-
-#: Names of data sets that may also be names of recipes: both are described.
-NAMED_SOURCES = ("digits", "coloured-digits", "coloured-digits:held-out")
 
 
 @dataclass(frozen=True)
@@ -48,6 +44,9 @@ def run(arguments: Sequence[str]) -> None:
             _data(what)
         return
     if options.loading == ModelOptions() and _written_by_realuid(Path(what)):
+        return
+    if is_plain_data(what):
+        _data(what)
         return
 
     from realuid.exports import is_exported

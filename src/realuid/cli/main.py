@@ -17,7 +17,7 @@ from typing import TextIO
 
 from realuid._version import __version__
 from realuid.errors import RealUIDError, unknown_name
-from realuid.launch import heed_interrupts, launched
+from realuid.launch import heed_interrupts, launched, launcher
 from realuid.text import one_line
 
 #: command -> description; each is in the module of its name.
@@ -93,7 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as interrupt:
         said = f"; {interrupt}" if str(interrupt) else ""
-        print(f"realuid: interrupted{said}{hint}", file=sys.stderr)
+        if not said or os.environ.get("RANK", "0") == "0":  # what all processes know is said by one
+            print(f"realuid: interrupted{said}{hint}", file=sys.stderr, flush=True)
+        _leave(together=bool(said))  # a launcher ends all processes when the first one has ended
         return 130
     except Exception as error:
         return _no_memory(error) or _alone(error, hint) or _defect(error)
@@ -109,7 +111,7 @@ def resume_command(words: Sequence[str]) -> str:
     for option, value in pairwise(parts):
         if option in ("--out", "--family"):
             kept += [option, value]
-    return shlex.join(["realuid", words[0], *kept, "--resume"])
+    return f"{launcher()} {shlex.join([words[0], *kept, '--resume'])}"
 
 
 def _run(command: str, words: Sequence[str]) -> None:

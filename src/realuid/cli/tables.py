@@ -22,6 +22,7 @@ PROMPTS = {
     "diversity": ("diver-\nsity", "{:.2f}"),
     "digit": ("right\ndigit", "{:.1%}"),
     "colours": ("right\ncolours", "{:.1%}"),
+    "skin_tone": ("skin\ntone", "{:.1%}"),
 }
 
 

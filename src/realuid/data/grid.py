@@ -48,12 +48,12 @@ def _scatter(points: Tensor) -> Image.Image:
     return image
 
 
-def save_image(image: Image.Image, path: Path) -> None:
+def save_image(image: Image.Image, path: str | Path) -> None:
     """Write a picture as PNG, atomically."""
-    with atomic_file(path) as temporary:
+    with atomic_file(Path(path)) as temporary:
         image.save(temporary, format="PNG")
 
 
-def save_grid(x: Tensor, path: Path, columns: int | None = None) -> None:
+def save_grid(x: Tensor, path: str | Path, columns: int | None = None) -> None:
     """Write `grid_image(x)` as PNG, atomically."""
     save_image(grid_image(x, columns), path)

@@ -59,7 +59,7 @@ def spread(fid: FrechetInceptionDistance, of: str) -> float:
         of: 'real' or 'fake'.
     """
     total, products, count = (value.double() for value in feature_sums(fid, of).values())
-    return float((products.trace() - total.square().sum() / count) / (count - 1))
+    return max(0.0, float((products.trace() - total.square().sum() / count) / (count - 1)))  # rounding, of equal ones
 
 
 class _Features(nn.Module):

@@ -150,18 +150,6 @@ class MatchingModel(nn.Module):
         x_T = condition.get(SOURCE) if self.network.sees_source else None
         return Estimate(scales.skip * skipped + scales.out * raw, self.prediction, self.path, k, x_t, x_T)
 
-    def output_scale(self, t: Tensor) -> Tensor:
-        """Scale of the network's raw output in the data prediction at times t, shape (b,): for a velocity on the linear
-        path t. Of several heads it is the root of the sum of squares.
-        """
-        x = torch.zeros(len(t), 1, device=t.device)
-        k, squares = self.path.coefficients(t).expand(x), x
-        for head in torch.eye(self.heads, device=t.device):
-            raw = self.preconditioning.scales(k).out * head
-            of_head = Estimate(raw, self.prediction, self.path, k, x, x if self.network.sees_source else None)
-            squares = squares + of_head["data_prediction"] ** 2
-        return squares.sqrt().flatten()
-
     def check_space(self, space: str) -> None:
         """Raise PredictionError unless predictions in `space` exist and follow from the model's own."""
         check_prediction(space, self.path)

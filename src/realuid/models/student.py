@@ -66,9 +66,6 @@ class Student(nn.Module):
             raise ConfigError(f"t_init = {t_init} and times = {times}: they mean the same, pass one of them.")
         with with_values():
             self.times = student_times(model.path, times if t_init is None else t_init, calls)
-            scales = model.output_scale(torch.tensor(self.times, dtype=torch.float64))
-            #: Factors of the gradients of each call: B_1 / B_k, with B the network's scale in its prediction.
-            self.gradient_factors = tuple((scales[0] / scales).tolist())
         if renoise not in get_args(Renoise):
             raise ConfigError(unknown_name("way of renoising", str(renoise), get_args(Renoise)))
         if not noise and not model.path.coupled:
@@ -152,9 +149,7 @@ class Student(nn.Module):
     ) -> Tensor:
         """The prediction x_k of one call at the end of a rollout; gradients pass through this call only.
 
-        Training differentiates it at a call drawn for each sample, sampling takes the last one. Gradients of call k are
-        multiplied by B_1 / B_k, where B scales the network's output in the prediction, and is small near the data: the
-        network would otherwise receive those of the first call mostly, and learn late calls as many times slower.
+        Training differentiates it at a call drawn for each sample, sampling takes the last one.
 
         Args:
             z: standard normal, shape (b, *shape); without `noise` only its shape counts.
@@ -179,11 +174,7 @@ class Student(nn.Module):
                 x_t = self._rolled_out(x_t, calls, condition, eps)
             else:
                 x_t = self._noised(x_t, x_0, calls, condition, eps)
-        x_k = self.predict(calls, x_t, condition)
-        if self.calls > 1 and x_k.requires_grad:
-            factors = torch.tensor([self.gradient_factors[k] for k in calls], device=z.device)
-            x_k.register_hook(lambda gradient: gradient * broadcast(factors, gradient).to(gradient.dtype))
-        return x_k
+        return self.predict(calls, x_t, condition)
 
     @torch.no_grad()
     def sample(

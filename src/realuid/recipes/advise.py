@@ -1,4 +1,4 @@
-"""A proposal of (alpha, beta) for a teacher and data, from published results and the teacher's measured speed."""
+"""A proposal of (alpha, beta) for a teacher and data, from recipe, published results and the teacher's speed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from realuid.models import MatchingModel
 from realuid.objectives.reduce import inner, squared_norm
 from realuid.on_data import check_pairs
 from realuid.paths import target
+from realuid.recipes.config import Recipe
 from realuid.training.batches import Batches
 from realuid.training.compatibility import check_fits
 
@@ -107,14 +108,40 @@ def probe(teacher: MatchingModel, data: Dataset, count: int = 2000) -> Speed:
     return Speed(mean, error, tuple(parts))
 
 
-def advise(teacher: MatchingModel, data: Dataset, fine_tune: bool = False, count: int = 2000) -> Advice:
-    """Propose (alpha, beta); arguments as for `probe`, and whether a distilled student is to be fine-tuned."""
+def pair_of_recipe(recipe: Recipe, fine_tune: bool = False) -> tuple[str, float, float] | None:
+    """What a recipe uses real data with: the student's name ('' for its section `distill`), alpha and beta, or None."""
+    trained = [] if fine_tune else [("", recipe.distill)]
+    trained += [(name, recipe.student(name)) for name in recipe.students if bool(recipe.origin(name)) == fine_tune]
+    for name, config in trained:
+        if config.objective == "realuid" and config.make_objective().uses_real_data:
+            return name, config.alpha, config.beta
+    return None
+
+
+def advise(
+    teacher: MatchingModel,
+    data: Dataset,
+    fine_tune: bool = False,
+    count: int = 2000,
+    recipe: Recipe | None = None,
+) -> Advice:
+    """Propose (alpha, beta).
+
+    Args:
+        teacher, data, count: as for `probe`.
+        fine_tune: whether a distilled student is to be fine-tuned.
+        recipe: what it uses comes before what is published for another data set.
+    """
     speed = probe(teacher, data, count)
     alpha, beta = PUBLISHED[bool(teacher.num_classes), fine_tune]
     kind = "class-conditional" if teacher.num_classes else "unconditional"
     stage = "fine-tuning" if fine_tune else "distillation from scratch"
     parts = ", ".join(f"{part:.3f}" for part in speed.parts)
     published = f"published: ({alpha:g}, {beta:g}) was best for {kind} CIFAR-10, {stage}."
+    if recipe is not None and (own := pair_of_recipe(recipe, fine_tune)):
+        name, alpha, beta = own
+        whose = f" for its student {name}" if name else ""
+        published = f"recipe: {recipe.name} uses ({alpha:g}, {beta:g}){whose}; {published}"
     if not _FAR[0] < speed.mean < _FAR[1]:
         verdict = "it is no teacher of these data; see `realuid check-teacher`."
     elif speed.common:

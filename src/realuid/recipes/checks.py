@@ -5,6 +5,7 @@ from __future__ import annotations
 from realuid.data import Dataset
 from realuid.models import MatchingModel
 from realuid.recipes.config import Recipe
+from realuid.recipes.prompts import texts_of
 from realuid.training.compatibility import check_sampling, check_settings
 
 
@@ -18,3 +19,4 @@ def check_demo(recipe: Recipe, model: MatchingModel, data: Dataset) -> None:
     check_sampling(model, how.steps, how.sampler, how.guidance)
     for name in recipe.students:
         check_settings(model, data, recipe.student(name), f"students.{name}")
+    texts_of(data, how)

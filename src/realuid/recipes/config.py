@@ -94,12 +94,16 @@ class Recipe:
         """The same with absolute paths, to be read back from another working folder."""
         from realuid.data import DEGRADATIONS, absolute_source
 
-        weights, pairs = self.evaluate.inception_weights, self.data.pairs
+        weights, prompts, pairs = self.evaluate.inception_weights, self.evaluate.prompts, self.data.pairs
         pairs = absolute_source(pairs) if pairs and pairs not in DEGRADATIONS else pairs
         return dataclasses.replace(
             self,
             data=dataclasses.replace(self.data, source=absolute_source(self.data.source), pairs=pairs),
-            evaluate=dataclasses.replace(self.evaluate, inception_weights=weights and str(Path(weights).resolve())),
+            evaluate=dataclasses.replace(
+                self.evaluate,
+                inception_weights=weights and str(Path(weights).resolve()),
+                prompts=prompts and absolute_source(prompts),
+            ),
         )
 
     def ancestors(self, name: str) -> list[str]:

@@ -154,7 +154,7 @@ def _run_demo(recipe: Recipe, run: TeacherSpec, say: Callable[[str], None], resu
 
     models = _make_models(recipe, run, watch, device)
     say("evaluating")
-    asked = prompts_of(recipe, data)
+    asked = prompts_of(data, recipe.evaluate)
     entries = _evaluate_models(recipe, models, evaluator, watch.seconds, asked)
     results = {
         "recipe": recipe.name,

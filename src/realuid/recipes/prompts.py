@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,20 +14,22 @@ from realuid.data.captions import read_prompts
 from realuid.data.coloured_digits import COLOURED, combination, read_colours
 from realuid.errors import ConfigError
 from realuid.loaders.prompts import load_prompt_encoder
-from realuid.metrics import classifier
+from realuid.metrics import EfficientNet, classifier
 from realuid.metrics.joint import CLIP, JointSpace, small_space
 from realuid.metrics.prompts import prompt_scores
+from realuid.metrics.skin_tones import right_tones
 from realuid.models import MatchingModel
 from realuid.models.prompts import PromptEncoder
 from realuid.on_data.prompts import distinct, encode_prompts
-from realuid.recipes.config import Recipe
 from realuid.recipes.sections import EvaluateConfig
 from realuid.reports.prompts import ShownPrompts
 from realuid.sampling import OneStep, SamplingOptions, generate_each_call
 from realuid.seeds import mix
 
-#: The joint space that is trained on the data.
-SMALL = "small"
+#: Captions of the data that are measured with at most, evenly spaced, where no prompts are named.
+_MOST = 500
+#: Joint spaces that are trained on the data: on its images, or on their features.
+SMALL, ON_FEATURES = "small", "efficientnet"
 
 
 @dataclass(frozen=True)
@@ -54,22 +56,41 @@ class Prompts:
         return set(self.texts).isdisjoint(_captions(data))
 
 
-def prompts_of(recipe: Recipe, data: Dataset) -> Prompts | None:
-    """What a recipe's models are measured with; None if they read no prompts.
+def prompts_of(data: Dataset, config: EvaluateConfig) -> Prompts | None:
+    """What models of captioned data are measured with; None if they read no prompts.
 
     Args:
-        recipe: whose evaluation says which prompts, by default all captions of the data.
-        data: the recipe's, loaded.
+        data: with embeddings of its captions, made now or by `realuid prepare`, if models read prompts.
+        config: says which prompts, by default captions of the data.
 
     Raises:
         ConfigError: for a file or data without prompts.
     """
-    source, config = recipe.data.prompt_encoder, recipe.evaluate
-    if source is None:
+    if not (texts := texts_of(data, config)):
         return None
-    encoder = load_prompt_encoder(source)
-    space = small_space(data, encoder) if config.joint == SMALL else CLIP(config.joint)
-    return Prompts(prompts_from(config.prompts) if config.prompts else distinct(_captions(data))[0], encoder, space)
+    encoder = load_prompt_encoder(data.text_from.source)
+    return Prompts(texts, encoder, _space(data, encoder, config.joint))
+
+
+def texts_of(data: Dataset, config: EvaluateConfig) -> Sequence[str]:
+    """The prompts of `prompts_of`; none if models of the data read none.
+
+    Raises:
+        ConfigError: for a file or data without prompts.
+        DataError: for one that cannot be read.
+    """
+    if not data.text_from.source:
+        return []
+    if config.prompts:
+        return prompts_from(config.prompts)
+    texts, _ = distinct(_captions(data))
+    return [texts[i * len(texts) // _MOST] for i in range(_MOST)] if len(texts) > _MOST else texts
+
+
+def _space(data: Dataset, encoder: PromptEncoder, name: str) -> JointSpace:
+    if name in (SMALL, ON_FEATURES):
+        return small_space(data, encoder, extractor=EfficientNet() if name == ON_FEATURES else None)
+    return CLIP(name)
 
 
 def prompts_from(source: str) -> list[str]:
@@ -97,7 +118,7 @@ def evaluate_prompts(
 
     Args:
         model: a text-conditional teacher or student.
-        data: that it was trained on; of `coloured-digits`, digits and colours are compared with the prompt as well.
+        data: that it was trained on; readers of what images show (`READERS`) may need it.
         prompts: `config.per_prompt` images are made for each.
         config: number of images, and the sampler of a teacher.
 
@@ -118,13 +139,15 @@ def evaluate_prompts(
     measured = []
     for kind in zip(*batches, strict=True):
         images = torch.cat([to_uint8(batch).cpu() for batch in kind])
-        shown = READERS[data.name](data, images, asked) if data.name in READERS else {}
+        shown = {name: share for read in READERS for name, share in read(data, images, asked).items()}
         measured.append(prompt_scores(prompts.space, images, asked, texts).to_dict() | shown)
     return {**measured[-1], **({"by_calls": measured} if len(measured) > 1 else {})}
 
 
 def read_coloured_digits(data: Dataset, images: Tensor, prompts: Sequence[str]) -> dict[str, float]:
     """Fractions of images that show the digit of their prompt (by a classifier) and both of its colours (in pixels)."""
+    if data.name != COLOURED:
+        return {}
     digit, ink, ground = torch.tensor([combination(prompt) for prompt in prompts]).unbind(1)
     # seed 1: quick FDs on the way use the features of the classifier of seed 0
     seen = torch.cat([classifier(data, seed=1).logits(part).argmax(1) for part in images.split(500)])
@@ -135,5 +158,14 @@ def read_coloured_digits(data: Dataset, images: Tensor, prompts: Sequence[str]) 
     }
 
 
-#: Names of data whose images can be compared with their captions part by part.
-READERS: Mapping[str, Callable[[Dataset, Tensor, Sequence[str]], dict[str, float]]] = {COLOURED: read_coloured_digits}
+def read_skin_tones(data: Dataset, images: Tensor, prompts: Sequence[str]) -> dict[str, float]:
+    """Of emoji that are asked for in a skin tone, the fraction that shows it (in pixels)."""
+    share = right_tones(images, prompts)
+    return {} if share is None else {"skin_tone": share}
+
+
+#: Compare images with their prompts part by part, where these are of a kind that they know.
+READERS: Sequence[Callable[[Dataset, Tensor, Sequence[str]], dict[str, float]]] = (
+    read_coloured_digits,
+    read_skin_tones,
+)

@@ -137,12 +137,12 @@ class EvaluateConfig:
     #: Keep a teacher's data predictions within limits while sampling. None: as its diffusers scheduler does.
     clip: bool | None = None
     #: Prompts of text-to-image models to measure: data whose captions they are, or a text file with one in every line.
-    #: Empty: the captions of the training data.
+    #: Empty: captions of the training data, at most 500 (`realuid evaluate`: none).
     prompts: str = ""
     #: Images of every prompt.
     per_prompt: int = 10
-    #: Space in which images and captions are compared: 'small' is trained on the given data; or a folder or Hub id of a
-    #: CLIP model (needs realuid[text]).
+    #: Space in which images and captions are compared: 'small' is trained on the given data, 'efficientnet' on features
+    #: of its images (needs realuid[effnet]); or a folder or Hub id of a CLIP model (needs realuid[text]).
     joint: str = "small"
 
     def __post_init__(self) -> None:

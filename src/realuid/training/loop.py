@@ -112,10 +112,10 @@ class Run:
             {**to_dict(self.config), **self.about},
         )
         try:
-            with noted_interrupts(self.accelerator.num_processes == 1) as interrupt:
+            with noted_interrupts(self.accelerator.num_processes) as interrupt:
                 while self.progress.update < self.config.updates and not self.stopped:
                     self._advance(log)
-                    if interrupt.asked:
+                    if interrupt.agreed():
                         self._leave()
         finally:
             log.close()
@@ -168,6 +168,7 @@ class Run:
         if self.progress.update not in self.checkpoints.steps():
             check_weights(self.task.players, self.task.ema, self.accelerator, self._where())
             self._save()
+        self.accelerator.wait_for_everyone()  # a launcher ends all processes when the first one has ended
         raise KeyboardInterrupt(f"update {self.progress.update} of {self.folder} is saved")
 
     def _where(self) -> str:

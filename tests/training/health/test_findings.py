@@ -50,8 +50,8 @@ def test_a_collapse_is_named_with_its_share_and_since_when() -> None:
 @pytest.mark.parametrize(
     ("steps", "error", "cause"),
     [
-        (8.0, 1.3, None),
-        (8.0, 1.5, "learning rates"),
+        (8.0, 2.1, None),
+        (8.0, 2.3, "learning rates"),
         (0.4, 1.3, "fake model"),
         (0.4, 1.1, None),
         (0.4, 3.0, "fake model"),
@@ -67,8 +67,11 @@ def test_a_fake_model_that_is_behind_is_slow_or_the_rates_are_high(steps, error,
 def test_causes_that_are_known_from_the_start_come_first() -> None:
     facts = dataclasses.replace(FACTS, present=1, alpha_sid=1.2)
     found = diagnose(course(teacher=[0.9] * 6, diversity=[0.1] * 6), facts)
-    assert [f.cause for f in found] == ["data", "teacher", "alpha_sid", "learning rates"]
+    assert [f.cause for f in found] == ["data", "teacher", "alpha_sid"]
+    assert "Seen since: mode collapse: diversity at 0.1 of the data's since update 10." in found[1].text
     assert "holds 1 of the 10 classes" in found[0].text and "0.9 times that of a linear denoiser" in found[1].text
+    found = diagnose(course(diversity=[0.1] * 6), dataclasses.replace(FACTS, present=1))
+    assert [f.cause for f in found] == ["data", "learning rates"]  # a missing class explains no collapse
 
 
 def test_what_grows_or_saturates_is_named() -> None:
@@ -76,6 +79,10 @@ def test_what_grows_or_saturates_is_named() -> None:
     assert "FD 4 is 4 times the 1 of update 20" in found.text
     (found,) = diagnose(course(out_of_range=[0.9, 0.9, 0.9, 0.9, 0.9, 0.65]), FACTS)
     assert "saturation: 65% of the samples' values are out of [-1, 1]" in found.text
+    far = [1.0, 9, 8, 7, 6, 5]
+    (found,) = diagnose(course(teacher_on_generated=far, teacher_on_real=[1.5] * 6), FACTS)
+    assert "far from the data: the teacher's error on them is 3.3 times that on real images" in found.text
+    assert diagnose(course(teacher_on_generated=far, teacher_on_real=[1.7] * 6), FACTS) == []
     norms = [1.0] * 10 + [50.0] * 5
     training = [{"update": i, "generator/grad_norm": n} for i, n in enumerate(norms)]
     (found,) = diagnose(training + course(), FACTS)
@@ -109,7 +116,7 @@ def test_the_monitor_warns_once_a_cause_and_forgets_what_is_over(tmp_path: Path)
         return [finding.cause for finding in monitor.look()]
 
     wrong = course(diversity=[0.1] * 6)
-    with pytest.warns(HealthWarning, match="mode collapse"):
+    with pytest.warns(HealthWarning, match="^Learning rates too high: mode collapse: .* Lower both"):
         assert look(wrong[:4]) == ["learning rates"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

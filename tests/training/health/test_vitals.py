@@ -71,8 +71,11 @@ def test_diversity_is_the_distance_of_two_samples_in_features() -> None:
         squares = torch.cdist(points.double(), points.double()).square().sum()
         return float(squares / (len(points) * (len(points) - 1))) ** 0.5
 
-    scores = Evaluator(moons, Points(2)).score([x], full=False)
+    evaluator = Evaluator(moons, Points(2))
+    scores = evaluator.score([x], full=False)
     assert scores.diversity == pytest.approx(distance(x) / distance(moons.values), rel=1e-4)
+    collapsed = torch.full((300, 2), 1234.567)  # equal samples, of which rounding makes a negative variance
+    assert 0 <= evaluator.score([collapsed], full=False).diversity < 1e-3
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.96])

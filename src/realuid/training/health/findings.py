@@ -8,6 +8,7 @@ a run nor one noisy evaluation raises an alarm.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,8 +25,11 @@ _FIRST, _SHARE = 4, 0.25
 #: Diversity below this share of the data's is a collapse.
 COLLAPSED = 0.6
 #: The fake model's error on generated images as a multiple of the teacher's, which never saw them: from here on the
-#: fake model is behind; where its steps are small beside the generator's, from the second number on.
-BEHIND, BEHIND_IF_SLOW = 1.4, 1.15
+#: fake model is behind; where its steps are small beside the generator's, from the second number on. While the student
+#: still changes fast, the error of a sound fake model is up to 1.8 times the teacher's.
+BEHIND, BEHIND_IF_SLOW = 2.2, 1.15
+#: The teacher's error on generated images as a multiple of that on real ones from which these are unlike any data.
+FAR = 3.0
 #: K fake_lr / generator_lr below which the fake model takes smaller steps than the generator.
 SLOW = 1.0
 #: Denoising error of a teacher as a share of a linear denoiser's from which it is no teacher of this data.
@@ -34,6 +38,18 @@ POOR_TEACHER = 0.75
 HIGH_SID = 1.1
 #: Last FDs as a multiple of the lowest, share of values out of range, and growth of gradient norms that are alarming.
 WORSE, SATURATED, GROWN = 2.0, 0.6, 10.0
+
+#: Causes that explain whatever else is seen in a run.
+_EXPLAIN = ("teacher", "alpha_sid")
+
+#: Causes as headings.
+_TITLES = {
+    "data": "Data of other classes",
+    "teacher": "Poor teacher",
+    "alpha_sid": "alpha_sid too high",
+    "fake model": "Fake model too slow",
+    "learning rates": "Learning rates too high",
+}
 
 #: A line of metrics.jsonl.
 Line = Mapping[str, float]
@@ -53,6 +69,11 @@ class Finding:
     text: str
     advice: str
 
+    @property
+    def title(self) -> str:
+        """The cause in the words of a heading."""
+        return _TITLES.get(self.cause, self.cause)
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -70,6 +91,11 @@ class Facts:
     alpha_sid: float = 0.0
     classes: int = 0
     present: int = 0
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the fake model's steps are small beside the generator's."""
+        return self.steps is not None and self.steps < SLOW
 
     @classmethod
     def of(cls, config: DistillConfig, classes: int, labels: Tensor | None) -> Facts:
@@ -95,10 +121,15 @@ def diagnose(lines: Sequence[Line], facts: Facts) -> list[Finding]:
     """
     seen = _Seen.of(lines)
     found = list(_from_the_start(seen, facts))
-    if len(seen.evaluations) >= _FIRST and seen.evaluations[-1]["update"] >= _SHARE * facts.updates:
-        known = {finding.cause for finding in found}
-        found += [finding for finding in _from_the_course(seen, facts) if finding.cause not in known]
-    return found
+    if len(seen.evaluations) < _FIRST or seen.evaluations[-1]["update"] < _SHARE * facts.updates:
+        return found
+    if not (seen_in_course := _course(seen, facts)):
+        return found
+    enough = next((i for i, finding in enumerate(found) if finding.cause in _EXPLAIN), None)
+    if enough is None:
+        return [*found, _of_course(seen_in_course, facts)]
+    text = f"{found[enough].text} Seen since: {'; '.join(seen_in_course)}."
+    return [*found[:enough], dataclasses.replace(found[enough], text=text), *found[enough + 1 :]]
 
 
 @dataclass(frozen=True)
@@ -115,8 +146,15 @@ class _Seen:
 
     def recent(self, key: str) -> list[float]:
         """Values of the last third of the evaluations, three at least."""
-        last = self.evaluations[-max(3, len(self.evaluations) // 3) :]
-        return [line[key] for line in last if line.get(key) is not None]
+        return [line[key] for line in self._last() if line.get(key) is not None]
+
+    def ratios(self, key: str, other: str) -> list[float]:
+        """Recent values of one measurement as multiples of those of another."""
+        both = [line for line in self._last() if line.get(key) is not None and line.get(other) is not None]
+        return [line[key] / max(line[other], 1e-12) for line in both]
+
+    def _last(self) -> list[Line]:
+        return self.evaluations[-max(3, len(self.evaluations) // 3) :]
 
     def since(self, holds: Callable[[Line], bool]) -> int:
         """The update from which on something held at every evaluation."""
@@ -154,40 +192,36 @@ def _from_the_start(seen: _Seen, facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _from_the_course(seen: _Seen, facts: Facts) -> Iterator[Finding]:
+def _course(seen: _Seen, facts: Facts) -> list[str]:
     """What the measurements of the run tell."""
-    symptoms = list(_symptoms(seen))
     behind = _behind(seen)
-    slow = facts.steps is not None and facts.steps < SLOW
-    if behind > (BEHIND_IF_SLOW if slow else BEHIND):
-        symptoms.insert(
-            0,
-            f"the fake model is behind: on generated images its error is {behind:.2g} times the teacher's, which never "
-            "saw them",
-        )
-    if not symptoms:
-        return
+    if behind <= (BEHIND_IF_SLOW if facts.is_slow else BEHIND):
+        return list(_symptoms(seen))
+    text = f"the fake model is behind: on generated images its error is {behind:.2g} times the teacher's, which never "
+    return [f"{text}saw them", *_symptoms(seen)]
+
+
+def _of_course(symptoms: Sequence[str], facts: Facts) -> Finding:
+    """The probable cause of what is seen in a run whose data, teacher and objective are sound."""
     text = "; ".join(symptoms) + "."
-    if slow:
-        yield Finding(
+    if facts.is_slow:
+        return Finding(
             "fake model",
             text,
             f"The fake model's steps are {facts.steps:.2g} of the generator's (fake_updates fake_lr / generator_lr): "
             "raise fake_lr or fake_updates, or lower generator_lr.",
         )
-    else:
-        yield Finding(
-            "learning rates",
-            text,
-            "Lower both learning rates by 3 to 10 times, or let them fall (lr_decay = cosine); a larger batch and a "
-            "longer average (ema) help, too.",
-        )
+    return Finding(
+        "learning rates",
+        text,
+        "Lower both learning rates by 3 to 10 times, or let them fall (lr_decay = cosine); a larger batch and a "
+        "longer average (ema) help, too.",
+    )
 
 
 def _behind(seen: _Seen) -> float:
     """The fake model's error on generated images as a multiple of the teacher's."""
-    ratios = [f / max(t, 1e-12) for f, t in zip(
-        seen.recent("health/fake_on_generated"), seen.recent("health/teacher_on_generated"), strict=True)]  # fmt: skip
+    ratios = seen.ratios("health/fake_on_generated", "health/teacher_on_generated")
     return statistics.median(ratios) if ratios else 0.0
 
 
@@ -197,6 +231,9 @@ def _symptoms(seen: _Seen) -> Iterator[str]:
         if values and max(values) < COLLAPSED:
             since = seen.since(lambda line, key=key: (line.get(f"health/{key}") or 0) < COLLAPSED)  # type: ignore[misc]
             yield f"mode collapse: {what} at {values[-1]:.2g} of the data's since update {since:,}"
+    far = seen.ratios("health/teacher_on_generated", "health/teacher_on_real")
+    if far and min(far) > FAR:
+        yield f"samples far from the data: the teacher's error on them is {far[-1]:.2g} times that on real images"
     beyond = seen.recent("health/out_of_range")
     if beyond and min(beyond) > SATURATED:
         yield f"saturation: {beyond[-1]:.0%} of the samples' values are out of [-1, 1]"

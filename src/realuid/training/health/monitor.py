@@ -32,5 +32,5 @@ class Monitor:
         write_findings(self.file, found)
         for finding in found:
             if finding.cause not in known:
-                warnings.warn(f"{finding.text} {finding.advice}", HealthWarning, stacklevel=2)
+                warnings.warn(f"{finding.title}: {finding.text} {finding.advice}", HealthWarning, stacklevel=2)
         return found
