@@ -99,10 +99,20 @@ class Codec:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Images of latents of shape (b, c, h, w), approximately in [-1, 1]; videos of (b, c, frames, h, w)."""
+        return self.decoded(latents, self.autoencoder.to(latents.device))
+
+    def decoded(self, latents: Tensor, autoencoder: Any, dtype: torch.dtype | None = None) -> Tensor:
+        """What `decode` computes, with a copy of the autoencoder.
+
+        Args:
+            latents: as there.
+            autoencoder: on the device of the latents.
+            dtype: that it is called with, if not the latents'.
+        """
         one = self.videos and latents.dim() == 4
         scaled = latents[:, :, None] if one else latents
         scaled = scaled / self._of(self.scale, scaled) + self._of(self.shift, scaled)
-        images = self.autoencoder.to(latents.device).decode(scaled).sample
+        images: Tensor = autoencoder.decode(scaled.to(dtype or latents.dtype)).sample
         return images[:, :, 0] if one else images
 
     @staticmethod
