@@ -52,5 +52,5 @@ def test_the_linear_path_has_no_settings() -> None:
 
 def test_the_package_runs_as_a_program() -> None:
     asked = [sys.executable, "-m", "realuid", "--version"]
-    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=600, check=True)
     assert done.stdout.strip() == __version__

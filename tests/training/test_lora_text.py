@@ -29,7 +29,7 @@ def run_script(out: Path, processes: int, *how: str) -> dict:
     path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     command = [sys.executable, *launch, str(HERE / "adapters_in_two.py"), str(out), *how]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     return torch.load(out, weights_only=True)
 
