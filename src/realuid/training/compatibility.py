@@ -128,9 +128,10 @@ def check_adapters(config: DistillConfig, start: Student | MatchingModel | None,
                 f"{name} with lora_rank = {config.lora_rank}: {begins}Leave {name} out, or set lora_roles to the other "
                 "role."
             )
-    for name in ("compile", "shard"):
-        if config.lora_rank and getattr(config, name):
-            raise ConfigError(f"{name} with lora_rank = {config.lora_rank}: a shared base cannot. Leave one out.")
+    if config.lora_rank and config.compile:
+        raise ConfigError(f"compile with lora_rank = {config.lora_rank}: a shared base cannot. Leave one out.")
+    if config.shard and config.lora_base == "nf4":
+        raise ConfigError("shard with lora_base = nf4: weights in 4 bits cannot be sharded. Leave one out.")
 
 
 def check_without_teacher(config: DistillConfig) -> None:
