@@ -60,8 +60,10 @@ def check_types(config: Any) -> None:
 
 def check_type(name: str, value: Any, hint: Any) -> None:
     """The same for one value."""
-    if get_origin(hint) is Literal and value not in get_args(hint):
-        raise ConfigError(unknown_name(name, str(value), get_args(hint)))
+    optional = type(None) in get_args(hint)
+    named = [kind for kind in (get_args(hint) if optional else (hint,)) if get_origin(kind) is Literal]
+    if named and value not in get_args(named[0]) and not (optional and value is None):
+        raise ConfigError(unknown_name(name, str(value), get_args(named[0])))
     plain = tuple(value) if isinstance(value, list) else value
     if not is_instance(plain, hint) or (_holds_flag(plain) and not _allows_flag(hint)):
         needed = hint.__name__ if isinstance(hint, type) else str(hint)
