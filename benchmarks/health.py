@@ -2,6 +2,7 @@
 
     python -m benchmarks.health run    --out runs/health --set test          # 20 runs of digits, five seconds each
     python -m benchmarks.health tables --out runs/health --set test
+    python -m benchmarks.health cost                                         # of the monitor, in the demo
 
 Ten runs are sound, of different settings; ten are spoilt in known ways. Every evaluation also measures the model with
 other noise and more samples, so that the checkpoint that a run picks by its quick FDs is compared with the best that
@@ -17,6 +18,7 @@ import argparse
 import dataclasses
 import json
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,16 +34,19 @@ from realuid.metrics import Evaluator
 from realuid.models import Condition, MatchingModel
 from realuid.models.networks.architectures import NETWORKS
 from realuid.models.networks.base import MLP
+from realuid.processes import WHOLE
 from realuid.reading import read_jsonl
 from realuid.recipes import EvaluateConfig, Recipe, load_recipe
 from realuid.recipes.evaluate import evaluate_model, make_evaluator
-from realuid.recipes.run import recipe_data
+from realuid.recipes.run import new_teacher, recipe_data
 from realuid.seeds import mix, seeded
 from realuid.training import DistillConfig, train_teacher
 from realuid.training.accelerate import make_accelerator
 from realuid.training.distill import DistillTask
+from realuid.training.evaluation import evaluate_averages
 from realuid.training.folder import METRICS, is_finished
 from realuid.training.health import Facts, diagnose
+from realuid.training.health.vitals import Looks
 from realuid.training.loop import Run as TrainingRun
 
 #: Settings of every run; cases change some.
@@ -236,15 +241,44 @@ def tables(results: list[dict[str, Any]]) -> None:
     print(f"{len(sound)}; picked within {CLOSE - 1:.0%} of the best: {close} of {len(results)}")
 
 
+def cost(recipe: Recipe, data: Dataset) -> None:
+    """Print what a look at health costs beside the updates between two of them, in the demo with its U-Net."""
+    config = dataclasses.replace(recipe.distill, device="cpu")
+    task = DistillTask(new_teacher(recipe, data), data, config, make_accelerator(config))
+    evaluator = make_evaluator(data, recipe.evaluate)
+    batches = [found[-1:] for found in task.sample(task.generator, config.quick_samples, seed=0)]
+
+    def look() -> None:
+        looks = Looks(data, task.generator, config.quick_samples, WHOLE)
+        list(looks.watch(iter(batches)))
+        looks.summary()
+
+    def seconds(work: Callable[[], object], times: int) -> float:
+        work()
+        start = time.process_time()
+        for _ in range(times):
+            work()
+        return (time.process_time() - start) / times
+
+    between = config.evaluate_every * seconds(lambda: task.update(0), 20)
+    fd = seconds(lambda: evaluate_averages(task, evaluator, config.quick_samples, WHOLE, lambda *_: None), 4)
+    seen, networks = seconds(look, 4), seconds(lambda: task.vitals(0), 8)
+    print(f"seconds: {config.evaluate_every} updates {between:.2f}, quick FD {fd:.2f}, of it health {seen:.3f},")
+    print(f"comparing networks {networks:.3f}. Health: {(seen + networks) / between:.1%} of the updates")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Carry out the runs, or print what there is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("do", choices=("run", "tables"))
+    parser.add_argument("do", choices=("run", "tables", "cost"))
     parser.add_argument("--set", default="test", choices=SETS)
     parser.add_argument("--only", nargs="+", default=list(CASES), choices=CASES)
     parser.add_argument("--out", type=Path, default=Path("runs/health"))
     options = parser.parse_args(arguments)
     recipe = load_recipe("demo")
+    if options.do == "cost":
+        cost(recipe, recipe_data(recipe))
+        return
     results = []
     for name in options.only:
         case = CASES[name]

@@ -33,6 +33,22 @@ def denoiser_of(pipeline: Any) -> nn.Module:
     return pipeline.unet if hasattr(pipeline, "unet") else pipeline.transformer
 
 
+def in_float64(pipeline: Any) -> Any:
+    """A pipeline whose denoiser computes in float64, whatever it is given, and so does its autoencoder."""
+
+    def cast(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: cast(entry) for name, entry in value.items()}
+        return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return tuple(map(cast, args)), cast(kwargs)
+
+    pipeline.vae.double()
+    denoiser_of(pipeline).double().register_forward_pre_hook(before, with_kwargs=True)
+    return pipeline
+
+
 @torch.no_grad()
 def run(name: str, pipeline: Any, prompts: list[str], guidance: float = 1.0, steps: int = 2) -> Run:
     """Call a pipeline as its users do, and listen to its denoiser and its scheduler.

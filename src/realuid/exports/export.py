@@ -23,7 +23,7 @@ from realuid.exports.hub import push_to_hub as upload
 from realuid.exports.onnx import OnnxStudent, write_onnx
 from realuid.exports.options import ExportOptions, FormatName, Graph, Precision
 from realuid.exports.program import ProgramStudent, write_program
-from realuid.exports.prompted import PromptedPipeline, adapter_call, is_prompted, needs_code, scheduler_of
+from realuid.exports.prompted import PromptedPipeline, adapter_call, check_known, is_prompted, needs_code, scheduler_of
 from realuid.exports.read import load_student
 from realuid.exports.space import read_space, space_card, write_space
 from realuid.exports.student import ExportedStudent
@@ -153,6 +153,8 @@ def export_student(
 
 def _own_code(student: Student, to: str) -> str | None:
     """Why an exported folder comes with code, or None."""
+    if to in ("diffusers", "lora") and is_prompted(student):
+        check_known(student)
     if to == "lora":
         return needs_code(student, whole=False) if is_prompted(student) else None
     return needs_own_code(student) if to == "diffusers" else None

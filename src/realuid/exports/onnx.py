@@ -17,6 +17,7 @@ from torch import Tensor
 from realuid.errors import CheckpointError, ConfigError
 from realuid.exports.contract import ABOUT, Contract
 from realuid.exports.onnx_file import read_about
+from realuid.exports.onnx_sizes import show_sizes
 from realuid.exports.options import Precision
 from realuid.exports.procedure import trace
 from realuid.exports.student import ExportedStudent
@@ -55,6 +56,7 @@ def write_onnx(generator: Student, out: Path, contract: Contract, precision: Pre
         assert exported is not None
         model = exported.model_proto
         _strip(model)
+        show_sizes(model)
         model = _quantise(model, contract) if precision == "int8" else model
     entry = model.metadata_props.add()
     entry.key, entry.value = ABOUT, contract.to_json()

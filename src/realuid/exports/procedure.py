@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
+from diffusers.models.embeddings import Timesteps
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
@@ -38,9 +40,8 @@ class Procedure(nn.Module):
         self.contract, self.schedule = contract, Schedule.of(student)
         self.forms = [form_of(student, call) for call in range(student.calls)]
         self.network = _for_any_batch(copy.deepcopy(student.model.network)).eval().requires_grad_(False)
-        codec = student.codec
+        self.codec = codec = student.codec
         self.autoencoder: Any = _for_any_batch(copy.deepcopy(codec.autoencoder)) if codec else None
-        self.scale = codec.scale if codec else 1.0
         self.dtype = torch.float16 if half else torch.float32
         for parameter in self.parameters() if half else ():
             parameter.data = parameter.data.half()
@@ -56,8 +57,8 @@ class Procedure(nn.Module):
             x_t = self.schedule.start(noise, x_T) if k == 1 else x_t
             x_t = self.schedule.next_input(k - 1, x_t, image, x_T, None if later is None else later[:, k - 1])
             image = self._call(k, x_t, given)
-        if self.autoencoder is not None:
-            image = self.autoencoder.decode((image / self.scale).to(self.dtype)).sample.to(noise.dtype)
+        if self.codec is not None:
+            image = self.codec.decoded(image, self.autoencoder, self.dtype).to(noise.dtype)
         return quantise(image) if self.contract.uint8 else image
 
     def _call(self, call: int, x_t: Tensor, given: Condition) -> Tensor:
@@ -126,8 +127,27 @@ class _Upsample(nn.Module):
         return self.conv(F.interpolate(hidden_states, scale_factor=2.0, mode="nearest"))
 
 
+class _Frequencies(nn.Module):
+    """diffusers' `Timesteps` with its frequencies as numbers: the argument of a sine is a thousand of them, and another
+    library's exponential differs in the last digit.
+    """
+
+    def __init__(self, original: Timesteps):
+        super().__init__()
+        self.original = original
+        half = original.num_channels // 2
+        exponent = -math.log(10000) * torch.arange(half, dtype=torch.float32) / (half - original.downscale_freq_shift)
+        self.register_buffer("frequencies", torch.exp(exponent), persistent=False)
+
+    def forward(self, timesteps: Tensor) -> Tensor:
+        frequencies: Tensor = self.frequencies  # type: ignore[assignment]
+        angles = self.original.scale * (timesteps[:, None].float() * frequencies)
+        waves = [torch.sin(angles), torch.cos(angles)]
+        return torch.cat(waves[::-1] if self.original.flip_sin_to_cos else waves, dim=-1)
+
+
 def _for_any_batch(network: nn.Module) -> nn.Module:
-    """Replace, in place, what would tie a traced program to a range of batch sizes."""
+    """Replace, in place, what would tie a traced program to a range of batch sizes, or to torch's exponential."""
     for module in list(network.modules()):
         if isinstance(module, ResnetBlock2D) and module.upsample is not None:
             raise ExportError(
@@ -137,6 +157,8 @@ def _for_any_batch(network: nn.Module) -> nn.Module:
         for name, child in module.named_children():
             if isinstance(child, Upsample2D):
                 setattr(module, name, _Upsample(child))
+            if isinstance(child, Timesteps) and child.num_channels % 2 == 0:
+                setattr(module, name, _Frequencies(child))
     return network
 
 

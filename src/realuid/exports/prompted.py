@@ -54,6 +54,15 @@ def is_prompted(student: Student) -> bool:
     return isinstance(student.model.network, PromptNetwork)
 
 
+def check_known(student: Student) -> None:
+    """Raise ExportError for a pipeline whose call was recorded: how it samples is not known."""
+    if student.model.network.settings["pipeline"] == "recorded":
+        raise ExportError(
+            "the teacher's pipeline is none of those that are known here; how it calls its denoiser was recorded, and "
+            "its scheduler was not. Export to onnx, torch or safetensors."
+        )
+
+
 def adapter_call(student: Student) -> dict[str, Any]:
     """What the teacher's pipeline has to be called with when it has a student's adapter, where it is no default."""
     network = student.model.network

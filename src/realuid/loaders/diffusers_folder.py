@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from diffusers import DiTTransformer2DModel, UNet2DModel
 
 from realuid.errors import CheckpointError
+from realuid.loaders.pipeline_parts import is_pipeline
 from realuid.loaders.prompted import DENOISERS, load_denoiser
 from realuid.loaders.schedulers import read_scheduler
 from realuid.models import Codec, DiT, MatchingModel, Network, UNet
@@ -61,7 +62,9 @@ def load_diffusers(folder: str | Path, key: str | None = None, size: tuple[int, 
     parts = _parts(folder)
     where = _denoiser(folder, parts, key)
     kind = _class_of(where)
-    if kind not in NETWORKS and kind not in DENOISERS:
+    pipeline = "" if parts is None else str(read_diffusers_config(folder / INDEX).get("_class_name", ""))
+    reads = any(name.startswith("text_encoder") for name in parts or ())
+    if kind not in NETWORKS and kind not in DENOISERS and not (reads and is_pipeline(pipeline)):
         raise CheckpointError(
             f"the network in '{where}' is a {kind}. Supported are {', '.join((*NETWORKS, *DENOISERS))}."
         )
@@ -74,12 +77,11 @@ def load_diffusers(folder: str | Path, key: str | None = None, size: tuple[int, 
             raise CheckpointError(f"size = {size}: a {kind} makes images of one size. Leave it out.")
         network = NETWORKS[kind](where)
     else:
-        pipeline = "" if parts is None else str(read_diffusers_config(folder / INDEX).get("_class_name", ""))
         network = load_denoiser(where, pipeline, read_diffusers_config(where / CONFIG), codec, size)
     path, prediction, preconditioning, clipping = read_scheduler(settings)
     model = MatchingModel(network, path, prediction, preconditioning, codec).eval()
     model.clipping = clipping
-    if parts is not None and any(name.startswith("text_encoder") for name in parts):
+    if reads:
         model.prompts = str(folder.absolute())
     check_times(model)
     return model

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
-import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
-import transformers
-from accelerate import init_empty_weights
 
 from realuid.errors import CheckpointError, ConfigError, DataWarning
+from realuid.loaders.pipeline_parts import INDEX, Unloaded, assembled, is_pipeline, readers, without_weights
+from realuid.loaders.recording import RecordedPrompts
 from realuid.models.networks.condition import Condition
 from realuid.models.networks.interfaces import INTERFACES, Interface
 from realuid.models.saving.diffusers_weights import quiet_diffusers, read_diffusers_config
-from realuid.models.saving.quiet import quiet_transformers
 
-INDEX = "model_index.json"
-#: Weights of a text encoder in one file, or the index of several, with a variant.
-_WEIGHTS = re.compile(
-    r"(?:pytorch_)?model(?:\.(?P<variant>\w+))?\.(?:safetensors|bin)(?:\.index(?:\.(?P<other>\w+))?\.json)?"
-)
 #: Prompts encoded at a time.
 _BATCH = 32
 #: Of a file of weights, so many blocks of this many bytes enter a fingerprint: any training changes them all.
@@ -143,11 +134,10 @@ def load_pipeline_prompts(folder: Path, source: str) -> PipelinePrompts:
     index = read_diffusers_config(folder / INDEX)
     kind = str(index.get("_class_name", ""))
     interface = next((i for i in INTERFACES.values() if kind in i.pipelines), None)
-    if interface is None:
+    if interface is None and not is_pipeline(kind):
         known = ", ".join(p for i in INTERFACES.values() for p in i.pipelines)
         raise ConfigError(f"prompts cannot be encoded by a {kind[:100]}. Supported pipelines: {known}.")
-    parts = {name: value for name, value in index.items() if isinstance(value, list) and len(value) == 2}
-    read = [name for name, value in parts.items() if name.startswith(("text_encoder", "tokenizer")) and value[1]]
+    read = readers(index)
     if not any(name.startswith("text_encoder") for name in read):
         raise ConfigError(
             f"the {kind} in '{source}' has no text encoder, so it cannot read prompts. Pass the folder of a whole "
@@ -156,56 +146,15 @@ def load_pipeline_prompts(folder: Path, source: str) -> PipelinePrompts:
     missing = [name for name in read if not (folder / name).is_dir()]
     if missing:
         raise CheckpointError(f"'{source}' is incomplete: {', '.join(missing)} is missing.")
-    settings = {name: value for name, value in index.items() if name not in parts and not name.startswith("_")}
-    with quiet_diffusers(), quiet_transformers():
-        loaded = {name: _load(folder / name, str(parts[name][1])) for name in read}
-        others: dict[str, Any] = {name: None for name in parts if name not in loaded}
-        if interface.folder in others and (folder / interface.folder / "config.json").is_file():
-            others[interface.folder] = _without_weights(folder / interface.folder, interface)
-        pipeline = getattr(diffusers, kind)(**{**others, **loaded, **_known(kind, settings)})
+    part = interface.folder if interface else next((n for n in ("transformer", "unet") if n in index), "")
+    settings = (folder / part / "config.json").is_file() and part in index
+    if interface is None:
+        if not settings:
+            raise CheckpointError(f"'{source}' is incomplete: its denoiser is missing.")
+        pipeline = assembled(folder, {part: Unloaded(without_weights(folder / part))})
+        return PipelinePrompts(pipeline, RecordedPrompts(pipeline, part), source, _fingerprint(folder, read))
+    pipeline = assembled(folder, {part: without_weights(folder / part)} if settings else {})
     return PipelinePrompts(pipeline, interface, source, _fingerprint(folder, read))
-
-
-def _known(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
-    taken = inspect.signature(getattr(diffusers, kind).__init__).parameters
-    return {name: value for name, value in settings.items() if name in taken}
-
-
-def _without_weights(folder: Path, interface: Interface) -> Any:
-    """A denoiser of which only the settings are read, by pipelines that ask for widths."""
-    with quiet_diffusers(), init_empty_weights(include_buffers=True):
-        return getattr(diffusers, interface.denoiser).from_config(read_diffusers_config(folder / "config.json"))
-
-
-def _load(folder: Path, class_name: str) -> Any:
-    """A tokenizer or a text encoder of transformers.
-
-    Raises:
-        CheckpointError: where it is damaged, or weights are missing.
-    """
-    kind: Any = getattr(transformers, class_name, None)
-    if kind is None:
-        raise CheckpointError(f"'{folder}' is a {class_name[:100]}, which is no class of transformers.")
-    try:
-        if "tokenizer" in folder.name:
-            return kind.from_pretrained(folder, local_files_only=True)
-        how = {"local_files_only": True, "output_loading_info": True, "variant": _variant(folder)}
-        model, report = kind.from_pretrained(folder, **how)
-    except Exception as error:  # files may say anything; transformers raises nearly every type
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"no {class_name} can be loaded from '{folder}' ({reason}).") from error
-    if lacking := sorted(report["missing_keys"]):
-        raise CheckpointError(
-            f"weights in '{folder}' are incomplete: {len(lacking)} missing, for instance {lacking[0]}."
-        )
-    return model.eval().requires_grad_(False)
-
-
-def _variant(folder: Path) -> str | None:
-    """The variant of weights, such as fp16, where a folder holds none without."""
-    names = [path.name for path in folder.iterdir()]
-    found = {m["variant"] or m["other"] for name in names if (m := _WEIGHTS.fullmatch(name))}
-    return None if None in found or not found else str(min(found))
 
 
 def _fingerprint(folder: Path, parts: Sequence[str]) -> str:

@@ -8,19 +8,23 @@ from typing import Any
 import diffusers
 
 from realuid.errors import CheckpointError
+from realuid.loaders.pipeline_parts import assembled, is_pipeline
+from realuid.loaders.recording import record
 from realuid.models import Codec
 from realuid.models.networks.base import check_runs
 from realuid.models.networks.interfaces import INTERFACES
-from realuid.models.networks.prompted import PromptNetwork, complete
+from realuid.models.networks.prompted import PromptNetwork, complete, is_model
 from realuid.models.saving.diffusers_weights import load_diffusers_model
 from realuid.models.saving.weights import on_paper
 
 #: Classes of denoisers that read prompts.
-DENOISERS = tuple(dict.fromkeys(interface.denoiser for interface in INTERFACES.values()))
+DENOISERS = tuple(dict.fromkeys(interface.denoiser for interface in INTERFACES.values() if interface.denoiser))
 
 
 def interface_of(pipeline: str, config: dict[str, Any]) -> str:
     """The name of the interface of a pipeline's class or, where there is no index, of a denoiser's settings.
+
+    Of a pipeline of diffusers that is not known here it is `recorded`: the pipeline is called once to find out.
 
     Args:
         pipeline: class of the pipeline; '' if unknown.
@@ -33,6 +37,8 @@ def interface_of(pipeline: str, config: dict[str, Any]) -> str:
     for name, interface in INTERFACES.items():
         if pipeline in interface.pipelines and kind == interface.denoiser:
             return name
+    if pipeline and is_pipeline(pipeline) and kind not in DENOISERS:
+        return "recorded"
     if pipeline:
         known = ", ".join(p for interface in INTERFACES.values() for p in interface.pipelines)
         raise CheckpointError(
@@ -60,12 +66,21 @@ def load_denoiser(
     """
     name = interface_of(pipeline, config)
     interface = INTERFACES[name]
-    denoiser = load_diffusers_model(getattr(diffusers, interface.denoiser), folder, keep_precision=True)
-    settings = {"_class_name": interface.denoiser, **complete(denoiser)}
-    shape = interface.shape(settings)
-    if size is not None:
-        shape = (shape[0], *(codec.latent_size(size) if codec else size))
-    numbers = interface.numbers(settings, codec.factor if codec else 8)
+    kind = interface.denoiser or str(config["_class_name"])
+    if not is_model(kind):
+        raise CheckpointError(f"'{folder}' is a {kind[:100]}, which is no network of diffusers.")
+    denoiser = load_diffusers_model(getattr(diffusers, kind), folder, keep_precision=True)
+    settings = {"_class_name": kind, **complete(denoiser)}
+    if name == "recorded":
+        numbers = record(
+            assembled(folder.parent, {folder.name: denoiser, "vae": codec and codec.autoencoder}), folder.name, size
+        )
+        shape = tuple(numbers["size"])
+    else:
+        shape = interface.shape(settings)
+        if size is not None:
+            shape = (shape[0], *(codec.latent_size(size) if codec else size))
+        numbers = interface.numbers(settings, codec.factor if codec else 8)
     with on_paper(parameters=len(denoiser.state_dict())):
         network = PromptNetwork(name, settings, shape, **numbers)
         check_runs(network)

@@ -38,6 +38,7 @@ class Network(nn.Module):
     lora_targets: tuple[str, ...] = ()
     #: Whether its weights are an adapter on a network that others share. A deep copy has weights of its own.
     shares_base: bool = False
+    runs_without_memory: bool = True  #: whether it can be called with tensors that have sizes only
     keeps_precision: ClassVar[bool] = False  #: whether weights stay in the precision of their file; else float32
     #: The unconditional condition of networks that read text, one row, from data or a prompt encoder. No weight.
     null: Condition | None = None
@@ -217,19 +218,18 @@ def check_runs(network: Network) -> None:
         CheckpointError: if it fails on samples of its own shape, or returns another shape.
     """
     check_sample(network.shape)
+    if not network.runs_without_memory:
+        return
+    wrong = "its settings contradict each other"
     with torch.device("meta"):
         x = torch.empty(1, *network.shape)
         try:
             answer = network(x, torch.zeros(1), example(network.conditions, 1)).shape
         except Exception as error:  # whatever its parts make of such settings
             reason = " ".join(str(error).split())[:200]
-            raise CheckpointError(
-                f"its settings contradict each other: on samples of {network.shape}, {reason}"
-            ) from error
+            raise CheckpointError(f"{wrong}: on samples of {network.shape}, {reason}") from error
     if answer[1:] != (network.heads * network.shape[0], *network.shape[1:]):
-        raise CheckpointError(
-            f"its settings contradict each other: samples of {network.shape} become {tuple(answer[1:])}."
-        )
+        raise CheckpointError(f"{wrong}: samples of {network.shape} become {tuple(answer[1:])}.")
 
 
 class MLP(Network):

@@ -42,13 +42,15 @@ class PromptNetwork(Network):
     def __init__(self, pipeline: str, denoiser: dict[str, Any], shape: tuple[int, ...], **numbers: Any):
         called = interface(pipeline)
         kind = str(denoiser.get("_class_name", called.denoiser))
-        if kind != called.denoiser:
-            raise ConfigError(f"the denoiser of a '{pipeline}' is a {called.denoiser}, not a {kind[:100]}.")
+        if kind != (called.denoiser or kind) or not is_model(kind):
+            wanted = called.denoiser or "model of diffusers"
+            raise ConfigError(f"the denoiser of a '{pipeline}' is a {wanted}, not a {kind[:100]}.")
         with quiet_diffusers():
             made = getattr(diffusers, kind).from_config(denoiser)
         settings = {"_class_name": kind, **complete(made)}
         super().__init__({"pipeline": pipeline, "denoiser": settings, "shape": list(shape), **numbers})
         self.interface, self.denoiser = called, made
+        self.runs_without_memory = pipeline != "recorded"  # its denoiser may read values of what it is given
         self.shape, self.numbers = tuple(shape), numbers
         self.lora_targets = self.interface.lora_targets
         self._null: Condition | None = None
@@ -128,6 +130,12 @@ class PromptNetwork(Network):
         channels = self.settings["denoiser"]["block_out_channels"]
         height, width = (side >> (len(channels) - 1) for side in self.shape[1:])
         return middle, (channels[-1], height, width)
+
+
+def is_model(name: str) -> bool:
+    """Whether diffusers has a network of this name."""
+    found = getattr(diffusers, name, None) if name in dir(diffusers) else None
+    return isinstance(found, type) and issubclass(found, diffusers.ModelMixin)
 
 
 def interface(name: str) -> Interface:

@@ -6,6 +6,7 @@ from realuid.models.networks.interfaces.base import Interface
 from realuid.models.networks.interfaces.flux import Flux
 from realuid.models.networks.interfaces.pixart import PixArt, Sana
 from realuid.models.networks.interfaces.qwen_image import QwenImage
+from realuid.models.networks.interfaces.recorded import Recorded
 from realuid.models.networks.interfaces.sd3 import StableDiffusion3
 from realuid.models.networks.interfaces.stable_diffusion import SDXL, StableDiffusion
 from realuid.models.networks.interfaces.wan import Wan
@@ -20,6 +21,7 @@ INTERFACES: dict[str, Interface] = {
     "sana": Sana(),
     "qwen_image": QwenImage(),
     "wan": Wan(),
+    "recorded": Recorded(),
 }
 
 __all__ = ["INTERFACES", "Interface"]

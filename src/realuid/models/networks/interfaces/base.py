@@ -146,6 +146,11 @@ def sides(size: int | Sequence[int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
+def for_each(x: Tensor, numbers: Sequence[float]) -> Tensor:
+    """The same numbers for every sample, shape (b, n), made so that a trace holds for any batch size."""
+    return torch.stack([torch.full((x.shape[0],), float(n), device=x.device, dtype=x.dtype) for n in numbers], dim=1)
+
+
 def packed(x: Tensor) -> Tensor:
     """Patches of 2 x 2 as tokens: (b, c, h, w) becomes (b, h w / 4, 4 c)."""
     b, c, h, w = x.shape
@@ -155,5 +160,5 @@ def packed(x: Tensor) -> Tensor:
 def unpacked(tokens: Tensor, shape: Sequence[int]) -> Tensor:
     """The reverse of `packed`, for samples of shape (c, h, w)."""
     c, h, w = shape
-    x = tokens.reshape(len(tokens), h // 2, w // 2, c, 2, 2).permute(0, 3, 1, 4, 2, 5)
-    return x.reshape(len(tokens), c, h, w)
+    x = tokens.reshape(tokens.shape[0], h // 2, w // 2, c, 2, 2).permute(0, 3, 1, 4, 2, 5)
+    return x.reshape(tokens.shape[0], c, h, w)

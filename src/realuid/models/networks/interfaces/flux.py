@@ -52,7 +52,7 @@ class Flux(Interface):
         tokens = denoiser(
             packed(x),
             timestep=time / 1000,
-            guidance=None if scale is None else torch.full((len(x),), float(scale), device=x.device),
+            guidance=None if scale is None else torch.full((x.shape[0],), float(scale), device=x.device),
             encoder_hidden_states=text,
             pooled_projections=condition[POOLED],
             txt_ids=torch.zeros(text.shape[1], 3, device=x.device, dtype=x.dtype),

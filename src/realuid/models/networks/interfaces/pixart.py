@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from realuid.models.networks.condition import Condition
@@ -14,6 +13,7 @@ from realuid.models.networks.interfaces.base import (
     FEED_FORWARD,
     Config,
     Interface,
+    for_each,
     own_defaults,
     text_spec,
     whole,
@@ -46,9 +46,8 @@ class PixArt(Interface):
         added: dict[str, Tensor | None] = {"resolution": None, "aspect_ratio": None}
         if factor := numbers.get("factor"):
             size = [side * factor for side in x.shape[2:]]
-            added["resolution"] = torch.tensor([size], device=x.device, dtype=x.dtype).expand(len(x), 2)
-            ratio = torch.tensor([[size[0] / size[1]]], device=x.device, dtype=x.dtype)
-            added["aspect_ratio"] = ratio.expand(len(x), 1)
+            added["resolution"] = for_each(x, size)
+            added["aspect_ratio"] = for_each(x, [size[0] / size[1]])
         output = denoiser(
             x,
             timestep=whole(time),

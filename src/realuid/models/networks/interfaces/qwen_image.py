@@ -40,7 +40,7 @@ class QwenImage(Interface):
             timestep=time / 1000,
             encoder_hidden_states=condition[TEXT],
             encoder_hidden_states_mask=condition[TEXT_MASK],
-            img_shapes=[[(1, height // 2, width // 2)]] * len(x),
+            img_shapes=[[(1, height // 2, width // 2)]] * x.shape[0],
             return_dict=False,
         )[0]
         return unpacked(tokens, x.shape[1:])

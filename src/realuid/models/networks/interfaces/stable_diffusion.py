@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from realuid.models.networks.condition import Condition
@@ -14,6 +13,7 @@ from realuid.models.networks.interfaces.base import (
     FEED_FORWARD,
     Config,
     Interface,
+    for_each,
     own_defaults,
     pooled_spec,
     sides,
@@ -75,8 +75,7 @@ class SDXL(StableDiffusion):
         self, denoiser: nn.Module, x: Tensor, time: Tensor, condition: Condition, numbers: Mapping[str, Any]
     ) -> Tensor:
         size = [side * numbers["factor"] for side in x.shape[2:]]
-        ids = torch.tensor([*size, 0, 0, *size], device=x.device, dtype=x.dtype).expand(len(x), 6)
-        added = {"text_embeds": condition[POOLED], "time_ids": ids}
+        added = {"text_embeds": condition[POOLED], "time_ids": for_each(x, [*size, 0, 0, *size])}
         return denoiser(
             x, whole(time), encoder_hidden_states=condition[TEXT], added_cond_kwargs=added, return_dict=False
         )[0]
