@@ -43,6 +43,7 @@ test-lowest test-newest: $(VENV)/installed-dev
 	$(VENV)/$@/bin/$(PYTEST)
 
 $(VENV)/installed: pyproject.toml
+	@echo "installing torch and realuid into $(VENV): some minutes without a word"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet $(TORCH)
 	$(BIN)/pip install --quiet --editable .
@@ -50,6 +51,7 @@ $(VENV)/installed: pyproject.toml
 
 # torchcfm's network is compared with ours; what torchcfm itself requires (torchdyn, torchvision) is not needed for it.
 $(VENV)/installed-dev: $(VENV)/installed
+	@echo "installing what tests need into $(VENV): some minutes without a word"
 	$(BIN)/pip install --quiet --editable ".[$(EXTRAS)]"
 	$(BIN)/pip install --quiet --no-deps torchcfm
 	touch $@

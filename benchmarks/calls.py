@@ -56,8 +56,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "1 mixture": {"calls": 1, "objective": "mixture", "real_share": 0.33},
     "4 mixture": {"calls": 4, "objective": "mixture", "real_share": 0.33},
     "1 taught fake": {"calls": 1, "fake_start": "teacher"},
-    "4 taught fake": {"calls": 4, "fake_start": "teacher"},
-    "4 from 1": {"calls": 4, "fake_start": "teacher"},
+    "4 random fake": {"calls": 4, "fake_start": "random"},
+    "4 fast fake": {"calls": 4, "fake_start": "random", "generator_lr": 3e-4, "fake_lr": 4e-3},
+    "4 from 1": {"calls": 4},
 }
 #: Settings in two dimensions: those of benchmarks/families_2d.py.
 GAME_2D: dict[str, Any] = {

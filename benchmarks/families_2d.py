@@ -162,9 +162,9 @@ def student_start(family: Family, data: Dataset, updates: int, seed: int) -> Mat
 
 def task_from_exact(teacher: MatchingModel, start: MatchingModel, data: Dataset, config: DistillConfig) -> DistillTask:
     """A distillation of a teacher without parameters: both players are networks as `start`, the fake model's random or,
-    with `fake_start = teacher`, a copy.
+    where it begins as the teacher, a copy.
     """
-    fake = copy.deepcopy(start) if config.fake_start == "teacher" else fresh(start, mix(config.seed, "fake start"))
+    fake = copy.deepcopy(start) if config.fake_begins == "teacher" else fresh(start, mix(config.seed, "fake start"))
     return DistillTask(teacher, data, config, make_accelerator(config), start, fake)
 
 

@@ -67,6 +67,8 @@ def _run(fuzzer: Fuzzer, inputs: int, seed: int, keep_going: bool) -> str:
                 outcome, seconds, fault = receiver.recv()
                 slowest, done = max(slowest, seconds), done + 1
                 counts[outcome] += 1
+                if done % 1000 == 0:  # of a run that is ended, this is what is known
+                    print(f"  {done:,} inputs so far: {_table(counts)}", file=sys.stderr, flush=True)
         worker.join()
         if worker.exitcode and not fault:
             fault, done = f"the process ended with {worker.exitcode} after input {done} of seed {seed}", done + 1
@@ -77,8 +79,11 @@ def _run(fuzzer: Fuzzer, inputs: int, seed: int, keep_going: bool) -> str:
         print(f"  {fault}, in {folder}", flush=True)  # which is kept
         if not keep_going:
             raise SystemExit(1)
-    table = ", ".join(f"{count} {what}" for what, count in counts.most_common())
-    return f"{inputs} inputs: {table}; slowest {slowest:.2f} s, {time.perf_counter() - start:.0f} s in all"
+    return f"{inputs} inputs: {_table(counts)}; slowest {slowest:.2f} s, {time.perf_counter() - start:.0f} s in all"
+
+
+def _table(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in counts.most_common())
 
 
 def _work(fuzzer: Fuzzer, inputs: int, seed: int, folder: Path, sender: Connection) -> None:

@@ -93,9 +93,10 @@ from realuid.models import MatchingModel, NetworkConfig, build_network
 from realuid.on_data import adopt_null
 from realuid.paths import LinearPath
 from realuid.training.batches import Batches, DrawOptions
+from realuid.training.draws import micro_batches
 from realuid.training.updates import teacher_loss
 torch.set_num_threads(1)
-data, batch, steps = load_dataset(sys.argv[1]), 16, 60
+data, batch, micro_batch, steps = load_dataset(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), 60
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 opened = peak()
 network = build_network(NetworkConfig(channels=(16, 32, 32), blocks=1, attention_at=(16,)), data.shape, text=64)
@@ -112,14 +113,16 @@ def trained(first, count):
     start = time.perf_counter()
     for step in range(first, first + count):
         draw = batches.real("teacher", step, batch)
-        teacher_loss(model, model.path, model.prediction, draw, batch).backward()
+        for part in micro_batches(draw, batch // micro_batch):
+            teacher_loss(model, model.path, model.prediction, part, batch).backward()
         optimizer.step(); optimizer.zero_grad()
     return (time.perf_counter() - start) / count
 read(0, 5)
 seconds = {"read": read(5, steps)}
 peaks = {"opened": opened, "read": peak()}
 seconds["trained"] = trained(5 + steps, 6)
-print(json.dumps({"seconds_of_a_batch": seconds, "batch": batch, "peak_bytes": peaks | {"trained": peak()}}))
+sizes = {"batch": batch, "micro_batch": micro_batch}
+print(json.dumps({"seconds_of_a_batch": seconds, **sizes, "peak_bytes": peaks | {"trained": peak()}}))
 """
 
 
@@ -128,6 +131,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=300_000)
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--micro-batch", type=int, help="the batch, if it is not said")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -141,7 +146,10 @@ def main() -> None:
     found = {"count": options.count, "prepare_seconds": time.perf_counter() - start}
     found["prepare_peak_bytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     print(json.dumps(found), flush=True)
-    done = subprocess.run([sys.executable, "-c", MEASURE, str(whole)], capture_output=True, text=True, check=True)
+    sizes = [str(options.batch), str(options.micro_batch or options.batch)]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(whole), *sizes], capture_output=True, text=True, check=True
+    )
     found["training"] = json.loads(done.stdout.splitlines()[-1])
     print(json.dumps(found), flush=True)
     if not options.kills:

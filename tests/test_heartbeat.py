@@ -48,7 +48,7 @@ def three() -> Iterator[tuple[list[Heart], Store, list[tuple[int, int]]]]:
     store.frozen.clear()
 
 
-def until(condition, seconds: float = 20) -> bool:
+def until(condition, seconds: float = 120) -> bool:
     start = time.monotonic()
     while not condition() and time.monotonic() - start < seconds:
         time.sleep(0.01)

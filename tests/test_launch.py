@@ -93,7 +93,7 @@ def test_process_0_that_is_not_there_is_an_error(host: str, monkeypatch) -> None
     start = time.monotonic()
     with pytest.raises(ConfigError, match=f"process 1 of 2 cannot reach process 0 at {host}:{port}"):
         reach(Launch(2, 1, host, port))
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30  # of the 45 that it waits otherwise
 
 
 def test_waiting_for_partners_is_said(monkeypatch) -> None:
@@ -133,7 +133,7 @@ def test_ctrl_c_ends_a_process_that_waits_in_compiled_code() -> None:
         assert process.stdout.readline() == "1\n"  # type: ignore[union-attr]
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=120)
     assert process.returncode == 130 and "realuid: interrupted while waiting for other processes" in said
 
 
@@ -143,7 +143,7 @@ def test_something_else_at_the_address_of_process_0_is_an_error(monkeypatch) -> 
     said = "process 1 of 2: the others have not come to 127.0.0.1:"
     with listening() as port, pytest.raises(ConfigError, match=f"{said}{port} .*frozen"):
         gather(Launch(2, 1, "127.0.0.1", port))
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 40
 
 
 def test_a_partner_that_is_lost_is_one_line(environment, monkeypatch, capsys) -> None:
@@ -194,6 +194,6 @@ def test_a_partner_that_vanishes_before_the_group_is_set_up_ends_the_other(rank:
         if ended:
             del partner
         begin = time.monotonic()
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=120)
     assert process.returncode == 2 and time.monotonic() - begin < 45
     assert f"process {1 - rank} of 2 has not answered" in said or f"cannot reach process {1 - rank}" in said

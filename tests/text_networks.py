@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from realuid.models.networks.base import Network
 from realuid.models.networks.condition import Condition
@@ -25,6 +25,10 @@ class _Text(Network):
         vector = [ConditionSpec("pooled", "vector", (self.pooled,), null=0.0)] if self.pooled else []
         return (ConditionSpec("text", "text", (None, self.width), null=0.0), *vector)
 
+    def units(self) -> list[nn.Module]:
+        lists = [child for child in next(self.children()).children() if isinstance(child, nn.ModuleList)]
+        return [block for blocks in lists for block in blocks]
+
 
 class TextUNet(_Text):
     """The U-Net of Stable Diffusion."""
@@ -41,7 +45,11 @@ class TextUNet(_Text):
             attention_head_dim=4,
             norm_num_groups=4,
         )
-        self.first = self.unet.down_blocks[0].resnets[0]
+
+    @property
+    def first(self) -> nn.Module:
+        """A layer of its first block."""
+        return self.unet.down_blocks[0].resnets[0]
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         return self.unet(x, time, self.read(condition, "text").to(x), return_dict=False)[0]
@@ -67,7 +75,11 @@ class SD3(_Text):
             out_channels=4,
             pos_embed_max_size=8,
         )
-        self.first = self.transformer.transformer_blocks[0].norm1
+
+    @property
+    def first(self) -> nn.Module:
+        """A layer of its first block."""
+        return self.transformer.transformer_blocks[0].norm1
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         text, pooled = (self.read(condition, name).to(x) for name in ("text", "pooled"))
@@ -93,7 +105,11 @@ class Flux(_Text):
             guidance_embeds=True,
             axes_dims_rope=(2, 2, 4),
         )
-        self.first = self.transformer.transformer_blocks[0].norm1
+
+    @property
+    def first(self) -> nn.Module:
+        """A layer of its first block."""
+        return self.transformer.transformer_blocks[0].norm1
 
     def forward(self, x: Tensor, time: Tensor, condition: Condition) -> Tensor:
         text, pooled = (self.read(condition, name).to(x) for name in ("text", "pooled"))

@@ -65,7 +65,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scheduler = "EulerDiscreteScheduler" if name.startswith(("sd_", "sdxl")) else "FlowMatchEulerDiscreteScheduler"
         asked[name] = (str(teacher), scheduler, {**size, **adapter_call(student)})
     torch.save(asked, folder / "in.pt")
-    subprocess.run([sys.executable, "-c", _CODE], cwd=folder, check=True, timeout=600)
+    subprocess.run([sys.executable, "-c", _CODE], cwd=folder, check=True, timeout=1800)
     return folder
 
 

@@ -58,7 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple]:
             asked[key] = (calls, result.own_code is not None)
             students[key] = (student, teacher)
     torch.save(asked, folder / "in.pt")
-    subprocess.run([sys.executable, "-c", _CODE], cwd=folder, check=True, timeout=600)
+    subprocess.run([sys.executable, "-c", _CODE], cwd=folder, check=True, timeout=1800)
     return {key: (*students[key], *torch.load(folder / f"{key}.pt"), folder / key) for key in asked}
 
 

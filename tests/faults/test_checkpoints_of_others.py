@@ -26,6 +26,7 @@ from realuid.cli.main import main
 from realuid.errors import CheckpointError
 from realuid.exports import export_student, load_any
 from realuid.loaders import ADMOptions, load_diffusers, load_edm_pickle, load_teacher, save_torchcfm_teacher
+from realuid.loaders.codecs import load_autoencoder
 from realuid.loaders.torchcfm import load_torchcfm
 from realuid.models import (
     Condition,
@@ -187,3 +188,23 @@ def test_an_averaged_model_of_torch_is_read(tmp_path: Path) -> None:
     found = load_torchcfm(tmp_path / "averaged.pt", options=ADMOptions(head_channels=32))
     x, t = torch.randn(1, 3, 32, 32), torch.tensor([0.3])
     assert torch.equal(found(x, t), model(x, t))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        *(({"scaling_factor": value}, "scaling_factor = ") for value in ("x", [1], {}, True, 0, 1e300)),
+        *(({"shift_factor": value}, "shift_factor = ") for value in ("x", [1], False)),
+        ({"latents_mean": [0.0] * 4, "latents_std": [1.0, 1.0, 0.0, 1.0]}, "the latter positive"),
+        ({"latents_mean": [0.0] * 4, "latents_std": [1.0]}, "as many of both"),
+        ({"latents_mean": [0.0] * 3 + ["x"], "latents_std": [1.0] * 4}, "latents_mean = 'x'"),
+        *(({"norm_num_groups": value}, "can be loaded") for value in (True, -1)),
+    ],
+)
+def test_settings_of_an_autoencoder_are_checked(settings: dict, says: str, tmp_path: Path) -> None:
+    """They were an unexpected error when the first image was made, or infinite images."""
+    folders.autoencoder().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | settings))
+    with pytest.raises(CheckpointError, match=says):
+        load_autoencoder(tmp_path)

@@ -89,10 +89,10 @@ def big_png(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("size", [(8000, 8000), (20000, 10000)])
 def test_huge_images_are_refused_before_they_are_decoded(tmp_path: Path, size: tuple[int, int]) -> None:
     write_zip(tmp_path / "d.zip", {f"{i}.png": big_png(*size) for i in range(2)})
-    before, start = psutil.Process().memory_info().rss, time.perf_counter()
+    before, start = psutil.Process().memory_info().rss, time.process_time()
     with pytest.raises(DataError, match=r"2 of 2 .*pixels.*at most 50,331,648 pixels are read"):
         load_dataset(str(tmp_path / "d.zip"), resolution=64)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert psutil.Process().memory_info().rss - before < 100 * 2**20
 
 

@@ -39,10 +39,10 @@ def test_hostile_recipes(kind: str, tmp_path: Path, realuid) -> None:
     content, message = HOSTILE[kind]
     path = tmp_path / "r.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    start = time.monotonic()
+    start = time.process_time()
     code, said = realuid("info", path)
     assert code == 2 and message in said and len(said) < 1000, said[:1000]
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_bases_in_a_circle(tmp_path: Path, realuid, monkeypatch) -> None:

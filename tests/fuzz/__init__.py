@@ -12,6 +12,7 @@ READERS: dict[str, Fuzzer] = {
     "diffusers": models.diffusers,
     "settings": models.settings,
     "diffusers_settings": models.diffusers_settings,
+    "autoencoders": models.autoencoders,
     "torch": containers.torch_files,
     "safetensors": containers.safetensors_files,
     "checksums": containers.checksums,

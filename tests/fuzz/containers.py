@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 import struct
 import zipfile
 from collections import OrderedDict
@@ -205,6 +206,7 @@ def specials(parent: Path, chance: random.Random) -> Iterator[Case]:
                     path.touch()
         target = folder / names[0] if names[0] in _SINGLE else folder
         yield Case(lambda target=target: _try_all(target, chance), 0)  # type: ignore[misc]
+        shutil.rmtree(folder)  # or links to the folder above would lead to all that were before
 
 
 def _try_all(target: Path, chance: random.Random) -> None:

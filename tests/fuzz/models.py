@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickletools
 import random
 from collections.abc import Callable, Iterator
@@ -12,13 +13,14 @@ from typing import Any
 import diffusers_folders
 import edm_layout
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import DDPMScheduler, UNet2DModel, VQModel
 
 from fuzz.harness import Case, mutate
 from fuzz.values import changed
 from realuid.exports import ExportedStudent
 from realuid.files import CHECKSUMS
 from realuid.loaders import load_edm_pickle, load_teacher
+from realuid.loaders.codecs import load_autoencoder
 from realuid.models import (
     EDM,
     MLP,
@@ -30,9 +32,12 @@ from realuid.models import (
     from_pretrained,
     save_pretrained,
 )
+from realuid.models.codec import Codec
 from realuid.paths import VEPath, make_path
 
 Model = MatchingModel | Generator | ExportedStudent
+#: Numbers of an image that the networks here are not called with: it would take seconds, whatever a file says.
+_LARGE = 2**20
 
 SONG = {**edm_layout.DDPMPP_CIFAR, "img_resolution": 8, "model_channels": 8, "channel_mult": [1], "num_blocks": 1}
 SONG |= {"attn_resolutions": [8], "label_dim": 3}
@@ -47,12 +52,14 @@ SETTINGS = ("unet/config.json", "scheduler/scheduler_config.json", "model_index.
 
 @torch.no_grad()
 def run_once(model: Model) -> None:
-    """What was loaded has to run, on inputs of the kinds that it declares."""
+    """What was loaded has to run, on inputs of the kinds that it declares; on large images that takes its time."""
     if isinstance(model, ExportedStudent):
         given = dict(zip(model.contract.names, model.contract.example(1)[1:], strict=True))
         assert model(torch.zeros(1, *model.shape), Condition(given)).shape == (1, *model.image_shape)
         return
     matching = model.model if isinstance(model, Generator) else model
+    if math.prod(matching.shape) > _LARGE:
+        return
     x = torch.zeros(1, *matching.shape)
     labels = torch.zeros(1, dtype=torch.int64) if matching.num_classes else None
     condition = Condition(label=labels, source=x if matching.network.sees_source else None)
@@ -105,8 +112,10 @@ def whole_folders(parent: Path) -> list[Path]:
     return folders
 
 
-def _damaged(path: Path, content: bytes, load: Callable[[], Model]) -> Callable[[], object]:
-    """Damages a file, loads, and mends it."""
+def _damaged(
+    path: Path, content: bytes, load: Callable[[], Any], run: Callable[[Any], None] = run_once
+) -> Callable[[], object]:
+    """Damages a file, loads, mends it, and runs what was loaded."""
 
     def read() -> None:
         whole = path.read_bytes()
@@ -115,7 +124,7 @@ def _damaged(path: Path, content: bytes, load: Callable[[], Model]) -> Callable[
             model = load()
         finally:
             path.write_bytes(whole)
-        run_once(model)
+        run(model)
 
     return read
 
@@ -156,12 +165,17 @@ def diffusers(parent: Path, chance: random.Random) -> Iterator[Case]:
         yield Case(_damaged(path, damaged, lambda folder=folder: load_teacher(folder)), len(content))  # type: ignore[misc]
 
 
-def _odd(path: Path, chance: random.Random, load: Callable[[], Model]) -> Case:
+def _odd_json(path: Path, chance: random.Random) -> bytes:
     """A JSON file with values of wrong types in it."""
     odd: Any = changed(json.loads(path.read_text()), chance)
     content = json.dumps(odd).encode("utf-8", "surrogatepass")
     if chance.random() < 0.02:
         content = chance.choice((b"[" * 100_000, b'{"a":' * 100_000, content.replace(b":", b":" + b"[" * 5000, 1)))
+    return content
+
+
+def _odd(path: Path, chance: random.Random, load: Callable[[], Model]) -> Case:
+    content = _odd_json(path, chance)
     return Case(_damaged(path, content, load), len(content))
 
 
@@ -171,6 +185,23 @@ def settings(parent: Path, chance: random.Random) -> Iterator[Case]:
     while True:
         folder = chance.choice(whole)
         yield _odd(folder / "config.json", chance, lambda folder=folder: from_pretrained(folder))  # type: ignore[misc]
+
+
+def _decode(codec: Codec) -> None:
+    latents = torch.zeros(3 if isinstance(codec.autoencoder, VQModel) else 4, 2, 2)
+    assert codec.decode(latents[None])[0].shape == codec.image_shape(tuple(latents.shape))
+
+
+def autoencoders(parent: Path, chance: random.Random) -> Iterator[Case]:
+    """Settings of autoencoders with wrong types, sizes and names in every place."""
+    whole = {parent / "kl": diffusers_folders.autoencoder(), parent / "vq": diffusers_folders.autoencoder("VQModel", 3)}
+    for folder, autoencoder in whole.items():
+        autoencoder.save_pretrained(folder)
+    while True:
+        folder = chance.choice(list(whole))
+        path = folder / "config.json"
+        content = _odd_json(path, chance)
+        yield Case(_damaged(path, content, lambda folder=folder: load_autoencoder(folder), _decode), len(content))
 
 
 def diffusers_settings(parent: Path, chance: random.Random) -> Iterator[Case]:

@@ -57,7 +57,7 @@ def test_a_fine_tuned_student_inherits_slower_settings() -> None:
     assert [recipe.origin(n) for n in recipe.students] == [None, Origin("first", 0.9), Origin("second", None)]
     assert recipe.ancestors("third") == ["first", "second"]
     first, second, third = (recipe.student(name) for name in recipe.students)
-    assert (first.fake_start, first.warmup, first.generator_lr) == ("random", 5, 3e-3)
+    assert (first.fake_begins, first.warmup, first.generator_lr) == ("random", 5, 3e-3)
     assert (second.fake_start, second.warmup, second.beta) == ("teacher", 0, 0.86)
     assert second.generator_lr == pytest.approx(1e-3) and third.generator_lr == 1e-4
 

@@ -1,13 +1,18 @@
-"""Run by torchrun (and alone) in test_lora_text.py: adapters of text-conditioned networks make two updates."""
+"""Run by torchrun (and alone) in test_lora_text.py: adapters of text-conditioned networks make two updates.
+
+With a second argument, the weights of the shared network are split over the processes.
+"""
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from text_networks import TEXT_NETWORKS
+from torch.distributed.tensor import DTensor
 
 from realuid.data import Dataset
 from realuid.models import MatchingModel, example
@@ -30,9 +35,10 @@ config = DistillConfig(
     fake_start="teacher",
     activation_checkpointing=True,
     micro_batch=2,
+    shard=len(sys.argv) > 2,
 )
 accelerator = make_accelerator(config)
-state = {}
+state, shares = {}, {}
 for make in TEXT_NETWORKS:
     torch.manual_seed(0)
     network = make()
@@ -45,8 +51,13 @@ for make in TEXT_NETWORKS:
     for player in task.players:
         state |= {f"{make.__name__}.{player.name}.{n}": v for n, v in player.module.state_dict().items()}
     state |= {f"{make.__name__}.ema.{n}": v for n, v in task.ema.state_dict().items()}
+    base = [p for p in task.teacher.network.base.network.parameters() if not p.requires_grad]
+    here = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in base)
+    shares[make.__name__] = here / sum(p.numel() for p in base)
+    with task.ema.applied(0.9) as model:
+        state |= {f"{make.__name__}.whole.{n}": v.clone() for n, v in copy.deepcopy(model).state_dict().items()}
 world = dist.get_world_size() if dist.is_initialized() else 1
 if accelerator.is_main_process:
-    torch.save({"world": world, "state": state}, Path(sys.argv[1]))
+    torch.save({"world": world, "state": state, "shares": shares}, Path(sys.argv[1]))
 del task
 leave()

@@ -105,7 +105,7 @@ def test_two_processes_stop_together(who: str, tmp_path: Path) -> None:
     words += ["--sample-every", "0", "--save-every", "0", "--out", "run"]
     command = [*torchrun, "2" if who == "one process" else "-1", *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1800, env=environment)
     assert done.returncode != 0
     saved = re.findall(
         r"realuid: interrupted; update (\d+) of run is saved; continue with: (.*)", done.stderr.replace("\r", "\n")

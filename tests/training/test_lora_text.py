@@ -24,23 +24,32 @@ from realuid.training.loop import Run
 HERE = Path(__file__).parent
 
 
-def run_script(out: Path, processes: int) -> dict:
+def run_script(out: Path, processes: int, *how: str) -> dict:
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
     path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    command = [sys.executable, *launch, str(HERE / "adapters_in_two.py"), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+    command = [sys.executable, *launch, str(HERE / "adapters_in_two.py"), str(out), *how]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     return torch.load(out, weights_only=True)
 
 
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    return run_script(tmp_path_factory.mktemp("one") / "one", 1)
+
+
 @pytest.mark.slow
-def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
-    one, two = run_script(tmp_path / "one", 1), run_script(tmp_path / "two", 2)
+@pytest.mark.parametrize("how", [(), ("shard",)])
+def test_two_processes_give_the_result_of_one(one: dict, how: tuple[str, ...], tmp_path: Path) -> None:
+    """Adapters, averages and whole models; with every process holding the shared network, and with half of it each."""
+    two = run_script(tmp_path / "two", 2, *how)
     assert (one["world"], two["world"]) == (1, 2)
     assert one["state"].keys() == two["state"].keys() and len(one["state"]) > 100
     for name, value in one["state"].items():
         torch.testing.assert_close(two["state"][name], value, rtol=0, atol=1e-6)
+    assert set(one["shares"].values()) == {1.0}
+    assert all(share < 0.6 if how else share == 1.0 for share in two["shares"].values())
 
 
 class Loop(Run):

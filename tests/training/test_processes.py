@@ -34,7 +34,7 @@ def in_two(script: str, *arguments: str) -> None:
 
 def _carry_out(command: list[str]) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Warning" not in done.stderr.replace("HealthWarning", ""), done.stderr[-2000:]  # of a teacher of two updates
 

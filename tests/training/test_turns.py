@@ -105,8 +105,12 @@ def test_the_fake_model_starts_at_random_or_from_the_teacher(data) -> None:
     random, teacher = (distill_task(data, fake_start=start).fake.state_dict() for start in ("random", "teacher"))
     assert all(torch.equal(teacher[k], own[k]) for k in own)
     assert not any(torch.equal(random[k], own[k]) for k in own if k.endswith("conv1.weight"))
-    again = distill_task(data, fake_start="random").fake.state_dict()
+    again = distill_task(data).fake.state_dict()
     assert all(torch.equal(random[k], again[k]) for k in own)
+    several = distill_task(data, calls=2, fake_sees_call=False).fake.state_dict()
+    assert all(torch.equal(several[k], own[k]) for k in own)
+    for settings, begins in (({"times": (0.9, 0.4)}, "teacher"), ({"calls": 4, "fake_start": "random"}, "random")):
+        assert DistillConfig(**settings).fake_begins == begins
 
 
 def test_real_data_is_read_only_where_it_has_weight(data) -> None:

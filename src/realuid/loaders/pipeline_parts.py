@@ -9,11 +9,10 @@ from typing import Any
 
 import diffusers
 import torch
-import transformers
 from accelerate import init_empty_weights
 from torch import nn
 
-from realuid.errors import CheckpointError
+from realuid.errors import CheckpointError, ConfigError
 from realuid.models.networks.prompted import is_model
 from realuid.models.saving.diffusers_weights import quiet_diffusers, read_diffusers_config
 
@@ -101,8 +100,13 @@ def _load(folder: Path, class_name: str) -> Any:
     """A tokenizer or a text encoder of transformers.
 
     Raises:
+        ConfigError: without transformers.
         CheckpointError: where it is damaged, or weights are missing.
     """
+    try:
+        import transformers
+    except ImportError as error:
+        raise ConfigError(f"the text encoders of '{folder}' need the extra: pip install 'realuid[text]'.") from error
     kind: Any = getattr(transformers, class_name, None)
     if kind is None:
         raise CheckpointError(f"'{folder}' is a {class_name[:100]}, which is no class of transformers.")

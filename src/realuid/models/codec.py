@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from realuid.errors import CheckpointError, ConfigError
 from realuid.models.saving.diffusers_weights import load_diffusers_model
+from realuid.reading import is_finite
 
 #: Autoencoders of latent diffusion: a Gaussian posterior (Rombach et al. 2022), vectors that decoding quantises, small
 #: ones (TAESD), deep compression (Chen et al. 2024), and those of videos.
@@ -19,6 +21,8 @@ AUTOENCODERS = (
     *("AutoencoderKL", "VQModel", "AutoencoderTiny", "AutoencoderDC"),
     *("AutoencoderKLWan", "AutoencoderKLQwenImage"),
 )
+#: Maximum of the numbers that scale and shift latents.
+_MOST = 1e6
 #: Those whose images have an axis of frames.
 _OF_VIDEOS = ("AutoencoderKLWan", "AutoencoderKLQwenImage")
 
@@ -32,6 +36,9 @@ class Codec:
         autoencoder: of one of the classes `AUTOENCODERS`. Its config holds `scaling_factor` and, where they are not 0
             and 1, `shift_factor`, or `latents_mean` and `latents_std` of every channel.
 
+    Raises:
+        CheckpointError: where these are no numbers.
+
     Attributes:
         scale, shift: numbers, or one for every channel, shape (c,).
         factor: side of an image by that of its latents.
@@ -41,11 +48,15 @@ class Codec:
         config: Any = autoencoder.config  # type: ignore[attr-defined]
         self.autoencoder: Any = autoencoder.eval().requires_grad_(False)
         self.videos = type(autoencoder).__name__ in _OF_VIDEOS
-        scale, mean, std = (config.get(name) for name in ("scaling_factor", "latents_mean", "latents_std"))
-        self.scale: float | Tensor = 1.0 if scale is None else float(scale)
-        self.shift: float | Tensor = float(config.get("shift_factor") or 0.0)
+        self.scale: float | Tensor = _number(config, "scaling_factor", 1.0)
+        self.shift: float | Tensor = _number(config, "shift_factor", 0.0)
+        if self.scale == 0:
+            raise CheckpointError("scaling_factor = 0: images cannot be made of latents that are all 0.")
+        mean, std = _numbers(config, "latents_mean"), _numbers(config, "latents_std")
         if mean is not None and std is not None:
-            self.scale, self.shift = self.scale / torch.tensor(std), torch.tensor(mean)
+            if mean.shape != std.shape or not (std > 0).all():
+                raise CheckpointError("latents_mean and latents_std: needed are as many of both, the latter positive.")
+            self.scale, self.shift = self.scale / std, mean
         self.factor = _factor(autoencoder)
         self.frames = int(config.get("scale_factor_temporal") or 4) if self.videos else 1
 
@@ -137,6 +148,31 @@ def _factor(autoencoder: Any) -> int:
     return int(2 ** (len(blocks) - 1))
 
 
+def _number(config: Any, name: str, usual: float) -> float:
+    value = config.get(name)
+    if value is not None and (type(value) not in (int, float) or not is_finite(value) or abs(value) > _MOST):
+        raise CheckpointError(f"{name} = {value!r:.100} of an autoencoder: needed is a number of at most {_MOST:g}.")
+    return usual if value is None else float(value)
+
+
+def _numbers(config: Any, name: str) -> Tensor | None:
+    """Numbers of all channels, shape (c,)."""
+    values = config.get(name)
+    if values is None:
+        return None
+    if not isinstance(values, list | tuple) or not values:
+        raise CheckpointError(f"{name} = {values!r:.100} of an autoencoder: needed is a number for every channel.")
+    return torch.tensor([_number({name: value}, name, math.nan) for value in values])
+
+
+def _check_works(sized: ModelMixin) -> None:
+    """Raise an error, of any type, unless an autoencoder without memory takes and makes images of one shape."""
+    codec = Codec(sized)
+    images = torch.empty(codec.image_shape((1, *(1,) * codec.videos, 8, 8)), device="meta")[None]
+    if (made := codec.decode(codec.encode(images)).shape) != images.shape:
+        raise CheckpointError(f"images of shape {tuple(images.shape)} become {tuple(made)}")
+
+
 def load_codec(folder: Path, class_name: str) -> Codec:
     """The codec of a folder in diffusers' format.
 
@@ -147,4 +183,4 @@ def load_codec(folder: Path, class_name: str) -> Codec:
         raise CheckpointError(
             f"the autoencoder in '{folder}' is a {class_name}. Supported are {', '.join(AUTOENCODERS)}."
         )
-    return Codec(load_diffusers_model(getattr(diffusers, class_name), folder))
+    return Codec(load_diffusers_model(getattr(diffusers, class_name), folder, check=_check_works))

@@ -117,7 +117,7 @@ def check_start(teacher: MatchingModel, start: MatchingModel | None, fake: Match
 def check_adapters(config: DistillConfig, start: Student | MatchingModel | None, fake: MatchingModel | None) -> None:
     """Raise ConfigError for settings or starts that contradict adapters, which are initialised as the teacher."""
     begins = "an adapter begins as the teacher. "
-    if config.adapts("fake") and fake is None and config.fake_start == "random":
+    if config.adapts("fake") and fake is None and config.fake_begins == "random":
         raise ConfigError(
             f"fake_start = random with lora_rank = {config.lora_rank}: {begins}Pass fake_start teacher, or lora_roles "
             "student for a fake model with all of its weights."
@@ -128,9 +128,10 @@ def check_adapters(config: DistillConfig, start: Student | MatchingModel | None,
                 f"{name} with lora_rank = {config.lora_rank}: {begins}Leave {name} out, or set lora_roles to the other "
                 "role."
             )
-    for name in ("compile", "shard"):
-        if config.lora_rank and getattr(config, name):
-            raise ConfigError(f"{name} with lora_rank = {config.lora_rank}: a shared base cannot. Leave one out.")
+    if config.lora_rank and config.compile:
+        raise ConfigError(f"compile with lora_rank = {config.lora_rank}: a shared base cannot. Leave one out.")
+    if config.shard and config.lora_base == "nf4":
+        raise ConfigError("shard with lora_base = nf4: weights in 4 bits cannot be sharded. Leave one out.")
 
 
 def check_without_teacher(config: DistillConfig) -> None:
@@ -142,7 +143,7 @@ def check_without_teacher(config: DistillConfig) -> None:
             "alone. Pass --objective mixture, without --data-weight and --data-weight-warmup."
         )
     for name, without in (("guidance", 1.0), ("lora_rank", 0), ("fake_start", "random")):
-        if getattr(config, name) != without:
+        if getattr(config, name) not in (without, None):
             raise ConfigError(f"{name} = {getattr(config, name)} with teacher = none: leave it at {without}.")
     warnings.warn(
         "teacher = none is experimental: the student learns from the data alone, with 0 in place of the teacher's "

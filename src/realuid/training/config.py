@@ -171,8 +171,9 @@ class TurnSettings(Settings):
 
     #: Fake updates per generator update (K).
     fake_updates: int = 5
-    #: Initial weights of the fake model: random when distilling from scratch, teacher when fine-tuning.
-    fake_start: Literal["random", "teacher"] = "random"
+    #: Initial weights of the fake model. None: random for students of one call, the teacher's for several, whose calls
+    #: share the fake model's batches. Fine-tuning takes the teacher's.
+    fake_start: Literal["random", "teacher"] | None = None
     #: Learning rate of the generator.
     generator_lr: float = 3e-5
     #: Learning rate of the fake model.
@@ -213,6 +214,11 @@ class DistillConfig(LoraSettings, AdversarialSettings, TurnSettings, StudentSett
         if not isinstance(objective, MixtureUID) or update >= rise:
             return objective
         return dataclasses.replace(objective, data_weight=objective.data_weight * update / rise)
+
+    @property
+    def fake_begins(self) -> Literal["random", "teacher"]:
+        """`fake_start`, or the default for the number of calls."""
+        return self.fake_start or ("teacher" if self.number_of_calls > 1 else "random")
 
     @property
     def uses_real_data(self) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from realuid.compat import lerp_all_
-from realuid.training.sharding import filled, share
+from realuid.training.sharding import filled, has_split_base, share
 
 
 class EMA:
@@ -50,7 +50,8 @@ class EMA:
     def applied(self, decay: float) -> Iterator[nn.Module]:
         """The module itself with averaged weights, in evaluation mode, within a `with` block.
 
-        With sharded weights it is the shell with whole ones; every process has to call this.
+        With sharded weights it is the shell with whole ones, and of an adapter on a sharded network a copy with the
+        adapter merged; every process has to call this.
         """
         if self.shell is not None:
             with filled(self.shell, self.averages[decay], self.module.buffers()) as whole:
@@ -60,7 +61,7 @@ class EMA:
         self._swap(decay)
         self.module.eval()
         try:
-            yield self.module
+            yield copy.deepcopy(self.module) if has_split_base(self.module) else self.module
         finally:
             self._swap(decay)
             self.module.train(training)

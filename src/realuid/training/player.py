@@ -31,7 +31,7 @@ from realuid.training.accelerate import copied
 from realuid.training.config import LoopConfig
 from realuid.training.execution import Execution
 from realuid.training.settings import OptimiserSettings
-from realuid.training.sharding import full, hollow, place, share
+from realuid.training.sharding import full, hollow, place, share, shares_base
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -106,13 +106,14 @@ class Player:
         for network in module.modules():
             if isinstance(network, Network):
                 network.merged = None  # the weights will contain more than that adapter
-        self.shell = hollow(module) if execution.shard else None
+        whole = not execution.shard or shares_base(module)
+        self.shell = None if whole else hollow(module)
         self.module = place(module, accelerator.device, execution.shard)
         self.mine = -(-settings.batch // accelerator.num_processes)
         self.most = settings.batch // accelerator.num_processes
         needed = accumulation_steps_for(self.mine, settings.micro_batch)
         self.accumulation_steps = min(self.most, max(accumulation_steps, needed))
-        self.call: Callable[..., Tensor] = self.module if execution.shard else copied(self.module, accelerator)
+        self.call: Callable[..., Tensor] = copied(self.module, accelerator) if whole else self.module
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.optimizer = _adam(self.parameters, lr, settings, execution)
         self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=execution.precision == "fp16")

@@ -59,7 +59,7 @@ def _student(teacher: MatchingModel, config: DistillConfig, start: Student | Mat
 
 
 def _fake(teacher: MatchingModel, config: DistillConfig, fake: MatchingModel | None) -> MatchingModel:
-    if fake is not None or config.fake_start == "teacher":
+    if fake is not None or config.fake_begins == "teacher":
         return copy.deepcopy(fake or teacher)
     return fresh(teacher, mix(config.seed, "fake start"))
 

@@ -7,7 +7,7 @@ afterwards; gradients are reduced and sharded. Checkpoints, models and samples a
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
@@ -15,9 +15,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from realuid.compat import MovesAnother
 from realuid.errors import ConfigError
 from realuid.models import Discriminator, Network
 
@@ -28,22 +29,60 @@ S = TypeVar("S")
 def place(module: M, device: torch.device, shard: bool) -> M:
     """Move a module to a device, in place: all of it or, with `shard`, this process's shard of its weights.
 
+    Of adapters on a shared network it is that network whose weights are sharded.
+
     Raises:
         ConfigError: for weights that cannot be sharded: scalars, several dtypes, tensors that are not contiguous.
     """
     if not shard:
         return module.to(device)
-    refused = [name for name, p in module.named_parameters() if p.dim() == 0 or not p.is_contiguous()]
-    if refused or len({p.dtype for p in module.parameters()}) > 1:
-        raise ConfigError(
-            f"shard = True needs contiguous weights of one dtype, none of them a scalar; the {type(module).__name__} "
-            f"has others{': ' + ', '.join(refused[:3]) if refused else ''}. Leave shard out, or change them."
-        )
+    if shares_base(module):
+        _split_base(module.to(device), device)
+        return module
+    _check(module)
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     units: list[nn.Module] = [*_units(module), module]
     for unit in units:
         fully_shard(unit, mesh=mesh, reshard_after_forward=True)
     return module
+
+
+def shares_base(module: nn.Module) -> bool:
+    """Whether a module is an adapter on a network that others share: that network is split, the adapter is not."""
+    return any(isinstance(network, Network) and network.shares_base for network in module.modules())
+
+
+def has_split_base(module: nn.Module) -> bool:
+    """Whether a module is an adapter on a network whose weights are split over the processes."""
+    return any(isinstance(m, MovesAnother) and isinstance(m.moved_along(), FSDPModule) for m in module.modules())
+
+
+def _split_base(module: nn.Module, device: torch.device) -> None:
+    """Split the frozen weights of a shared network over the processes, once; every process keeps all adapters."""
+    from realuid.models.networks.adapters import AdaptedNetwork
+
+    for role in (m for m in module.modules() if isinstance(m, AdaptedNetwork)):
+        base = role.base
+        if base.shell is not None:
+            continue
+        adapters = {p for p in base.network.parameters() if p.requires_grad}
+        _check(base.network, adapters)
+        base.shell = hollow(base.network)
+        mesh = init_device_mesh(device.type, (dist.get_world_size(),))
+        for unit in (*_units(base.network), base.network):
+            fully_shard(unit, mesh=mesh, reshard_after_forward=True, ignored_params=adapters)
+
+
+def _check(module: nn.Module, without: Collection[nn.Parameter] = ()) -> None:
+    """Raise ConfigError for weights that cannot be sharded."""
+    known = {id(p) for p in without}
+    split = {name: p for name, p in module.named_parameters() if id(p) not in known}
+    refused = [name for name, p in split.items() if p.dim() == 0 or not p.is_contiguous()]
+    if refused or len({p.dtype for p in split.values()}) > 1:
+        raise ConfigError(
+            f"shard = True needs contiguous weights of one dtype, none of them a scalar; the {type(module).__name__} "
+            f"has others{': ' + ', '.join(refused[:3]) if refused else ''}. Leave shard out, or change them."
+        )
 
 
 def _units(module: nn.Module) -> list[nn.Module]:

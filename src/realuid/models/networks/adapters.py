@@ -20,6 +20,7 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 
 from realuid.compat import MovesAnother, activate_adapter
@@ -113,6 +114,8 @@ class SharedBase:
         self._layers: list[BaseTunerLayer] = []
         self._active: str | None = None
         self._names: list[str] = []
+        #: Where the network's weights are split over processes, a copy of it without weights.
+        self.shell: Network | None = None
         #: By the name of an adapter.
         self.settings: dict[str, AdapterSettings] = {}
 
@@ -151,6 +154,15 @@ class SharedBase:
         for n, parameter in self.network.named_parameters():  # PEFT left only the newest adapter trainable
             parameter.requires_grad_(any(f".{adapter}." in n for adapter in self._names))
         return AdaptedNetwork(self, name, {n.replace(f".{name}.", "."): p for n, p in own.items()})
+
+    def whole(self, memo: dict[int, Any]) -> Network:
+        """A copy of the network with its adapters; where weights are split, every process has to call it."""
+        if self.shell is None:
+            return copy.deepcopy(self.network, memo)
+        network = copy.deepcopy(self.shell)
+        for own, value in zip(network.parameters(), self.network.parameters(), strict=True):
+            own.data = (value.full_tensor() if isinstance(value, DTensor) else value).detach().clone()
+        return network
 
     def plain(self) -> AdaptedNetwork:
         """The network with all adapters off."""
@@ -246,7 +258,7 @@ class AdaptedNetwork(MovesAnother, Network):
         self.base.checkpoint_activations()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
-        network = copy.deepcopy(self.base.network, memo)
+        network = self.base.whole(memo)
         device = next((p.device for p in network.parameters() if p.is_floating_point()), torch.device("cpu"))
         for name, layer in list(network.named_modules()):
             if is_quantised(layer):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,13 +45,16 @@ def read_diffusers_config(path: Path, *, finite: bool = True) -> dict[str, Any]:
     return read_json(path, finite=finite)
 
 
-def load_diffusers_model(kind: type[M], folder: Path, *, keep_precision: bool = False) -> M:
+def load_diffusers_model(
+    kind: type[M], folder: Path, *, keep_precision: bool = False, check: Callable[[M], None] | None = None
+) -> M:
     """A model of diffusers, in evaluation mode; unlike diffusers itself, refusing weights that are incomplete.
 
     Args:
         kind: its class.
         folder: with config.json and the weights.
         keep_precision: whether weights stay as they are stored; else they become float32.
+        check: raises an error, of any type, for a model of such settings, which it is given without memory.
 
     Raises:
         CheckpointError: where config or weights are missing, damaged or do not fit.
@@ -65,6 +68,8 @@ def load_diffusers_model(kind: type[M], folder: Path, *, keep_precision: bool = 
             rename_old_attention(sized, weights)
             check_weights(sized.state_dict(), weights, str(folder))
             check_size(sized, weights)
+            if check is not None:
+                check(sized.eval())
             with init_empty_weights(include_buffers=False):  # but tables that are computed when it is built
                 model: Any = kind.from_config(config)
             read = weights if keep_precision else {name: _as_float(value) for name, value in weights.items()}
