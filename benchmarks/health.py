@@ -64,8 +64,8 @@ BASE: dict[str, Any] = {
 REAL = {"alpha": 0.96, "beta": 0.98}
 FAST = {"generator_lr": 1e-2, "fake_lr": 2e-2}
 SLOW_FAKE = {"fake_updates": 1, "fake_lr": 2e-4}
-#: Seeds of the two sets: what the thresholds were chosen with, and what they are tested with.
-SETS = {"calibration": 0, "test": 10, "again": 20}
+#: Seeds of the sets: those by which thresholds were chosen, that test them, of a slow test, and after a change.
+SETS = {"calibration": 0, "test": 10, "miniature": 20, "again": 30}
 #: Samples that measure every candidate, with noise of their own.
 MEASURED = EvaluateConfig(samples=5000, seeds=1)
 #: Written where a run ended with an infinite loss.

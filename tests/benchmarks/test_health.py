@@ -24,7 +24,7 @@ def test_the_monitor_names_what_is_wrong_and_leaves_sound_runs_alone(tmp_path: P
     """Distilled from one teacher; the checkpoint is measured with other noise and more samples."""
     which = [
         "--set",
-        "again",
+        "miniature",
         "--out",
         str(tmp_path),
         "--only",
@@ -34,7 +34,7 @@ def test_the_monitor_names_what_is_wrong_and_leaves_sound_runs_alone(tmp_path: P
     ]
     main(["run", *which])
     main(["tables", *which])
-    sound, slow, fast = json.loads((tmp_path / "again.json").read_text())
+    sound, slow, fast = json.loads((tmp_path / "miniature.json").read_text())
     assert sound["raised"] == [] and sound["picked"] < 1.05 * sound["best"]
     assert slow["named"] == ["fake model"] and "the fake model is behind" in slow["text"][0]
     assert fast["named"] == ["learning rates"]

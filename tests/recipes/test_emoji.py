@@ -23,7 +23,8 @@ from realuid.loaders.words import Words
 from realuid.metrics.features import FeatureExtractor
 from realuid.metrics.joint import JointSpace, OnFeatures, small_space
 from realuid.metrics.skin_tones import SKIN, TONES
-from realuid.models import NetworkConfig
+from realuid.models import Condition, NetworkConfig, save_pretrained
+from realuid.models.prompts import POOLED, TEXT
 from realuid.on_data.prepare import encoding_of, prepare
 from realuid.recipes import EvaluateConfig, Recipe, load_recipe, prompts
 from realuid.recipes.checks import check_demo
@@ -96,7 +97,7 @@ def test_prepared_data_is_measured_by_the_encoder_that_prepared_it(folder, monke
     shown = emoji([*UNSEEN[:2], SEEN[0], UNSEEN[3]]).float() / 127.5 - 1
     shown[3] = 1.0
     monkeypatch.setattr(prompts, "generate_each_call", lambda *_, **__: iter([[shown.repeat_interleave(2, 0)]]))
-    found = evaluate_prompts(None, data, asked, EvaluateConfig(per_prompt=2))  # type: ignore[arg-type]
+    found = evaluate_prompts(new_teacher(load_recipe("emoji"), data), data, asked, EvaluateConfig(per_prompt=2))
     assert found["skin_tone"] == 0.5 and "digit" not in found
     assert prompts_of(load_dataset(folder / "train" / "d.zip"), EvaluateConfig()) is None
 
@@ -132,12 +133,20 @@ def test_files_of_prompts_are_found_from_any_folder(folder, monkeypatch) -> None
 def test_prompts_need_data_with_embeddings(folder, tmp_path, capsys) -> None:
     from conftest import small_teacher
 
-    from realuid.models import Generator, save_pretrained
+    from realuid.models import Generator
 
     model = save_pretrained(Generator(small_teacher()), tmp_path / "m")
     asked = ["evaluate", str(model), "--data.source", "digits", "--prompts", str(folder / "test" / "d.zip")]
     assert main(asked) == 2
     assert "but 'digits' has no embeddings of captions. Pass --data.prompt-encoder" in capsys.readouterr().err
+
+
+class Pooling(Words):
+    """An encoder that makes pooled vectors as well, as MiniLM does, which the recipe's teacher does not read."""
+
+    def encode(self, prompts: Sequence[str]) -> Condition:
+        found = super().encode(prompts)
+        return Condition({**found, POOLED: found[TEXT].mean(1)})
 
 
 class Mean(FeatureExtractor):
@@ -169,6 +178,7 @@ def test_the_recipe_runs_from_prepared_data_to_a_report(folder, tmp_path, monkey
     monkeypatch.setenv("REALUID_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(OnFeatures, "updates", 5)
     monkeypatch.setattr(prompts, "EfficientNet", Mean)
+    monkeypatch.setattr(prompts, "load_prompt_encoder", lambda source: Pooling())
     monkeypatch.setattr("realuid.metrics.pretrained.EfficientNet", Mean)
     recipe = load_recipe("emoji")
     brief: dict[str, Any] = {"updates": 2, "batch": 4, "warmup": 1, "sample_every": 0, "save_every": 0}
@@ -188,3 +198,15 @@ def test_the_recipe_runs_from_prepared_data_to_a_report(folder, tmp_path, monkey
     four = results["students"][0]["prompts"]
     assert len(four["by_calls"]) == 4 and {"retrieval", "diversity", "skin_tone"} <= four.keys()
     assert "right skin tone" in (tmp_path / "demo" / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_one_of_the_recipe_s_students_is_distilled_by_name(folder, tmp_path, capsys) -> None:
+    """Whatever the others are: RealUID's alpha would be refused with the mixture's objective."""
+    data = load_dataset(folder / "data")
+    tiny = NetworkConfig(channels=(8, 8), blocks=1, attention_at=(2,), head_channels=8)
+    teacher = new_teacher(dataclasses.replace(load_recipe("emoji"), network=tiny), data)
+    place = save_pretrained(teacher, tmp_path / "teacher")
+    asked = ["distill", "emoji:mixture", "--teacher", str(place), "--data.source", str(folder / "data")]
+    assert main([*asked, "--batch", "4", "--dry-run"]) == 0
+    assert "objective: mixture" in capsys.readouterr().out

@@ -147,6 +147,7 @@ def test_the_adversarial_loss_works_with_adapters(digits) -> None:
         ({"lora_rank": 0, "lora_alpha": 2.0}, "lora_alpha = 2.0 without adapters"),
         ({"fake_start": "random"}, "fake_start = random with lora_rank = 2"),
         ({"compile": True}, "compile with lora_rank = 2"),
+        ({"shard": True, "lora_base": "nf4"}, "shard with lora_base = nf4: weights in 4 bits cannot be sharded"),
         ({"lora_targets": ("nothing",)}, "lora_targets = nothing"),
     ],
 )

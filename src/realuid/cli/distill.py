@@ -81,7 +81,7 @@ def run(arguments: Sequence[str]) -> None:
     chain = [*recipe.ancestors(student), student] if student and not started else []
     stages = chain if len(chain) > 1 else []
     run = None if stages else resumed_run(rest, Options.out)
-    asked = recipe_of_run(run) if run else replace(recipe, distill=_settings(recipe, student, started))
+    asked = recipe_of_run(run) if run else replace(recipe, distill=_settings(recipe, student, started), students={})
     options = parse(Options, "distill", rest, Options(asked.data, asked.distill), "RECIPE[:STUDENT]")
     if options.gpu and not options.dry_run:
         raise ConfigError(f"--for {options.gpu} without --dry-run: it only says what fits. Pass both, or neither.")

@@ -91,20 +91,21 @@ def prompt_condition(
     if isinstance(prompts, str) or not prompts:
         raise ConfigError(f"prompts = {prompts!r}: a list of texts is needed, one at least.")
     encoder = encoder_of(model, encoder) if isinstance(encoder, str) else encoder
-    read = {name for spec in model.conditions for name in spec.names if spec.name in (TEXT, POOLED)}
     matching = _matching(model)
     if isinstance(matching, MatchingModel) and matching.network.null is None:
-        matching.network.null = _only(encoder.null(), read)
+        matching.network.null = what_is_read(model, encoder.null())
     names, rows = distinct([prompts[i % len(prompts)] for i in range(count)])
-    return _only(encode_prompts(names, encoder), read).select(torch.tensor(rows))
+    return what_is_read(model, encode_prompts(names, encoder)).select(torch.tensor(rows))
+
+
+def what_is_read(model: MatchingModel | OneStep, encoded: Condition) -> Condition:
+    """Of encoded prompts, what a model reads: some encoders make pooled vectors as well, which not all models take."""
+    read = {name for spec in model.conditions for name in spec.names if spec.name in (TEXT, POOLED)}
+    return Condition({name: value for name, value in encoded.items() if name in read})
 
 
 def _matching(model: MatchingModel | OneStep) -> MatchingModel | OneStep:
     return model.model if isinstance(model, Student) else model
-
-
-def _only(condition: Condition, names: set[str]) -> Condition:
-    return Condition({name: value for name, value in condition.items() if name in names})
 
 
 def _sentences(folder: Path, source: str) -> PromptEncoder:

@@ -13,7 +13,7 @@ from realuid.data import Dataset, load_dataset, to_uint8
 from realuid.data.captions import read_prompts
 from realuid.data.coloured_digits import COLOURED, combination, read_colours
 from realuid.errors import ConfigError
-from realuid.loaders.prompts import load_prompt_encoder
+from realuid.loaders.prompts import load_prompt_encoder, what_is_read
 from realuid.metrics import EfficientNet, classifier
 from realuid.metrics.joint import CLIP, JointSpace, small_space
 from realuid.metrics.prompts import prompt_scores
@@ -128,9 +128,9 @@ def evaluate_prompts(
     """
     texts, each = prompts.texts, config.per_prompt
     asked = [text for text in texts for _ in range(each)]
-    condition = encode_prompts(texts, prompts.encoder).select(torch.arange(len(texts)).repeat_interleave(each))
+    rows = torch.arange(len(texts)).repeat_interleave(each)
     how: SamplingOptions = {
-        "condition": condition,
+        "condition": what_is_read(model, encode_prompts(texts, prompts.encoder)).select(rows),
         "steps": config.steps,
         "sampler": config.sampler,
         "guidance": config.guidance,

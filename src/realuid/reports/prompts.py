@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from realuid.data import grid_image
+from realuid.loaders.prompts import what_is_read
 from realuid.models import Condition, MatchingModel, Student
 from realuid.reports.page import png_uri
 from realuid.sampling import SamplingOptions, generate
@@ -22,7 +23,7 @@ class ShownPrompts:
 
     Attributes:
         texts: of the prompts.
-        condition: what the models read of them, one row each.
+        condition: the prompts as they were encoded, one row each.
     """
 
     texts: Sequence[str]
@@ -43,9 +44,9 @@ def prompt_rows(
     """Pictures of some of the prompts, evenly spaced: four images a model, of the same noise for all models."""
     chosen = torch.linspace(0, len(shown.texts) - 1, min(_MOST, len(shown.texts))).long()
     condition = shown.condition.select(chosen.repeat_interleave(_EACH))
-    options: SamplingOptions = {**how, "condition": condition}
     found = {}
     for name, model in models.items():
+        options: SamplingOptions = {**how, "condition": what_is_read(model, condition)}
         images = torch.cat([x.cpu() for x in generate(model, len(chosen) * _EACH, seed=_SEED, **options)])
         found[name] = [png_uri(grid_image(part, _EACH)) for part in images.split(_EACH)]
     return [

@@ -45,6 +45,7 @@ def test_a_collapse_is_named_with_its_share_and_since_when() -> None:
     (found,) = diagnose(course(spread_within=[0.5, 0.3, 0.3, 0.3, 0.3, 0.25]), FACTS)
     assert "diversity within a class at 0.25 of the data's since update 10" in found.text
     assert diagnose(course(diversity=[0.5, 0.5, 0.5, 0.5, 0.5, 0.7]), FACTS) == []  # it recovers
+    assert diagnose(course(spread_within=[0.3, 0.3, 0.35, 0.4, 0.45, 0.5]), FACTS) == []  # it is on its way
 
 
 @pytest.mark.parametrize(

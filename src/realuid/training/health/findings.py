@@ -13,6 +13,7 @@ import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from torch import Tensor
@@ -228,7 +229,8 @@ def _behind(seen: _Seen) -> float:
 def _symptoms(seen: _Seen) -> Iterator[str]:
     for key, what in (("diversity", "diversity"), ("spread_within", "diversity within a class")):
         values = seen.recent(f"health/{key}")
-        if values and max(values) < COLLAPSED:
+        grows = all(earlier < later for earlier, later in pairwise(values))  # a student on its way from blurred images
+        if values and max(values) < COLLAPSED and not grows:
             since = seen.since(lambda line, key=key: (line.get(f"health/{key}") or 0) < COLLAPSED)  # type: ignore[misc]
             yield f"mode collapse: {what} at {values[-1]:.2g} of the data's since update {since:,}"
     far = seen.ratios("health/teacher_on_generated", "health/teacher_on_real")
