@@ -50,8 +50,11 @@ def is_plain_data(source: str) -> bool:
         return True
     if not path.is_dir():
         return path.suffix == ".zip" and _holds_no_pickle(path)
-    inside = [entry for folder in (path, *filter(Path.is_dir, path.iterdir())) for entry in os.scandir(folder)]
-    names = [entry.name for entry in inside]
+    try:
+        folders = (path, *filter(Path.is_dir, path.iterdir()))
+        names = [entry.name for folder in folders for entry in os.scandir(folder)]
+    except OSError:  # the loaders say what cannot be read
+        return False
     return bool(names) and not any(name.endswith(_OF_MODELS) and name not in _OF_DATA for name in names)
 
 
@@ -60,7 +63,7 @@ def _holds_no_pickle(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return not any(name.endswith(".pkl") for name in archive.namelist())
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except Exception:  # damaged directories raise nearly every type
         return False
 
 
