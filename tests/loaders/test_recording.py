@@ -15,10 +15,13 @@ from realuid.errors import CheckpointError, ConfigError, ExportError
 from realuid.exports import export_student
 from realuid.loaders import load_prompt_encoder, load_teacher
 from realuid.models import Student, from_pretrained, guided, save_pretrained
+from realuid.recipes.choose import for_teacher
 
 PROMPTS = ["a red seven on blue", "a cat"]
 #: Images of which latents have 8 x 8; Lumina's pipeline takes its autoencoder for one of a factor of 8.
 SIZES = {"AuraFlowPipeline": (16, 16), "Lumina2Pipeline": (64, 64)}
+#: The guidance scale of their calls unless told otherwise.
+GUIDANCE = {"AuraFlowPipeline": 3.5, "Lumina2Pipeline": 4.0}
 
 
 def saved(make: Callable[[], Any], folder: Path) -> tuple[Any, Path]:
@@ -56,6 +59,7 @@ def test_a_recorded_teacher_predicts_what_its_pipeline_does(make: Callable[[], A
     teacher.network.null = encoder.null()
     condition = encoder.encode(PROMPTS)
     assert teacher.shape == (4, 8, 8) and teacher.prompts == str(folder)
+    assert for_teacher(teacher).recipe.distill.guidance == GUIDANCE[type(pipeline).__name__]
     for guidance in (1.0, 2.0):
         for x, sigma, expected in heard(pipeline, guidance):
             found = guided(teacher, guidance)(x, sigma.expand(2), condition)

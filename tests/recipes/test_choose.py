@@ -52,7 +52,7 @@ def test_by_size(shape, options, name) -> None:
     [("stable_diffusion", 7.5), ("sdxl", 5.0), ("sd3", 7.0), ("flux", 1.0), ("pixart", 4.5), ("qwen_image", 4.0)],
 )
 def test_pipelines_are_distilled_with_the_guidance_that_they_are_used_with(name: str, scale: float) -> None:
-    choice = for_pipeline(INTERFACES[name].usual_guidance)
+    choice = for_pipeline(INTERFACES[name].usual_guidance({}))
     assert choice.recipe.distill.guidance == scale and choice.recipe.distill.calls == 4
     assert f"recipe text-to-image, for a text-to-image pipeline, with its usual guidance of {scale:g}" in choice.said
 

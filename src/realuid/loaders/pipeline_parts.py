@@ -15,6 +15,7 @@ from torch import nn
 from realuid.errors import CheckpointError, ConfigError
 from realuid.models.networks.prompted import is_model
 from realuid.models.saving.diffusers_weights import quiet_diffusers, read_diffusers_config
+from realuid.models.saving.quiet import quiet_transformers
 
 INDEX = "model_index.json"
 _SCHEDULER = Path("scheduler") / "scheduler_config.json"
@@ -26,7 +27,8 @@ _WEIGHTS = re.compile(
 
 def is_pipeline(kind: str) -> bool:
     """Whether diffusers has a pipeline of this name that is called with prompts."""
-    found = getattr(diffusers, kind, None) if kind in dir(diffusers) else None
+    with quiet_transformers():
+        found = getattr(diffusers, kind, None) if kind in dir(diffusers) else None
     if not isinstance(found, type) or not issubclass(found, diffusers.DiffusionPipeline) or not callable(found):
         return False
     return "prompt" in inspect.signature(found.__call__).parameters
@@ -49,8 +51,8 @@ def assembled(folder: Path, given: dict[str, Any]) -> Any:
     parts = {name: value for name, value in index.items() if isinstance(value, list) and len(value) == 2}
     settings = {name: value for name, value in index.items() if name not in parts and not name.startswith("_")}
     loaded: dict[str, Any] = dict.fromkeys(parts)
-    loaded |= {name: _load(folder / name, str(parts[name][1])) for name in readers(index)}
-    with quiet_diffusers():
+    with quiet_diffusers(), quiet_transformers():
+        loaded |= {name: _load(folder / name, str(parts[name][1])) for name in readers(index)}
         if (folder / _SCHEDULER).is_file():
             settings_of = read_diffusers_config(folder / _SCHEDULER, finite=False)
             loaded["scheduler"] = _scheduler(str(settings_of.get("_class_name"))).from_config(settings_of)

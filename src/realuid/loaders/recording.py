@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from realuid.errors import CheckpointError
 from realuid.models.networks.condition import Condition
+from realuid.models.networks.interfaces.base import default_guidance
 from realuid.models.networks.interfaces.recorded import Recorded
 from realuid.models.prompts import POOLED, TEXT, TEXT_MASK
 from realuid.models.saving.diffusers_weights import quiet_diffusers
@@ -77,6 +78,7 @@ def record(pipeline: Any, part: str, size: Sequence[int] | None = None) -> dict[
     }
     whole = all(float(step[1]).is_integer() for step in steps) and not hasattr(pipeline.scheduler, "shift")
     settings |= {"size": list(latents.shape[1:]), "steps": whole, "sign": 1}
+    settings["guidance"] = default_guidance(type(pipeline))
     _settle_sign(kind, denoiser, calls, steps, settings)
     return settings
 

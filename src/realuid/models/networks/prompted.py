@@ -71,7 +71,7 @@ class PromptNetwork(Network):
 
     @property
     def usual_guidance(self) -> float | None:  # type: ignore[override]
-        return self.interface.usual_guidance
+        return self.interface.usual_guidance(self.numbers)
 
     @property
     def null(self) -> Condition | None:  # type: ignore[override]

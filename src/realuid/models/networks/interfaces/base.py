@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, ClassVar
 
 import diffusers
@@ -47,12 +46,14 @@ class Interface(ABC):
     def conditions(self, config: Config, numbers: Mapping[str, Any]) -> tuple[ConditionSpec, ...]:
         """What the denoiser reads of a prompt."""
 
-    @cached_property
-    def usual_guidance(self) -> float:
-        """Scale of classifier-free guidance of the pipeline's call unless told otherwise; 1 for none."""
+    def usual_guidance(self, numbers: Mapping[str, Any]) -> float:
+        """Scale of classifier-free guidance of the pipeline's call unless told otherwise; 1 for none.
+
+        Args:
+            numbers: the network's further settings.
+        """
         with quiet_transformers():
-            call = inspect.signature(getattr(diffusers, self.pipelines[0]).__call__).parameters
-        return float(call["true_cfg_scale" if "true_cfg_scale" in call else "guidance_scale"].default)
+            return default_guidance(getattr(diffusers, self.pipelines[0]))
 
     @abstractmethod
     def shape(self, config: Config) -> tuple[int, ...]:
@@ -101,6 +102,13 @@ class Interface(ABC):
     @abstractmethod
     def named(self, answer: tuple[Any, ...]) -> Condition:
         """What `encode_prompt` answers, by the names of conditions."""
+
+
+def default_guidance(pipeline: type) -> float:
+    """The default scale of classifier-free guidance of a class of pipelines; 1 for none."""
+    call = inspect.signature(pipeline.__call__).parameters
+    name = next((name for name in ("true_cfg_scale", "guidance_scale") if name in call), None)
+    return float(call[name].default or 1) if name else 1.0
 
 
 def own_defaults(pipeline: Any, with_null: bool = False) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Recorded(Interface):
     steps: whether times are whole numbers of steps.
     sign: -1 where the pipeline negates what the denoiser returns.
     told: conditions by name, each with its argument ('added.name' in a dictionary), width and dtype.
+    guidance: the scale that the pipeline's call has by default.
     fixed: other arguments; {"each": numbers} are a row of every sample, {"tensor": numbers, "dtype": name} a tensor.
     """
 
@@ -33,6 +34,9 @@ class Recorded(Interface):
         told = numbers["told"]
         pooled = [pooled_spec(told[POOLED]["width"])] if POOLED in told else []
         return (text_spec(told[TEXT]["width"], masked=TEXT_MASK in told), *pooled)
+
+    def usual_guidance(self, numbers: Mapping[str, Any]) -> float:
+        return float(numbers.get("guidance", 1.0))
 
     def shape(self, config: Config) -> tuple[int, ...]:
         raise NotImplementedError("a recorded call says the shape of its samples")
