@@ -43,6 +43,7 @@ def lemma_2(alpha: float, beta: float) -> tuple[float, float]:
     return total / 20 * (x[1] - x[0]), right / total
 
 
+@pytest.mark.slow
 def test_figure_3_is_lemma_2(analysis) -> None:
     rows = analysis[1]["figure_3"]
     assert [(row["alpha"], row["beta"]) for row in rows] == [(1, 1), (0.9, 0.9), (0.9, 0.85), (0.9, 0.95)]

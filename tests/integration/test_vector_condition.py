@@ -97,6 +97,7 @@ def test_mistakes_are_said(data, tmp_path) -> None:
         Dataset(data.values, name=data.name, columns={"vector": torch.zeros(3, 3)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["torch", "diffusers"])
 def test_exports_take_the_vector(to, tmp_path) -> None:
     student = Student(model())

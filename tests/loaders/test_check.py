@@ -109,6 +109,7 @@ def test_a_wrong_declaration_is_found_out(truth, declared, digits):
         assert f"have time 0 at {'noise' if truth[1] else 'data'}" in check.verdict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", ["[0, 1]", "[0, 255]", "[-0.5, 0.5]"])
 def test_a_wrong_range_of_values_is_found_out(values, digits):
     if values == "[0, 255]":  # a network for such numbers, made of one for [-1, 1], exactly
