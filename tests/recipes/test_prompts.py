@@ -17,10 +17,18 @@ from realuid.errors import ConfigError
 from realuid.loaders.words import Words
 from realuid.metrics.joint import JointSpace
 from realuid.models import MatchingModel
+from realuid.models.networks.specs import text_spec
+from realuid.models.prompts import TEXT_MASK
 from realuid.on_data.prompts import with_embeddings
 from realuid.recipes import EvaluateConfig, load_recipe, prompts
 from realuid.recipes.prompts import Prompts, evaluate_prompts, prompts_from
 from realuid.recipes.run import new_teacher
+
+
+class Reader:
+    """What evaluation asks a model, here replaced by pictures drawn from prompts: what it reads of them."""
+
+    conditions = (text_spec((None, 64), TEXT_MASK),)
 
 
 class Same(JointSpace):
@@ -56,7 +64,7 @@ def test_digits_and_colours_are_compared_with_the_prompt(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(prompts, "generate_each_call", calls)
     found = evaluate_prompts(
-        cast(MatchingModel, None), data, Prompts(texts, Words(), Same()), EvaluateConfig(per_prompt=2)
+        cast(MatchingModel, Reader), data, Prompts(texts, Words(), Same()), EvaluateConfig(per_prompt=2)
     )
     assert found["colours"] == 1.0 and found["digit"] == 1.0 and found["diversity"] == 0.0
     assert [entry["colours"] for entry in found["by_calls"]] == [0.0, 1.0]
