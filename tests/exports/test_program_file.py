@@ -222,3 +222,15 @@ def test_an_unchanged_copy_loads(whole, tmp_path):
 def test_files_do_not_tell_where_they_were_made(whole):
     here = str(Path(__file__).parents[2]).encode()
     assert not [name for name, content in whole.items() if here in content or b"site-packages" in content]
+
+
+def test_results_of_another_shape_are_no_images(
+    whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged graph may make two rows for one: found by the fuzzer."""
+    student = ProgramStudent(write(whole, tmp_path / "s.pt2"))
+    noise, condition = torch.zeros(1, *student.shape), Condition({"label": torch.zeros(1, dtype=torch.long)})
+    assert student(noise, condition).shape == (1, *student.image_shape)
+    monkeypatch.setattr(student, "run", lambda _: torch.zeros(2, *student.image_shape))
+    with pytest.raises(CheckpointError, match=r"makes \(2, 3, 8, 8\), where its contract promises \(1, 3, 8, 8\)"):
+        student(noise, condition)

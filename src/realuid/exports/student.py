@@ -142,4 +142,10 @@ class ExportedStudent(ABC):
             raise CheckpointError(
                 f"the exported generator cannot compute what it promises ({reason[:200]})."
             ) from error
+        expected = (len(inputs[0]), *self.contract.result_shape)
+        if images.shape != expected:
+            raise CheckpointError(
+                f"the exported generator makes {tuple(images.shape)}, where its contract promises {expected}. "
+                "Export it again."
+            )
         return to_float(images) if images.dtype == torch.uint8 else images
