@@ -122,6 +122,7 @@ import realuid.cli.options  # the console is made on import, before a test says 
 from realuid import launch
 launch.GRACE = 0.2
 launch.heed_interrupts()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the suite may have been started in the background
 signal.siginterrupt(signal.SIGINT, False)  # as code that waits without end in C does: it never comes back to Python
 print(1, flush=True)
 ctypes.CDLL(None).read(os.pipe()[0], ctypes.create_string_buffer(1), 1)
