@@ -56,6 +56,20 @@ def t5(width: int = 16) -> nn.Module:
     return randomise(transformers.T5EncoderModel(config))
 
 
+def gemma(layers: int) -> nn.Module:
+    """Gemma 2, of which SANA and Lumina read the last hidden states."""
+    config = transformers.Gemma2Config(
+        vocab_size=20,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+    )
+    return randomise(transformers.Gemma2Model(config))
+
+
 def kl(channels: int = 4, **settings: Any) -> nn.Module:
     """Images of twice the side of latents."""
     return randomise(

@@ -10,7 +10,7 @@ import diffusers
 import torch
 import transformers
 from diffusers_folders import randomise
-from pipeline_parts import clip, conditional_unet, kl, t5, tokenizer
+from pipeline_parts import clip, conditional_unet, gemma, kl, t5, tokenizer
 
 PROMPT = "a red seven on blue"
 
@@ -163,18 +163,9 @@ def sana() -> Any:
         sample_size=8,
         timestep_scale=0.5,
     )
-    gemma = transformers.Gemma2Config(
-        vocab_size=20,
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=8,
-    )
     return diffusers.SanaPipeline(
         tokenizer=tokenizer(300),
-        text_encoder=randomise(transformers.Gemma2Model(gemma)),
+        text_encoder=gemma(layers=1),
         vae=randomise(vae),
         transformer=randomise(transformer),
         scheduler=diffusers.DPMSolverMultistepScheduler(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import diffusers
-import transformers
 from diffusers_folders import randomise
-from pipeline_parts import kl, t5, tokenizer
+from pipeline_parts import gemma, kl, t5, tokenizer
 
 
 def aura_flow() -> Any:
@@ -49,20 +48,11 @@ def lumina() -> Any:
         axes_lens=(300, 16, 16),
         cap_feat_dim=16,
     )
-    gemma = transformers.Gemma2Config(
-        vocab_size=20,
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=8,
-    )
     return diffusers.Lumina2Pipeline(
         transformer=randomise(transformer),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=kl(shift_factor=0.06),
-        text_encoder=randomise(transformers.Gemma2Model(gemma)),
+        text_encoder=gemma(layers=2),
         tokenizer=tokenizer(300),
     )
 
