@@ -53,7 +53,7 @@ def merge_adapter(network: PromptNetwork, source: str) -> None:
             weights, settings = _read_diffusers(file, source, interface)
         _check_layers(denoiser, list(weights), source)
         model = PeftModel(denoiser, LoraConfig(**settings_of(weights, settings, source)))
-        told = set_peft_model_state_dict(model, {f"base_model.model.{name}": v for name, v in weights.items()})
+        told: Any = set_peft_model_state_dict(model, {f"base_model.model.{name}": v for name, v in weights.items()})
         lost = [*told.unexpected_keys, *(name for name in told.missing_keys if "lora_" in name)]
         if lost:
             raise CheckpointError(f"the adapter '{source}' is incomplete or damaged, for instance at {lost[0][:200]}.")
