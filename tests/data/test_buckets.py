@@ -166,9 +166,7 @@ def test_what_cannot_be_is_said(photos: Path, tmp_path: Path, capsys: pytest.Cap
         assert said in capsys.readouterr().err.replace("\n", " ")
     assert main([*out, "--resolution", "16", "--bucket-step", "4"]) == 0
     data = load_dataset(tmp_path / "out")
-    with pytest.raises(
-        DataError, match=r"pairs = grey: .* holds images in several sizes. Prepare it without"
-    ):
+    with pytest.raises(DataError, match=r"pairs = grey: .* holds images in several sizes. Prepare it without"):
         load_dataset(tmp_path / "out", pairs="grey")
     network = build_network(NetworkConfig(channels=(8, 8), blocks=1), (3, 16, 16))
     with pytest.raises(ConfigError, match=r"holds images in 3 sizes, and the model makes one. Take a text-to-image"):
