@@ -1,11 +1,11 @@
 """What helps students of several calls, on digits by a perceptron: seven times cheaper than the demo's U-Net.
 
-    python -m benchmarks.calls_mlp [--methods 1 4 "4 taught" ...] [--seeds 3] [--updates 400]
+    python -m benchmarks.calls_mlp [--families flow ...] [--methods 1 4 "4 taught" ...] [--seeds 3] [--updates 400]
     python -m benchmarks.calls_mlp --tables
 
 Class-conditional digits as 64 numbers, the perceptron of benchmarks/mixture_worlds.py, a teacher of 9,000 updates.
-FD of 3,000 samples of the last average at every number of calls, four times on the way. Updates of one and of several
-calls are equally many. Every run is a file of --out, made once.
+FD of 3,000 samples of the last average at every number of calls, four times on the way, beside the teacher's at 50
+calls. Updates of one and of several calls are equally many. Every run is a file of --out, made once.
 """
 
 from __future__ import annotations
@@ -23,13 +23,17 @@ import torch
 from benchmarks.mixture_worlds import Digits
 from realuid.files import write_json
 from realuid.models import Condition, MatchingModel, Student
-from realuid.sampling import spread_labels
+from realuid.sampling import generate, spread_labels
 from realuid.training import DistillConfig, DistillTask, TeacherTask
 from realuid.training.accelerate import make_accelerator
+from realuid.training.costs import update_cost
 
+FAMILIES = {"flow": "demo", "vp": "digits-vp", "edm": "digits-edm", "interpolant": "digits-interpolant"}
 RANDOM: dict[str, Any] = {"calls": 4, "fake_start": "random"}
 FAST: dict[str, Any] = {**RANDOM, "fake_lr": 3e-3}
 TAUGHT: dict[str, Any] = {"calls": 4, "fake_start": "teacher"}
+#: The settings that the families are compared with: each call sees as many samples of a batch as a student of one call.
+WIDE: dict[str, Any] = {**FAST, "generator_lr": 2.5e-4, "batch": 512}
 EARLY = (0.714, 0.62, 0.51, 0.4)
 #: What is compared: settings of the distillation. The fake model starts from random weights, or from the teacher
 #: ("taught"); its rate is 1e-3, or 3e-3 ("fast").
@@ -43,6 +47,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "4 six fake updates": {**RANDOM, "fake_updates": 6},
     "4 fast": FAST,
     "4 fast, scaled": FAST,
+    "4 fast, slow student, batch 512": WIDE,
     "4 fast, slow student": {**FAST, "generator_lr": 2.5e-4},
     "4 fast, from data": {**FAST, "call_inputs": "data"},
     "4 fast, untold": {**FAST, "fake_sees_call": False},
@@ -62,11 +67,13 @@ class World:
     """Digits, the teacher and FDs.
 
     Args:
+        family: of the teacher's path, from `FAMILIES`.
         folder: of the teacher, trained once.
     """
 
-    def __init__(self, folder: Path):
-        self.digits = Digits("mlp", folder, None)
+    def __init__(self, family: str, folder: Path):
+        self.family = family
+        self.digits = Digits("mlp", folder, None, FAMILIES[family])
         self.teacher = self.digits.teacher("good")
         file = folder / "longer.pt"
         if not file.is_file():
@@ -84,6 +91,16 @@ class World:
         averaged = task.ema.averaged(config.ema[0])
         assert isinstance(averaged, MatchingModel)
         return averaged
+
+    def of_teacher(self, count: int = 3000) -> float:
+        """FD of the teacher at 50 calls of its sampler, computed once."""
+        file = self.digits.folder / "fd.json"
+        if not file.is_file():
+            steps, sampler = self.digits.recipe.evaluate.steps, self.digits.recipe.evaluate.sampler
+            labels = spread_labels([1] * 10, count)
+            made = torch.cat(list(generate(self.teacher, count, labels=labels, steps=steps, sampler=sampler, seed=8)))
+            write_json(file, self.digits.evaluator.score([made.reshape(-1, 1, 8, 8)], full=False).fd)
+        return float(json.loads(file.read_text()))
 
     @torch.no_grad()
     def fds(self, student: Student, count: int = 3000) -> list[float]:
@@ -129,7 +146,7 @@ def scale(task: DistillTask) -> None:
 
 def run(world: World, method: str, seed: int, options: argparse.Namespace) -> None:
     """One student, unless it was made before."""
-    file = options.out / f"{method}, seed {seed}.json"
+    file = options.out / world.family / f"{method}, seed {seed}.json"
     if file.is_file():
         return
     one = dataclasses.replace(
@@ -138,39 +155,45 @@ def run(world: World, method: str, seed: int, options: argparse.Namespace) -> No
     start = world.trained(one)[0] if method in FROM_ONE else None
     config = dataclasses.replace(one, **METHODS[method])
     curve = world.trained(config, method in SCALED, start)[1]
-    write_json(file, {"method": method, "seed": seed, "updates": config.updates, "curve": curve})
-    print(method, seed, curve[-1], flush=True)
+    passes = update_cost(config).passes * config.batch * config.updates
+    result = {"method": method, "seed": seed, "updates": config.updates, "passes": passes, "curve": curve}
+    write_json(file, {**result, "teacher": world.of_teacher()})
+    print(world.family, method, seed, curve[-1], flush=True)
 
 
 def tables(folder: Path) -> None:
-    """Mean and standard deviation over seeds of the last FDs."""
-    found: dict[str, list[list[float]]] = {}
-    for file in sorted(folder.glob("*, seed *.json")):
+    """Mean and standard deviation over seeds of the last FDs, and the cost of a run in millions of forward passes."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for file in sorted(folder.glob("*/*, seed *.json")):
         result = json.loads(file.read_text())
-        found.setdefault(result["method"], []).append(result["curve"][-1])
-    print("| student | seeds | 1 call | 2 calls | 3 calls | 4 calls |")
-    print("|---|---|---|---|---|---|")
-    for method in (name for name in METHODS if name in found):
-        cells = []
-        for values in zip(*found[method], strict=True):
+        found.setdefault((file.parent.name, result["method"]), []).append(result)
+    print("| family | student | seeds | passes, M | 1 call | 2 calls | 3 calls | 4 calls | teacher |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for family, method in ((f, m) for f in FAMILIES for m in METHODS if (f, m) in found):
+        results, cells = found[family, method], []
+        for values in zip(*(result["curve"][-1] for result in results), strict=True):
             spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.3f}{spread}")
         cells += [""] * (4 - len(cells))
-        print(f"| {method} | {len(found[method])} | " + " | ".join(cells) + " |")
+        passes = f"{results[0]['passes'] / 1e6:.2f}"
+        print(
+            f"| {family} | {method} | {len(results)} | {passes} | {' | '.join(cells)} | {results[0]['teacher']:.3f} |"
+        )
 
 
 def main() -> None:
     """Make the runs asked for, seed by seed, or print what there is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--families", nargs="+", default=["flow"], choices=FAMILIES)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--updates", type=int, default=400)
     parser.add_argument("--tables", action="store_true", help="print the runs that there are, and make none")
     parser.add_argument("--out", type=Path, default=Path("runs/calls-mlp"))
     options = parser.parse_args()
-    if not options.tables:
-        world = World(options.out / "teachers")
-        for seed in range(options.seeds):
+    worlds = [] if options.tables else [World(name, options.out / name / "teachers") for name in options.families]
+    for seed in range(options.seeds):
+        for world in worlds:
             for method in options.methods:
                 run(world, method, seed, options)
     tables(options.out)

@@ -24,7 +24,7 @@ from benchmarks.families_2d import (
 from realuid.data import Dataset, to_float
 from realuid.metrics import Evaluator
 from realuid.models import MLP, Condition, Generator, MatchingModel, Plain, UNet
-from realuid.paths import make_path
+from realuid.paths import heads, make_path
 from realuid.recipes import load_recipe
 from realuid.recipes.evaluate import make_evaluator
 from realuid.recipes.run import new_teacher, recipe_data
@@ -171,9 +171,9 @@ class Digits:
     points = 12
     teachers = ("early", "blurred", "slow")
 
-    def __init__(self, network: str, folder: Path, updates: int | None):
+    def __init__(self, network: str, folder: Path, updates: int | None, recipe: str = "demo"):
         self.name, self.network, self.folder = f"digits {network}", network, folder
-        self.recipe = load_recipe("demo")
+        self.recipe = load_recipe(recipe)
         images = recipe_data(self.recipe)
         self.evaluator: Evaluator = make_evaluator(images, self.recipe.evaluate)
         self.data = images if network == "unet" else self._flat(images)
@@ -208,7 +208,10 @@ class Digits:
         """A teacher, trained once and then read."""
         torch.manual_seed(config.seed)
         if self.network == "mlp":
-            model = MatchingModel(MLP(_SIDE**2, width=112, depth=3, num_classes=10), make_path("linear"))
+            path, prediction = self.recipe.path.build(), self.recipe.path.prediction
+            outputs = heads(prediction or path.default_prediction)
+            network = MLP(_SIDE**2, width=112, depth=3, num_classes=10, heads=outputs)
+            model = MatchingModel(network, path, prediction, self.recipe.path.make_preconditioning())
         else:
             model = new_teacher(self.recipe, self.data)
         file = self.folder / f"{self.name}, {name}.pt"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from realuid.text import in_markdown, one_line, printable
+from realuid.text import in_markdown, names_only, one_line, printable
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,20 @@ def test_one_line() -> None:
 )
 def test_markdown_shows_it_as_it_is(text: str, shown: str) -> None:
     assert in_markdown(text) == shown
+
+
+def test_folders_of_the_author_are_not_told():
+    about = {
+        "teacher": "/home/ann/secret project/teacher",
+        "data": {"source": "C:\\Users\\Ann\\faces.zip", "size": 64},
+        "start": ["runs/student", "/srv/one", 3],
+        "prompts": "minilm",
+        "root": "/",
+    }
+    assert names_only(about) == {
+        "teacher": "teacher",
+        "data": {"source": "faces.zip", "size": 64},
+        "start": ["runs/student", "one", 3],
+        "prompts": "minilm",
+        "root": "/",
+    }

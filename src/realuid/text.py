@@ -7,6 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 #: Categories of characters that nobody sees and that do something: control (escape sequences begin with one), format
@@ -103,3 +104,17 @@ PROMPT_FIGURES = {
     "colours": "right colours",
     "skin_tone": "right skin tone",
 }
+
+
+def names_only(about: Mapping[str, Any]) -> dict[str, Any]:
+    """A description for other machines: of absolute paths, which say how the author's folders are called, the name."""
+    return {key: _names_only(value) for key, value in about.items()}
+
+
+def _names_only(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return names_only(value)
+    if isinstance(value, list | tuple):
+        return [_names_only(entry) for entry in value]
+    absolute = isinstance(value, str) and any(kind(value).is_absolute() for kind in (PurePosixPath, PureWindowsPath))
+    return (PureWindowsPath(value).name or value) if absolute else value

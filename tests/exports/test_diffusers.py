@@ -177,7 +177,7 @@ def test_a_student_in_memory_has_its_card_too(tmp_path, digits):
     )
     realuid.export(student, tmp_path / "out", to="diffusers")
     card = (tmp_path / "out" / "README.md").read_text()
-    for row in (f"| teacher | {folder} |", f"| data | {digits.name} |", "| alpha, beta | 0.96, 0.98 |"):
+    for row in (f"| teacher | {folder.name} |", f"| data | {digits.name} |", "| alpha, beta | 0.96, 0.98 |"):
         assert row in card
     assert '"fake_updates": 1' in card and "not recorded" not in card
 

@@ -34,6 +34,7 @@ from realuid.recipes import EvaluateConfig
 from realuid.recipes.evaluate import evaluate_model, make_evaluator
 from realuid.sampling import OneStep
 from realuid.settings import check_kind
+from realuid.text import names_only
 from realuid.training.compatibility import check_fits
 
 #: How far an exported image may be from ours, in data units (half of [-1, 1]).
@@ -129,7 +130,7 @@ def export_student(
         raise ExportError(
             f"the student makes {generator.calls} calls, and the authors' scripts make one. Use another format."
         )
-    about = dict(generator.about)
+    about = names_only(generator.about)
     evaluate = evaluate or EvaluateConfig()
     evaluator = None if data is None else _evaluator(generator, data, evaluate)
     if evaluator is not None:
