@@ -56,11 +56,16 @@ METHODS: dict[str, dict[str, Any]] = {
     "4 taught, from 1": TAUGHT,
     "4 fast, batch 512": {**FAST, "batch": 512},
     "4 fast, batch 512, from 1": {**FAST, "batch": 512},
+    "4 fast, slow student, batch 512, from 1": {**FAST, "generator_lr": 2.5e-4, "batch": 512},
 }
 #: The generator's gradient of call k is multiplied by tau_1 / tau_k (`benchmarks/calls_gaussian.py`).
 SCALED = {"4 scaled", "4 fast, scaled", "4 taught, scaled"}
 #: Starts from a student of one call that is trained for as many updates before, by these settings.
-FROM_ONE = {"4 taught, from 1": METHODS["1"], "4 fast, batch 512, from 1": METHODS["1 fast"]}
+FROM_ONE = {
+    "4 taught, from 1": METHODS["1"],
+    "4 fast, batch 512, from 1": METHODS["1 fast"],
+    "4 fast, slow student, batch 512, from 1": METHODS["1 fast"],
+}
 
 
 class World:
