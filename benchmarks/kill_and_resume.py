@@ -74,7 +74,7 @@ class Runs:
         words += ["--teacher", str(self.work / "teacher")] if self.kind == "student" else []
         words += ["--resume"] if resume else []
         words += ["--updates", str(self.updates)] if self.updates and not resume else []
-        process = Process(target=_command_line, args=(words, self.errors))
+        process = Process(target=command_line, args=(words, self.errors))
         process.start()
         return process
 
@@ -158,7 +158,8 @@ class Runs:
         yield out
 
 
-def _command_line(words: list[str], errors: Path) -> None:
+def command_line(words: list[str], errors: Path) -> None:
+    """The command line, which writes to a file what it says of errors; it ends the process."""
     with errors.open("w") as file, Path(os.devnull).open("w") as nowhere:
         os.dup2(file.fileno(), sys.stderr.fileno())
         os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -1,15 +1,18 @@
 """Preparing captioned images without having them in memory: peak memory, what kills cost, and reading against training.
 
-    python benchmarks/prepared.py --count 300000 --kills 10 --out OUT
+    python -m benchmarks.prepared --count 300000 --kills 10 --out OUT
 
-makes that many captioned images of 64x64 in a zip (3,000 different ones, 20,000 captions), prepares them once in one go
-and, with --kills, once more with a process that is killed that often, compares every file, and measures the memory and
-seconds that a training run takes to read a batch and to learn from it.
+makes that many captioned images of 64x64 in a zip (3,000 different ones, 20,000 captions), prepares them once in one
+go, and measures the memory and seconds that a training run takes to read a batch and to learn from it (not with
+--batch 0). With --kills it prepares them once more, and trains a small teacher on them, with processes that are killed
+that often, each at a random moment after it has written something, and compares every file with those of what was not
+disturbed. A folder OUT/whole that is there already is taken as prepared in one go.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import io
 import json
@@ -25,6 +28,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from benchmarks.kill_and_resume import Process, Runs, command_line, differences
 
 #: Number of different pictures; each of them is many times in the zip, under other names and captions.
 DISTINCT = 3000
@@ -56,10 +61,15 @@ def write_images(path: Path, count: int) -> None:
         archive.writestr("metadata.jsonl", "\n".join(lines))
 
 
+def words(source: Path, out: Path) -> list[str]:
+    """The command that prepares them."""
+    return ["prepare", str(source), str(out), "--prompt-encoder", "words", "--device", "cpu"]
+
+
 def command(source: Path, out: Path) -> list[str]:
-    """What prepares them."""
-    words = ["prepare", str(source), str(out), "--prompt-encoder", "words", "--device", "cpu"]
-    return [sys.executable, "-c", "import sys; from realuid.cli.main import main; sys.exit(main(sys.argv[1:]))", *words]
+    """The same in a Python of its own."""
+    call = "import sys; from realuid.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    return [sys.executable, "-c", call, *words(source, out)]
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -72,17 +82,58 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def killed(source: Path, out: Path, kills: int, seconds: float) -> int:
-    """Prepare with a process that is killed at random moments; returns how often it was."""
-    moments, done = random.Random(0), 0
+    """Prepare with processes that are killed at random moments after their first batch; returns how many were.
+
+    Args:
+        source, out: what is prepared, and where.
+        kills: wanted.
+        seconds: that the batches of all images take.
+    """
+    moments, done, work = random.Random(0), 0, out.with_name(f"{out.name}.unfinished")
     while not out.exists():
-        process = subprocess.Popen(command(source, out))
-        try:
-            process.wait(moments.uniform(0.3, 1.2) * seconds / kills * 2 if done < kills else None)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        before = written(work)
+        process = Process(target=command_line, args=(words(source, out), out.with_name("errors.txt")))
+        process.start()
+        while done < kills and process.is_alive() and written(work) == before:
+            time.sleep(0.01)
+        process.join(moments.uniform(0, 1.5) * seconds / (kills + 1) if done < kills else None)
+        if process.is_alive():
+            process.kill()
             done += 1
+        process.join()
+        if process.exitcode not in (0, -signal.SIGKILL):
+            raise SystemExit(out.with_name("errors.txt").read_text())
+        print(f"prepare: {done} kills, {written(work)} images and prompts written", flush=True)
     return done
+
+
+def written(work: Path) -> int:
+    """Number of images and of prompts that an unfinished folder holds."""
+    found = 0
+    for folder in (work, work / "prompts"):
+        with contextlib.suppress(OSError, ValueError):
+            found += json.loads((folder / "progress.json").read_text())["position"]
+        found += (folder / "state.json").is_file()
+    return found
+
+
+#: A teacher that learns from 8 images in a fraction of a second.
+RECIPE = """
+data: {{source: {source}}}
+network: {{channels: [8, 8], blocks: 1, attention_at: []}}
+teacher: {{updates: 44, batch: 8, lr: 1.0e-3, flip: true, ema: [0.9], device: cpu, log_every: 3, save_every: 2,
+  evaluate_every: 0, sample_every: 0, label_dropout: 0.1}}
+"""
+
+
+def trained(whole: Path, work: Path, kills: int) -> dict[str, object]:
+    """Train on prepared images, once in one go and once with kills; returns kills and the files that differ."""
+    work.mkdir()
+    (work / "recipe.yaml").write_text(RECIPE.format(source=whole))
+    runs = Runs("teacher", work, random.Random(0))
+    alone = runs.whole(work / "teacher")
+    (torn,) = runs.chain(kills)
+    return {"training_kills": dict(runs.counts), "training_files_that_differ": differences(alone, torn)}
 
 
 MEASURE = """
@@ -131,6 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=300_000)
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=200, help="over which the kills of prepare are spread")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--micro-batch", type=int, help="the batch, if it is not said")
     parser.add_argument("--out", type=Path, required=True)
@@ -139,22 +191,26 @@ def main() -> None:
     source, whole, torn = (options.out / name for name in ("images.zip", "whole", "killed"))
     if not source.exists():
         write_images(source, options.count)
-    for folder in (whole, torn):
+    for folder in (torn, torn.with_name("killed.unfinished"), options.out / "runs"):
         shutil.rmtree(folder, ignore_errors=True)
-    start = time.perf_counter()
-    subprocess.run(command(source, whole), check=True)
-    found = {"count": options.count, "prepare_seconds": time.perf_counter() - start}
-    found["prepare_peak_bytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    print(json.dumps(found), flush=True)
+    found: dict[str, object] = {"count": options.count}
+    if not whole.exists():
+        start = time.perf_counter()
+        subprocess.run(command(source, whole), check=True)
+        found["prepare_seconds"] = time.perf_counter() - start
+        found["prepare_peak_bytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        print(json.dumps(found), flush=True)
     sizes = [str(options.batch), str(options.micro_batch or options.batch)]
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(whole), *sizes], capture_output=True, text=True, check=True
-    )
-    found["training"] = json.loads(done.stdout.splitlines()[-1])
-    print(json.dumps(found), flush=True)
+    if options.batch:
+        command_of = [sys.executable, "-c", MEASURE, str(whole), *sizes]
+        done = subprocess.run(command_of, capture_output=True, text=True, check=True)
+        found["training"] = json.loads(done.stdout.splitlines()[-1])
+        print(json.dumps(found), flush=True)
     if not options.kills:
         return
-    found["kills"] = killed(source, torn, options.kills, found["prepare_seconds"])
+    found |= trained(whole, options.out / "runs", options.kills)
+    print(json.dumps(found), flush=True)
+    found["kills"] = killed(source, torn, options.kills, options.seconds)
     found["same_bits"] = digests(whole) == digests(torn)
     print(json.dumps(found, indent=2))
 

@@ -29,13 +29,16 @@ SETTINGS |= {"updates": 2, "batch": 2, "fake_updates": 1, "device": "cpu", "ema"
 
 _CODE = """
 import sys, torch, diffusers
+import numpy as np
 for folder, (teacher, scheduler, given) in torch.load("in.pt").items():
     pipe = diffusers.DiffusionPipeline.from_pretrained(teacher)
     pipe.load_lora_weights(folder, weight_name="pytorch_lora_weights.safetensors")
     pipe.scheduler = getattr(diffusers, scheduler).from_pretrained(folder, subfolder="scheduler")
     torch.manual_seed(7)
     images = pipe("a red cat on blue", num_inference_steps=1, output_type="pt", **given).images
-    torch.save(images, f"{folder}.pt")
+    code = open(f"{folder}/README.md").read().split("```python")[1].split("```")[0]
+    exec(code, as_written := {})
+    torch.save((images, torch.from_numpy(np.array(as_written["image"]) / 255).permute(2, 0, 1)), f"{folder}.pt")
 assert "realuid" not in sys.modules
 """
 
@@ -73,13 +76,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_diffusers_alone_makes_our_images(made: Path, name: str) -> None:
     student, teacher = from_pretrained(made / f"run-{name}" / "model"), load_model(made / f"teacher-{name}")
-    z = torch.randn(1, *student.shape, generator=torch.Generator().manual_seed(7))
-    condition = load_prompt_encoder(made / f"teacher-{name}").encode([PROMPT])
-    with torch.no_grad():
-        latents, plain = student(z, condition), Student(teacher, 1.0)(z, condition)
-        ours = (student_codec(student).decode(latents) / 2 + 0.5).clamp(0, 1)
-    assert (latents - plain).abs().max() > 1e-3 * plain.abs().max()  # the adapter does something
-    torch.testing.assert_close(torch.load(made / f"{name}.pt"), ours, rtol=0, atol=1e-5)
+    ours = []
+    for seed, prompt in ((7, PROMPT), (0, "a prompt")):  # ours, and what the card's lines make as they are written
+        z = torch.randn(1, *student.shape, generator=torch.Generator().manual_seed(seed))
+        condition = load_prompt_encoder(made / f"teacher-{name}").encode([prompt])
+        with torch.no_grad():
+            latents, plain = student(z, condition), Student(teacher, 1.0)(z, condition)
+            ours.append((student_codec(student).decode(latents) / 2 + 0.5).clamp(0, 1))
+        assert (latents - plain).abs().max() > 1e-3 * plain.abs().max()  # the adapter does something
+    images, of_card = torch.load(made / f"{name}.pt")
+    torch.testing.assert_close(images, ours[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(of_card.float(), ours[1][0], rtol=0, atol=0.51 / 255)  # levels of 0 to 255
     card = (made / name / "README.md").read_text()
     assert "pipe.load_lora_weights(" in card and ("guidance_scale" in card) == (not name.startswith("flux"))
 

@@ -146,7 +146,7 @@ def test_damaged_metrics_do_not_stop_a_run(line: bytes, moons: Path, tmp_path: P
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"[1, 2", b"{", b"[" * 100_000, b'{"teacher": "x"}'])
 @pytest.mark.usefixtures("untimed")
 def test_a_damaged_stopwatch_does_not_stop_a_demo(content: bytes, moons: Path, tmp_path: Path) -> None:
-    from realuid.recipes.demo import DamagedTimesWarning, Stopwatch
+    from realuid.recipes.stages import DamagedTimesWarning, Stopwatch
 
     (tmp_path / "seconds.json").write_bytes(content)
     with pytest.warns(DamagedTimesWarning, match="is damaged"):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,12 +26,16 @@ from realuid.training.loop import Run
 HERE = Path(__file__).parent
 
 
-def run_script(out: Path, processes: int, *how: str) -> dict:
+def launched(script: str, out: Path, processes: int, *how: str) -> subprocess.CompletedProcess[str]:
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
     path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    command = [sys.executable, *launch, str(HERE / "adapters_in_two.py"), str(out), *how]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, env=environment)
+    command = [sys.executable, *launch, str(HERE / script), str(out), *how]
+    return subprocess.run(command, capture_output=True, text=True, timeout=1800, env=environment)
+
+
+def run_script(out: Path, processes: int, *how: str) -> dict:
+    done = launched("adapters_in_two.py", out, processes, *how)
     assert done.returncode == 0, done.stderr[-2000:]
     return torch.load(out, weights_only=True)
 
@@ -73,8 +79,26 @@ def run(make, folder: Path, resume: bool = False) -> dict[str, torch.Tensor]:
     accelerator = make_accelerator(CONFIG)
     task = DistillTask(MatchingModel(network, LinearPath()), data, CONFIG, accelerator)
     Loop(task, CONFIG, folder, accelerator).start(resume)
-    files, _, _ = Checkpoints.read(Checkpoints(folder / "checkpoints").latest()[1])
-    return {f"{file}.{name}": value for file, held in files.items() for name, value in held.items()}
+    return last_checkpoint(folder)
+
+
+def leaves(state: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Tensors and numbers of nested dictionaries and lists."""
+    if isinstance(state, torch.Tensor | int | float):
+        yield place, state
+    elif isinstance(state, dict | list | tuple):
+        for name, value in state.items() if isinstance(state, dict) else enumerate(state):
+            yield from leaves(value, f"{place}.{name}")
+
+
+def last_checkpoint(folder: Path) -> dict[str, torch.Tensor]:
+    """Weights, averages and the state of optimisers, by their place."""
+    update, place = Checkpoints(folder / "checkpoints").latest()
+    files, optimizers, _ = Checkpoints.read(place)
+    assert update == CONFIG.updates
+    found = {f"{file}.{name}": value for file, held in files.items() for name, value in held.items()}
+    found |= {f"optimizer {place}": torch.as_tensor(value) for place, value in leaves(optimizers)}
+    return found
 
 
 @pytest.mark.slow
@@ -87,6 +111,23 @@ def test_a_resumed_run_is_the_whole_one_and_checkpoints_hold_adapters_only(make,
             run(make, tmp_path / "cut")
     cut = run(make, tmp_path / "cut", resume=True)
     assert same(whole, cut)
-    assert all("lora_" in name for name in whole if not name.endswith("updates"))
+    weights = [name for name in whole if not name.startswith("optimizer")]
+    assert all("lora_" in name for name in weights if not name.endswith("updates"))
     moved = [v for name, v in whole.items() if name.startswith("generator") and "lora_B" in name]
     assert any(v.abs().max() > 0 for v in moved)  # B begins with zeros
+
+
+@pytest.mark.slow
+def test_a_sharded_run_that_was_killed_is_resumed_to_the_same_bits(tmp_path: Path) -> None:
+    """Two processes, each with half of the shared network; one of them is killed in the midst of an update."""
+    script = "sharded_adapters.py"
+    assert launched(script, tmp_path / "whole", 2, "whole").returncode == 0
+    cut = launched(script, tmp_path / "cut", 2, "cut")
+    assert cut.returncode and "SIGKILL" in cut.stderr
+    assert Checkpoints(tmp_path / "cut" / "checkpoints").latest()[0] == 2
+    assert launched(script, tmp_path / "cut", 2, "resumed").returncode == 0
+    for run_ in ("whole", "cut"):
+        about = torch.load(tmp_path / run_ / "about.pt")
+        assert about["world"] == 2 and about["share"] < 0.6
+    whole, again = (last_checkpoint(tmp_path / name) for name in ("whole", "cut"))
+    assert same(whole, again) and any(name.startswith("optimizer") for name in whole)

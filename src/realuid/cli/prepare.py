@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from realuid.cli.options import console, parse, say_next
-from realuid.errors import ConfigError
+from realuid.errors import ConfigError, RealUIDError
 
 if TYPE_CHECKING:
+    from realuid.data import Dataset
     from realuid.models import Codec, MatchingModel
     from realuid.models.prompts import PromptEncoder
 
@@ -42,6 +43,11 @@ class Options:
     channels: int | None = None
     #: Side length to crop and resize images to. None: unchanged, or the teacher's; text-to-image teachers take any.
     resolution: int | None = None
+    #: Keep aspect ratios: images of several sizes, each at most resolution x resolution in area, for text-to-image
+    #: teachers. Every batch of training is of one size.
+    buckets: bool = False
+    #: Sides of buckets are multiples of it. None: an eighth of the resolution, at most 64.
+    bucket_step: int | None = None
     #: Sources of the pairs, for coupled paths: a degradation, or a folder or zip of images with the same names.
     pairs: str | None = None
     #: Seed of random degradations (inpaint-freeform).
@@ -56,6 +62,8 @@ def run(arguments: Sequence[str]) -> None:
     """Carry out the command."""
 
     options = parse(Options, "prepare", arguments)
+    if options.bucket_step is not None and not (options.buckets and options.bucket_step > 0):
+        raise ConfigError(f"bucket_step = {options.bucket_step}: allowed are positive numbers, with --buckets.")
     if options.out.exists():
         raise ConfigError(f"'{options.out}' is there already. Pass a new folder.")
 
@@ -72,7 +80,8 @@ def run(arguments: Sequence[str]) -> None:
     where = absolute_source(options.autoencoder or options.teacher or "")
     encoding = encoding_of(codec, where, encoder, prompts, choose_device(options.device))
     named = (options.pairs, options.pairs_seed, options.skip_damaged)
-    data = load_dataset(options.source, channels, resolution, *named, by_row=True)
+    data = load_dataset(options.source, channels, None if options.buckets else resolution, *named, by_row=True)
+    data = _in_buckets(data, options, resolution, teacher, codec) if options.buckets else data
     with _shown() as progress:
         prepare(data, options.out, encoding, progress)
     del data  # names of files, captions: what is read next takes its place in memory
@@ -98,6 +107,28 @@ def _size(options: Options, teacher: MatchingModel | None) -> tuple[int | None, 
         if asked not in (None, needed):
             raise ConfigError(f"{name} = {asked}, but images of the teacher have {needed}. Leave {name} out.")
     return channels, height if height == width else None
+
+
+def _in_buckets(
+    data: Dataset, options: Options, resolution: int | None, teacher: MatchingModel | None, codec: Codec | None
+) -> Dataset:
+    """The data in sizes that the teacher makes."""
+    from realuid.data.buckets import bucket_step, in_buckets
+    from realuid.on_data import adopt_size
+
+    if resolution is None:
+        raise ConfigError("buckets need the side of a square of their area. Pass --resolution.")
+    step = options.bucket_step or bucket_step(resolution, codec.factor if codec else 1)
+    data = in_buckets(data, resolution, step)
+    try:
+        if teacher is not None:
+            adopt_size(teacher, data)
+        for part in data.sizes:
+            if codec is not None:
+                codec.latent_size(part.shape[1:])
+    except RealUIDError as error:
+        raise ConfigError(f"buckets in steps of {step}: {error} Pass another --bucket-step.") from error
+    return data
 
 
 def _codec(options: Options, teacher: MatchingModel | None) -> Codec | None:

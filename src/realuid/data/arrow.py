@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from realuid.data.columns import Column, Rows
 from realuid.data.dataset import Dataset, Origin, Prompts
 from realuid.data.hugging_face import ask, choose, labelled, load_saved
 from realuid.data.images import Reading
-from realuid.errors import DataError
+from realuid.errors import CheckpointError, DataError
 from realuid.reading import read_json
 
 #: What `save_to_disk` leaves in the folder of a data set, and of a set of splits.
@@ -24,16 +25,19 @@ STATE, SPLITS = "state.json", "dataset_dict.json"
 #: What realuid says of data that it wrote, beside the files of `datasets`; the folder of the embeddings of distinct
 #: prompts, whose rows the column 'prompt' numbers; and the unconditional embeddings.
 ABOUT, PROMPTS, NULLS = "realuid.json", "prompts", "nulls.safetensors"
+#: Names of the folders of data in several sizes, which share prompts and nulls; the most frequent size is the first.
+SIZES = "sizes.json"
 _ORIGINS = ("text_from", "latents_from")
 _ABOUT = {"values": str, "name": str, "degradation": str, "degradation_seed": int, "listed": int}
 _ABOUT |= dict.fromkeys(_ORIGINS, list)
+_SIZE = re.compile(r"[1-9][0-9]*x[1-9][0-9]*")
 _KINDS = {str: "text", int: "a whole number", list: "a list of two texts"}
 
 
 def is_arrow(source: str) -> bool:
     """Whether a folder was written by `save_to_disk` or `realuid prepare`; '?image=...&label=...' may stand behind."""
     place = Path(source.partition("?")[0])
-    return (place / STATE).is_file() or (place / SPLITS).is_file()
+    return any((place / name).is_file() for name in (STATE, SPLITS, SIZES))
 
 
 def load_arrow(source: str, how: Reading) -> Dataset:
@@ -57,7 +61,34 @@ def load_arrow(source: str, how: Reading) -> Dataset:
             f"skip_damaged = True: images of '{place}' are read when they are asked for. Leave it out, or write the "
             "data again by `realuid prepare --skip-damaged`."
         )
-    table, about = _open(place)
+    home = Path(place)
+    embedded = _Embedded(home / PROMPTS) if (home / PROMPTS).is_dir() else None
+    nulls = _nulls(home / NULLS) if (home / NULLS).is_file() else {}
+    tables = [(str(folder), *_open(str(folder))) for folder in _folders(home)]
+    parts = [_read(*opened, asked, source, how) for opened in tables]
+    if embedded is not None:
+        parts = [embedded.beside(part, *table) for part, (_, *table) in zip(parts, tables, strict=True)]
+    first, *others = [dataclasses.replace(part, nulls=nulls) for part in parts]
+    if any((set(other.columns), other.classes) != (set(first.columns), first.classes) for other in others):
+        raise DataError(f"the sizes of '{place}' differ in columns or classes. Write it again.")
+    return first._with(others=tuple(others))
+
+
+def _folders(home: Path) -> list[Path]:
+    """The folders of all sizes; without sizes the folder itself."""
+    if not (home / SIZES).is_file():
+        return [home]
+    try:
+        names = read_json(home / SIZES).get("sizes")
+    except CheckpointError as error:
+        raise DataError(str(error)) from error
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) and _SIZE.fullmatch(n) for n in names):
+        raise DataError(f"'{home / SIZES}' names no folders of sizes such as 512x768. Write it again.")
+    return [home / name for name in names]
+
+
+def _read(place: str, table: Any, about: dict[str, Any], asked: dict[str, str], source: str, how: Reading) -> Dataset:
+    """The data of one folder, without embeddings of prompts; what `_open` returned and `load_arrow` was passed."""
     files, shapes = ArrowFiles([file["filename"] for file in table.cache_files]), _shapes(table.features)
     if not len(files):
         raise DataError(f"'{place}' holds no rows.")
@@ -84,10 +115,6 @@ def load_arrow(source: str, how: Reading) -> Dataset:
         text_from=Origin(*about.get("text_from", ())),
         latents_from=Origin(*about.get("latents_from", ())),
     )
-    if (Path(place) / PROMPTS).is_dir():
-        data = _with_prompts(data, Path(place) / PROMPTS, table, about.get("listed", 0))
-    if (Path(place) / NULLS).is_file():
-        data = dataclasses.replace(data, nulls=_nulls(Path(place) / NULLS))
     if label is None:
         return data
     numbers, classes = labelled(table.data.column(label).to_pylist(), table.features[label], source)
@@ -101,33 +128,47 @@ def _nulls(path: Path) -> dict[str, torch.Tensor]:
         raise DataError(f"'{path}' cannot be read ({error}). Write it again.") from error
 
 
-def _with_prompts(data: Dataset, folder: Path, samples: Any, listed: int) -> Dataset:
-    """The data with the embeddings of its prompts.
+class _Embedded:
+    """The embeddings of distinct prompts.
 
     Args:
-        data: with captions.
-        folder: of the embeddings of distinct prompts.
-        samples: the table of the samples, with the number of each one's prompt.
-        listed: how many, from the first on, are for generated samples.
+        folder: of their table.
     """
-    table, _ = _open(str(folder))
-    rows = samples.data.column("prompt").to_numpy() if "prompt" in samples.features else np.array([len(table)])
-    if not 0 <= listed <= len(table) or not 0 <= rows.min() <= rows.max() < len(table):
-        raise DataError(f"the samples of '{folder.parent}' name prompts that '{folder}' does not hold. Write it again.")
-    files, shapes = ArrowFiles([file["filename"] for file in table.cache_files]), _shapes(table.features)
-    what, found = (str(folder), table._fingerprint), dict[str, Column]()
-    for name in table.features:
-        if name in shapes:
-            found[name] = ArrayColumn(files, name, shapes[name], *what)
-        elif name != "caption":
-            found[name] = RaggedColumn(files, name, *what)
-    index = torch.from_numpy(rows.astype(np.int64))
-    data = dataclasses.replace(data, columns={**data.columns, **{k: Rows(v, index) for k, v in found.items()}})
-    if not listed:
-        return data
-    prompts = table.data.column("caption").slice(0, listed).to_pylist()
-    first = {name: Rows(column, slice(0, listed)) for name, column in found.items()}
-    return dataclasses.replace(data, prompts=Prompts(first, prompts, data.name))
+
+    def __init__(self, folder: Path):
+        self._folder, (self._table, _) = folder, _open(str(folder))
+        files = ArrowFiles([file["filename"] for file in self._table.cache_files])
+        shapes, what = _shapes(self._table.features), (str(folder), self._table._fingerprint)
+        self._columns = dict[str, Column]()
+        for name in self._table.features:
+            if name in shapes:
+                self._columns[name] = ArrayColumn(files, name, shapes[name], *what)
+            elif name != "caption":
+                self._columns[name] = RaggedColumn(files, name, *what)
+
+    def beside(self, data: Dataset, table: Any, about: dict[str, Any]) -> Dataset:
+        """The data with the embeddings of its prompts.
+
+        Args:
+            data: with captions.
+            table: of its samples, with the number of each one's prompt.
+            about: says how many prompts, from the first on, are for generated samples.
+        """
+        count, listed = len(self._table), about.get("listed", 0)
+        rows = table.data.column("prompt").to_numpy() if "prompt" in table.features else np.array([count])
+        if not 0 <= listed <= count or not 0 <= rows.min() <= rows.max() < count:
+            raise DataError(
+                f"the samples of '{self._folder.parent}' name prompts that '{self._folder}' does not hold. "
+                "Write it again."
+            )
+        index = torch.from_numpy(rows.astype(np.int64))
+        columns = {name: Rows(column, index) for name, column in self._columns.items()}
+        data = dataclasses.replace(data, columns={**data.columns, **columns})
+        if not listed:
+            return data
+        prompts = self._table.data.column("caption").slice(0, listed).to_pylist()
+        first = {name: Rows(column, slice(0, listed)) for name, column in self._columns.items()}
+        return dataclasses.replace(data, prompts=Prompts(first, prompts, data.name))
 
 
 def _open(place: str) -> tuple[Any, dict[str, Any]]:

@@ -6,24 +6,27 @@ file would become resident in this process.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from realuid.data.columns import Column, hashed
-from realuid.data.decode import UnreadableError, decode, decoders, read_named
+from realuid.data.columns import Column, Pictures, hashed
+from realuid.data.decode import UnreadableError, decode, decoders, read_named, size_of
 from realuid.data.images import Reading
 from realuid.errors import CheckpointError, DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+T = TypeVar("T")
 
 
 class ArrowFiles:
@@ -149,7 +152,7 @@ class RaggedColumn(Column):
         return torch.from_numpy(out).view(-1, *self.shape[1:])
 
 
-class ImageColumn(Column):
+class ImageColumn(Pictures):
     """Encoded images, decoded when they are asked for.
 
     Args:
@@ -167,6 +170,7 @@ class ImageColumn(Column):
 
     def __init__(self, files: ArrowFiles, name: str, how: Reading, source: str, fingerprint: str):
         self._files, self._how, self._source = files, how, source
+        self._origin = (name, source, fingerprint)
         self._columns = [batch.column(name) for batch in files.batches]
         what = f"column '{name}' of '{source}'"
         if not all(_encoded(column) for column in self._columns):
@@ -190,9 +194,21 @@ class ImageColumn(Column):
                 )
         return torch.from_numpy(np.stack(images)) if images else torch.empty((0, *self.shape[1:]), dtype=torch.uint8)
 
+    def sizes(self) -> Tensor:
+        return torch.tensor(list(decoders().map(lambda row: self._read(row, size_of), range(len(self)))))
+
+    def at(self, size: tuple[int, int]) -> ImageColumn:
+        name, *origin = self._origin
+        return ImageColumn(self._files, name, dataclasses.replace(self._how, resolution=size), *origin)
+
     def _pixels(self, row: int) -> np.ndarray:
+        one = self._read(row, lambda content: decode(content, self._how.channels, self._how.resolution))
+        return one.pixels.transpose(2, 0, 1)
+
+    def _read(self, row: int, what: Callable[[bytes], T]) -> T:
+        """What is read of an encoded image."""
         try:
-            return decode(self._content(row), self._how.channels, self._how.resolution).pixels.transpose(2, 0, 1)
+            return what(self._content(row))
         except (UnreadableError, CheckpointError, OSError) as error:
             raise DataError(
                 f"row {row} of '{self._source}' cannot be read ({error}). Write the data again without it, or with "

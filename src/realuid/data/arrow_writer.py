@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,14 +13,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from realuid.data.arrow import NULLS, PROMPTS
+from realuid.data.arrow import NULLS, PROMPTS, SIZES
 from realuid.data.arrow_table import Column as Written
 from realuid.data.arrow_table import Ragged, Table, storable
 from realuid.data.captions import complete
 from realuid.data.columns import Column
 from realuid.data.dataset import NOWHERE, Dataset, Origin
 from realuid.errors import ConfigError, DataError
-from realuid.files import atomic_folder
+from realuid.files import atomic_folder, write_json
 
 #: Rows of a record batch, and bytes of its pixels, at most; prompts of one.
 _ROWS, _BYTES, _PROMPTS = 1000, 64 * 2**20, 512
@@ -61,7 +62,8 @@ def write_arrow(data: Dataset, out: str | Path) -> None:
     Args:
         data: all of its columns are written: images as 'image', latents as 'latent', points as 'point', labels as
             'label', sources of pairs as 'source', captions as 'caption', and further columns under their names.
-        out: a folder; `load_dataset(out)` reads it, and so does `datasets.load_from_disk(out)`.
+        out: a folder; `load_dataset(out)` reads it, and so does `datasets.load_from_disk(out)`. Data in several sizes
+            has a folder of this kind for each inside.
 
     Raises:
         ConfigError: where `out` is there already.
@@ -78,7 +80,7 @@ def write_into(
 ) -> None:
     """Write a data set to a folder, or go on where a killed process has stopped; errors as of `write_arrow`."""
     encoded = {*(encoding.nulls or ()), *(["latent"] if encoding.latents else [])}
-    columns = {name: column for name, column in data.columns.items() if name not in encoded}
+    columns = [name for name in data.columns if name not in encoded]
     if taken := set(_MEANINGS) & set(columns) - ({"latent"} if data.is_image else set()):
         raise DataError(f"a column of '{data.name}' is called {taken.pop()!r}, which has a meaning here. Rename it.")
     if data.prompts is not None and not encoding.prompts:
@@ -91,7 +93,8 @@ def write_into(
     text_from, nulls, rows = data.text_from, dict(data.nulls), None
     if encoding.prompts:
         text_from, nulls = encoding.prompts_from, dict(encoding.nulls or {})
-        captions = complete(data.captions, data.name) if len(data) else []
+        said = [caption for part in data.sizes for caption in part.captions]
+        captions = complete(said, data.name) if len(data) else []
         rows = _write_prompts(folder / PROMPTS, [*encoding.listed, *captions], encoding, progress)[
             len(encoding.listed) :
         ]
@@ -100,8 +103,23 @@ def write_into(
     if nulls:
         save_file({name: null.contiguous() for name, null in nulls.items()}, folder / NULLS)
         (folder / NULLS).chmod(folder.stat().st_mode & 0o666)  # safetensors writes 0600, whatever the umask
-    kept = data._with(columns=columns)
-    _write_rows(Table(folder), kept, values, encoding, rows, progress, about)
+    first, names = 0, list[str]()
+    for part in data.sizes:
+        place, told, last = folder, progress, first + len(part)
+        if data.others:
+            names.append("x".join(map(str, part.shape[1:])))
+            place, told = folder / names[-1], partial(_told_of, progress, names[-1])
+        if not (data.others and Table.is_finished(place)):
+            kept = part._with(columns={name: part.columns[name] for name in columns})
+            some = None if rows is None else rows[first:last]
+            _write_rows(Table(place), kept, values, encoding, some, told, about)
+        first = last
+    if data.others:
+        write_json(folder / SIZES, {"sizes": names})
+
+
+def _told_of(progress: Progress, size: str, what: str, done: int, total: int) -> None:
+    progress(f"{what} of {size}", done, total)
 
 
 def _write_rows(

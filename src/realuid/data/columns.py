@@ -67,6 +67,18 @@ class Column(ABC):
         return {}
 
 
+class Pictures(Column):
+    """Encoded images, which are cropped and resized when they are read."""
+
+    @abstractmethod
+    def sizes(self) -> Tensor:
+        """Height and width of every image as it is stored, int64, shape (n, 2); 0 of those that cannot be read."""
+
+    @abstractmethod
+    def at(self, size: tuple[int, int]) -> Column:
+        """The same images, read at this height and width."""
+
+
 #: Data in memory, or on a device, is a tensor.
 Values: TypeAlias = Tensor | Column
 
@@ -92,6 +104,10 @@ class Rows(Column):
         return (
             super().unreadable(index) if isinstance(self.column, Tensor) else self.column.unreadable(self.index[index])
         )
+
+    def say_what_was_read(self) -> None:
+        if isinstance(self.column, Column):
+            self.column.say_what_was_read()
 
 
 class Derived(Column):

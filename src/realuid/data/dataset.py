@@ -90,6 +90,8 @@ class Dataset:
         prompts: embedded prompts, which generated samples are conditioned on instead of those of the samples.
         text_from: the encoder of prompts that columns come from.
         latents_from: the autoencoder that a column 'latent', of the images' latents, comes from.
+        others: further samples of the same data in other sizes, one data set for each (`realuid prepare --buckets`).
+            Only training reads them: everything else is about the samples of this one's size.
 
     Raises:
         DataError: for values, labels, classes and sources that do not fit together, other dtypes than those, values
@@ -109,6 +111,7 @@ class Dataset:
     prompts: Prompts | None = None
     text_from: Origin = NOWHERE
     latents_from: Origin = NOWHERE
+    others: tuple[Dataset, ...] = ()
 
     def __post_init__(self) -> None:
         check_values(self.values, f"'{self.name}'")
@@ -138,7 +141,8 @@ class Dataset:
         kind = "images" if self.is_image else "samples"
         classes = f", {self.num_classes} classes" if self.labels is not None else ""
         pairs = ", in pairs" if self.sources is not None else ""
-        return f"Dataset '{self.name}': {len(self)} {kind} of shape {self.shape}{classes}{pairs}"
+        sizes = "".join(f", {len(other)} of {other.shape}" for other in self.others)
+        return f"Dataset '{self.name}': {len(self)} {kind} of shape {self.shape}{sizes}{classes}{pairs}"
 
     def _repr_html_(self) -> str:
         """The text, and the first samples as a picture."""
@@ -175,6 +179,11 @@ class Dataset:
         return tuple(self.values.shape[1:])
 
     @property
+    def sizes(self) -> tuple[Dataset, ...]:
+        """The samples of every size, each as a data set; of one size this one alone."""
+        return (self._with(others=()), *self.others)
+
+    @property
     def is_image(self) -> bool:
         """Whether samples are uint8 images."""
         return self.values.dtype == torch.uint8
@@ -208,8 +217,8 @@ class Dataset:
         return Batch(self.values[index].cpu(), **read, columns=columns)
 
     def subset(self, index: Tensor | slice) -> Dataset:
-        """Some of the samples; what is not in memory is read when it is asked for."""
-        part = self._each(lambda column: some_of(column, index))
+        """Some of the samples, none of `others`; what is not in memory is read when it is asked for."""
+        part = self._with(others=())._each(lambda column: some_of(column, index))
         if not self.captions:
             return part
         return part._with(captions=[self.captions[i] for i in numbers(index, len(self)).tolist()])
@@ -235,13 +244,15 @@ class Dataset:
     @property
     def _columns(self) -> list[Values]:
         named = (self.values, self.labels, self.sources, *self.columns.values())
-        return [column for column in named if column is not None]
+        others = [column for other in self.others for column in other._columns]
+        return [*(column for column in named if column is not None), *others]
 
     def _each(self, change: Callable[[Values], Values]) -> Dataset:
         """The same data with its columns changed, all in the same way."""
         columns = {"values": self.values, "labels": self.labels, "sources": self.sources}
         changed: dict[str, Any] = {k: None if v is None else change(v) for k, v in columns.items()}
         changed["columns"] = {name: change(column) for name, column in self.columns.items()}
+        changed["others"] = tuple(other._each(change) for other in self.others)
         return self._with(**changed)
 
     def _with(self, **changes: object) -> Dataset:
@@ -253,12 +264,13 @@ class Dataset:
 
     def without_labels(self) -> Dataset:
         """The same samples, unconditional."""
-        return self._with(labels=None, classes=())
+        others = tuple(other.without_labels() for other in self.others)
+        return self._with(labels=None, classes=(), others=others)
 
     def fingerprint(self, pairs: bool = False) -> str:
         """The key of what is cached about values and labels; with `pairs` about all columns.
 
-        SHA-256 over the bytes in memory and the fingerprints of columns that are not.
+        SHA-256 over the bytes in memory and the fingerprints of columns that are not. `others` count with `pairs`.
         """
         digest = hashlib.sha256(str((self.shape, self.num_classes)).encode())
         digest.update(content(self.values))
@@ -273,4 +285,6 @@ class Dataset:
         listed = self.prompts.columns if pairs and self.prompts is not None else {}
         for name in sorted(listed):
             digest.update(b"prompts " + name.encode() + content(listed[name]))
+        for other in self.others if pairs else ():
+            digest.update(other.fingerprint(pairs).encode())
         return digest.hexdigest()[:16]

@@ -7,13 +7,13 @@ import functools
 import io
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from realuid.reading import read_limited
 
@@ -34,7 +34,12 @@ LARGE = 2**22
 _REDUCED = 2**24
 _MODES = {1: "L", 3: "RGB"}
 _GREY = ("1", "L", "LA", "La")
+#: Orientations in EXIF data that swap width and height.
+_TURNED = (5, 6, 7, 8)
 _one_at_a_time = threading.RLock()
+
+#: A side length, or height and width, to crop to around the centre and resize to; None keeps the size.
+Size: TypeAlias = int | tuple[int, int] | None
 
 #: What may be changed in an image -> how a message says so.
 CHANGES = {
@@ -71,25 +76,39 @@ def known_formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def decode(content: bytes, channels: int | None, resolution: int | None) -> Decoded:
+def decode(content: bytes, channels: int | None, resolution: Size) -> Decoded:
     """Pixels of one encoded image, oriented by its EXIF data.
 
     Args:
         content: a file of one of `FORMATS`.
         channels: 1 or 3 to convert; None keeps grey grey and makes everything else RGB.
-        resolution: side length to crop to the centre square and resize to; None keeps the size.
+        resolution: what to crop to around the centre and resize to; None keeps the size.
 
     Raises:
         UnreadableError: for damaged files, other formats, more than `MAX_PIXELS`, and pixels without a known range.
     """
+    with _opened(content) as opened:
+        _reduce(opened, resolution)
+        width, height = opened.size
+        if width * height > MAX_PIXELS:
+            raise UnreadableError(_too_large(f"{width * height:,} pixels ({width}x{height})"))
+        with alone_if(width * height > LARGE):
+            return pixels_of(opened, channels, resolution)
+
+
+def size_of(content: bytes) -> tuple[int, int]:
+    """Height and width of an encoded image, oriented by its EXIF data, without its pixels; errors as of `decode`."""
+    with _opened(content) as opened:
+        turned = opened.getexif().get(ExifTags.Base.Orientation) in _TURNED
+        return opened.size if turned else (opened.height, opened.width)
+
+
+@contextlib.contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
+    """An encoded image; what decoders raise becomes an UnreadableError."""
     try:
         with Image.open(io.BytesIO(content), formats=known_formats()) as opened:
-            _reduce(opened, resolution)
-            width, height = opened.size
-            if width * height > MAX_PIXELS:
-                raise UnreadableError(_too_large(f"{width * height:,} pixels ({width}x{height})"))
-            with alone_if(width * height > LARGE):
-                return pixels_of(opened, channels, resolution)
+            yield opened
     except UnreadableError:
         raise
     except Image.UnidentifiedImageError as error:
@@ -124,9 +143,10 @@ def _too_large(what: str) -> str:
     return f"{what}, at most {MAX_PIXELS:,} pixels are read: make it smaller"
 
 
-def _reduce(opened: Image.Image, resolution: int | None) -> None:
+def _reduce(opened: Image.Image, resolution: Size) -> None:
     if resolution and opened.width * opened.height > _REDUCED:
-        opened.draft(None, (resolution, resolution))  # has an effect on JPEG files alone
+        height, width = sides(resolution)
+        opened.draft(None, (max(height, width),) * 2)  # has an effect on JPEG files alone
 
 
 @functools.cache
@@ -135,7 +155,12 @@ def decoders() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(min(8, os.cpu_count() or 1), "realuid-decode")
 
 
-def pixels_of(image: Image.Image, channels: int | None, resolution: int | None) -> Decoded:
+def sides(resolution: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width."""
+    return (resolution, resolution) if isinstance(resolution, int) else resolution
+
+
+def pixels_of(image: Image.Image, channels: int | None, resolution: Size) -> Decoded:
     """Pixels of an opened image, which is turned in place as its EXIF data say; arguments and errors as of `decode`."""
     changes = {"animated"} if image.format != "MPO" and getattr(image, "is_animated", False) else set()
     if image.mode.startswith("I;16") or ";16" in str([tile[3] for tile in getattr(image, "tile", [])]):
@@ -150,13 +175,22 @@ def pixels_of(image: Image.Image, channels: int | None, resolution: int | None) 
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     mode = _MODES[channels or (1 if grey else 3)]
     image = image if image.mode == mode else image.convert(mode)
-    if resolution and image.size != (resolution, resolution):
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        image = image if image.width == image.height else image.crop((left, top, left + side, top + side))
-        image = image.resize((resolution,) * 2, Image.Resampling.LANCZOS)
+    if resolution:
+        image = _fitted(image, *sides(resolution))
     pixels = np.asarray(image)
     return Decoded(pixels[..., None] if pixels.ndim == 2 else pixels, frozenset(changes))
+
+
+def _fitted(image: Image.Image, height: int, width: int) -> Image.Image:
+    """The largest centred part of these proportions, resized."""
+    if image.size == (width, height):
+        return image
+    scale = min(image.width / width, image.height / height)
+    across, down = max(1, round(width * scale)), max(1, round(height * scale))
+    if (across, down) != image.size:
+        left, top = (image.width - across) // 2, (image.height - down) // 2
+        image = image.crop((left, top, left + across, top + down))
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

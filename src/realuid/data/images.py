@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import warnings
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import psutil
@@ -18,12 +16,24 @@ import torch
 from torch import Tensor
 
 from realuid.data.captions import captions_of
-from realuid.data.columns import Column, Values, hashed
+from realuid.data.columns import Pictures, Values, hashed
 from realuid.data.dataset import Dataset
-from realuid.data.decode import CHANGES, LARGE, Decoded, OtherFormatError, UnreadableError, alone_if, decode, decoders
-from realuid.data.files import Files, few, quoted, shortened
+from realuid.data.decode import (
+    LARGE,
+    Decoded,
+    Size,
+    UnreadableError,
+    alone_if,
+    decode,
+    decoders,
+    size_of,
+)
+from realuid.data.files import Files
 from realuid.data.labels import labels_of
-from realuid.errors import DataError, DataWarning
+from realuid.data.unreadable import Read, check_all_read, check_read, check_shapes, say_changes, say_left_out
+from realuid.errors import DataError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,20 +42,21 @@ class Reading:
 
     Args:
         channels: 1 or 3 to convert images; None keeps them as they are.
-        resolution: side length to crop and resize images to; None keeps their size.
+        resolution: side length, or height and width, to crop and resize images to; None keeps their size.
         skip_damaged: leave images out that cannot be read, instead of an error.
         by_row: read images when they are asked for, instead of all into memory.
     """
 
     channels: int | None = None
-    resolution: int | None = None
+    resolution: Size = None
     skip_damaged: bool = False
     by_row: bool = False
 
     def __post_init__(self) -> None:
         if self.channels not in (None, 1, 3):
             raise DataError(f"channels = {self.channels}: allowed are 1 (grey) and 3 (RGB).")
-        if self.resolution is not None and (type(self.resolution) is not int or not 1 <= self.resolution <= 2**15):
+        asked = self.resolution if isinstance(self.resolution, tuple) else (self.resolution,)
+        if self.resolution is not None and any(type(side) is not int or not 1 <= side <= 2**15 for side in asked):
             raise DataError(f"resolution = {self.resolution}: allowed are positive side lengths up to {2**15}.")
 
 
@@ -81,14 +92,6 @@ def read_named(files: Files, how: Reading) -> tuple[Dataset, list[str]]:
     return dataclasses.replace(data, labels=labels, classes=found.classes), names
 
 
-class _Read(NamedTuple):
-    """What is known of an image once it has been read: its shape and changes, or why it cannot be read."""
-
-    shape: tuple[int, ...] = ()
-    changes: frozenset[str] = frozenset()
-    problem: UnreadableError | None = None
-
-
 def decode_all(files: Files, how: Reading) -> Pixels:
     """Decode images, which must all end in one shape; or leave it to a `FileColumn`, where `how.by_row`.
 
@@ -104,22 +107,22 @@ def decode_all(files: Files, how: Reading) -> Pixels:
     _check_memory(files, (len(names), *shape))
     pixels = np.empty((len(names), shape[2], *shape[:2]), np.uint8)
 
-    def put(index: int) -> _Read:
+    def put(index: int) -> Read:
         one = _one(files, names[index], how)
         if isinstance(one, UnreadableError):
-            return _Read(problem=one)
+            return Read(problem=one)
         if one.pixels.shape == shape:
             pixels[index] = one.pixels.transpose(2, 0, 1)
-        return _Read(one.pixels.shape, one.changes)
+        return Read(one.pixels.shape, one.changes)
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         results = list(pool.map(put, range(len(names))))
     problems = {n: r.problem for n, r in zip(names, results, strict=True) if r.problem is not None}
-    _check_all_read(files, problems, how)
+    check_all_read(files, problems, how.skip_damaged)
     good = [i for i, result in enumerate(results) if result.problem is None]
     read = {names[i]: results[i] for i in good}
-    _check_shapes(read, files.source)
-    _say_changes(files, read, len(read))
+    check_shapes(read, files.source)
+    say_changes(files, read, len(read))
     values = torch.from_numpy(pixels)
     return Pixels(values if len(good) == len(names) else values[good], list(read))
 
@@ -130,15 +133,15 @@ def decode_each(files: Files, how: Reading) -> Iterator[tuple[str, np.ndarray]]:
     for name in files.names:
         one = _one(files, name, how)
         if isinstance(one, Decoded):
-            read[name] = _Read(one.pixels.shape, one.changes)
+            read[name] = Read(one.pixels.shape, one.changes)
             yield name, one.pixels
         else:
             problems[name] = one
-    _check_all_read(files, problems, how)
-    _say_changes(files, read, len(read))
+    check_all_read(files, problems, how.skip_damaged)
+    say_changes(files, read, len(read))
 
 
-class FileColumn(Column):
+class FileColumn(Pictures):
     """Images in files, decoded when they are asked for. What was left out or changed can be said at the end.
 
     Args:
@@ -154,7 +157,7 @@ class FileColumn(Column):
     def __init__(self, files: Files, how: Reading):
         self._files, self._how, self._names = files, how, files.names
         self._problems: dict[int, UnreadableError] = {}
-        self._read: dict[int, _Read] = {}
+        self._read: dict[int, Read] = {}
         for row, name in enumerate(self._names):
             first = _one(files, name, how)
             if isinstance(first, Decoded):
@@ -182,28 +185,47 @@ class FileColumn(Column):
                     f"the first one {width}x{height} with {channels}. Pass --resolution and --channels."
                 )
             if one.changes:
-                self._read[row] = _Read(changes=one.changes)
+                self._read[row] = Read(changes=one.changes)
             out[place] = pixels
         self._check()
         return torch.from_numpy(out)
+
+    def sizes(self) -> Tensor:
+        found = list(decoders().map(lambda name: _size(self._files, name), self._names))
+        self._problems |= {row: size for row, size in enumerate(found) if isinstance(size, UnreadableError)}
+        self._check()
+        return torch.tensor([(0, 0) if isinstance(size, UnreadableError) else size for size in found])
+
+    def at(self, size: tuple[int, int]) -> FileColumn:
+        return FileColumn(self._files, dataclasses.replace(self._how, resolution=size))
 
     def unreadable(self, index: Tensor) -> Tensor:
         return torch.tensor([row in self._problems for row in index.tolist()], dtype=torch.bool)
 
     def say_what_was_read(self) -> None:
-        _say_left_out(self._files, {self._names[row]: e for row, e in self._problems.items()})
+        say_left_out(self._files, {self._names[row]: e for row, e in self._problems.items()})
         changed = {self._names[row]: found for row, found in self._read.items()}
-        _say_changes(self._files, changed, len(self) - len(self._problems))
+        say_changes(self._files, changed, len(self) - len(self._problems))
 
     def _check(self) -> None:
-        _check_read(self._files, {self._names[row]: e for row, e in self._problems.items()}, self._how)
+        check_read(self._files, {self._names[row]: e for row, e in self._problems.items()}, self._how.skip_damaged)
 
 
 def _one(files: Files, name: str, how: Reading) -> Decoded | UnreadableError:
     """An image, or why it cannot be read."""
+    return _read(files, name, lambda content: decode(content, how.channels, how.resolution))
+
+
+def _size(files: Files, name: str) -> tuple[int, int] | UnreadableError:
+    """Height and width of an image, or why it cannot be read."""
+    return _read(files, name, size_of)
+
+
+def _read(files: Files, name: str, what: Callable[[bytes], T]) -> T | UnreadableError:
+    """What is read of a file's content, or why it cannot be."""
     try:
         with alone_if(files.entries[name].size > LARGE):
-            return decode(files.read(name), how.channels, how.resolution)
+            return what(files.read(name))
     except UnreadableError as error:
         return error
     except DataError as error:
@@ -219,66 +241,3 @@ def _check_memory(files: Files, shape: tuple[int, int, int, int]) -> None:
             f"{needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB of memory are free. Pass a smaller resolution "
             "(--data.resolution)."
         )
-
-
-def _check_all_read(files: Files, problems: Mapping[str, UnreadableError], how: Reading) -> None:
-    """Raise DataError for images that cannot be read; say what is left out: files of other formats that have no ending,
-    and, with `how.skip_damaged`, damaged ones.
-    """
-    _check_read(files, problems, how)
-    _say_left_out(files, problems)
-
-
-def _sorted_out(problems: Mapping[str, UnreadableError]) -> tuple[list[str], list[str]]:
-    """Files that are no images, and images that are damaged, with the reason."""
-    other = [n for n, e in problems.items() if isinstance(e, OtherFormatError) and not PurePosixPath(n).suffix]
-    return other, [f"{quoted(name)} ({e})" for name, e in problems.items() if name not in set(other)]
-
-
-def _check_read(files: Files, problems: Mapping[str, UnreadableError], how: Reading) -> None:
-    other, damaged = _sorted_out(problems)
-    total = len(files.entries)
-    if damaged and not (how.skip_damaged and len(problems) < total):
-        raise DataError(
-            f"{len(damaged)} of {total} images of '{files.source}' cannot be read: {shortened(damaged, 20)}. "
-            "Remove or repair them, or leave them out with skip_damaged (--data.skip-damaged)."
-        )
-    if len(problems) == total:
-        raise DataError(f"'{files.source}' holds no images, but {few(other)}.")
-
-
-def _say_left_out(files: Files, problems: Mapping[str, UnreadableError]) -> None:
-    other, damaged = _sorted_out(problems)
-    if left_out := [*files.left_out, *other]:
-        _warn(files, f"{len(left_out)} files are left out, since they are no images: {few(left_out)}")
-    if damaged:
-        count = f"{len(damaged)} of {len(files.entries)}"
-        _warn(files, f"{count} images are left out, as unreadable: {shortened(damaged, 3)}")
-
-
-def _check_shapes(read: Mapping[str, _Read], source: str) -> None:
-    counts = Counter(result.shape for result in read.values())
-    if len(counts) == 1:
-        return
-    first = {result.shape: name for name, result in reversed(list(read.items()))}
-    told = [
-        f"{count} {'is' if count == 1 else 'are'} {_describe(s)} ('{first[s]}')" for s, count in counts.most_common(4)
-    ]
-    more = f" and {len(counts) - 4} more shapes" if len(counts) > 4 else ""
-    options = ["resolution (--data.resolution)"] if len({s[:2] for s in counts}) > 1 else []
-    options += ["channels, 1 or 3 (--data.channels)"] if len({s[2] for s in counts}) > 1 else []
-    raise DataError(f"images of '{source}' differ: {', '.join(told)}{more}. Pass {' and '.join(options)}.")
-
-
-def _describe(shape: tuple[int, ...]) -> str:
-    height, width, channels = shape
-    return f"{width}x{height} with {channels} channel{'s' if channels > 1 else ''}"
-
-
-def _say_changes(files: Files, read: Mapping[str, _Read], total: int) -> None:
-    for change, count in sorted(Counter(change for result in read.values() for change in result.changes).items()):
-        _warn(files, f"{count} of {total} images {CHANGES[change]}")
-
-
-def _warn(files: Files, text: str) -> None:
-    warnings.warn(f"'{files.source}': {text}.", DataWarning, stacklevel=3)

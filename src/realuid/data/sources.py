@@ -73,6 +73,8 @@ def load_dataset(
     if "\0" in source:
         raise DataError(f"{quoted(source)}: a name of a file holds no NUL character.")
     data = _read(source, how, pairs)
+    if pairs and data.others:
+        raise DataError(f"pairs = {pairs}: '{source}' holds images in several sizes. Prepare it without --buckets.")
     if pairs and data.sources is None:
         data = with_degradation(data, pairs, pairs_seed)
     if channels and data.is_image and data.shape[0] != channels:

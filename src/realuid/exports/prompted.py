@@ -64,7 +64,9 @@ def check_known(student: Student) -> None:
 
 
 def adapter_call(student: Student) -> dict[str, Any]:
-    """What the teacher's pipeline has to be called with when it has a student's adapter, where it is no default."""
+    """What the teacher's pipeline has to be called with when it has a student's adapter, where it is no default:
+    guidance scale, and height and width.
+    """
     network = student.model.network
     assert isinstance(network, PromptNetwork)
     scale = network.numbers.get(
@@ -72,7 +74,11 @@ def adapter_call(student: Student) -> dict[str, Any]:
     )
     kind: Any = getattr(diffusers, network.interface.pipelines[0])
     default = inspect.signature(kind.__call__).parameters["guidance_scale"].default
-    return {} if scale in (None, default) else {"guidance_scale": scale}
+    guidance = {} if scale in (None, default) else {"guidance_scale": scale}
+    if network.shape[1:] == network.interface.shape(network.settings["denoiser"])[1:]:
+        return guidance
+    height, width = student.image_shape[-2:]
+    return {**guidance, "height": height, "width": width}
 
 
 def pipeline_defaults(student: Student) -> dict[str, Any]:

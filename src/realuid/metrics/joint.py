@@ -258,7 +258,8 @@ def train_small_space(
             x = read(index)
             image = tower(x + tower.noise * torch.randn_like(x))
             wanted = numbers[index]
-            text = model.texts(texts.select(wanted))
+            different, places = wanted.unique(return_inverse=True)  # each caption is read once
+            text = model.texts(texts.select(different))[places]
             logits = model.log_scale.exp().clamp(max=100) * F.normalize(image, dim=1) @ text.mT
             same = (wanted[:, None] == wanted).float()
             same = same / same.sum(1, keepdim=True)

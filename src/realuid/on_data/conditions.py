@@ -14,7 +14,7 @@ from realuid.data.columns import Values
 from realuid.data.dataset import Prompts
 from realuid.data.grid import grid_image
 from realuid.devices import handed_over
-from realuid.errors import DataError
+from realuid.errors import ConfigError, DataError
 from realuid.models import Condition, ConditionSpec, MatchingModel
 from realuid.models.networks.condition import LABEL
 from realuid.models.networks.prompted import PromptNetwork
@@ -93,15 +93,23 @@ def condition_columns(specs: Sequence[ConditionSpec], data: Dataset | Prompts) -
 def adopt_size(model: MatchingModel | OneStep, data: Dataset) -> None:
     """Let a teacher that is the denoiser of a pipeline make images of the data's height and width.
 
+    Of data in several sizes each is tried, and the first one's is kept.
+
     Raises:
-        ConfigError: for sizes that its autoencoder cannot make.
+        ConfigError: for sizes that its autoencoder cannot make, and data in several sizes for a model of one.
         CheckpointError: for sizes that its denoiser cannot.
     """
     network = model.network if isinstance(model, MatchingModel) else None
-    other = len(data.shape) == len(model.image_shape) and data.shape[1:] != model.image_shape[1:]
-    if isinstance(network, PromptNetwork) and other:
-        size = model.codec.latent_size(data.shape[1:]) if model.codec else data.shape[1:]
-        network.resize((network.shape[0], *size))
+    if data.others and isinstance(model, MatchingModel) and not isinstance(network, PromptNetwork):
+        raise ConfigError(
+            f"'{data.name}' holds images in {len(data.sizes)} sizes, and the model makes one. Take a text-to-image "
+            "teacher of diffusers, or prepare the data without --buckets."
+        )
+    for part in reversed(data.sizes):
+        other = len(part.shape) == len(model.image_shape) and part.shape[1:] != model.image_shape[1:]
+        if isinstance(network, PromptNetwork) and other:
+            size = model.codec.latent_size(part.shape[1:]) if model.codec else part.shape[1:]
+            network.resize((network.shape[0], *size))
 
 
 def adopt_null(model: MatchingModel, data: Dataset) -> None:
@@ -126,8 +134,9 @@ def record_classes(model: MatchingModel, data: Dataset) -> None:
 
 
 def _counts(data: Dataset) -> Tensor:
-    """How often the data has each class, shape (num_classes,)."""
-    return torch.bincount(data.column(LABEL)[:].cpu(), minlength=data.num_classes)
+    """How often the data has each class, in all sizes, shape (num_classes,)."""
+    labels = torch.cat([part.column(LABEL)[:].cpu() for part in data.sizes])
+    return torch.bincount(labels, minlength=data.num_classes)
 
 
 def samples(

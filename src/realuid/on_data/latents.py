@@ -30,7 +30,8 @@ def encode_dataset(data: Dataset, codec: Codec, device: torch.device | str = "cp
     Raises:
         ConfigError: for latents that another autoencoder has made.
     """
-    images = dataclasses.replace(data, sources=None, degradation="", degradation_seed=0)
+    others = tuple(encode_dataset(other, codec, device) for other in data.others)
+    images = dataclasses.replace(data, sources=None, degradation="", degradation_seed=0, others=others)
     if data.latents_from.source:
         check_latents(codec, data)
         columns = {name: column for name, column in data.columns.items() if name != LATENT}

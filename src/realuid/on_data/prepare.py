@@ -113,7 +113,8 @@ def prepare(
 
 def _plan(data: Dataset, encoding: Encoding) -> dict[str, str]:
     """What determines the bits of the result."""
-    texts = {"captions": data.captions, "prompts": encoding.listed}
+    captions = [caption for part in data.sizes for caption in part.captions]
+    texts = {"captions": captions, "prompts": encoding.listed}
     digests = {name: hashlib.sha256(json.dumps(list(text)).encode()).hexdigest() for name, text in texts.items()}
     return {
         "data": data.fingerprint(pairs=True),

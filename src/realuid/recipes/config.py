@@ -48,6 +48,9 @@ class Recipe:
     #: Students of `realuid demo`: name -> settings that differ from `distill`. With `start: NAME` a student is
     #: fine-tuned from an earlier one's best model (`start_ema`: from the EMA of that decay), see `fine_tuning`.
     students: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: `realuid demo` trains students in two processes at a time, on a CPU: for networks too small to use all of its
+    #: cores. Figures do not depend on it, up to rounding.
+    side_by_side: bool = False
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     #: Published FIDs for this setting: of 'teacher', of 'distill' and of students by name.

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,6 @@ from realuid._version import __version__
 from realuid.devices import choose_device
 from realuid.errors import ConfigError
 from realuid.files import write_json
-from realuid.loaders import load_teacher
 from realuid.locks import held
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Student, model_device
@@ -27,7 +23,8 @@ from realuid.recipes.checks import check_demo
 from realuid.recipes.config import Recipe
 from realuid.recipes.evaluate import evaluate_model, fd_between_halves, fd_of_real, images_per_second, make_evaluator
 from realuid.recipes.prompts import Prompts, evaluate_prompts, prompts_of
-from realuid.recipes.spec import NamedTeacher, TeacherSpec, make_student, teacher_spec
+from realuid.recipes.spec import TeacherSpec, teacher_spec
+from realuid.recipes.stages import BESIDE, SECONDS, Stopwatch, make_models
 from realuid.reports import write_report
 from realuid.training.folder import (
     forget,
@@ -40,47 +37,8 @@ from realuid.training.folder import (
     refuse_foreign,
 )
 
-#: The file of a demo's folder with the duration of each stage.
-SECONDS = "seconds.json"
-#: Its results.
+#: Files of a demo's folder: its results.
 RESULTS, REPORT = "results.json", "report.html"
-
-
-class DamagedTimesWarning(UserWarning):
-    """The file with durations of a demo's stages is damaged."""
-
-
-class Stopwatch:
-    """Durations of the stages of a demo, in a file of its folder; a resumed stage adds to its duration.
-
-    Args:
-        folder: of the demo.
-        resume: add to the durations in the file.
-    """
-
-    def __init__(self, folder: Path, resume: bool):
-        self.file = folder / SECONDS
-        self.seconds = self._read() if resume and self.file.is_file() else {}
-
-    def _read(self) -> dict[str, float]:
-        """Durations in the file; empty, with a warning, if it is damaged."""
-        try:
-            return {str(name): float(seconds) for name, seconds in dict(json.loads(self.file.read_text())).items()}
-        except (ValueError, TypeError, RecursionError):
-            warnings.warn(
-                f"'{self.file}' is damaged: stages are timed from here on.", DamagedTimesWarning, stacklevel=2
-            )
-            return {}
-
-    @contextmanager
-    def stage(self, run: Path) -> Iterator[None]:
-        """Add the duration of a `with` block to a model's run, even if it fails; not if the run was finished before."""
-        finished, began, before = is_finished(run), time.perf_counter(), self.seconds.get(run.name, 0.0)
-        try:
-            yield
-        finally:
-            self.seconds[run.name] = before if finished else before + time.perf_counter() - began
-            write_json(self.file, self.seconds)
 
 
 def is_demo(folder: Path) -> bool:
@@ -145,14 +103,14 @@ def _run_demo(recipe: Recipe, run: TeacherSpec, say: Callable[[str], None], resu
     start = time.perf_counter()
     if not resume:
         mark(folder, "demo")
-        for name in (RESULTS, REPORT, SECONDS):
+        for name in (RESULTS, REPORT, BESIDE):
             (folder / name).unlink(missing_ok=True)
         for name in ("teacher", *recipe.students):
             forget(folder / name)
     watch, device = Stopwatch(folder, resume), choose_device(recipe.distill.device)
     evaluator = make_evaluator(data, recipe.evaluate, device)
 
-    models = _make_models(recipe, run, watch, device)
+    models = make_models(recipe, run, watch, device, say)
     say("evaluating")
     asked = prompts_of(data, recipe.evaluate)
     entries = _evaluate_models(recipe, models, evaluator, watch.seconds, asked)
@@ -178,26 +136,6 @@ def _run_demo(recipe: Recipe, run: TeacherSpec, say: Callable[[str], None], resu
     sampling = {"steps": how.steps, "sampler": how.sampler, "guidance": how.guidance}
     write_report(folder, results, models, data, shown_settings(recipe), asked.shown if asked else None, **sampling)
     return results
-
-
-def _make_models(
-    recipe: Recipe, run: TeacherSpec, watch: Stopwatch, device: torch.device
-) -> dict[str, MatchingModel | Student]:
-    """The teacher and every student, by name: read if finished, else resumed or trained."""
-    folder = run.folder.parent
-    with watch.stage(run.folder):
-        teacher = _teacher(run).to(device)
-    models: dict[str, MatchingModel | Student] = {"teacher": teacher}
-    for name in recipe.students:
-        with watch.stage(folder / name):
-            named = NamedTeacher(teacher, str(run.folder))
-            models[name] = make_student(recipe, name, named, folder, run.data).to(device)
-    return models
-
-
-def _teacher(run: TeacherSpec) -> MatchingModel:
-    """The teacher of a run: read, resumed or trained."""
-    return load_teacher(run.folder) if is_finished(run.folder) else run.run(resume=has_checkpoint(run.folder))
 
 
 def _quick(recipe: Recipe, teacher: MatchingModel | Student, evaluator: Evaluator) -> dict[str, float]:

@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import shutil
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +31,7 @@ from realuid.processes import refuse_several
 from realuid.recipes.changes import shown_settings
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.evaluate import evaluate_model, make_evaluator
-from realuid.recipes.helpers import end_of
+from realuid.recipes.helpers import end_of, print_into
 from realuid.recipes.run import SWEEP, TEACHER, recipe_data, teacher_record
 from realuid.recipes.sections import SweepConfig
 from realuid.recipes.spec import NamedTeacher, StudentSpec, student_spec
@@ -145,10 +144,9 @@ def _helper(recipe: Recipe, teacher: str | Path, folder: Path, parent: int, thre
     """An additional process; it starts no new trial after its parent has ended."""
     tune_process()
     torch.set_num_threads(threads)
-    with (folder / f"process-{number}.log").open("a", buffering=1) as log:
-        sys.stdout = sys.stderr = log
-        data, named = _load(recipe, teacher)
-        _work(recipe, named, data, folder, print, lambda: os.getppid() == parent)
+    print_into(folder / f"process-{number}.log")
+    data, named = _load(recipe, teacher)
+    _work(recipe, named, data, folder, print, lambda: os.getppid() == parent)
 
 
 def _load(recipe: Recipe, teacher: str | Path) -> tuple[Dataset, NamedTeacher]:

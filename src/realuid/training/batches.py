@@ -44,6 +44,8 @@ class DrawOptions:
         calls: of the student; if there are several, conditions have an entry `CALL`.
         from_data: inputs of later calls are real data with noise.
         phases: times of the calls, if each is judged at times between its own and the next one only.
+        repeat: a batch of real data may be larger than the data, and hold samples more than once.
+        reals: number of batches of real data that an update draws from one stream, all of one size of the data.
     """
 
     window: float = 1.0
@@ -51,6 +53,8 @@ class DrawOptions:
     calls: int = 1
     from_data: bool = False
     phases: tuple[float, ...] = ()
+    repeat: bool = False
+    reals: int = 1
 
 
 class Batches:
@@ -88,6 +92,7 @@ class Batches:
         self.conditions = _conditions_of(data, path) if conditions is None else tuple(conditions)
         self.window, self.label_dropout = options.window, options.label_dropout
         self.calls, self.from_data, self.phases = options.calls, options.from_data, options.phases
+        self.repeat = options.repeat
         self.device = device or data.values.device
         labelled = any(spec.name == LABEL for spec in self.conditions)
         self._by_class = data.column(LABEL)[:].argsort(stable=True).cpu() if labelled else None
@@ -95,7 +100,8 @@ class Batches:
 
     def real(self, role: str, step: int, count: int) -> Draw:
         """Draws for real data. `role` names the stream; `step` counts that role's steps from 0."""
-        order = self._orders.setdefault(role, Order(len(self.data), self.seed_of(role), self.data.values.device))
+        device = self.data.values.device
+        order = self._orders.setdefault(role, Order(len(self.data), self.seed_of(role), device, repeat=self.repeat))
         index = self._mine(order.indices(step * count, count))
         self._read_ahead(lambda later: self._mine(order.indices(later * count, count)), step, True, self.data)
         random = stream(self.seed, role, step, device=self.device)

@@ -22,7 +22,8 @@ from realuid.processes import WHOLE, Part
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
 from realuid.training.adversarial import deception_loss, discriminator_loss
-from realuid.training.batches import Batches, DrawOptions
+from realuid.training.batches import DrawOptions
+from realuid.training.buckets import batches_of
 from realuid.training.compatibility import check_distillation, check_student_run
 from realuid.training.config import DistillConfig
 from realuid.training.draws import Draw, StepDraws, micro_batches
@@ -90,18 +91,12 @@ class DistillTask(Task):
         data = (data if teacher.num_classes else data.without_labels()).near(accelerator.device)
         part = Part(accelerator.process_index, accelerator.num_processes)
         self.calls, phases = self.generator.calls, self.generator.times if config.phases else ()
-        usual = DrawOptions(calls=self.calls, from_data=config.call_inputs == "data", phases=phases)
+        usual = DrawOptions(
+            calls=self.calls, from_data=config.call_inputs == "data", phases=phases, reals=config.fake_updates
+        )
+        drawn, conditions = (data, self.path, config.seed, config.flip, part), teacher.conditions
         self.batches, self.near = (
-            Batches(
-                data,
-                self.path,
-                config.seed,
-                config.flip,
-                part,
-                conditions=teacher.conditions,
-                device=accelerator.device,
-                options=options,
-            )
+            batches_of(*drawn, conditions=conditions, device=accelerator.device, options=options)
             for options in (usual, dataclasses.replace(usual, window=config.gan_window))
         )
         against_fake, against_generator = config.real_batch + 2 * config.gan_batch, config.gan_batch

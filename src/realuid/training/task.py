@@ -15,7 +15,7 @@ from realuid.models import MatchingModel, Student
 from realuid.on_data import sample_image, samples_of_each_call
 from realuid.processes import WHOLE, Part
 from realuid.sampling import SamplingOptions
-from realuid.training.batches import Batches
+from realuid.training.buckets import AnyBatches
 from realuid.training.ema import EMA
 from realuid.training.execution import Execution
 from realuid.training.grids import GridPrompts
@@ -42,7 +42,7 @@ class Task(ABC):
     learner: Player
     ema: EMA
     execution: Execution
-    batches: Batches
+    batches: AnyBatches
     #: Number of images that pass through trained networks in one update.
     images_per_update: int
     #: Number of calls of a student; there are samples after each.

@@ -16,7 +16,8 @@ from realuid.on_data import encode_dataset, record_classes, samples_of_each_call
 from realuid.processes import WHOLE, Part
 from realuid.seeds import mix, seeded
 from realuid.training.accelerate import make_accelerator
-from realuid.training.batches import Batches, DrawOptions
+from realuid.training.batches import DrawOptions
+from realuid.training.buckets import batches_of
 from realuid.training.compatibility import check_teacher_run
 from realuid.training.config import TeacherConfig
 from realuid.training.draws import Draw, micro_batches
@@ -52,7 +53,7 @@ class TeacherTask(Task):
         self.learner = Player("teacher", model.train(), config.lr, config, accelerator, self.execution)
         self.players = (self.learner,)
         self.ema = EMA(model, config.ema, self.learner.shell)
-        self.batches = Batches(
+        self.batches = batches_of(
             data.near(accelerator.device),
             model.path,
             config.seed,
