@@ -130,7 +130,8 @@ def _made(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
     mean, spread = _number(figures.get("fd_mean"), ".4g"), _number(figures.get("fd_std"), ".2g")
     seeds = figures.get("fd")
     seeds = len(seeds) if isinstance(seeds, list) else 1
-    yield fd_name(figures), f"{mean} +- {spread} over {seeds} seeds of {_said(figures, 'samples')} samples"
+    over = f" +- {spread} over {seeds} seeds" if seeds > 1 else ""
+    yield fd_name(figures), f"{mean}{over} of {_said(figures, 'samples')} samples"
     yield "measured in", f"features {_said(figures, 'extractor')}, against {_said(figures, 'data')}"
 
 
