@@ -59,6 +59,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "4 random fake": {"calls": 4, "fake_start": "random"},
     "4 fast fake": {"calls": 4, "fake_start": "random", "generator_lr": 3e-4, "fake_lr": 4e-3},
     "4 from 1": {"calls": 4},
+    "4 from 1, batch 256": {"calls": 4, "batch": 256},
 }
 #: Settings in two dimensions: those of benchmarks/families_2d.py.
 GAME_2D: dict[str, Any] = {
@@ -73,7 +74,7 @@ GAME_2D: dict[str, Any] = {
     "device": "cpu",
 }
 #: Student of the same seed that a method starts from; it gets half of the updates, and the start had all of its own.
-STARTS = {"4 from 1": "1"}
+STARTS = {"4 from 1": "1", "4 from 1, batch 256": "1"}
 
 
 def student(bench: Bench, method: str, seed: int, updates: int) -> dict[str, Any]:

@@ -32,8 +32,6 @@ FAMILIES = {"flow": "demo", "vp": "digits-vp", "edm": "digits-edm", "interpolant
 RANDOM: dict[str, Any] = {"calls": 4, "fake_start": "random"}
 FAST: dict[str, Any] = {**RANDOM, "fake_lr": 3e-3}
 TAUGHT: dict[str, Any] = {"calls": 4, "fake_start": "teacher"}
-#: The settings that the families are compared with: each call sees as many samples of a batch as a student of one call.
-WIDE: dict[str, Any] = {**FAST, "generator_lr": 2.5e-4, "batch": 512}
 EARLY = (0.714, 0.62, 0.51, 0.4)
 #: What is compared: settings of the distillation. The fake model starts from random weights, or from the teacher
 #: ("taught"); its rate is 1e-3, or 3e-3 ("fast").
@@ -47,7 +45,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "4 six fake updates": {**RANDOM, "fake_updates": 6},
     "4 fast": FAST,
     "4 fast, scaled": FAST,
-    "4 fast, slow student, batch 512": WIDE,
+    "4 fast, slow student, batch 512": {**FAST, "generator_lr": 2.5e-4, "batch": 512},
     "4 fast, slow student": {**FAST, "generator_lr": 2.5e-4},
     "4 fast, from data": {**FAST, "call_inputs": "data"},
     "4 fast, untold": {**FAST, "fake_sees_call": False},
@@ -56,11 +54,18 @@ METHODS: dict[str, dict[str, Any]] = {
     "4 taught, fast, slow student": {**FAST, **TAUGHT, "generator_lr": 2.5e-4},
     "4 taught, early times": {**TAUGHT, "calls": None, "times": EARLY},
     "4 taught, from 1": TAUGHT,
+    "4 fast, batch 512": {**FAST, "batch": 512},
+    "4 fast, batch 512, from 1": {**FAST, "batch": 512},
+    "4 fast, slow student, batch 512, from 1": {**FAST, "generator_lr": 2.5e-4, "batch": 512},
 }
 #: The generator's gradient of call k is multiplied by tau_1 / tau_k (`benchmarks/calls_gaussian.py`).
 SCALED = {"4 scaled", "4 fast, scaled", "4 taught, scaled"}
-#: Starts from a student of one call that is trained as long before.
-FROM_ONE = {"4 taught, from 1"}
+#: Starts from a student of one call that is trained for as many updates before, by these settings.
+FROM_ONE = {
+    "4 taught, from 1": METHODS["1"],
+    "4 fast, batch 512, from 1": METHODS["1 fast"],
+    "4 fast, slow student, batch 512, from 1": METHODS["1 fast"],
+}
 
 
 class World:
@@ -152,7 +157,7 @@ def run(world: World, method: str, seed: int, options: argparse.Namespace) -> No
     one = dataclasses.replace(
         world.digits.settings, calls=1, batch=128, updates=options.updates, lr_decay="cosine", seed=seed
     )
-    start = world.trained(one)[0] if method in FROM_ONE else None
+    start = world.trained(dataclasses.replace(one, **FROM_ONE[method]))[0] if method in FROM_ONE else None
     config = dataclasses.replace(one, **METHODS[method])
     curve = world.trained(config, method in SCALED, start)[1]
     passes = update_cost(config).passes * config.batch * config.updates

@@ -6,7 +6,8 @@ kill: `train`, `distill` and `sweep` are killed (SIGKILL) at random moments of t
 full: the same on a file system that is too small, each time `--stride` pages larger (a tmpfs, which takes root): every
     command has to end with exit code 2 and one line; on a larger one it is resumed.
 partner: one of two processes that train together is killed, by turns the first and the second. The other has to end
-    within a minute, and both are resumed. Of a sweep: the command, or the additional process it has started.
+    within a minute, and both are resumed. Of a sweep, the command or the additional process that it has started: the
+    other goes on with its trials, and must not be without writing for a minute until it ends.
 frozen: the same with SIGSTOP; the stopped one goes on once the other has ended, and has to end within a minute, too.
 
 A run with nothing to resume is started anew, and counted. Folders that differ from the undisturbed run in anything but

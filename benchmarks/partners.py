@@ -71,7 +71,8 @@ _LONGER = ("--processes", "2", "--distill.updates", "400", "--distill.save-every
 def helper(runs: Runs, kills: int, chance: random.Random, blow: signal.Signals = signal.SIGKILL) -> None:
     """One of two processes of a sweep is killed (or stopped), by turns the command and the one that it has started.
 
-    The one that is left has to end within a minute and the time of the whole sweep; a killed command is resumed.
+    The one that is left goes on with its own trials, so what is measured is how long it writes nothing into the folder
+    of the sweep: a minute at most. A stopped one is continued then, with the same limit; a killed command is resumed.
     """
     runs.whole, runs.more, begin = runs.work / "sweep-two", _LONGER, time.perf_counter()
     if code := runs.finish(runs.start(runs.whole)):
@@ -90,15 +91,18 @@ def helper(runs: Runs, kills: int, chance: random.Random, blow: signal.Signals =
         hit, left = (other, psutil.Process(command.pid)) if i % 2 else (psutil.Process(command.pid), other)
         hit.send_signal(blow)
         runs.counts["kills"] += 1
-        waited = _until_ended(left, PATIENCE + length)
-        runs.counts["longest wait, ms"] = max(runs.counts["longest wait, ms"], int(1e3 * waited))
-        if blow == signal.SIGSTOP and hit.is_running():
+        waited = silence(left, out)
+        if blow == signal.SIGSTOP and not ended(hit):
             hit.send_signal(signal.SIGCONT)
-        command.join(PATIENCE + length)
-        if command.is_alive():
-            runs.wrong[out.name] = [f"the command did not end: {runs.said()}"]
-            command.kill()
-        elif command.exitcode == 0:
+            waited = max(waited, silence(hit, out))
+        runs.counts["longest wait, ms"] = max(runs.counts["longest wait, ms"], int(1e3 * waited))
+        if alive := [process for process in (left, hit) if not ended(process)]:
+            runs.wrong[out.name] = [f"nothing written for {waited:.0f} s: {runs.said()}"]
+            for process in alive:
+                process.kill()
+            continue
+        command.join()
+        if command.exitcode == 0:
             runs.check(out)
         else:
             runs.resume(out)
@@ -115,13 +119,38 @@ def _started(command: Process) -> psutil.Process | None:
     return None
 
 
-def _until_ended(process: psutil.Process, most: float) -> float:
-    """Seconds until a process has ended, which nobody may have asked for its exit code."""
-    begin = time.perf_counter()
-    while time.perf_counter() - begin < most:
-        with suppress(psutil.NoSuchProcess):
-            if process.status() != psutil.STATUS_ZOMBIE:
-                time.sleep(0.05)
-                continue
-        break
-    return time.perf_counter() - begin
+def ended(process: psutil.Process) -> bool:
+    """Whether a process has ended, also where nobody has asked for its exit code yet."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def silence(process: psutil.Process, folder: Path, most: float = PATIENCE) -> float:
+    """The longest time in seconds, until a process ends, in which no file in a folder changed: `most`, and no longer.
+
+    Starting, computing and waiting for others all count, so this is at least the time that anything was waited for.
+    """
+    longest, last, before = 0.0, time.perf_counter(), _files(folder)
+    while longest < most:
+        over = ended(process)
+        now, found = time.perf_counter(), _files(folder)
+        longest = max(longest, now - last)
+        if over:
+            break
+        if found != before:
+            last, before = now, found
+        time.sleep(0.05)
+    return longest
+
+
+def _files(folder: Path) -> set[tuple[str, int, int]]:
+    """Names of files with their sizes and times, in nanoseconds."""
+    found = set()
+    for place, _, names in os.walk(folder):  # which does not mind that folders go
+        for path in (Path(place, name) for name in names):
+            with suppress(FileNotFoundError):
+                about = path.stat()
+                found.add((str(path), about.st_size, about.st_mtime_ns))
+    return found

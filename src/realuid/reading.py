@@ -11,10 +11,11 @@ import json
 import math
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from realuid.errors import CheckpointError
+from realuid.errors import CheckpointError, RealUIDError
 
 #: Far above any description of a model (about 10 kB; an index of thousands of weights, 1 MB).
 MAX_JSON_BYTES = 16 << 20
@@ -134,7 +135,7 @@ def _deeper_than(value: Any, levels: int) -> bool:
     return levels <= 0 or any(_deeper_than(part, levels - 1) for part in inner)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split())[:200]
 
@@ -146,3 +147,23 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         with contextlib.suppress(ValueError, RecursionError):
             lines.append(json.loads(line))
     return [line for line in lines if isinstance(line, dict) and type(line.get("update")) in (int, float)]
+
+
+@contextlib.contextmanager
+def blamed(what: str) -> Iterator[None]:
+    """Report what libraries raise inside as the fault of the file that they make something of.
+
+    Args:
+        what: cannot be done, for the message.
+
+    Raises:
+        CheckpointError: for any exception, a panic of a library in Rust included, but the errors of realuid.
+    """
+    try:
+        yield
+    except RealUIDError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise CheckpointError(f"{what} ({_reason(error)}).") from error

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from benchmarks import disturbed, faults
+from benchmarks import disturbed, faults, partners
 
 
 @pytest.mark.slow
@@ -34,3 +37,18 @@ def test_differences_are_seen_and_speeds_are_not(tmp_path: Path) -> None:
     shutil.copy(trial / "result.json", trial / "config.json")
     names = [f"trials/0/{name}" for name in ("config.json", "metrics.jsonl", "result.json")]
     assert disturbed.unlike(tmp_path / "a", tmp_path / "b") == names
+
+
+@pytest.mark.parametrize(("pauses", "least", "most"), [([0.2, 0.8, 0.2], 0.7, 1.45), ([9.0], 1.5, 5.0)])
+def test_what_counts_as_waiting_is_the_longest_time_without_writing(
+    pauses: list[float], least: float, most: float, tmp_path: Path
+) -> None:
+    """Of a process that writes between pauses; after a second and a half one is given up."""
+    code = (
+        f"import time, pathlib\nfor i, s in enumerate({pauses}):\n"
+        f" time.sleep(s); pathlib.Path({str(tmp_path)!r}, str(i)).touch()"
+    )
+    with subprocess.Popen([sys.executable, "-S", "-c", code]) as process:
+        found = partners.silence(psutil.Process(process.pid), tmp_path, 1.5)
+        assert least < found < most and partners.ended(psutil.Process(process.pid)) == (len(pauses) > 1)
+        process.kill()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fuzz import containers, data, exports, models, texts
+from fuzz import containers, data, exports, models, prompted, texts
 from fuzz.harness import Fuzzer
 
 #: Reader -> an endless series of damaged files for it.
@@ -28,4 +28,8 @@ READERS: dict[str, Fuzzer] = {
     "programs": exports.programs,
     "contracts": exports.contracts,
     "onnx": exports.graphs,
+    "prompted": prompted.prompted,
+    "encoders": prompted.encoders,
+    "adapters": prompted.adapters,
+    "captions": prompted.captions,
 }

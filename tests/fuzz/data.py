@@ -28,7 +28,7 @@ _NAMES = (
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
 
-def _image(chance: random.Random, kind: str = "PNG") -> bytes:
+def image(chance: random.Random, kind: str = "PNG") -> bytes:
     file = io.BytesIO()
     mode = chance.choice(("L", "RGB")) if kind != "PNG" else chance.choice(("L", "RGB", "RGBA", "P", "1", "I;16"))
     Image.new(mode, (8, 8), chance.randrange(2)).save(file, kind)
@@ -73,7 +73,7 @@ def _entry(name: str, names: list[str], chance: random.Random) -> bytes:
         return json.dumps(changed(_listing(names), chance)).encode("utf-8", "surrogatepass")
     if name.endswith(".cls"):
         return str(chance.choice(ODD)).encode("utf-8", "surrogatepass")[:1000]
-    return bytes(10**6) if chance.random() < 0.02 else _image(chance)
+    return bytes(10**6) if chance.random() < 0.02 else image(chance)
 
 
 def tars(folder: Path, chance: random.Random) -> Iterator[Case]:
@@ -113,8 +113,8 @@ def images(folder: Path, chance: random.Random) -> Iterator[Case]:
     while True:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
-        (place / "0.png").write_bytes(_image(chance))
-        content = mutate(_image(chance, chance.choice(_FORMATS)), chance, range(64))
+        (place / "0.png").write_bytes(image(chance))
+        content = mutate(image(chance, chance.choice(_FORMATS)), chance, range(64))
         (place / f"1.{chance.choice(('png', 'jpg', 'bmp', 'gif', 'tif', 'webp', 'ppm'))}").write_bytes(content)
         yield Case(_loading(str(place)), len(content))
 
@@ -125,7 +125,7 @@ def listings(folder: Path, chance: random.Random) -> Iterator[Case]:
     place.mkdir()
     names = [f"{i}.png" for i in range(6)]
     for name in names:
-        (place / name).write_bytes(_image(random.Random(0)))
+        (place / name).write_bytes(image(random.Random(0)))
     while True:
         content = json.dumps(changed(_listing(names), chance)).encode("utf-8", "surrogatepass")
         (place / "dataset.json").write_bytes(mutate(content, chance) if chance.random() < 0.3 else content)
@@ -171,7 +171,7 @@ def metadata(folder: Path, chance: random.Random) -> Iterator[Case]:
         place = folder / str(number)  # the library caches by name
         place.mkdir()
         for i in range(4):
-            (place / f"{i}.png").write_bytes(_image(random.Random(0)))
+            (place / f"{i}.png").write_bytes(image(random.Random(0)))
         rows: list[Any] = [{"file_name": f"{i}.png", "label": i % 2} for i in range(4)]
         lines = [json.dumps(row) for row in changed(rows, chance)]
         content = "\n".join(lines).encode("utf-8", "surrogatepass")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -90,3 +91,14 @@ def test_undamaged_models_load(tmp_path):
         models.loading(lambda: models.load_edm_pickle(tmp_path / "whole.pkl"))()
     for folder in models.whole_folders(tmp_path):
         models.loading(lambda folder=folder: models.from_pretrained(folder))()
+
+
+@pytest.mark.slow
+def test_libraries_print_nothing_about_damaged_files(tmp_path, capfd):
+    """ONNX Runtime says on stdout and stderr what it raises; so would a user see it before our line."""
+    fuzzer = READERS["onnx"](tmp_path, random.Random(0))
+    next(fuzzer)  # what the export prints
+    capfd.readouterr()
+    for _ in range(900):  # of which four were printed about
+        outcome(next(fuzzer), tmp_path)
+    assert capfd.readouterr() == ("", "")

@@ -119,9 +119,11 @@ class OnnxStudent(ExportedStudent):
         super().__init__(read_about(path))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised; it would print them, too
         try:
-            self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
         except Exception as error:  # ONNX Runtime has an exception type of its own for every kind of damage
             raise CheckpointError(f"'{path}' cannot be read as an ONNX model ({type(error).__name__}).") from error
 

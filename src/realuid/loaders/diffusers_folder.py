@@ -24,6 +24,7 @@ from realuid.models.networks.base import check_runs
 from realuid.models.saving.checks import check_times
 from realuid.models.saving.diffusers_weights import load_diffusers_model, read_diffusers_config
 from realuid.models.saving.weights import on_paper
+from realuid.reading import blamed
 
 N = TypeVar("N", UNet, DiT)
 
@@ -59,6 +60,11 @@ def load_diffusers(folder: str | Path, key: str | None = None, size: tuple[int, 
         CheckpointError: where something is missing, damaged, not supported, or has to be chosen.
     """
     folder = Path(folder)
+    with blamed(f"the model in '{folder}' cannot be used"):
+        return _load(folder, key, size)
+
+
+def _load(folder: Path, key: str | None, size: tuple[int, ...] | None) -> MatchingModel:
     parts = _parts(folder)
     where = _denoiser(folder, parts, key)
     kind = _class_of(where)

@@ -9,20 +9,22 @@ from typing import Any
 
 import diffusers
 import torch
-from accelerate import init_empty_weights
 from torch import nn
 
-from realuid.errors import CheckpointError, ConfigError
+from realuid.errors import CheckpointError
+from realuid.loaders.text_parts import Counting, load_text_encoder, load_tokenizer
 from realuid.models.networks.prompted import is_model
 from realuid.models.saving.diffusers_weights import quiet_diffusers, read_diffusers_config
 from realuid.models.saving.quiet import quiet_transformers
+from realuid.models.saving.weights import on_paper
+from realuid.reading import blamed
 
 INDEX = "model_index.json"
 _SCHEDULER = Path("scheduler") / "scheduler_config.json"
-#: Weights of a text encoder in one file, or the index of several, with a variant.
-_WEIGHTS = re.compile(
-    r"(?:pytorch_)?model(?:\.(?P<variant>\w+))?\.(?:safetensors|bin)(?:\.index(?:\.(?P<other>\w+))?\.json)?"
-)
+#: More tensors than any denoiser has whose weights are not read, and which is not run.
+_MOST = 5_000
+#: Names of tokenizers and text encoders, which are those of folders.
+_READER = re.compile(r"(text_encoder|tokenizer)(_\w+)?")
 
 
 def is_pipeline(kind: str) -> bool:
@@ -37,11 +39,13 @@ def is_pipeline(kind: str) -> bool:
 def readers(index: dict[str, Any]) -> list[str]:
     """Tokenizers and text encoders that an index names."""
     parts = {name: value for name, value in index.items() if isinstance(value, list) and len(value) == 2}
-    return [name for name, value in parts.items() if name.startswith(("text_encoder", "tokenizer")) and value[1]]
+    return [name for name, value in parts.items() if _READER.fullmatch(name) and value[1]]
 
 
 def assembled(folder: Path, given: dict[str, Any]) -> Any:
     """A pipeline of its text encoders, its scheduler and the parts that are given; others are left out.
+
+    Its tokenizers are wrapped: see `Counting`.
 
     Raises:
         CheckpointError: where a part is missing or damaged.
@@ -51,12 +55,18 @@ def assembled(folder: Path, given: dict[str, Any]) -> Any:
     parts = {name: value for name, value in index.items() if isinstance(value, list) and len(value) == 2}
     settings = {name: value for name, value in index.items() if name not in parts and not name.startswith("_")}
     loaded: dict[str, Any] = dict.fromkeys(parts)
-    with quiet_diffusers(), quiet_transformers():
-        loaded |= {name: _load(folder / name, str(parts[name][1])) for name in readers(index)}
+    with quiet_diffusers(), quiet_transformers(), blamed(f"no {kind[:100]} can be made of '{folder}'"):
+        for name in readers(index):
+            load = load_tokenizer if name.startswith("tokenizer") else load_text_encoder
+            loaded[name] = load(folder / name, str(parts[name][1]))
         if (folder / _SCHEDULER).is_file():
             settings_of = read_diffusers_config(folder / _SCHEDULER, finite=False)
             loaded["scheduler"] = _scheduler(str(settings_of.get("_class_name"))).from_config(settings_of)
-        return getattr(diffusers, kind)(**{**loaded, **given, **_known(kind, settings)})
+        pipeline = getattr(diffusers, kind)(**{**loaded, **given, **_known(kind, settings)})
+        for name in readers(index):
+            if name.startswith("tokenizer"):
+                object.__setattr__(pipeline, name, Counting(loaded[name]))
+        return pipeline
 
 
 def _scheduler(name: str) -> Any:
@@ -94,41 +104,5 @@ def without_weights(folder: Path) -> Any:
     kind = str(config.get("_class_name"))
     if not is_model(kind):
         raise CheckpointError(f"'{folder}' is a {kind[:100]}, which is no network of diffusers.")
-    with quiet_diffusers(), init_empty_weights(include_buffers=True):
+    with quiet_diffusers(), blamed(f"no {kind} can be made of '{folder}'"), on_paper(parameters=_MOST):
         return getattr(diffusers, kind).from_config(config)
-
-
-def _load(folder: Path, class_name: str) -> Any:
-    """A tokenizer or a text encoder of transformers.
-
-    Raises:
-        ConfigError: without transformers.
-        CheckpointError: where it is damaged, or weights are missing.
-    """
-    try:
-        import transformers
-    except ImportError as error:
-        raise ConfigError(f"the text encoders of '{folder}' need the extra: pip install 'realuid[text]'.") from error
-    kind: Any = getattr(transformers, class_name, None)
-    if kind is None:
-        raise CheckpointError(f"'{folder}' is a {class_name[:100]}, which is no class of transformers.")
-    try:
-        if "tokenizer" in folder.name:
-            return kind.from_pretrained(folder, local_files_only=True)
-        how = {"local_files_only": True, "output_loading_info": True, "variant": _variant(folder)}
-        model, report = kind.from_pretrained(folder, **how)
-    except Exception as error:  # files may say anything; transformers raises nearly every type
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"no {class_name} can be loaded from '{folder}' ({reason}).") from error
-    if lacking := sorted(report["missing_keys"]):
-        raise CheckpointError(
-            f"weights in '{folder}' are incomplete: {len(lacking)} missing, for instance {lacking[0]}."
-        )
-    return model.eval().requires_grad_(False)
-
-
-def _variant(folder: Path) -> str | None:
-    """The variant of weights, such as fp16, where a folder holds none without."""
-    names = [path.name for path in folder.iterdir()]
-    found = {m["variant"] or m["other"] for name in names if (m := _WEIGHTS.fullmatch(name))}
-    return None if None in found or not found else str(min(found))

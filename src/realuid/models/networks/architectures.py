@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from realuid.errors import ConfigError, unknown_name
 from realuid.models.networks.adm_unet import ADMUNet
@@ -12,6 +12,7 @@ from realuid.models.networks.prompted import PromptNetwork
 from realuid.models.networks.song_unet import SongUNet
 from realuid.models.networks.text_unet import TextUNet
 from realuid.models.networks.vector_unet import VectorUNet
+from realuid.settings import check_type
 
 NETWORKS: dict[str, type[Network]] = {
     "unet": UNet,
@@ -25,6 +26,8 @@ NETWORKS: dict[str, type[Network]] = {
 }
 
 
+#: Kinds of settings that are whole numbers, or flags.
+_WHOLE = {int, bool, type(None)}
 #: Name of users' networks, which are not in the table, in saved models.
 OWN = "own"
 
@@ -39,6 +42,10 @@ def make_network(architecture: str, settings: dict[str, Any], function: Function
         return own_network(settings, function)
     if architecture not in NETWORKS:
         raise ConfigError(unknown_name("network architecture", architecture, NETWORKS))
+    hints = get_type_hints(NETWORKS[architecture].__init__)
+    for name, value in settings.items():  # a list in the place of one would be repeated as often as another number says
+        if name in hints and {*(get_args(hints[name]) or (hints[name],))} <= _WHOLE:
+            check_type(name, value, hints[name])
     try:
         return NETWORKS[architecture](**settings)
     except TypeError as error:

@@ -21,7 +21,7 @@ from realuid.compat import rename_old_attention
 from realuid.errors import CheckpointError
 from realuid.models.saving.torch_file import read_torch_file
 from realuid.models.saving.weights import check_size, check_weights, on_paper, read_weights
-from realuid.reading import read_json
+from realuid.reading import blamed, read_json
 
 M = TypeVar("M", bound=ModelMixin)
 
@@ -61,24 +61,18 @@ def load_diffusers_model(
     """
     config = read_diffusers_config(folder / "config.json")
     weights = read_diffusers_weights(folder)
-    try:
-        with quiet_diffusers():
-            with on_paper(parameters=len(weights)):
-                sized: Any = kind.from_config(config)
-            rename_old_attention(sized, weights)
-            check_weights(sized.state_dict(), weights, str(folder))
-            check_size(sized, weights)
-            if check is not None:
-                check(sized.eval())
-            with init_empty_weights(include_buffers=False):  # but tables that are computed when it is built
-                model: Any = kind.from_config(config)
-            read = weights if keep_precision else {name: _as_float(value) for name, value in weights.items()}
-            model.load_state_dict(read, assign=True)
-    except CheckpointError:
-        raise
-    except Exception as error:  # files may say anything; diffusers raises nearly every type
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"no {kind.__name__} can be loaded from '{folder}' ({reason}).") from error
+    with blamed(f"no {kind.__name__} can be loaded from '{folder}'"), quiet_diffusers():
+        with on_paper(parameters=len(weights)):
+            sized: Any = kind.from_config(config)
+        rename_old_attention(sized, weights)
+        check_weights(sized.state_dict(), weights, str(folder))
+        check_size(sized, weights)
+        if check is not None:
+            check(sized.eval())
+        with init_empty_weights(include_buffers=False):  # but tables that are computed when it is built
+            model: Any = kind.from_config(config)
+        read = weights if keep_precision else {name: _as_float(value) for name, value in weights.items()}
+        model.load_state_dict(read, assign=True)
     return model.requires_grad_(True).eval()
 
 
@@ -107,8 +101,8 @@ def read_diffusers_weights(folder: Path) -> dict[str, Tensor]:
     kinds = [kind for variant, kind in found if variant == variants[0]]
     file = found[variants[0], "safetensors" if "safetensors" in kinds else "bin"]
     weights: dict[str, Tensor] = {}
-    for part in _shards(file) if file.suffix == ".json" else [file]:
-        weights |= _read(part)
+    for part in read_shards(file) if file.suffix == ".json" else [file]:
+        weights |= read_weight_file(part)
     return weights
 
 
@@ -123,15 +117,24 @@ def _weight_files(folder: Path) -> dict[tuple[str, str], Path]:
     return found
 
 
-def _shards(index: Path) -> list[Path]:
-    """The files that an index names, all in its own folder."""
+def read_shards(index: Path) -> list[Path]:
+    """The files of weights that an index names, all in its own folder.
+
+    Raises:
+        CheckpointError: where it is damaged, or names others.
+    """
     names = read_json(index).get("weight_map")
     if not isinstance(names, dict) or not all(isinstance(n, str) and _SHARD.fullmatch(n) for n in names.values()):
         raise CheckpointError(f"'{index}' does not name the files of its folder that hold the weights.")
     return [index.with_name(name) for name in sorted(set(names.values()))]
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_weight_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, .safetensors or .bin.
+
+    Raises:
+        CheckpointError: where it is missing or damaged, or holds more than that.
+    """
     if path.suffix == ".safetensors":
         return read_weights(path)
     weights = read_torch_file(path)
