@@ -71,8 +71,8 @@ def test_strong_guidance_is_the_pipeline_s_in_float64(name: str, folders: Any) -
     f = guided(teacher, 5.0)
     for x, told, expected in zip(heard.inputs, heard.told, heard.outputs, strict=True):
         found = f(x.double(), times(teacher, told), condition)
-        # SANA's pipeline rounds what its denoiser answers to float32
-        assert relative_error(found, expected) < (1e-6 if name == "sana" else 1e-7)
+        # SANA's pipeline rounds what its denoiser answers to float32, and SD3's denoiser what it is told of the time
+        assert relative_error(found, expected) < (1e-6 if name in ("sana", "sd3") else 1e-7)
 
 
 @pytest.mark.parametrize("name", pipelines.PIPELINES)
