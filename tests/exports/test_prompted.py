@@ -99,7 +99,7 @@ def test_an_embedded_guidance_scale_is_part_of_the_weights(tmp_path: Path) -> No
     before = student(torch.ones(1, *student.shape), CONDITION)
     student.model.network.numbers["embedded_guidance"] = 1.75
     assert (student(torch.ones(1, *student.shape), CONDITION) - before).abs().max() > 1e-3
-    assert adapter_call(student) == {"guidance_scale": 1.75}
+    assert adapter_call(student) == {"guidance_scale": 1.75, "height": 16, "width": 16}
     assert export_student(student, tmp_path / "out", "diffusers").difference < 1e-5
     assert '"guidance_embeds": false' in (tmp_path / "out" / "transformer" / "config.json").read_text()
 
