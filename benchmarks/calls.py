@@ -60,6 +60,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "4 fast fake": {"calls": 4, "fake_start": "random", "generator_lr": 3e-4, "fake_lr": 4e-3},
     "4 from 1": {"calls": 4},
     "4 from 1, batch 256": {"calls": 4, "batch": 256},
+    "4 from 1, batch 256, twice the rates": {"calls": 4, "batch": 256},
 }
 #: Settings in two dimensions: those of benchmarks/families_2d.py.
 GAME_2D: dict[str, Any] = {
@@ -74,7 +75,7 @@ GAME_2D: dict[str, Any] = {
     "device": "cpu",
 }
 #: Student of the same seed that a method starts from; it gets half of the updates, and the start had all of its own.
-STARTS = {"4 from 1": "1", "4 from 1, batch 256": "1"}
+STARTS = {name: "1" for name in METHODS if "from 1" in name}
 
 
 def student(bench: Bench, method: str, seed: int, updates: int) -> dict[str, Any]:
@@ -84,6 +85,8 @@ def student(bench: Bench, method: str, seed: int, updates: int) -> dict[str, Any
         return json.loads((run / "result.json").read_text())
     one = dataclasses.replace(bench.recipe.distill, calls=1, updates=updates, lr_decay="cosine", seed=seed)
     config = dataclasses.replace(one, **METHODS[method])
+    if "twice the rates" in method:  # as the square root of the batch size
+        config = dataclasses.replace(config, generator_lr=2 * one.generator_lr, fake_lr=2 * one.fake_lr)
     length = round(updates * update_cost(one).passes / update_cost(config).passes)
     config = dataclasses.replace(config, updates=length // 2 if method in STARTS else length, sample_every=0)
     config = dataclasses.replace(config, save_every=max(1, config.updates // 5))

@@ -59,6 +59,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "4 taught, fast, batch 512": {**FAST, **TAUGHT, "batch": 512},
     "4 fast, batch 512, from 1": {**FAST, "batch": 512},
     "4 fast, slow student, batch 512, from 1": {**FAST, "generator_lr": 2.5e-4, "batch": 512},
+    "4 fast, batch 512, from 1 and its fake": {**FAST, "batch": 512},
+    "4 fast, slow student, batch 512, from 1 and its fake": {**FAST, "generator_lr": 2.5e-4, "batch": 512},
 }
 #: The generator's gradient of call k is multiplied by tau_1 / tau_k (`benchmarks/calls_gaussian.py`).
 SCALED = {"4 scaled", "4 fast, scaled", "4 taught, scaled"}
@@ -67,6 +69,8 @@ FROM_ONE = {
     "4 taught, from 1": METHODS["1"],
     "4 fast, batch 512, from 1": METHODS["1 fast"],
     "4 fast, slow student, batch 512, from 1": METHODS["1 fast"],
+    "4 fast, batch 512, from 1 and its fake": METHODS["1 fast"],
+    "4 fast, slow student, batch 512, from 1 and its fake": METHODS["1 fast"],
 }
 
 
@@ -121,10 +125,14 @@ class World:
         return [self.digits.evaluator.score([x.reshape(-1, 1, 8, 8)], full=False).fd for x in found]
 
     def trained(
-        self, config: DistillConfig, scaled: bool = False, start: Student | None = None
-    ) -> tuple[Student, list[list[float]]]:
-        """A student, and its FDs by call after each quarter of the run."""
-        task = DistillTask(self.teacher, self.digits.data, config, make_accelerator(config), start)
+        self,
+        config: DistillConfig,
+        scaled: bool = False,
+        start: Student | None = None,
+        fake: MatchingModel | None = None,
+    ) -> tuple[Student, MatchingModel, list[list[float]]]:
+        """A student, its fake model, and FDs by call after each quarter of the run."""
+        task = DistillTask(self.teacher, self.digits.data, config, make_accelerator(config), start, fake)
         if scaled:
             scale(task)
         curve, averaged = list[list[float]](), task.generator
@@ -134,7 +142,7 @@ class World:
             if (update + 1) % max(1, config.updates // 4) == 0:
                 averaged = task.ema.averaged(config.ema[0])  # type: ignore[assignment]
                 curve.append(self.fds(averaged))
-        return averaged, curve
+        return averaged, task.fake, curve
 
 
 def scale(task: DistillTask) -> None:
@@ -159,9 +167,11 @@ def run(world: World, method: str, seed: int, options: argparse.Namespace) -> No
     one = dataclasses.replace(
         world.digits.settings, calls=1, batch=128, updates=options.updates, lr_decay="cosine", seed=seed
     )
-    start = world.trained(dataclasses.replace(one, **FROM_ONE[method]))[0] if method in FROM_ONE else None
+    start, fake = None, None
+    if method in FROM_ONE:
+        start, fake, _ = world.trained(dataclasses.replace(one, **FROM_ONE[method]))
     config = dataclasses.replace(one, **METHODS[method])
-    curve = world.trained(config, method in SCALED, start)[1]
+    *_, curve = world.trained(config, method in SCALED, start, fake if "its fake" in method else None)
     passes = update_cost(config).passes * config.batch * config.updates
     result = {"method": method, "seed": seed, "updates": config.updates, "passes": passes, "curve": curve}
     write_json(file, {**result, "teacher": world.of_teacher()})

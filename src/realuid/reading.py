@@ -150,20 +150,20 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def blamed(what: str) -> Iterator[None]:
+def blamed(what: str, known: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Report what libraries raise inside as the fault of the file that they make something of.
 
     Args:
         what: cannot be done, for the message.
+        known: exceptions that whoever calls deals with.
 
     Raises:
-        CheckpointError: for any exception, a panic of a library in Rust included, but the errors of realuid.
+        CheckpointError: for any exception, a panic of a library in Rust included, but errors of realuid and `known`.
     """
     try:
         yield
-    except RealUIDError:
-        raise
     except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        of_a_library = isinstance(error, Exception) or type(error).__name__ == "PanicException"
+        if not of_a_library or isinstance(error, (RealUIDError, *known)):
             raise
         raise CheckpointError(f"{what} ({_reason(error)}).") from error

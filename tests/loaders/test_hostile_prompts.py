@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from realuid.errors import CheckpointError, ConfigError
 from realuid.loaders import load_prompt_encoder, load_teacher
 from realuid.loaders.adapter_settings import settings_of
+from realuid.loaders.text_parts import Counting
 from realuid.models.networks.architectures import make_network
 
 
@@ -54,6 +55,37 @@ def test_settings_that_ask_for_more_than_the_files_hold_are_refused(
     change(folder / file, **settings)
     with pytest.raises(CheckpointError, match=message):
         load_prompt_encoder(folder).encode(["a cat"])
+
+
+def _template(folder: Path, **settings: Any) -> None:
+    """A tokenizer whose template has settings of its own."""
+    file = folder / "tokenizer" / "tokenizer.json"
+    pieces = [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    template = {"type": "TemplateProcessing", "single": pieces, "pair": pieces, "special_tokens": {}}
+    change(file, post_processor={**template, **settings})
+
+
+@pytest.mark.parametrize("special", [{}, {"<x>": {"id": "<x>", "ids": [0], "tokens": ["<x>"]}}])
+def test_a_template_with_a_token_that_is_not_defined_is_refused(
+    special: dict[str, Any], folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """tokenizers panics at it, which is no `Exception`, and prints (`pyo3_runtime.PanicException`)."""
+    _template(folder, special_tokens=special)
+    with pytest.raises(CheckpointError, match="has a template with '<s>', no special token"):
+        load_prompt_encoder(folder).encode(["a cat"])
+    assert "panicked" not in capfd.readouterr().err
+
+
+def test_a_panic_of_a_tokenizer_is_an_error_of_the_file() -> None:
+    class PanicException(BaseException):  # as pyo3 calls it
+        pass
+
+    def tokenizer(*texts: Any, **how: Any) -> None:
+        raise PanicException("no entry found for key")
+
+    tokenizer.model_max_length = 8  # type: ignore[attr-defined]
+    with pytest.raises(CheckpointError, match="no entry found for key"):
+        Counting(tokenizer)(["a cat"], truncation=True)
 
 
 def test_parts_that_lead_out_of_the_folder_are_refused(folder: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from realuid.errors import CheckpointError, ConfigError
 from realuid.files import sha256
-from realuid.loaders.text_parts import load_any_text_encoder
+from realuid.loaders.text_parts import load_any_text_encoder, load_any_tokenizer
 from realuid.models.networks.condition import Condition
 from realuid.models.prompts import POOLED, TEXT, TEXT_MASK
 from realuid.models.saving.quiet import quiet_transformers
@@ -33,15 +33,12 @@ class SentenceEncoder:
     """
 
     def __init__(self, folder: Path, source: str):
-        from transformers import AutoTokenizer
-
         for name in _FILES:
             if not (folder / name).is_file():
                 raise CheckpointError(f"'{folder}' is no sentence encoder: {name} is missing.")
         with quiet_transformers(), blamed(f"the sentence encoder in '{folder}' cannot be read"):
             self._model = load_any_text_encoder(folder)  # first: it has refused odd settings
-            how = {"local_files_only": True, "trust_remote_code": False}
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, **how)
+            self._tokenizer = load_any_tokenizer(folder)
             longest = (self._model.config.max_position_embeddings, self._tokenizer.model_max_length)
             self._longest = int(min(longest))
         self.source = source

@@ -19,7 +19,7 @@ from realuid.models.saving.diffusers_weights import read_shards, read_weight_fil
 from realuid.models.saving.weights import check_size, on_paper
 from realuid.reading import blamed, read_json
 
-_CONFIG = "config.json"
+_CONFIG, _TOKENIZER = "config.json", "tokenizer.json"
 #: Weights of a text encoder in one file, or the index of several, with a variant.
 _WEIGHTS = re.compile(
     r"(?:pytorch_)?model(?:\.(?P<variant>\w+))?\.(?P<kind>safetensors|bin)(?:\.index(?:\.(?P<other>\w+))?\.json)?"
@@ -39,8 +39,36 @@ def load_tokenizer(folder: Path, class_name: str) -> Any:
     """
     transformers = _transformers(folder)
     kind = _class(transformers, class_name, folder, transformers.PreTrainedTokenizerBase)
+    _check_templates(folder)
     with blamed(f"no {class_name} can be loaded from '{folder}'"):
         return kind.from_pretrained(folder, local_files_only=True)
+
+
+def load_any_tokenizer(folder: Path) -> Any:
+    """The same of a folder whose settings say which class it is."""
+    transformers = _transformers(folder)
+    _check_templates(folder)
+    with blamed(f"no tokenizer can be loaded from '{folder}'"):
+        return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def _check_templates(folder: Path) -> None:
+    """Raise CheckpointError for a template with a token that is not defined, at which tokenizers panics and prints."""
+    if not (folder / _TOKENIZER).is_file():
+        return
+    steps: list[Any] = [read_json(folder / _TOKENIZER, finite=False).get("post_processor")]
+    for step in steps:
+        if not isinstance(step, dict):
+            continue
+        steps += step["processors"] if isinstance(step.get("processors"), list) else []
+        pieces = [p for name in ("single", "pair") if isinstance(step.get(name), list) for p in step[name]]
+        known = step.get("special_tokens")
+        for token in (piece["SpecialToken"] for piece in pieces if isinstance(piece, dict) and "SpecialToken" in piece):
+            name = token.get("id") if isinstance(token, dict) else token
+            if not isinstance(name, str) or not isinstance(known, dict) or name not in known:
+                raise CheckpointError(
+                    f"'{folder / _TOKENIZER}' has a template with {str(name)[:100]!r}, no special token."
+                )
 
 
 def load_text_encoder(folder: Path, class_name: str) -> Any:
@@ -150,11 +178,12 @@ class Counting:
         most = how.get("max_length") or self.tokenizer.model_max_length
         if how.get("padding") == "max_length" and most > _PADDED:
             raise CheckpointError(f"prompts are padded to {most} tokens: model_max_length is wrong.")
-        if how.get("truncation"):
-            special = how.get("add_special_tokens", True)
-            whole = self.tokenizer([text] if isinstance(text, str) else text, add_special_tokens=special, verbose=False)
-            self.calls.append(Call([len(ids) for ids in whole.input_ids], most))
-        return self.tokenizer(text, *args, **how)
+        with blamed("the tokenizer cannot read prompts"):  # a panic in Rust is no Exception, which others look for
+            if how.get("truncation"):
+                texts, special = [text] if isinstance(text, str) else text, how.get("add_special_tokens", True)
+                whole = self.tokenizer(texts, add_special_tokens=special, verbose=False)
+                self.calls.append(Call([len(ids) for ids in whole.input_ids], most))
+            return self.tokenizer(text, *args, **how)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["tokenizer"], name)

@@ -19,6 +19,7 @@ from realuid.models.networks.condition import Condition
 from realuid.models.prompts import TEXT, TEXT_MASK, PromptEncoder
 from realuid.on_data.prompts import distinct, encode_prompts
 from realuid.progress import track
+from realuid.reading import blamed
 from realuid.seeds import mix, seeded, stream
 
 #: Part of the cache's keys; to be raised when the small space or its training changes.
@@ -67,8 +68,9 @@ class CLIP(JointSpace):
         try:
             from transformers import AutoTokenizer, CLIPModel
 
-            self.network = CLIPModel.from_pretrained(source).eval().requires_grad_(False)
-            self.tokenizer = AutoTokenizer.from_pretrained(source)
+            with blamed(f"no CLIP model can be loaded from '{source}'", (ImportError, OSError, ValueError)):
+                self.network = CLIPModel.from_pretrained(source).eval().requires_grad_(False)
+                self.tokenizer = AutoTokenizer.from_pretrained(source)
         except (ImportError, OSError, ValueError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ConfigError(
@@ -92,7 +94,9 @@ class CLIP(JointSpace):
 
     @torch.no_grad()
     def captions(self, captions: Sequence[str]) -> Tensor:
-        tokens = self.tokenizer(list(captions), padding=True, truncation=True, return_tensors="pt").to(self.mean.device)
+        with blamed("captions cannot be read by the tokenizer of CLIP"):
+            tokens = self.tokenizer(list(captions), padding=True, truncation=True, return_tensors="pt")
+            tokens = tokens.to(self.mean.device)
         return F.normalize(self.network.get_text_features(**tokens).pooler_output, dim=1)
 
 
