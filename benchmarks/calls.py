@@ -51,6 +51,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "4": {"calls": 4},
     "4 untold": {"calls": 4, "fake_sees_call": False},
     "4 from data": {"calls": 4, "call_inputs": "data"},
+    "4 phases": {"calls": 4, "phases": True},
     "4 phases, untold": {"calls": 4, "phases": True, "fake_sees_call": False},
     "4 deterministic": {"calls": 4, "renoise": "deterministic"},
     "1 mixture": {"calls": 1, "objective": "mixture", "real_share": 0.33},
