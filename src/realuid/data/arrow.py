@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from realuid.data.arrow_columns import ArrayColumn, ArrowFiles, ImageColumn, RaggedColumn
+from realuid.data.arrow_columns import ArrayColumn, ImageColumn, RaggedColumn
+from realuid.data.arrow_files import ArrowFiles
 from realuid.data.captions import caption_column
 from realuid.data.columns import Column, Rows
 from realuid.data.dataset import Dataset, Origin, Prompts
@@ -111,13 +112,14 @@ def _read(place: str, table: Any, about: dict[str, Any], asked: dict[str, str], 
         degradation=about.get("degradation", ""),
         degradation_seed=about.get("degradation_seed", 0),
         columns={name: column(name) for name in further},
-        captions=table.data.column(text).to_pylist() if text else (),
+        captions=files.column(text).to_pylist() if text else (),
         text_from=Origin(*about.get("text_from", ())),
         latents_from=Origin(*about.get("latents_from", ())),
     )
+    files.release()
     if label is None:
         return data
-    numbers, classes = labelled(table.data.column(label).to_pylist(), table.features[label], source)
+    numbers, classes = labelled(files.column(label).to_pylist(), table.features[label], source)
     return dataclasses.replace(data, labels=numbers, classes=classes)
 
 
@@ -145,6 +147,7 @@ class _Embedded:
                 self._columns[name] = ArrayColumn(files, name, shapes[name], *what)
             elif name != "caption":
                 self._columns[name] = RaggedColumn(files, name, *what)
+        files.release()
 
     def beside(self, data: Dataset, table: Any, about: dict[str, Any]) -> Dataset:
         """The data with the embeddings of its prompts.
@@ -155,7 +158,8 @@ class _Embedded:
             about: says how many prompts, from the first on, are for generated samples.
         """
         count, listed = len(self._table), about.get("listed", 0)
-        rows = table.data.column("prompt").to_numpy() if "prompt" in table.features else np.array([count])
+        files = ArrowFiles([file["filename"] for file in table.cache_files])
+        rows = files.column("prompt").to_numpy() if "prompt" in table.features else np.array([count])
         if not 0 <= listed <= count or not 0 <= rows.min() <= rows.max() < count:
             raise DataError(
                 f"the samples of '{self._folder.parent}' name prompts that '{self._folder}' does not hold. "

@@ -1,23 +1,17 @@
-"""Columns of memory-mapped Arrow files, read by row.
-
-Rows are read with `pread`, not through the mapping: page faults load up to megabytes around every row, so the whole
-file would become resident in this process.
-"""
+"""Columns of memory-mapped Arrow files, read by row."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import mmap
-import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from realuid.data.arrow_files import ArrowFiles
 from realuid.data.columns import Column, Pictures, hashed
 from realuid.data.decode import UnreadableError, decode, decoders, read_named, size_of
 from realuid.data.images import Reading
@@ -27,60 +21,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 T = TypeVar("T")
-
-
-class ArrowFiles:
-    """The record batches of Arrow files, one after the other, and their bytes by position.
-
-    Args:
-        paths: files in Arrow's stream format, as `datasets` writes them.
-    """
-
-    def __init__(self, paths: Sequence[str | Path]):
-        import pyarrow as pa
-
-        self.batches: list[pa.RecordBatch] = []
-        self._places: list[tuple[BinaryIO, int, int]] = []  # of batches: their file, where it is mapped, its size
-        for path in paths:
-            file = Path(path).open("rb")  # noqa: SIM115 (as long as there are columns of it)
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            batches = [batch for batch in pa.ipc.open_stream(pa.py_buffer(mapped)) if len(batch)]
-            self.batches += batches
-            self._places += [(file, np.frombuffer(mapped, np.uint8).ctypes.data, len(mapped))] * len(batches)
-        self.starts = np.cumsum([0, *map(len, self.batches)])
-
-    def __len__(self) -> int:
-        return int(self.starts[-1])
-
-    def find(self, rows: np.ndarray) -> list[tuple[int, int]]:
-        """The batch that every row is in, and its place there.
-
-        Raises:
-            IndexError: for rows that do not exist.
-        """
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
-            raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)}")
-        batch = np.searchsorted(self.starts, rows, side="right") - 1
-        return list(zip(batch.tolist(), (rows - self.starts[batch]).tolist(), strict=True))
-
-    def position(self, batch: int, address: int, what: str) -> int:
-        """Where in its file something of a batch lies that Arrow has found at an address.
-
-        Raises:
-            DataError: where it is not as it lies in the file; `what` is for the message.
-        """
-        _, start, size = self._places[batch]
-        if not start <= address <= start + size:
-            raise DataError(f"{what} is compressed, which cannot be read by row. Write it again by `realuid prepare`.")
-        return address - start
-
-    def read(self, batch: int, position: int, size: int) -> bytes:
-        """Bytes of the file that a batch is in."""
-        file, _, _ = self._places[batch]
-        content = os.pread(file.fileno(), size, position)
-        if len(content) != size:
-            raise DataError(f"'{file.name}' ends too early. Write it again.")
-        return content
 
 
 class ArrayColumn(Column):
