@@ -10,7 +10,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from conftest import small_teacher
@@ -19,7 +18,6 @@ from PIL import Image
 from realuid.cli.main import main
 from realuid.data import Column, Dataset, absolute_source, load_dataset
 from realuid.data.arrow_columns import ArrayColumn
-from realuid.data.arrow_files import ArrowFiles
 from realuid.data.arrow_writer import write_arrow
 from realuid.errors import ConfigError, DataError
 from realuid.models import fingerprint
@@ -287,26 +285,3 @@ def test_a_set_of_any_size_takes_little_memory(tmp_path) -> None:
 
 def test_only_arrays_are_mapped(folder) -> None:
     assert isinstance(load_dataset(folder).values, ArrayColumn)
-
-
-def test_columns_in_memory_are_those_of_the_files_in_every_batch(tmp_path) -> None:
-    """Text and numbers, missing ones, empty batches, and kinds that are made of several arrays, against pyarrow."""
-    columns = {
-        "text": pa.array(["a", None, "", "zwölf Äpfel", "b", "c", None]),
-        "large": pa.array(["x" * 100, "", None, "y", "z", "u", "v"], pa.large_string()),
-        "number": pa.array([1, None, 3, -4, 5, 6, 7], pa.int32()),
-        "flag": pa.array([True, None, False, True, True, False, True]),
-        "words": pa.array(["p", "q", "p", None, "q", "p", "p"]).dictionary_encode(),
-        "list": pa.array([[1], [], None, [2, 3], [4], [5], [6, 7]]),
-    }
-    table = pa.table(columns)
-    files = [tmp_path / "one.arrow", tmp_path / "two.arrow"]
-    for file, part in zip(files, (table.slice(0, 4), table.slice(4)), strict=True):
-        with pa.ipc.new_stream(file, table.schema) as writer:
-            writer.write_table(part.slice(0, 3), max_chunksize=2)
-            writer.write_table(part.slice(0, 0))
-            writer.write_table(part.slice(3), max_chunksize=1)
-    read = ArrowFiles(files)
-    read.release()
-    for name in columns:
-        assert read.column(name).to_pylist() == table.column(name).to_pylist(), name
