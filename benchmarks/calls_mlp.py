@@ -60,6 +60,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "4 fast, batch 512, from 1": {**FAST, "batch": 512},
     "4 fast, slow student, batch 512, from 1": {**FAST, "generator_lr": 2.5e-4, "batch": 512},
     "4 fast, fast student, batch 512, from 1": {**FAST, "generator_lr": 1e-3, "batch": 512},
+    "4 fast, fast student, batch 512, from 1 and its fake": {**FAST, "generator_lr": 1e-3, "batch": 512},
     "4 fast, batch 512, from 1 and its fake": {**FAST, "batch": 512},
     "4 fast, slow student, batch 512, from 1 and its fake": {**FAST, "generator_lr": 2.5e-4, "batch": 512},
 }
@@ -71,6 +72,7 @@ FROM_ONE = {
     "4 fast, batch 512, from 1": METHODS["1 fast"],
     "4 fast, slow student, batch 512, from 1": METHODS["1 fast"],
     "4 fast, fast student, batch 512, from 1": METHODS["1 fast"],
+    "4 fast, fast student, batch 512, from 1 and its fake": METHODS["1 fast"],
     "4 fast, batch 512, from 1 and its fake": METHODS["1 fast"],
     "4 fast, slow student, batch 512, from 1 and its fake": METHODS["1 fast"],
 }

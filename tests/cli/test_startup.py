@@ -56,6 +56,8 @@ def test_the_package_runs_as_a_program() -> None:
     asked = [sys.executable, "-m", "realuid", "--version"]
     done = subprocess.run(asked, capture_output=True, text=True, timeout=600, check=True)
     assert done.stdout.strip() == __version__
+    wrong = subprocess.run([*asked[:-1], "info", "nowhere"], capture_output=True, text=True, timeout=600, check=False)
+    assert wrong.returncode == 2 and wrong.stderr.startswith("realuid: error: "), wrong
 
 
 WITHOUT_EXTRAS = """

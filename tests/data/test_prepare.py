@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,6 +106,25 @@ def test_an_interrupted_one_goes_on_to_the_same_bits(data, folder, tmp_path) -> 
     assert tries == 5 and files(tmp_path / "again") == files(folder) and not work.exists()
 
 
+@pytest.mark.slow  # a process of its own
+def test_the_command_goes_on_in_a_new_process(tmp_path, capsys) -> None:
+    """`datasets` registers the kinds of columns when it is imported, and files that are opened before have others."""
+    source, asked = captioned(tmp_path, *["one", "two"] * 600), ["--prompt-encoder", "words", "--device", "cpu"]
+    assert main(["prepare", str(source), str(tmp_path / "whole"), *asked]) == 0
+
+    def progress(what: str, done: int, total: int) -> None:
+        if (what, done) == ("samples", 1000):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(load_dataset(source, by_row=True), tmp_path / "again", encoding_of(encoder=Words()), progress)
+    begun = json.loads((tmp_path / "again.unfinished" / "progress.json").read_text())
+    words = [sys.executable, "-m", "realuid", "prepare", str(source), str(tmp_path / "again"), *asked]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert begun["rows"] == 1000 and done.returncode == 0, done.stderr
+    assert files(tmp_path / "again") == files(tmp_path / "whole")
+
+
 def test_only_the_same_command_goes_on(data, tmp_path) -> None:
     def stop(what: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
@@ -198,7 +219,7 @@ def test_teachers_are_trained_on_the_latents_that_were_prepared(data, tmp_path) 
 
 
 def captioned(tmp_path: Path, *captions: str | None) -> Path:
-    images = {f"{i}.png": png(i) for i in range(len(captions))}
+    images = {f"{i}.png": png(i % 256) for i in range(len(captions))}
     return zipped(tmp_path, {**images, "metadata.jsonl": metadata(*images, captions=list(captions))})
 
 

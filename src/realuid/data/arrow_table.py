@@ -126,13 +126,15 @@ class Table:
         self._digest = hashlib.sha256(json.dumps(features.to_dict()).encode())
 
     def _go_on(self, progress: dict[str, int]) -> None:
+        datasets = library(str(self._folder))  # before the file is opened: it registers the kinds of its columns
+
         import pyarrow as pa
 
         self.position, self.rows, self._bytes = progress["position"], progress["rows"], progress["bytes"]
         os.truncate(self._folder / _FILE, self._bytes)
         with pa.OSFile(str(self._folder / _FILE)) as file:
             stream = pa.ipc.open_stream(file)
-            self._begin(library(str(self._folder)).Features.from_arrow_schema(stream.schema))
+            self._begin(datasets.Features.from_arrow_schema(stream.schema))
             for batch in stream:
                 self._add(batch)
 

@@ -117,13 +117,13 @@ def load_saved(folder: Path) -> datasets.Dataset:
         DataError: for files outside of the folder.
         Exception: of nearly any type, for other damage.
     """
-    state = read_json(folder / _STATE)
+    arrow, state = library(str(folder)), read_json(folder / _STATE)
     for name in (str(file["filename"]) for file in state["_data_files"]):
         if Path(name).name != name:
             raise DataError(f"'{folder / _STATE}' names the file {name!r:.100}, which is not in this folder.")
         check_regular(folder / name)
         check_offsets(folder / name)
-    table: datasets.Dataset = library(str(folder)).load_from_disk(str(folder), keep_in_memory=False)
+    table: datasets.Dataset = arrow.load_from_disk(str(folder), keep_in_memory=False)
     return table
 
 
