@@ -125,6 +125,19 @@ def test_the_command_goes_on_in_a_new_process(tmp_path, capsys) -> None:
     assert files(tmp_path / "again") == files(tmp_path / "whole")
 
 
+def test_an_unexpected_error_does_not_take_what_was_written(data, folder, tmp_path) -> None:
+    def progress(what: str, done: int, total: int) -> None:
+        if (what, done) == ("samples", 1000):
+            raise TypeError("of a library")
+
+    encoding = encoding_of(codec(), "vae", Words(), PROMPTS)
+    with pytest.raises(TypeError, match="of a library"):
+        prepare(data, tmp_path / "again", encoding, progress)
+    assert json.loads((tmp_path / "again.unfinished" / "progress.json").read_text())["rows"] == 1000
+    prepare(data, tmp_path / "again", encoding)
+    assert files(tmp_path / "again") == files(folder)
+
+
 def test_only_the_same_command_goes_on(data, tmp_path) -> None:
     def stop(what: str, done: int, total: int) -> None:
         raise KeyboardInterrupt

@@ -45,6 +45,7 @@ HOSTILE: list[tuple[str, dict[str, Any], str]] = [
     ("model_index.json", {"text_encoder": ["transformers", "pipeline"]}, "is a pipeline, which is no model of"),
     ("model_index.json", {"tokenizer": ["transformers", "CLIPTextModel"]}, "which is no tokenizer of transformers"),
     ("unet/config.json", {"num_attention_heads": 3}, "can be made of"),
+    ("scheduler/scheduler_config.json", {"num_train_timesteps": 10**9}, "needed is a number from 2 to 100,000"),
 ]
 
 

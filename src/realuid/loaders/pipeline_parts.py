@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from realuid.errors import CheckpointError
+from realuid.loaders.schedulers import load_scheduler
 from realuid.loaders.text_parts import Counting, load_text_encoder, load_tokenizer
 from realuid.models.networks.prompted import is_model
 from realuid.models.saving.diffusers_weights import quiet_diffusers, read_diffusers_config
@@ -61,19 +62,12 @@ def assembled(folder: Path, given: dict[str, Any]) -> Any:
             loaded[name] = load(folder / name, str(parts[name][1]))
         if (folder / _SCHEDULER).is_file():
             settings_of = read_diffusers_config(folder / _SCHEDULER, finite=False)
-            loaded["scheduler"] = _scheduler(str(settings_of.get("_class_name"))).from_config(settings_of)
+            loaded["scheduler"] = load_scheduler(settings_of)
         pipeline = getattr(diffusers, kind)(**{**loaded, **given, **_known(kind, settings)})
         for name in readers(index):
             if name.startswith("tokenizer"):
                 object.__setattr__(pipeline, name, Counting(loaded[name]))
         return pipeline
-
-
-def _scheduler(name: str) -> Any:
-    found = getattr(diffusers, name, None) if name in dir(diffusers) else None
-    if not (isinstance(found, type) and issubclass(found, diffusers.SchedulerMixin)):
-        raise CheckpointError(f"'{name[:100]}' is no scheduler of diffusers.")
-    return found
 
 
 class Unloaded(nn.Module):

@@ -53,6 +53,21 @@ def read_scheduler(config: dict[str, Any]) -> Matching:
     Raises:
         CheckpointError: for a scheduler or a setting that is not known here.
     """
+    scheduler = load_scheduler(config)
+    try:
+        return _kind_of(scheduler)(scheduler)
+    except CheckpointError:
+        raise
+    except Exception as error:  # the file may say anything
+        raise _unusable(type(scheduler).__name__, error) from error
+
+
+def load_scheduler(config: dict[str, Any]) -> Any:
+    """A scheduler of diffusers, once its settings are seen to ask for no more than a table of `MAX_STEPS`.
+
+    Raises:
+        CheckpointError: for what is no scheduler, or settings that it cannot use.
+    """
     name = str(config.get("_class_name"))
     kind = getattr(diffusers, name, None) if name in dir(diffusers) else None
     if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
@@ -69,14 +84,13 @@ def read_scheduler(config: dict[str, Any]) -> Matching:
         raise CheckpointError(f"num_train_timesteps = {str(steps)[:30]}: needed is a number from 2 to {MAX_STEPS:,}.")
     try:
         with quiet_diffusers():
-            scheduler: Any = kind.from_config(config)  # type: ignore[attr-defined]
-        return _kind_of(scheduler)(scheduler)
-    except CheckpointError:
-        raise
+            return kind.from_config(config)  # type: ignore[attr-defined]
     except Exception as error:  # the file may say anything
-        raise CheckpointError(
-            f"the settings of {name} cannot be used ({' '.join(str(error).split())[:300]})."
-        ) from error
+        raise _unusable(name, error) from error
+
+
+def _unusable(name: str, error: Exception) -> CheckpointError:
+    return CheckpointError(f"the settings of {name} cannot be used ({' '.join(str(error).split())[:300]}).")
 
 
 def _kind_of(scheduler: Any) -> Callable[[Any], Matching]:

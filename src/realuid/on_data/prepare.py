@@ -14,7 +14,7 @@ from torch import Tensor
 from realuid.data import Dataset, to_float
 from realuid.data.arrow_writer import PLAIN, Encoding, Progress, write_into
 from realuid.data.dataset import NOWHERE, Origin
-from realuid.errors import ConfigError
+from realuid.errors import ConfigError, RealUIDError
 from realuid.files import LOCK, is_full, no_space, write_json
 from realuid.locks import held
 from realuid.models import Codec
@@ -72,8 +72,8 @@ def prepare(
 ) -> None:
     """Write data to a folder that `load_dataset` reads by row.
 
-    It is written to OUT.unfinished first. What a kill or an interruption leaves there is continued by the same call, to
-    the same bits; an error leaves nothing.
+    It is written to OUT.unfinished first. What a kill, an interruption or an unexpected error leaves there is continued
+    by the same call, to the same bits; the errors below leave nothing.
 
     Args:
         data: whose rows may be read when they are asked for (`load_dataset(..., by_row=True)`).
@@ -102,8 +102,10 @@ def prepare(
         try:
             write_into(work, data, encoding, progress)
         except Exception as error:
-            shutil.rmtree(work, ignore_errors=True)
-            if is_full(error, out.parent):
+            full = is_full(error, out.parent)
+            if full or isinstance(error, RealUIDError):  # what nobody expected may be mended, and the rest kept
+                shutil.rmtree(work, ignore_errors=True)
+            if full:
                 raise no_space(out) from error
             raise
         for name in (_PLAN, LOCK):
