@@ -251,6 +251,7 @@ distill demo --teacher images --out run --lambda-g -1 | lambda_g = -1
 distill demo --teacher images --out run --guidance nan | guidance
 distill demo --teacher images --out run --start nowhere | nowhere
 distill demo --teacher images --out run --start-ema 0.5 | start
+distill demo --teacher images --out run --start-fake | start
 distill demo --teacher images --out run --key raw | key
 distill demo --teacher images --out run --batch 0 | batch = 0
 distill demo --teacher images --out run --ema 2 | ema

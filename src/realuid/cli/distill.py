@@ -53,6 +53,8 @@ class Options:
     start: str | None = None
     #: EMA decay of the weights to start from. None: the best model of its run.
     start_ema: float | None = None
+    #: With --start, also start the fake model from that of its run, rather than from the teacher.
+    start_fake: bool = False
     #: Folder of the run.
     out: Path = Path("runs/student")
     #: Accept a teacher that denoises worse than a linear denoiser (see `realuid check-teacher`).
@@ -91,6 +93,8 @@ def run(arguments: Sequence[str]) -> None:
 
     if options.start_ema is not None and options.start is None:
         raise ConfigError("--start-ema without --start: pass --start, the student to start from.")
+    if options.start_fake and options.start is None:
+        raise ConfigError("--start-fake without --start: pass --start, the student to start from.")
     if run:
         refuse_changes(arguments, options, asked, "data", "distill")
         asked = replace(asked, distill=options.distill, students={})
@@ -121,19 +125,22 @@ def _run_one(recipe: Recipe, name: str, options: Options, teacher: NamedTeacher)
     from realuid.recipes.estimate import describe_student_run
     from realuid.recipes.memory import describe_memory
     from realuid.recipes.spec import student_spec
-    from realuid.training import load_start
+    from realuid.training import load_fake, load_start
     from realuid.training.folder import refuse_existing
 
     about: dict[str, Any] = {}
-    start = None
+    start = fake = None
     if not options.dry_run:
         refuse_existing(options.out, options.resume)
     if options.start is not None:
         start = load_start(options.start, options.start_ema)
         about["start"] = {"student": options.start, "ema": options.start_ema or "best"}
+    if options.start is not None and options.start_fake:
+        fake = load_fake(options.start, teacher.model)
+        about["start"]["fake"] = True
     if name in recipe.published:
         about["published_fid"] = recipe.published[name]
-    run = student_spec(recipe, teacher, options.out, start=start, about=about)
+    run = student_spec(recipe, teacher, options.out, start=start, fake=fake, about=about)
     if options.dry_run:
         console.print(describe_memory(run, options.gpu) if options.gpu else describe_student_run(run))
         return

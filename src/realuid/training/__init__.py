@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from realuid.training.config import DistillConfig, LoopConfig, TeacherConfig, fine_tuning
     from realuid.training.distill import DistillTask, distill_teacher
     from realuid.training.ema import EMA
-    from realuid.training.start import load_start
+    from realuid.training.start import load_fake, load_start
     from realuid.training.teacher import TeacherTask, train_teacher
 
 __getattr__, __dir__ = on_first_use(__name__)
@@ -24,6 +24,7 @@ __all__ = [
     "TeacherTask",
     "distill_teacher",
     "fine_tuning",
+    "load_fake",
     "load_start",
     "train_teacher",
 ]
