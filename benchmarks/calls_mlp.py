@@ -67,15 +67,7 @@ METHODS: dict[str, dict[str, Any]] = {
 #: The generator's gradient of call k is multiplied by tau_1 / tau_k (`benchmarks/calls_gaussian.py`).
 SCALED = {"4 scaled", "4 fast, scaled", "4 taught, scaled"}
 #: Starts from a student of one call that is trained for as many updates before, by these settings.
-FROM_ONE = {
-    "4 taught, from 1": METHODS["1"],
-    "4 fast, batch 512, from 1": METHODS["1 fast"],
-    "4 fast, slow student, batch 512, from 1": METHODS["1 fast"],
-    "4 fast, fast student, batch 512, from 1": METHODS["1 fast"],
-    "4 fast, fast student, batch 512, from 1 and its fake": METHODS["1 fast"],
-    "4 fast, batch 512, from 1 and its fake": METHODS["1 fast"],
-    "4 fast, slow student, batch 512, from 1 and its fake": METHODS["1 fast"],
-}
+FROM_ONE = {name: METHODS["1" if "taught" in name else "1 fast"] for name in METHODS if "from 1" in name}
 
 
 class World:
