@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -36,13 +35,13 @@ class ClassScores:
 
 
 class ClassAgreement:
-    """Computes class scores from a stream of batches, which it passes through.
+    """Computes class scores of samples that come in batches.
 
     Args:
         labels: the class that was asked for, sample by sample, shape (n,).
         evaluator: whose features and data the distances are measured with; the data must be labelled.
         classifier: of the data's classes, and not the one whose features the evaluator uses.
-        part: of several processes, each of which watches its own samples (and has all labels); scores are those of all.
+        part: of several processes, each of which adds its own samples (and has all labels); scores are those of all.
 
     Raises:
         DataError: for data without labels.
@@ -57,16 +56,14 @@ class ClassAgreement:
         self._seen: list[Tensor] = []
         self._features: list[Tensor] = []
 
-    def watch(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-        """The same batches, float images in [-1, 1], shape (b, c, h, w), in the order of the labels (of this part)."""
-        for batch in batches:
-            images = to_uint8(batch)
-            self._seen.append(self.classifier.logits(images.to(self.evaluator.device)).argmax(1).cpu())
-            self._features.append(self.evaluator.features(images))
-            yield batch
+    def add(self, batch: Tensor) -> None:
+        """Count the next batch in the order of the labels (of this part): float in [-1, 1], shape (b, c, h, w)."""
+        images = to_uint8(batch)
+        self._seen.append(self.classifier.logits(images.to(self.evaluator.device)).argmax(1).cpu())
+        self._features.append(self.evaluator.features(images))
 
     def scores(self) -> ClassScores:
-        """Scores of all samples seen."""
+        """Scores of all samples added."""
         right = torch.cat(self.part.in_order(self._seen)) == self.labels
         data, found = self.evaluator.data, torch.cat(self.part.in_order(self._features))
         true = data.column("label")[:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -37,12 +36,12 @@ def inconsistency(x: Tensor, pairs: Batch, data: Dataset) -> Tensor:
 
 
 class Restoration:
-    """Follows batches of samples, made under `realuid.on_data.conditions`, and compares them with their pairs.
+    """Compares batches of samples, made under `realuid.on_data.conditions`, with their pairs.
 
     Args:
         data: images in pairs.
         classifier: of the data's labels, for the share of samples that it takes for the class of the truth.
-        part: of several processes, each of which watches its own samples; figures are those of all.
+        part: of several processes, each of which adds its own samples; figures are those of all.
     """
 
     def __init__(self, data: Dataset, classifier: Classifier | None = None, part: Part = WHOLE):
@@ -50,14 +49,9 @@ class Restoration:
         self._sums: dict[str, float] = {}
         self._count = 0
 
-    def watch(self, batches: Iterable[Tensor], slices: Iterable[slice]) -> Iterator[Tensor]:
-        """The same batches, float in data units, seen in passing; `slices` says which samples of the run they are."""
-        for batch, which in zip(batches, slices, strict=True):
-            self._add(batch, which)
-            yield batch
-
     @torch.no_grad()
-    def _add(self, batch: Tensor, which: slice) -> None:
+    def add(self, batch: Tensor, which: slice) -> None:
+        """Count a batch, float in data units, shape (b, c, h, w); `which` says which samples of the run it holds."""
         index = torch.arange(which.start, which.stop) % len(self.data)
         x, pairs = to_uint8(batch).cpu(), self.data.take(index.to(self.data.values.device))
         values = {"psnr": psnr(x, pairs.values)}
@@ -71,7 +65,7 @@ class Restoration:
         self._count += len(batch)
 
     def figures(self) -> dict[str, float]:
-        """Means over all samples seen: `psnr` in dB; `consistency`, the RMS in data units of the degraded sample
+        """Means over all samples added: `psnr` in dB; `consistency`, the RMS in data units of the degraded sample
         against its input, where the degradation is known; `accuracy`, where there is a classifier."""
         seen = self.part.in_order([(self._sums, self._count)])
         count, names = sum(n for _, n in seen), [name for sums, _ in seen for name in sums]

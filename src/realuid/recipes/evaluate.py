@@ -6,10 +6,8 @@ import dataclasses
 import math
 import statistics
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -36,9 +34,6 @@ from realuid.recipes.sections import EvaluateConfig
 from realuid.sampling import OneStep, SamplingOptions, find_sampler
 from realuid.seeds import mix, stream
 from realuid.text import in_html
-
-#: Passes batches through and computes statistics of them.
-Watch = Callable[[Iterator[Tensor]], Iterator[Tensor]]
 
 
 def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device | str = "cpu") -> Evaluator:
@@ -130,53 +125,43 @@ def evaluate_model(
         part: index and number of processes that divide the samples; every process returns the metrics of all.
     """
     data, slices = evaluator.data, part.slices(config.samples, BATCH)
-    restoration = Restoration(data, label_classifier(evaluator), part) if model.coupled and data.is_image else None
     classes = _class_agreement(model, evaluator, config, part) if full else None
     calls = calls_of(model, config)
     kinds = calls if isinstance(model, Student) else 1
+    pairs = kinds if model.coupled and data.is_image else 0
+    restorations = [Restoration(data, label_classifier(evaluator), part) for _ in range(pairs)]
+
+    def counted(batches: Iterable[list[Tensor]], seed: int) -> Iterator[list[Tensor]]:
+        for found, which in zip(batches, slices, strict=True):
+            for restoration, x in zip(restorations, found, strict=False):  # none without pairs
+                restoration.add(x, which)
+            if classes is not None and seed == 0:
+                classes.add(found[-1])
+            yield found
+
     scores = []
     for seed in range(config.seeds):
-        watches: list[Watch] = []
-        if restoration is not None:
-            watches.append(partial(restoration.watch, slices=slices))
-        if classes is not None and seed == 0:
-            watches.append(classes.watch)
         found = samples_of_each_call(model, data, config.samples, **_how(config), seed=mix("fd", seed), part=part)
         title = f"evaluating, seed {seed + 1} of {config.seeds}"
         batches = (each[-kinds:] for each in track(found, title, config.samples // part.world, BATCH))
-        scores.append(evaluator.score_each(_watched(batches, watches), kinds, full, part=part))
-    measured = [_evaluation(of_kind, config.samples, n) for n, of_kind in enumerate(zip(*scores, strict=True), 1)]
+        scores.append(evaluator.score_each(counted(batches, seed), kinds, full, part=part))
+    restored = [restoration.figures() for restoration in restorations] or [{}] * kinds
+    by_kind = zip(zip(*scores, strict=True), restored, strict=True)
+    measured = [_evaluation(of_kind, config.samples, n, own) for n, (of_kind, own) in enumerate(by_kind, 1)]
     return dataclasses.replace(
         measured[-1],
         calls=calls,
         by_calls=measured if kinds > 1 else [],
-        restoration={} if restoration is None else restoration.figures(),
         classes=None if classes is None else classes.scores(),
     )
 
 
-def _evaluation(scores: Sequence[Scores], samples: int, calls: int) -> Evaluation:
+def _evaluation(scores: Sequence[Scores], samples: int, calls: int, restoration: dict[str, float]) -> Evaluation:
     """The evaluation from the scores of all seeds."""
     names = ("fd", "kid", "precision", "recall")
     fd, kid, precision, recall = ([getattr(each, name) for each in scores] for name in names)
     sliced = [each.sliced for each in scores if not math.isnan(each.sliced)]
-    return Evaluation(fd, kid, precision, recall, samples, calls, sliced=sliced)
-
-
-def _watched(batches: Iterable[list[Tensor]], watches: Sequence[Watch]) -> Iterator[list[Tensor]]:
-    """The same batches, the last kind of samples in each seen by all watches in passing."""
-    fewer: deque[list[Tensor]] = deque()
-
-    def last() -> Iterator[Tensor]:
-        for found in batches:
-            fewer.append(found[:-1])
-            yield found[-1]
-
-    seen: Iterator[Tensor] = last()
-    for watch in watches:
-        seen = watch(seen)
-    for x in seen:
-        yield [*fewer.popleft(), x]
+    return Evaluation(fd, kid, precision, recall, samples, calls, sliced=sliced, restoration=restoration)
 
 
 def label_classifier(evaluator: Evaluator) -> Classifier | None:
