@@ -1,6 +1,7 @@
-"""Pictures of docs/concepts.md, from the runs of `realuid demo`.
+"""Pictures of docs/concepts.md, from the runs of `realuid demo`, and of bridges in several calls.
 
-python -m benchmarks.pictures runs/demo docs/images
+python -m benchmarks.pictures concepts runs/demo docs/images
+python -m benchmarks.pictures bridges TEST.zip OUT.png grey COLOUR_TEACHER COLOUR_STUDENT sr-box-4 TEACHER STUDENT
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from realuid.paths import make_path
 TIMES, STEPS = (0.0, 0.1, 0.25, 0.45, 0.7, 1.0), (1, 2, 5, 10, 50)
 #: Magnification of digits, the sample of each class that is shown, and shades of grey that are kept.
 SCALE, SEED, SHADES = 7, 5, 32
+#: Pictures of bridges: images of each, which are shown, and calls of the student.
+IMAGES, EVERY, CALLS = 6, 7, (1, 2, 4)
 
 
 def paths() -> Tensor:
@@ -52,18 +55,52 @@ def steps(demo: Path) -> Tensor:
     return torch.cat([*rows, realuid.sample(student, 10, seed=SEED, labels=list(range(10)))])
 
 
-def main() -> None:
-    """Write the pictures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("demo", type=Path, help="folder of `realuid demo`")
-    parser.add_argument("out", type=Path, help="folder of the pictures")
-    asked = parser.parse_args()
+def restored(source: str, pairs: str, teacher: str, student: str) -> Tensor:
+    """Columns of input, teacher, student in 1, 2, ... calls and truth; every `EVERY`-th image from the third on.
+
+    Returns:
+        images, row by row, shape (IMAGES * columns, c, h, w).
+    """
+    data = realuid.load_dataset(source, pairs=pairs).take(torch.arange(IMAGES) * EVERY + 2)
+    given, truth, of_calls = to_float(data.sources), to_float(data.values), realuid.load_generator(student)
+    columns = [given, realuid.sample(teacher, IMAGES, seed=SEED, sources=given, steps=50)]
+    for calls in CALLS:
+        columns.append(realuid.sample(of_calls, IMAGES, seed=SEED, sources=given, calls=calls))
+    return torch.stack([*columns, truth], dim=1).flatten(0, 1)
+
+
+def concepts(demo: Path, out: Path) -> None:
+    """The pictures of docs/concepts.md."""
     pictures = {
         "concepts-paths": grid_image(paths(), len(TIMES), 2 * SCALE),
-        "concepts-steps": grid_image(steps(asked.demo), 10, SCALE),
+        "concepts-steps": grid_image(steps(demo), 10, SCALE),
     }
     for name, picture in pictures.items():
-        picture.convert("L").quantize(SHADES).save(asked.out / f"{name}.png", optimize=True)
+        picture.convert("L").quantize(SHADES).save(out / f"{name}.png", optimize=True)
+
+
+def bridges(source: str, out: Path, runs: list[str]) -> None:
+    """A row for each image; the first half of the rows are of the first bridge."""
+    found = [restored(source, *runs[i : i + 3]) for i in range(0, len(runs), 3)]
+    grid_image(torch.cat(found), len(CALLS) + 3, 2).save(out, optimize=True)
+
+
+def main() -> None:
+    """Write the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    of_demo = kinds.add_parser("concepts")
+    of_demo.add_argument("demo", type=Path, help="folder of `realuid demo`")
+    of_demo.add_argument("out", type=Path, help="folder of the pictures")
+    of_bridges = kinds.add_parser("bridges")
+    of_bridges.add_argument("source", help="images")
+    of_bridges.add_argument("out", type=Path, help="the picture")
+    of_bridges.add_argument("runs", nargs="+", help="for each bridge: pairs, teacher, student")
+    asked = parser.parse_args()
+    if asked.kind == "concepts":
+        concepts(asked.demo, asked.out)
+    else:
+        bridges(asked.source, asked.out, asked.runs)
 
 
 if __name__ == "__main__":
