@@ -76,7 +76,9 @@ GAME_2D: dict[str, Any] = {
     "device": "cpu",
 }
 #: Student of the same seed that a method starts from; it gets half of the updates, and the start had all of its own.
-STARTS = {name: "1" for name in METHODS if "from 1" in name}
+STARTS = dict.fromkeys(("4 from 1", "4 from 1, batch 256", "4 from 1, batch 256, twice the rates"), "1")
+#: What the learning rates are multiplied by: with larger batches, the square root of their factor.
+RATES = {"4 from 1, batch 256, twice the rates": 2.0}
 
 
 def student(bench: Bench, method: str, seed: int, updates: int) -> dict[str, Any]:
@@ -85,9 +87,8 @@ def student(bench: Bench, method: str, seed: int, updates: int) -> dict[str, Any
     if (run / "result.json").is_file():
         return json.loads((run / "result.json").read_text())
     one = dataclasses.replace(bench.recipe.distill, calls=1, updates=updates, lr_decay="cosine", seed=seed)
-    config = dataclasses.replace(one, **METHODS[method])
-    if "twice the rates" in method:  # as the square root of the batch size
-        config = dataclasses.replace(config, generator_lr=2 * one.generator_lr, fake_lr=2 * one.fake_lr)
+    config, rates = dataclasses.replace(one, **METHODS[method]), RATES.get(method, 1.0)
+    config = dataclasses.replace(config, generator_lr=rates * config.generator_lr, fake_lr=rates * config.fake_lr)
     length = round(updates * update_cost(one).passes / update_cost(config).passes)
     config = dataclasses.replace(config, updates=length // 2 if method in STARTS else length, sample_every=0)
     config = dataclasses.replace(config, save_every=max(1, config.updates // 5))

@@ -15,6 +15,7 @@ import copy
 import dataclasses
 import json
 import statistics
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,45 +30,68 @@ from realuid.training.accelerate import make_accelerator
 from realuid.training.costs import update_cost
 
 FAMILIES = {"flow": "demo", "vp": "digits-vp", "edm": "digits-edm", "interpolant": "digits-interpolant"}
-RANDOM: dict[str, Any] = {"calls": 4, "fake_start": "random"}
-FAST: dict[str, Any] = {**RANDOM, "fake_lr": 3e-3}
-TAUGHT: dict[str, Any] = {"calls": 4, "fake_start": "teacher"}
 EARLY = (0.714, 0.62, 0.51, 0.4)
-#: What is compared: settings of the distillation. The fake model starts from random weights, or from the teacher
-#: ("taught"); its rate is 1e-3, or 3e-3 ("fast"), or 6e-3 ("faster").
-METHODS: dict[str, dict[str, Any]] = {
-    "1": {"calls": 1},
-    "1 fast": {**FAST, "calls": 1},
-    "1 taught": {**TAUGHT, "calls": 1},
-    "4": RANDOM,
-    "4 scaled": RANDOM,
-    "4 early times": {**RANDOM, "calls": None, "times": EARLY},
-    "4 six fake updates": {**RANDOM, "fake_updates": 6},
-    "4 fast": FAST,
-    "4 fast, scaled": FAST,
-    "4 fast, slow student, batch 512": {**FAST, "generator_lr": 2.5e-4, "batch": 512},
-    "4 fast, slow student": {**FAST, "generator_lr": 2.5e-4},
-    "4 fast, from data": {**FAST, "call_inputs": "data"},
-    "4 fast, untold": {**FAST, "fake_sees_call": False},
-    "4 taught": TAUGHT,
-    "4 taught, scaled": TAUGHT,
-    "4 taught, fast, slow student": {**FAST, **TAUGHT, "generator_lr": 2.5e-4},
-    "4 taught, early times": {**TAUGHT, "calls": None, "times": EARLY},
-    "4 taught, from 1": TAUGHT,
-    "4 fast, batch 512": {**FAST, "batch": 512},
-    "4 faster, batch 512": {**FAST, "fake_lr": 6e-3, "batch": 512},
-    "4 taught, fast, batch 512": {**FAST, **TAUGHT, "batch": 512},
-    "4 fast, batch 512, from 1": {**FAST, "batch": 512},
-    "4 fast, slow student, batch 512, from 1": {**FAST, "generator_lr": 2.5e-4, "batch": 512},
-    "4 fast, fast student, batch 512, from 1": {**FAST, "generator_lr": 1e-3, "batch": 512},
-    "4 fast, fast student, batch 512, from 1 and its fake": {**FAST, "generator_lr": 1e-3, "batch": 512},
-    "4 fast, batch 512, from 1 and its fake": {**FAST, "batch": 512},
-    "4 fast, slow student, batch 512, from 1 and its fake": {**FAST, "generator_lr": 2.5e-4, "batch": 512},
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train a student.
+
+    Attributes:
+        settings: of the distillation.
+        start: method of the student that it starts from, trained for as many updates; "" for the teacher's weights.
+        start_fake: whether the fake model starts from that student's.
+        scaled: whether the generator's gradient of call k is multiplied by tau_1 / tau_k
+            (`benchmarks/calls_gaussian.py`).
+    """
+
+    settings: dict[str, Any]
+    start: str = ""
+    start_fake: bool = False
+    scaled: bool = False
+
+
+def four(fake_start: str = "random", **settings: Any) -> dict[str, Any]:
+    """Settings of four calls, with a fake model from random weights, or from the teacher ("taught")."""
+    return {"calls": 4, "fake_start": fake_start, **settings}
+
+
+FAST: dict[str, Any] = {"fake_lr": 3e-3}
+SLOW, LARGE = {"generator_lr": 2.5e-4}, {"batch": 512}
+#: What is compared. The fake model's rate is 1e-3, or 3e-3 ("fast"), or 6e-3 ("faster"); the student's is 5e-4.
+METHODS = {
+    "1": Method({"calls": 1}),
+    "1 fast": Method(four(**FAST) | {"calls": 1}),
+    "1 taught": Method(four("teacher") | {"calls": 1}),
+    "4": Method(four()),
+    "4 scaled": Method(four(), scaled=True),
+    "4 early times": Method(four(times=EARLY) | {"calls": None}),
+    "4 six fake updates": Method(four(fake_updates=6)),
+    "4 fast": Method(four(**FAST)),
+    "4 fast, scaled": Method(four(**FAST), scaled=True),
+    "4 fast, slow student, batch 512": Method(four(**FAST, **SLOW, **LARGE)),
+    "4 fast, slow student": Method(four(**FAST, **SLOW)),
+    "4 fast, from data": Method(four(**FAST, call_inputs="data")),
+    "4 fast, untold": Method(four(**FAST, fake_sees_call=False)),
+    "4 taught": Method(four("teacher")),
+    "4 taught, scaled": Method(four("teacher"), scaled=True),
+    "4 taught, fast, slow student": Method(four("teacher", **FAST, **SLOW)),
+    "4 taught, early times": Method(four("teacher", times=EARLY) | {"calls": None}),
+    "4 taught, from 1": Method(four("teacher"), start="1"),
+    "4 fast, batch 512": Method(four(**FAST, **LARGE)),
+    "4 faster, batch 512": Method(four(fake_lr=6e-3, **LARGE)),
+    "4 taught, fast, batch 512": Method(four("teacher", **FAST, **LARGE)),
+    "4 fast, batch 512, from 1": Method(four(**FAST, **LARGE), start="1 fast"),
+    "4 fast, slow student, batch 512, from 1": Method(four(**FAST, **SLOW, **LARGE), start="1 fast"),
+    "4 fast, fast student, batch 512, from 1": Method(four(**FAST, generator_lr=1e-3, **LARGE), start="1 fast"),
+    "4 fast, fast student, batch 512, from 1 and its fake": Method(
+        four(**FAST, generator_lr=1e-3, **LARGE), start="1 fast", start_fake=True
+    ),
+    "4 fast, batch 512, from 1 and its fake": Method(four(**FAST, **LARGE), start="1 fast", start_fake=True),
+    "4 fast, slow student, batch 512, from 1 and its fake": Method(
+        four(**FAST, **SLOW, **LARGE), start="1 fast", start_fake=True
+    ),
 }
-#: The generator's gradient of call k is multiplied by tau_1 / tau_k (`benchmarks/calls_gaussian.py`).
-SCALED = {"4 scaled", "4 fast, scaled", "4 taught, scaled"}
-#: Starts from a student of one call that is trained for as many updates before, by these settings.
-FROM_ONE = {name: METHODS["1" if "taught" in name else "1 fast"] for name in METHODS if "from 1" in name}
 
 
 class World:
@@ -155,23 +179,23 @@ def scale(task: DistillTask) -> None:
     task.learner.call = call
 
 
-def run(world: World, method: str, seed: int, options: argparse.Namespace) -> None:
+def run(world: World, name: str, seed: int, options: argparse.Namespace) -> None:
     """One student, unless it was made before."""
-    file = options.out / world.family / f"{method}, seed {seed}.json"
+    file, method = options.out / world.family / f"{name}, seed {seed}.json", METHODS[name]
     if file.is_file():
         return
     one = dataclasses.replace(
         world.digits.settings, calls=1, batch=128, updates=options.updates, lr_decay="cosine", seed=seed
     )
     start, fake = None, None
-    if method in FROM_ONE:
-        start, fake, _ = world.trained(dataclasses.replace(one, **FROM_ONE[method]))
-    config = dataclasses.replace(one, **METHODS[method])
-    *_, curve = world.trained(config, method in SCALED, start, fake if "its fake" in method else None)
+    if method.start:
+        start, fake, _ = world.trained(dataclasses.replace(one, **METHODS[method.start].settings))
+    config = dataclasses.replace(one, **method.settings)
+    *_, curve = world.trained(config, method.scaled, start, fake if method.start_fake else None)
     passes = update_cost(config).passes * config.batch * config.updates
-    result = {"method": method, "seed": seed, "updates": config.updates, "passes": passes, "curve": curve}
+    result = {"method": name, "seed": seed, "updates": config.updates, "passes": passes, "curve": curve}
     write_json(file, {**result, "teacher": world.of_teacher()})
-    print(world.family, method, seed, curve[-1], flush=True)
+    print(world.family, name, seed, curve[-1], flush=True)
 
 
 def tables(folder: Path) -> None:
