@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pipelines
 import pytest
 import torch
+from conftest import small_teacher
 from diffusers_folders import relative_error
+from PIL import Image
 from pipeline_runs import run
 
-from realuid.data import Dataset
+import realuid
+from realuid.cli.main import main
+from realuid.data import Dataset, to_uint8
 from realuid.errors import CheckpointError, ConfigError
-from realuid.loaders import load_prompt_encoder, load_teacher
+from realuid.exports import load_any
+from realuid.loaders import load_generator, load_prompt_encoder, load_teacher
+from realuid.models import Student, save_pretrained
 from realuid.on_data import adopt_size
 
 
@@ -63,3 +70,38 @@ def test_half_precision_stays(tmp_path: Path) -> None:
         assert {p.dtype for p in teacher.network.parameters()} == {dtype} and condition["text"].dtype == dtype
         assert {p.dtype for p in teacher.codec.autoencoder.parameters()} == {torch.float32}
         assert teacher(torch.randn(1, 4, 8, 8), torch.tensor([0.5]), condition).dtype == torch.float32
+
+
+def test_students_of_pipelines_are_sampled_at_any_size(
+    sdxl: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """--size, and size in Python: as the same weights in a network of that size; mistakes are a line."""
+    made = Student(load_teacher(sdxl), calls=2)
+    save_pretrained(made, tmp_path / "student")
+    wide = load_generator(tmp_path / "student", size=(24, 32))
+    assert wide.image_shape == (3, 24, 32) and load_generator(tmp_path / "student").image_shape == (3, 16, 16)
+    expected = realuid.sample(Student(load_teacher(sdxl, size=(24, 32)), calls=2), prompts=["a cat"], seed=3)
+    assert torch.equal(realuid.sample(wide, prompts=["a cat"], seed=3), expected)
+    words = ["sample", str(tmp_path / "student"), "--prompts", "a cat", "--count", "1", "--seed", "3", "--out"]
+    assert main([*words, str(tmp_path / "wide.png"), "--size", "24", "32"]) == 0
+    with Image.open(tmp_path / "wide.png") as picture:  # magnified, within a margin
+        scale = (picture.width - 4) // 32
+        inner = np.asarray(picture)[2:-2:scale, 2:-2:scale]
+    assert np.array_equal(inner, to_uint8(expected)[0].permute(1, 2, 0).numpy())
+    for size, message in (
+        (["24"], "size = 24: allowed are positive whole numbers, height and width."),
+        (["0", "32"], "size = 0 x 32: allowed are positive whole numbers"),
+        (["17", "32"], "multiples of 2"),
+    ):
+        capsys.readouterr()
+        assert main([*words, str(tmp_path / "none.png"), "--size", *size]) == 2
+        assert message in " ".join(capsys.readouterr().err.split()) and not (tmp_path / "none.png").exists()
+
+
+def test_models_of_one_size_refuse_another(tmp_path: Path) -> None:
+    save_pretrained(Student(small_teacher()), tmp_path / "student")
+    with pytest.raises(ConfigError, match=r"size = 16 x 16: the model makes images of one size, 8 x 8. Leave size out"):
+        load_any(tmp_path / "student", size=(16, 16))
+    realuid.export(Student(small_teacher()), tmp_path / "pipeline", "diffusers")
+    with pytest.raises(ConfigError, match="makes images of one size"):
+        load_any(tmp_path / "pipeline", size=(16, 16))

@@ -62,12 +62,14 @@ class ModelOptions:
     kind: Literal["teacher", "generator"] | None = None
 
 
-def load_sampled(path: str, loading: ModelOptions, device: str) -> MatchingModel | Student | ExportedStudent:
+def load_sampled(
+    path: str, loading: ModelOptions, device: str, size: tuple[int, ...] | None = None
+) -> MatchingModel | Student | ExportedStudent:
     """A model to sample, on a device; ONNX files run on the CPU, and another explicit device is an error."""
     from realuid.exports import load_any
     from realuid.exports.onnx import OnnxStudent
 
-    chosen, model = choose_device(device), load_any(path, kind=loading.kind, key=loading.key)
+    chosen, model = choose_device(device), load_any(path, kind=loading.kind, key=loading.key, size=size)
     return model if device == "auto" and isinstance(model, OnnxStudent) else model.to(chosen)
 
 

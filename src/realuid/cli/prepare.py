@@ -94,14 +94,13 @@ def run(arguments: Sequence[str]) -> None:
 
 def _size(options: Options, teacher: MatchingModel | None) -> tuple[int | None, int | None]:
     """Channels and resolution that images are converted to."""
+    from realuid.models import resize
     from realuid.models.networks.prompted import PromptNetwork
 
     if teacher is None or len(teacher.image_shape) != 3:
         return options.channels, options.resolution
-    network, side = teacher.network, options.resolution
-    if isinstance(network, PromptNetwork) and side is not None:
-        size = teacher.codec.latent_size((side, side)) if teacher.codec else (side, side)
-        network.resize((network.shape[0], *size))
+    if isinstance(teacher.network, PromptNetwork) and (side := options.resolution) is not None:
+        resize(teacher, (side, side))
     channels, height, width = teacher.image_shape
     for name, asked, needed in (("channels", options.channels, channels), ("resolution", options.resolution, height)):
         if asked not in (None, needed):

@@ -46,6 +46,9 @@ class Options:
     prompt_encoder: str | None = None
     #: Further or other conditions of the model: a .safetensors file of tensors by name, one row for each image.
     condition: Path | None = None
+    #: Height and width of the images in pixels (videos: frames before them), of text-to-image models of diffusers and
+    #: their students. None: the model's.
+    size: tuple[int, ...] | None = None
     #: Classes to sample in turn, by name or number (conditional models). Empty: all, as often as in the training data.
     classes: tuple[str, ...] = ()
     #: Data of the source images (coupled paths); by default the model's training data.
@@ -90,7 +93,7 @@ def run(arguments: Sequence[str]) -> None:
     count = check_whole("count", usual if options.count is None else options.count, 1, MOST_SAMPLES)
     check_whole("batch", options.batch, 1, MOST_BATCH)
     part = join(choose_device(options.device))
-    model = load_sampled(options.model, options.loading, options.device)
+    model = load_sampled(options.model, options.loading, options.device, options.size)
     check_use(model, options.sampler, options.guidance, options.calls, options.steps, options.clip)
     chosen = chosen_classes(options, model)
     if model.coupled:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from realuid.errors import CheckpointError, ExportError
+from realuid.errors import CheckpointError, ConfigError, ExportError
 from realuid.exports.authors import is_noted, read_authors
 from realuid.exports.diffusers import is_one_step, read_diffusers
 from realuid.exports.onnx import OnnxStudent
@@ -16,25 +16,28 @@ from realuid.models import MatchingModel, Student
 
 
 def load_any(
-    path: str | Path, *, kind: Kind | None = None, key: str | None = None
+    path: str | Path, *, kind: Kind | None = None, key: str | None = None, size: tuple[int, ...] | None = None
 ) -> MatchingModel | Student | ExportedStudent:
     """A model in any format that can be sampled: what `load_model` takes, or what `realuid export` wrote.
 
     Args:
         path: .onnx, .pt2, a one-step pipeline folder of diffusers, an authors' checkpoint by `realuid export`; all else
             is `load_model`'s.
-        kind, key: as in `load_model`.
+        kind, key, size: as in `load_model`; exported students make images of one size.
 
     Raises:
         CheckpointError: where there is none, or it is damaged.
-        ConfigError: where a format needs an extra that is not installed.
+        ConfigError: where a format needs an extra that is not installed, or for the size of a model of one size.
     """
     local = Path(path)
-    if is_exported(local):
+    exported, authors = is_exported(local), local.suffix == ".pt" and local.is_file() and is_noted(local)
+    if size is not None and (exported or authors):
+        raise ConfigError(f"size = {size}: '{path}' makes images of one size. Leave size out.")
+    if exported:
         return _exported(local)
-    if local.suffix == ".pt" and local.is_file() and is_noted(local):
+    if authors:
         return read_authors(local, key)
-    return load_model(path, kind=kind, key=key)
+    return load_model(path, kind=kind, key=key, size=size)
 
 
 def is_exported(path: Path) -> bool:

@@ -14,7 +14,7 @@ from realuid.loaders.diffusers_folder import load_diffusers
 from realuid.loaders.edm import load_edm_pickle, load_edm_student
 from realuid.loaders.formats import base_and_adapter, local_path, model_folder, recognise
 from realuid.loaders.in_memory import is_of_diffusers, load_from_memory
-from realuid.models import MatchingModel, Student, from_pretrained, load_single_file
+from realuid.models import MatchingModel, Student, from_pretrained, load_single_file, resize
 from realuid.models.networks.own import Function
 from realuid.models.networks.prompted import PromptNetwork
 from realuid.models.saving.torch_file import read_torch_file
@@ -56,11 +56,11 @@ def load_model(
             trained), the entry of a pickle ('ema'), the folder of a network ('unet_ema').
         adm: properties of a torchcfm network that its weights do not determine.
         network: for a model around a user's network (`Teacher`): an instance, whose weights are replaced.
-        size: of the images of a text-to-image model of diffusers, (height, width), of videos (frames, height, width);
-            None: what its pipeline makes by default.
+        size: of the images of a text-to-image model of diffusers or its student, (height, width), of videos (frames,
+            height, width); None: what its pipeline makes by default, or what the student was trained on last.
 
     Raises:
-        ConfigError: for what is no path, and an unknown kind.
+        ConfigError: for what is no path, an unknown kind, and the size of a model that makes images of one size.
         CheckpointError: where nothing is found, it cannot be read, is of the other kind, or has to be told apart.
     """
     check_kind("model", source, str, Path)
@@ -72,12 +72,13 @@ def load_model(
     name = recognise(path)
     if network is not None and name not in ("realuid", "safetensors"):
         raise CheckpointError(f"network was passed, but '{source}' ({name}) brings its own.")
-    if size is not None and name != "diffusers":
-        raise CheckpointError(f"size = {size}, but '{source}' ({name}) makes images of one size. Leave it out.")
     model = LOADERS[name](path, request)
     if adapter:
         _merge(model, adapter)
-    (model.model if isinstance(model, Student) else model).origin = str(source)
+    matching = model.model if isinstance(model, Student) else model
+    if size is not None and name != "diffusers":
+        resize(matching, size)
+    matching.origin = str(source)
     found: Kind = "generator" if isinstance(model, Student) else "teacher"
     if kind is not None and kind != found:
         raise CheckpointError(f"'{source}' is {_KINDS[found]}, not {_KINDS[kind]}.")
@@ -121,9 +122,10 @@ def load_generator(
     key: str | None = None,
     adm: ADMOptions = PUBLISHED,
     network: Function | None = None,
+    size: tuple[int, ...] | None = None,
 ) -> Student:
     """A student; arguments and errors as for `load_model`."""
-    model = load_model(source, kind="generator", key=key, adm=adm, network=network)
+    model = load_model(source, kind="generator", key=key, adm=adm, network=network, size=size)
     assert isinstance(model, Student)
     return model
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from realuid.models.saving.folder import from_pretrained, load_single_file, save_pretrained, save_single_file
     from realuid.models.saving.weights import check_weights, load_strictly
     from realuid.models.silence import Silent, silent
+    from realuid.models.sizes import resize
     from realuid.models.student import Generator, Student
     from realuid.models.teacher import Teacher
 
@@ -93,6 +94,7 @@ __all__ = [
     "model_device",
     "preconditioning_on",
     "required",
+    "resize",
     "save_pretrained",
     "save_single_file",
     "silent",

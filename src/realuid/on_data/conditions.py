@@ -15,7 +15,7 @@ from realuid.data.dataset import Prompts
 from realuid.data.grid import grid_image
 from realuid.devices import handed_over
 from realuid.errors import ConfigError, DataError
-from realuid.models import Condition, ConditionSpec, MatchingModel
+from realuid.models import Condition, ConditionSpec, MatchingModel, resize
 from realuid.models.networks.condition import LABEL
 from realuid.models.networks.prompted import PromptNetwork
 from realuid.paths import Path
@@ -107,9 +107,8 @@ def adopt_size(model: MatchingModel | OneStep, data: Dataset) -> None:
         )
     for part in reversed(data.sizes):
         other = len(part.shape) == len(model.image_shape) and part.shape[1:] != model.image_shape[1:]
-        if isinstance(network, PromptNetwork) and other:
-            size = model.codec.latent_size(part.shape[1:]) if model.codec else part.shape[1:]
-            network.resize((network.shape[0], *size))
+        if isinstance(model, MatchingModel) and isinstance(network, PromptNetwork) and other:
+            resize(model, part.shape[1:])
 
 
 def adopt_null(model: MatchingModel, data: Dataset) -> None:
