@@ -75,9 +75,8 @@ def load_sampled(
 
 def split_recipe(arguments: Sequence[str], default: str) -> tuple[Recipe, list[str]]:
     """The recipe named by the first word (a name, or a YAML file), and the other arguments."""
-    if arguments and not arguments[0].startswith("-"):
-        return load_recipe(arguments[0]), list(arguments[1:])
-    return load_recipe(default), list(arguments)
+    named = names_recipe(arguments)
+    return load_recipe(arguments[0] if named else default), list(arguments[1:] if named else arguments)
 
 
 def names_recipe(arguments: Sequence[str]) -> bool:
