@@ -1,7 +1,7 @@
 """Pictures of docs/concepts.md, from the runs of `realuid demo`, and of bridges in several calls.
 
 python -m benchmarks.pictures concepts runs/demo docs/images
-python -m benchmarks.pictures bridges TEST.zip OUT.png grey COLOUR_TEACHER COLOUR_STUDENT sr-box-4 TEACHER STUDENT
+python -m benchmarks.pictures bridges TEST.zip OUT.png --bridge grey TEACHER STUDENT --bridge sr-box-4 TEACHER STUDENT
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from realuid.paths import make_path
 TIMES, STEPS = (0.0, 0.1, 0.25, 0.45, 0.7, 1.0), (1, 2, 5, 10, 50)
 #: Magnification of digits, the sample of each class that is shown, and shades of grey that are kept.
 SCALE, SEED, SHADES = 7, 5, 32
-#: Pictures of bridges: images of each, which are shown, and calls of the student.
+#: Pictures of bridges: number of images of each, distance between their numbers, and calls of the student.
 IMAGES, EVERY, CALLS = 6, 7, (1, 2, 4)
 
 
@@ -79,10 +79,9 @@ def concepts(demo: Path, out: Path) -> None:
         picture.convert("L").quantize(SHADES).save(out / f"{name}.png", optimize=True)
 
 
-def bridges(source: str, out: Path, runs: list[str]) -> None:
-    """A row for each image; the first half of the rows are of the first bridge."""
-    found = [restored(source, *runs[i : i + 3]) for i in range(0, len(runs), 3)]
-    grid_image(torch.cat(found), len(CALLS) + 3, 2).save(out, optimize=True)
+def bridges(source: str, out: Path, runs: list[list[str]]) -> None:
+    """A row for each image, bridge by bridge."""
+    grid_image(torch.cat([restored(source, *run) for run in runs]), len(CALLS) + 3, 2).save(out, optimize=True)
 
 
 def main() -> None:
@@ -95,12 +94,14 @@ def main() -> None:
     of_bridges = kinds.add_parser("bridges")
     of_bridges.add_argument("source", help="images")
     of_bridges.add_argument("out", type=Path, help="the picture")
-    of_bridges.add_argument("runs", nargs="+", help="for each bridge: pairs, teacher, student")
+    of_bridges.add_argument(
+        "--bridge", nargs=3, action="append", required=True, metavar=("PAIRS", "TEACHER", "STUDENT")
+    )
     asked = parser.parse_args()
     if asked.kind == "concepts":
         concepts(asked.demo, asked.out)
     else:
-        bridges(asked.source, asked.out, asked.runs)
+        bridges(asked.source, asked.out, asked.bridge)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pipelines
 import pytest
+import recorded_pipelines
 import torch
 from conftest import small_teacher
 from diffusers_folders import relative_error
@@ -19,7 +20,7 @@ from realuid.data import Dataset, to_uint8
 from realuid.errors import CheckpointError, ConfigError
 from realuid.exports import load_any
 from realuid.loaders import load_generator, load_prompt_encoder, load_teacher
-from realuid.models import Student, save_pretrained
+from realuid.models import Student, resize, save_pretrained
 from realuid.on_data import adopt_size
 
 
@@ -45,7 +46,7 @@ def test_a_teacher_takes_the_size_of_the_data(sdxl: Path, monkeypatch: pytest.Mo
 
 def test_sizes_that_it_cannot_make_are_refused(sdxl: Path, tmp_path: Path) -> None:
     teacher = load_teacher(sdxl)
-    with pytest.raises(ConfigError, match=r"size = 17, 16: .* are multiples of 2"):
+    with pytest.raises(ConfigError, match=r"size = 17 x 16: .* are multiples of 2"):
         adopt_size(teacher, Dataset(torch.zeros(2, 3, 17, 16, dtype=torch.uint8), name="images"))
     with pytest.raises(ConfigError, match="the denoiser's have 4 channels"):
         teacher.network.resize((3, 8, 8))
@@ -53,7 +54,7 @@ def test_sizes_that_it_cannot_make_are_refused(sdxl: Path, tmp_path: Path) -> No
     with pytest.raises(CheckpointError, match="on samples of"):
         sd3.network.resize((4, 64, 64))  # positions are for 16 x 16 tokens
     assert sd3.shape == (4, 8, 8) and teacher.shape == (4, 8, 8)
-    with pytest.raises(CheckpointError, match="makes images of one size"):
+    with pytest.raises(ConfigError, match=r"makes images of one size, 8 x 8. Leave size out"):
         import diffusers_folders as folders
         from diffusers import DDPMScheduler
 
@@ -89,13 +90,47 @@ def test_students_of_pipelines_are_sampled_at_any_size(
         inner = np.asarray(picture)[2:-2:scale, 2:-2:scale]
     assert np.array_equal(inner, to_uint8(expected)[0].permute(1, 2, 0).numpy())
     for size, message in (
-        (["24"], "size = 24: allowed are positive whole numbers, height and width."),
+        (["24"], "size = 24: allowed are positive whole numbers, height and width"),
         (["0", "32"], "size = 0 x 32: allowed are positive whole numbers"),
-        (["17", "32"], "multiples of 2"),
+        (["2", "16", "32"], "size = 2 x 16 x 32: needed are two numbers: height and width."),
+        (["17", "32"], "size = 17 x 32: the autoencoder takes heights and widths that are multiples of 2."),
     ):
         capsys.readouterr()
         assert main([*words, str(tmp_path / "none.png"), "--size", *size]) == 2
         assert message in " ".join(capsys.readouterr().err.split()) and not (tmp_path / "none.png").exists()
+        with pytest.raises(ConfigError, match=message[:15]):
+            load_teacher(sdxl, size=tuple(map(int, size)))
+    with pytest.raises(ConfigError, match="size = 24: allowed are positive whole numbers"):
+        load_teacher(sdxl, size=24)
+    assert load_teacher(pipelines.make("sdxl"), size=(24, 32)).image_shape == (3, 24, 32)
+
+
+def test_sizes_that_a_denoiser_cannot_make_are_named(tmp_path: Path) -> None:
+    """FLUX's patches of 2 x 2, SD3's largest grid of positions, and a call that was recorded at one size."""
+    flux = load_teacher(pipelines.save("flux_dev", tmp_path / "flux"))
+    height, width = flux.image_shape[1:]
+    odd = (height + flux.codec.factor, width)
+    with pytest.raises(ConfigError, match=rf"size = {odd[0]} x {width}: the denoiser cannot make it .* multiples of"):
+        resize(flux, odd)
+    resize(flux, (height + 2 * flux.codec.factor, width))
+    assert flux.image_shape == (3, height + 2 * flux.codec.factor, width)
+    with pytest.raises(ConfigError, match=r"size = 128 x 128: the denoiser cannot make it"):
+        load_teacher(pipelines.save("sd3", tmp_path / "sd3"), size=(128, 128))
+    recorded_pipelines.aura_flow().save_pretrained(tmp_path / "aura")
+    save_pretrained(Student(load_teacher(tmp_path / "aura", size=(16, 16))), tmp_path / "student")
+    assert load_generator(tmp_path / "student", size=(16, 16)).image_shape == (3, 16, 16)
+    with pytest.raises(
+        ConfigError, match=r"the call of this pipeline was recorded with .*, the only ones that it takes"
+    ):
+        load_generator(tmp_path / "student", size=(32, 32))
+
+
+def test_videos_are_refused_before_they_are_sampled(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    save_pretrained(load_teacher(pipelines.save("wan", tmp_path / "wan"), size=(5, 16, 16)), tmp_path / "teacher")
+    wan = str(tmp_path / "teacher")
+    assert main(["sample", wan, "--prompts", "a cat", "--out", str(tmp_path / "none.png")]) == 2
+    assert "makes videos, which are not written here" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_models_of_one_size_refuse_another(tmp_path: Path) -> None:

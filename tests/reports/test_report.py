@@ -142,6 +142,18 @@ def test_every_number_of_calls_has_a_column(tmp_path: Path, digits) -> None:
     assert "FD, 3 calls" not in columns and columns["calls"] == ["3", "1", "3"]
 
 
+def test_pairs_are_compared_at_every_number_of_calls(tmp_path: Path, digits) -> None:
+    teacher, restored = small_teacher(), {"psnr": 30.0, "consistency": 0.1, "accuracy": 0.9}
+    three = entry("three", 4.0, calls=3, images_per_second=150.0) | restored
+    three["by_calls"] = [{"calls": n, "fd_mean": 4.0, "psnr": psnr} for n, psnr in ((1, 28.5), (2, 29.25), (3, 30.0))]
+    results = RESULTS | {"teacher": RESULTS["teacher"] | restored | {"psnr": 31.0}, "students": [three]}
+    models = {"teacher": teacher, "three": Generator(teacher, calls=3)}
+    page = Page(write_report(tmp_path, results, models, digits, SETTINGS, steps=2).read_text())
+    assert "<th>PSNR</th><th>PSNR, 1 call</th><th>PSNR, 2 calls</th><th>consistency</th>" in page.html
+    cells = [row[row.index(own) :][:4] for row, own in zip(page.rows[1:3], ("31.00 dB", "30.00 dB"), strict=True)]
+    assert cells == [["31.00 dB", "", "", "0.1000"], ["30.00 dB", "28.50 dB", "29.25 dB", "0.1000"]]
+
+
 def test_damaged_lines_of_metrics_are_passed_over(tmp_path):
     (tmp_path / "metrics.jsonl").write_bytes(b'{"update": 1, "fd": 2.0}\n{"upd\xffte": 2\n3\n{"update": 4}\n{"up')
     assert read_jsonl(tmp_path / "metrics.jsonl") == [{"update": 1, "fd": 2.0}, {"update": 4}]

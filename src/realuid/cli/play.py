@@ -40,7 +40,8 @@ def run(arguments: Sequence[str]) -> None:
 
     from realuid.data.captions import listed_prompts
     from realuid.loaders import load_teacher
-    from realuid.models import MatchingModel
+    from realuid.models import MatchingModel, resize
+    from realuid.models.networks.prompted import PromptNetwork
     from realuid.play import Player, serve
     from realuid.play.web import check_gradio
 
@@ -49,6 +50,8 @@ def run(arguments: Sequence[str]) -> None:
     if isinstance(student, MatchingModel):
         raise ConfigError(f"'{options.model}' is a teacher. Pass a student, and the teacher as --teacher.")
     teacher = None if options.teacher is None else load_teacher(options.teacher).to(student.device)
+    if teacher is not None and isinstance(teacher.network, PromptNetwork):
+        resize(teacher, student.image_shape[1:])
     player = Player(student, teacher, options.prompt_encoder or "")
     if not player.prompted and (options.prompts or options.prompt_encoder):
         raise ConfigError("--prompts: the student reads no prompts. Leave them out.")

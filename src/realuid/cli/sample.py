@@ -46,8 +46,8 @@ class Options:
     prompt_encoder: str | None = None
     #: Further or other conditions of the model: a .safetensors file of tensors by name, one row for each image.
     condition: Path | None = None
-    #: Height and width of the images in pixels (videos: frames before them), of text-to-image models of diffusers and
-    #: their students. None: the model's.
+    #: Height and width of the images in pixels, of text-to-image models of diffusers and their students. None: the
+    #: model's.
     size: tuple[int, ...] | None = None
     #: Classes to sample in turn, by name or number (conditional models). Empty: all, as often as in the training data.
     classes: tuple[str, ...] = ()
@@ -95,6 +95,7 @@ def run(arguments: Sequence[str]) -> None:
     part = join(choose_device(options.device))
     model = load_sampled(options.model, options.loading, options.device, options.size)
     check_use(model, options.sampler, options.guidance, options.calls, options.steps, options.clip)
+    refuse_videos(options.model, model)
     chosen = chosen_classes(options, model)
     if model.coupled:
         whole = asked_data(options.model, options.data).load()
@@ -131,6 +132,15 @@ def run(arguments: Sequence[str]) -> None:
         write_samples(batches, options.out, given.get("label"))
     by = f", by {part.world} processes" if part.world > 1 else ""
     console.print(f"{count} images{by}: {options.out}")
+
+
+def refuse_videos(name: str, model: MatchingModel | OneStep) -> None:
+    """Raise ConfigError for a model of videos."""
+    if len(model.image_shape) == 4:
+        raise ConfigError(
+            f"'{name}' makes videos, which are not written here. Sample them in Python, by realuid.sample, or "
+            "export the model to diffusers."
+        )
 
 
 def refuse_data(asked: DataConfig) -> None:

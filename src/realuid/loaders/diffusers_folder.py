@@ -18,7 +18,7 @@ from realuid.errors import CheckpointError
 from realuid.loaders.pipeline_parts import is_pipeline
 from realuid.loaders.prompted import DENOISERS, load_denoiser
 from realuid.loaders.schedulers import read_scheduler
-from realuid.models import Codec, DiT, MatchingModel, Network, UNet
+from realuid.models import Codec, DiT, MatchingModel, Network, UNet, resize
 from realuid.models.codec import load_codec
 from realuid.models.networks.base import check_runs
 from realuid.models.saving.checks import check_times
@@ -79,8 +79,6 @@ def _load(folder: Path, key: str | None, size: tuple[int, ...] | None) -> Matchi
     if kind in NETWORKS:
         if reading := sorted((parts or {}).keys() & {*_OF_PROMPTS}):
             raise CheckpointError(f"the pipeline in '{folder}' also has {reading[0]}, but its {kind} reads no prompts.")
-        if size is not None:
-            raise CheckpointError(f"size = {size}: a {kind} makes images of one size. Leave it out.")
         network = NETWORKS[kind](where)
     else:
         network = load_denoiser(where, pipeline, read_diffusers_config(where / CONFIG), codec, size)
@@ -90,6 +88,8 @@ def _load(folder: Path, key: str | None, size: tuple[int, ...] | None) -> Matchi
     if reads:
         model.prompts = str(folder.absolute())
     check_times(model)
+    if size is not None:
+        resize(model, size)
     return model
 
 

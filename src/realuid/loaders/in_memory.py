@@ -16,13 +16,16 @@ def is_of_diffusers(source: object) -> bool:
     return any(kind.__module__.startswith("diffusers.") for kind in type(source).__mro__)
 
 
-def load_from_memory(source: Any, scheduler: Any = None, key: str | None = None) -> MatchingModel:
+def load_from_memory(
+    source: Any, scheduler: Any = None, key: str | None = None, size: tuple[int, ...] | None = None
+) -> MatchingModel:
     """A teacher from a pipeline of diffusers, or from a network and its scheduler; the weights are copied.
 
     Args:
         source: a `DiffusionPipeline`, or a network such as `UNet2DModel`.
         scheduler: of a network, for instance the `DDPMScheduler` it was trained with.
         key: which network of the pipeline.
+        size: as for `load_model`.
 
     Raises:
         ConfigError: for a network without a scheduler, or a pipeline with another one.
@@ -42,7 +45,7 @@ def load_from_memory(source: Any, scheduler: Any = None, key: str | None = None)
         source.save_pretrained(folder)
         if scheduler is not None:
             scheduler.save_pretrained(folder)
-        model = load_diffusers(folder, key)
+        model = load_diffusers(folder, key, size)
     model.origin = type(source).__name__
     loaded_from = str(getattr(source, "name_or_path", "") or "")
     model.prompts = loaded_from if model.prompts and (Path(loaded_from) / "model_index.json").is_file() else ""

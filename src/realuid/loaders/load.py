@@ -18,6 +18,7 @@ from realuid.models import MatchingModel, Student, from_pretrained, load_single_
 from realuid.models.networks.own import Function
 from realuid.models.networks.prompted import PromptNetwork
 from realuid.models.saving.torch_file import read_torch_file
+from realuid.models.sizes import check_size
 from realuid.settings import check_kind
 
 Kind = Literal["teacher", "generator"]
@@ -57,7 +58,7 @@ def load_model(
         adm: properties of a torchcfm network that its weights do not determine.
         network: for a model around a user's network (`Teacher`): an instance, whose weights are replaced.
         size: of the images of a text-to-image model of diffusers or its student, (height, width), of videos (frames,
-            height, width); None: what its pipeline makes by default, or what the student was trained on last.
+            height, width); None: what its pipeline makes by default, or the size that the student was saved with.
 
     Raises:
         ConfigError: for what is no path, an unknown kind, and the size of a model that makes images of one size.
@@ -66,6 +67,7 @@ def load_model(
     check_kind("model", source, str, Path)
     if kind is not None and kind not in _KINDS:
         raise ConfigError(unknown_name("kind", str(kind), _KINDS))
+    size = None if size is None else check_size(size)
     request = Request(kind, key, adm, network, size)
     _, adapter = base_and_adapter(source)
     path = local_path(source)
@@ -75,13 +77,12 @@ def load_model(
     model = LOADERS[name](path, request)
     if adapter:
         _merge(model, adapter)
-    matching = model.model if isinstance(model, Student) else model
-    if size is not None and name != "diffusers":
-        resize(matching, size)
-    matching.origin = str(source)
+    (model.model if isinstance(model, Student) else model).origin = str(source)
     found: Kind = "generator" if isinstance(model, Student) else "teacher"
     if kind is not None and kind != found:
         raise CheckpointError(f"'{source}' is {_KINDS[found]}, not {_KINDS[kind]}.")
+    if size is not None:
+        resize(model, size)
     return model
 
 
@@ -107,7 +108,9 @@ def load_teacher(
     """
     if not isinstance(source, str | Path):
         if is_of_diffusers(source):
-            return load_from_memory(source, scheduler, key)
+            if network is not None or adm != PUBLISHED:
+                raise ConfigError("network, adm: a model of diffusers in memory brings its own. Leave them out.")
+            return load_from_memory(source, scheduler, key, size)
         check_kind("model", source, str, Path)
     if scheduler is not None:
         raise ConfigError("scheduler: only with a network of diffusers that is in memory. Leave it out.")

@@ -16,6 +16,7 @@ from realuid.models.networks.interfaces import INTERFACES
 from realuid.models.networks.prompted import PromptNetwork, complete, is_model
 from realuid.models.saving.diffusers_weights import load_diffusers_model
 from realuid.models.saving.weights import on_paper
+from realuid.models.sizes import named, shape_at
 
 #: Classes of denoisers that read prompts.
 DENOISERS = tuple(dict.fromkeys(interface.denoiser for interface in INTERFACES.values() if interface.denoiser))
@@ -63,6 +64,7 @@ def load_denoiser(
 
     Raises:
         CheckpointError: where something is missing, damaged or not supported.
+        ConfigError: for a size that autoencoder or denoiser cannot make.
     """
     name = interface_of(pipeline, config)
     interface = INTERFACES[name]
@@ -78,10 +80,9 @@ def load_denoiser(
         shape = tuple(numbers["size"])
     else:
         shape = interface.shape(settings)
-        if size is not None:
-            shape = (shape[0], *(codec.latent_size(size) if codec else size))
+        shape = shape if size is None else shape_at(shape, size, codec)
         numbers = interface.numbers(settings, codec.factor if codec else 8)
-    with on_paper(parameters=len(denoiser.state_dict())):
+    with named(size, codec), on_paper(parameters=len(denoiser.state_dict())):
         network = PromptNetwork(name, settings, shape, **numbers)
         check_runs(network)
     network.denoiser = denoiser

@@ -80,7 +80,7 @@ class Codec:
         if uneven or any(side < 1 or side % self.factor for side in (height, width)):
             more = f", and a number of frames that is 1 more than a multiple of {self.frames}" if frames else ""
             raise ConfigError(
-                f"size = {', '.join(map(str, image_size))}: the autoencoder takes heights and widths that are "
+                f"size = {' x '.join(map(str, image_size))}: the autoencoder takes heights and widths that are "
                 f"multiples of {self.factor}{more}."
             )
         return (*((n - 1) // self.frames + 1 for n in frames), height // self.factor, width // self.factor)

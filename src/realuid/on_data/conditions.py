@@ -96,8 +96,7 @@ def adopt_size(model: MatchingModel | OneStep, data: Dataset) -> None:
     Of data in several sizes each is tried, and the first one's is kept.
 
     Raises:
-        ConfigError: for sizes that its autoencoder cannot make, and data in several sizes for a model of one.
-        CheckpointError: for sizes that its denoiser cannot.
+        ConfigError: for sizes that it cannot make, and data in several sizes for a model of one.
     """
     network = model.network if isinstance(model, MatchingModel) else None
     if data.others and isinstance(model, MatchingModel) and not isinstance(network, PromptNetwork):

@@ -53,7 +53,7 @@ class Evaluation:
     calls: int
     #: Of points: the sliced Wasserstein distance, which sees shapes; FD in coordinates sees mean and covariance only.
     sliced: list[float] = field(default_factory=list)
-    #: Of a student of several calls: the same after 1, 2, ... of them, from the same rollouts, without what follows.
+    #: Of a student of several calls: the same after 1, 2, ... of them, from the same rollouts, without classes.
     by_calls: list[Evaluation] = field(default_factory=list)
     #: How well pairs are restored, see `realuid.metrics.Restoration`; empty where samples do not come in pairs.
     restoration: dict[str, float] = field(default_factory=dict)
@@ -133,8 +133,8 @@ def evaluate_model(
 
     def counted(batches: Iterable[list[Tensor]], seed: int) -> Iterator[list[Tensor]]:
         for found, which in zip(batches, slices, strict=True):
-            for restoration, x in zip(restorations, found, strict=False):  # none without pairs
-                restoration.add(x, which)
+            for n, restoration in enumerate(restorations):
+                restoration.add(found[n], which)
             if classes is not None and seed == 0:
                 classes.add(found[-1])
             yield found

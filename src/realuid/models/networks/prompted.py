@@ -59,11 +59,16 @@ class PromptNetwork(Network):
         """Make it one for samples of another height and width (and number of frames).
 
         Raises:
-            ConfigError: for other channels.
+            ConfigError: for other channels, and where the pipeline's call was recorded with samples of one size.
             CheckpointError: where the denoiser cannot be called with such samples.
         """
         if len(shape) != len(self.shape) or shape[0] != self.shape[0]:
             raise ConfigError(f"samples of shape {shape}: the denoiser's have {self.shape[0]} channels, {self.shape}.")
+        if "size" in self.numbers and list(shape) != list(self.numbers["size"]):
+            raise ConfigError(
+                f"samples of shape {tuple(shape)}: the call of this pipeline was recorded with {self.shape}, the only "
+                "ones that it takes. In Python, load_teacher(source, size=...) records others."
+            )
         settings = {**self.settings, "shape": list(shape)}
         with on_paper(parameters=len(self.state_dict())):
             check_runs(PromptNetwork(**settings))
