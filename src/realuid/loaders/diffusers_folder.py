@@ -88,8 +88,8 @@ def _load(folder: Path, key: str | None, size: tuple[int, ...] | None) -> Matchi
     if reads:
         model.prompts = str(folder.absolute())
     check_times(model)
-    if size is not None:
-        resize(model, size)
+    if size is not None and kind in NETWORKS:
+        resize(model, size)  # or an error: denoisers that read prompts were loaded for it
     return model
 
 

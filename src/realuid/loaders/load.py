@@ -81,7 +81,7 @@ def load_model(
     found: Kind = "generator" if isinstance(model, Student) else "teacher"
     if kind is not None and kind != found:
         raise CheckpointError(f"'{source}' is {_KINDS[found]}, not {_KINDS[kind]}.")
-    if size is not None:
+    if size is not None and name != "diffusers":  # whose loader has done so
         resize(model, size)
     return model
 
