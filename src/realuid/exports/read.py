@@ -32,7 +32,7 @@ def load_any(
     local = Path(path)
     exported, authors = is_exported(local), local.suffix == ".pt" and local.is_file() and is_noted(local)
     if size is not None and (exported or authors):
-        raise ConfigError(f"size = {' x '.join(map(str, size))}: '{path}' makes images of one size. Leave size out.")
+        raise ConfigError(f"size = {size}: '{path}' makes images of one size. Leave size out.")
     if exported:
         return _exported(local)
     if authors:

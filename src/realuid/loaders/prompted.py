@@ -16,7 +16,7 @@ from realuid.models.networks.interfaces import INTERFACES
 from realuid.models.networks.prompted import PromptNetwork, complete, is_model
 from realuid.models.saving.diffusers_weights import load_diffusers_model
 from realuid.models.saving.weights import on_paper
-from realuid.models.sizes import named, shape_at
+from realuid.models.sizes import blamed_on_size, shape_at
 
 #: Classes of denoisers that read prompts.
 DENOISERS = tuple(dict.fromkeys(interface.denoiser for interface in INTERFACES.values() if interface.denoiser))
@@ -82,7 +82,7 @@ def load_denoiser(
         shape = interface.shape(settings)
         shape = shape if size is None else shape_at(shape, size, codec)
         numbers = interface.numbers(settings, codec.factor if codec else 8)
-    with named(size, codec), on_paper(parameters=len(denoiser.state_dict())):
+    with blamed_on_size(size, codec), on_paper(parameters=len(denoiser.state_dict())):
         network = PromptNetwork(name, settings, shape, **numbers)
         check_runs(network)
     network.denoiser = denoiser

@@ -30,7 +30,7 @@ def resize(model: MatchingModel | Student, size: tuple[int, ...]) -> None:
         makes = f"makes images of one size, {_shown(own)}" if own else "makes points, which have no size"
         raise ConfigError(f"size = {_shown(size)}: the model {makes}. Leave size out.")
     shape = shape_at(network.shape, size, matching.codec)
-    with named(size, matching.codec):
+    with blamed_on_size(size, matching.codec):
         network.resize(shape)
 
 
@@ -62,7 +62,7 @@ def shape_at(shape: tuple[int, ...], size: tuple[int, ...], codec: Codec | None)
 
 
 @contextmanager
-def named(size: tuple[int, ...] | None, codec: Codec | None) -> Iterator[None]:
+def blamed_on_size(size: tuple[int, ...] | None, codec: Codec | None) -> Iterator[None]:
     """Report a denoiser that cannot be called as the fault of the size, where one was asked for.
 
     Raises:
