@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from diffusers import AutoencoderKL
 from realuid.cli.main import main
 from realuid.data import Dataset, load_dataset
 from realuid.data.arrow_writer import write_arrow
-from realuid.errors import ConfigError, DataError
+from realuid.errors import ConfigError, DataError, StorageError
 from realuid.loaders.words import Words
 from realuid.models import Codec, Condition, MatchingModel, NetworkConfig, build_network
 from realuid.on_data import adopt_null, conditions, encode_dataset, read_conditions
@@ -134,6 +135,25 @@ def test_an_unexpected_error_does_not_take_what_was_written(data, folder, tmp_pa
     with pytest.raises(TypeError, match="of a library"):
         prepare(data, tmp_path / "again", encoding, progress)
     assert json.loads((tmp_path / "again.unfinished" / "progress.json").read_text())["rows"] == 1000
+    prepare(data, tmp_path / "again", encoding)
+    assert files(tmp_path / "again") == files(folder)
+
+
+def test_a_full_disk_keeps_what_was_written(data, folder, tmp_path) -> None:
+    """Writing beyond a size fails as on a full disk (EFBIG in place of ENOSPC), first in the second of three batches."""
+    encoding = encoding_of(codec(), "vae", Words(), PROMPTS)
+    largest = (folder / "data-00000-of-00001.arrow").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for share, rows in ((0.6, 1000), (0.96, 2000)):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * largest), before[1]))
+        try:
+            with pytest.raises(
+                StorageError, match=r"no space left.* is kept in '.*again.unfinished': then give the same"
+            ):
+                prepare(data, tmp_path / "again", encoding)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert json.loads((tmp_path / "again.unfinished" / "progress.json").read_text())["rows"] == rows
     prepare(data, tmp_path / "again", encoding)
     assert files(tmp_path / "again") == files(folder)
 

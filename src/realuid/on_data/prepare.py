@@ -14,7 +14,7 @@ from torch import Tensor
 from realuid.data import Dataset, to_float
 from realuid.data.arrow_writer import PLAIN, Encoding, Progress, write_into
 from realuid.data.dataset import NOWHERE, Origin
-from realuid.errors import ConfigError, RealUIDError
+from realuid.errors import ConfigError, RealUIDError, StorageError
 from realuid.files import LOCK, is_full, no_space, write_json
 from realuid.locks import held
 from realuid.models import Codec
@@ -72,8 +72,8 @@ def prepare(
 ) -> None:
     """Write data to a folder that `load_dataset` reads by row.
 
-    It is written to OUT.unfinished first. What a kill, an interruption or an unexpected error leaves there is continued
-    by the same call, to the same bits; the errors below leave nothing.
+    It is written to OUT.unfinished first. What a kill, an interruption, a full disk or an unexpected error leaves there
+    is continued by the same call, to the same bits; the other errors below leave nothing.
 
     Args:
         data: whose rows may be read when they are asked for (`load_dataset(..., by_row=True)`).
@@ -98,15 +98,17 @@ def prepare(
             raise ConfigError(
                 f"'{work}' was begun with another {others}. Go on with the same command, or delete that folder."
             )
-        write_json(work / _PLAN, plan)
         try:
+            write_json(work / _PLAN, plan)
             write_into(work, data, encoding, progress)
         except Exception as error:
-            full = is_full(error, out.parent)
-            if full or isinstance(error, RealUIDError):  # what nobody expected may be mended, and the rest kept
+            if is_full(error, out.parent):
+                raise StorageError(
+                    f"{no_space(out)} What has been prepared is kept in '{work}': then give the same command again, or "
+                    "delete that folder."
+                ) from error
+            if isinstance(error, RealUIDError):  # other data or settings are needed: the plan no longer holds
                 shutil.rmtree(work, ignore_errors=True)
-            if full:
-                raise no_space(out) from error
             raise
         for name in (_PLAN, LOCK):
             (work / name).unlink(missing_ok=True)
