@@ -140,7 +140,7 @@ def test_an_unexpected_error_does_not_take_what_was_written(data, folder, tmp_pa
 
 
 def test_a_full_disk_keeps_what_was_written(data, folder, tmp_path) -> None:
-    """Writing beyond a size fails as on a full disk (EFBIG in place of ENOSPC), first in the second of three batches."""
+    """Writing beyond a size fails as on a full disk (EFBIG in place of ENOSPC): in the second batch, then the third."""
     encoding = encoding_of(codec(), "vae", Words(), PROMPTS)
     largest = (folder / "data-00000-of-00001.arrow").stat().st_size
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
