@@ -16,12 +16,13 @@ from realuid.data.arrow_table import Table
 from realuid.data.arrow_writer import PLAIN, Encoding, Progress, write_into
 from realuid.data.dataset import NOWHERE, Origin
 from realuid.errors import ConfigError, RealUIDError
-from realuid.files import LOCK, is_full, no_space, write_json
+from realuid.files import LOCK, write_json
 from realuid.locks import held
 from realuid.models import Codec
 from realuid.models.prompts import PromptEncoder
 from realuid.on_data.latents import codec_fingerprint
 from realuid.on_data.prompts import encode_prompts
+from realuid.room import is_full, no_space
 from realuid.seeds import stream
 
 #: Images that an autoencoder is given at a time.
