@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from realuid.exports import ExportOptions, export_student, load_student
-from realuid.exports.export import FORMATS
+from realuid.exports.formats import FORMATS
 from realuid.models import Condition, Generator, MatchingModel, NetworkConfig, build_network, count_parameters
 from realuid.paths import make_path
 

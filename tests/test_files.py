@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from realuid.errors import StorageError
+from realuid.errors import ConfigError, StorageError
 from realuid.files import (
     atomic_file,
     atomic_folder,
+    check_writable,
     damage,
     sha256,
     to_json,
@@ -189,3 +190,15 @@ def test_a_fifo_in_the_place_of_checksums_is_not_waited_for(tmp_path: Path) -> N
         temporary.write_text("content")
     assert watch.is_alive()
     watch.cancel()
+
+
+def test_what_is_read_is_never_written(tmp_path: Path) -> None:
+    """As users name it: a link, options after a question mark, an adapter beside its base."""
+    file, link, other = tmp_path / "a.zip", tmp_path / "link.zip", tmp_path / "b.zip"
+    file.write_text("mine")
+    link.symlink_to(file)
+    for source in (file, str(link), f"{file}?text=caption", f"base+{file}"):
+        for target in (file, link):
+            with pytest.raises(ConfigError, match="is what is read, and would be replaced"):
+                check_writable(target, source)
+        check_writable(other, source, "", "x" * 5000, "not\0a name")

@@ -5,27 +5,23 @@ Nothing here replaces a folder that realuid did not write, and files that users 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
 import os
+import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from realuid.errors import ConfigError, StorageError
+from realuid.errors import ConfigError
 from realuid.leftovers import TEMPORARY, remove_leftovers, temporary_name
 from realuid.reading import read_limited
+from realuid.room import is_full, no_space
 
 CHECKSUMS = "checksums.json"
-#: Numbers of errors where no more can be written: the disk is full, the quota used up, the file too large.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-#: Bytes that are left on a disk that is full: the next buffer of a C++ stream does not fit.
-_NO_ROOM = 1 << 16
 #: The file by which a process holds a folder, see `realuid.locks`; it means nothing when no process does.
 LOCK = ".realuid.lock"
 
@@ -120,45 +116,34 @@ def atomic_folder(target: Path, ours: Callable[[Path], bool] | None = None) -> I
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-def check_writable(target: Path) -> None:
-    """Raise ConfigError where no file of this name can be written: before the work of which it is the result."""
+def check_writable(target: Path, *sources: str | Path) -> None:
+    """Raise ConfigError where a file must not or cannot be written: before the work of which it is the result.
+
+    Args:
+        target: the file.
+        sources: what is read for it, as the user named it (FILE?options and BASE+ADAPTER too): that is never replaced.
+    """
     _refuse_parts(_resolved(target))
+    refuse_sources(target, *sources)
     above = next((folder for folder in target.absolute().parents if folder.exists()), None)
     if above is not None and not above.is_dir():
         raise ConfigError(f"'{above}' is a file, so '{target}' cannot be written below it. Pass another name.")
 
 
-def is_full(error: BaseException, folder: Path) -> bool:
-    """Whether an error says that a disk is full, a quota used up or a file too large: in torch's words, or others'.
-
-    Args:
-        error: while something was written.
-        folder: where; what C++ libraries say of a stream has many reasons, and is believed where there is no room.
-    """
-    if isinstance(error, StorageError):
-        return True
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in _FULL
-    if any(word in str(error) for word in ("iostream error", "inline_container", "PytorchStreamWriter")):
-        return not _has_room(folder)
-    words = ["No space left"]
-    words += [f"os error {n})" for n in _FULL] + [f"Os {{ code: {n}," for n in _FULL]  # safetensors from 0.6 on, before
-    return any(word in str(error) for word in words)
+def refuse_sources(target: Path, *sources: str | Path) -> None:
+    """Raise ConfigError where a result would replace what it is made of; arguments as of `check_writable`."""
+    for source in map(str, sources):
+        if any(_same(target, Path(name)) for name in (source, *re.split(r"[?+]", source)) if name):
+            raise ConfigError(
+                f"'{target}' is what is read, and would be replaced by what is written. Pass another name."
+            )
 
 
-def _has_room(folder: Path) -> bool:
-    """Whether a small file can be written there: what is free says nothing of quotas."""
+def _same(one: Path, other: Path) -> bool:
     try:
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(bytes(_NO_ROOM))
-    except OSError as error:
-        return error.errno not in _FULL
-    return True
-
-
-def no_space(target: Path) -> StorageError:
-    """What to raise where `is_full`."""
-    return StorageError(f"cannot write '{target}': no space left on the device. Free some, or write to another one.")
+        return one.samefile(other)
+    except (OSError, ValueError):  # one of them is missing, or no path at all
+        return False
 
 
 def check_name(path: Path) -> None:

@@ -89,3 +89,25 @@ def test_the_terminal_and_the_pictures_show_the_numbers(analysis) -> None:
     for name, size in (("figure3.png", (1870, 374)), ("figure4.png", (1870, 396)), ("law2.png", (1320, 440))):
         with Image.open(folder / name) as picture:
             assert picture.size == size and len(picture.convert("RGB").getcolors(2**20)) > 200
+
+
+def test_a_folder_with_pictures_of_others_is_left_alone(tmp_path, capsys) -> None:
+    (tmp_path / "figure3.png").write_bytes(b"mine")
+    assert main(["analyze", "--out", str(tmp_path)]) == 2
+    assert "is not empty, and `realuid analyze` did not write it" in capsys.readouterr().err
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("figure3.png", b"mine")]
+
+
+def test_the_folder_of_an_analysis_is_written_again(tmp_path, monkeypatch) -> None:
+    from realuid.reports import analysis as made
+
+    for name in ("figure_3_numbers", "figure_4_numbers", "student_numbers", "law_2_numbers"):
+        monkeypatch.setattr(made, name, list)
+
+    def killed():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(made, "figure_3", killed)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            made.write_analysis(tmp_path / "a")

@@ -108,3 +108,23 @@ def test_mistakes(images: Path, tmp_path: Path, capsys) -> None:
     (images / "odd.png").unlink()
     Image.new("L", (8, 8)).save(images / "a.bmp")
     assert "two images would be written to 'a.png'" in restore("model", images, "x")
+
+
+def test_originals_are_never_replaced(images: Path, tmp_path: Path, capsys) -> None:
+    save_pretrained(MatchingModel(network(), BrownianBridge()), tmp_path / "model")
+    model, photos, out = (str(tmp_path / name) for name in ("model", "photos.zip", "out.zip"))
+    with zipfile.ZipFile(photos, "w") as archive:
+        for name in SIZES:
+            archive.write(images / name, name)
+    (tmp_path / "link.zip").symlink_to(photos)
+    before = Path(photos).read_bytes()
+    for other in (photos, str(tmp_path / "link.zip")):
+        assert main(["restore", model, photos, other, "--steps", "1"]) == 2
+        assert "is what is read, and would be replaced" in said(capsys)
+    for _ in range(2):  # the same command again replaces what it wrote
+        assert main(["restore", model, photos, out, "--steps", "1"]) == 0
+    assert main(["restore", model, out, out, "--steps", "1"]) == 2  # ours, and what is read
+    assert "is what is read" in said(capsys)
+    assert main(["restore", model, str(images), photos, "--steps", "1"]) == 2
+    assert "is there already, and realuid did not write it" in said(capsys)
+    assert Path(photos).read_bytes() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -50,3 +51,30 @@ def test_batches_are_asked_for_as_their_files_are_written(tmp_path: Path) -> Non
     write_named(batches(), [f"{i}.jpg" for i in range(6)], tmp_path / "out")
     assert seen == [0, 2, 4]
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == [f"{i}.png" for i in range(6)]
+
+
+@pytest.mark.parametrize("name", ["mine.zip", "mine.tar"])
+def test_archives_of_others_are_never_replaced_and_our_own_are(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    with tarfile.open(path, "w") if path.suffix == ".tar" else zipfile.ZipFile(path, "w") as archive:
+        (tmp_path / "notes.txt").write_text("mine")
+        (archive.add if path.suffix == ".tar" else archive.write)(tmp_path / "notes.txt", "notes.txt")
+    before, made = path.read_bytes(), []
+    batches = (made.append(1) or to_float(images(2, 1)) for _ in range(2))
+    with pytest.raises(ConfigError, match="is there already, and realuid did not write it"):
+        write_samples(batches, path)
+    assert path.read_bytes() == before and not made  # said before any sample was made
+    path.unlink()
+    for count in (1, 3):
+        write_samples([to_float(images(count, 1))], path)
+    with tarfile.open(path) if path.suffix == ".tar" else zipfile.ZipFile(path) as archive:
+        read = archive.getnames() if path.suffix == ".tar" else archive.namelist()
+    assert sum(member.endswith(".png") for member in read) == 3
+
+
+def test_a_folder_that_is_called_like_a_picture_is_refused_before_samples_are_made(tmp_path: Path) -> None:
+    (tmp_path / "x.png").mkdir()
+    made = []
+    with pytest.raises(ConfigError, match="is a folder, but a file is to be written"):
+        write_samples((made.append(1) or to_float(images(2, 1)) for _ in range(2)), tmp_path / "x.png")
+    assert not made

@@ -7,7 +7,7 @@ import students
 import torch
 from loaders.conftest import torchcfm_unet  # noqa: F401
 
-from realuid.errors import CheckpointError, ExportError
+from realuid.errors import CheckpointError, ConfigError, ExportError
 from realuid.exports import ExportOptions, export_student, load_any
 from realuid.exports.contract import ABOUT
 from realuid.models import Generator
@@ -75,3 +75,44 @@ def test_a_damaged_note_is_named(tmp_path):
     torch.save({**checkpoint, ABOUT: '{"shape": [3, 16, 16], "image_shape": [3, 16, 16]}'}, tmp_path / "s.pt")
     with pytest.raises(CheckpointError, match="is damaged"):
         load_any(tmp_path / "s.pt")
+
+
+def test_a_training_checkpoint_is_never_replaced(tmp_path):
+    """It holds what an export does not: the optimiser and the fake network."""
+    (tmp_path / "other").mkdir()
+    export_student(student(), tmp_path / "other" / "s.pt", "authors")
+    content = torch.load(tmp_path / "other" / "s.pt", weights_only=True)
+    del content[ABOUT]
+    torch.save(content | {"optimizer": {"step": 400_000}}, tmp_path / "ckpt.pt")
+    before = (tmp_path / "ckpt.pt").read_bytes()
+    for generator, says in (
+        (tmp_path / "ckpt.pt", "is what is read"),
+        (student(), "is there already, and is no export"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            export_student(generator, tmp_path / "ckpt.pt", "authors")
+        assert (tmp_path / "ckpt.pt").read_bytes() == before
+    with pytest.raises(ConfigError, match="is what is read"):  # an export, too
+        export_student(tmp_path / "other" / "s.pt", tmp_path / "other" / "s.pt", "authors")
+    export_student(student(), tmp_path / "other" / "s.pt", "authors")
+
+
+@pytest.mark.parametrize(
+    ("to", "ending"),
+    [
+        pytest.param("onnx", ".onnx", marks=pytest.mark.slow),
+        ("torch", ".pt2"),
+        ("safetensors", ".safetensors"),
+    ],
+)
+def test_files_of_others_are_never_replaced_and_exports_are(to, ending, tmp_path):
+    if to == "onnx":
+        pytest.importorskip("onnxruntime")
+    out = tmp_path / f"s{ending}"
+    out.write_bytes(b"weights of somebody else")
+    with pytest.raises(ConfigError, match="is there already, and is no export of realuid"):
+        export_student(students.unet(channels=(8,)), out, to)
+    assert out.read_bytes() == b"weights of somebody else"
+    out.unlink()
+    for _ in range(2):
+        export_student(students.unet(channels=(8,)), out, to)

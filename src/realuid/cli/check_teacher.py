@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> None:
     from realuid.loaders.check import check_teacher
     from realuid.training.compatibility import check_fits
 
-    check_writable(options.out)
+    check_writable(options.out, options.teacher, options.data.source)
     teacher = load_teacher(options.teacher, key=options.key).to(choose_device(options.device))
     refuse_pairs(teacher, options.data)
     data = options.data.load()

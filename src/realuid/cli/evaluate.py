@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> None:
     if not options.models:
         raise ConfigError("no model was passed. Pass one or more: folders, files, Hub ids or exported students.")
     if options.out:
-        check_writable(options.out)
+        check_writable(options.out, *options.models, options.data.source)
     device = choose_device(options.device)
     part = join(device)
     models = {name: load_sampled(name, options.loading, options.device) for name in options.models}

@@ -55,10 +55,11 @@ def run(arguments: Sequence[str]) -> None:
 
     from realuid.data import to_float
     from realuid.data.pairs import read_inputs
-    from realuid.data.writers import write_named
+    from realuid.data.writers import NAMED, check_out, write_named
     from realuid.sampling import check_use, generate
 
     check_whole("batch", options.batch, 1, MOST_BATCH)
+    check_out(options.out, NAMED, options.images)
     model = load_sampled(options.model, options.loading, options.device)
     if not model.coupled:
         raise ConfigError(

@@ -81,7 +81,7 @@ def run(arguments: Sequence[str]) -> None:
 
     from realuid.data import save_grid, save_image
     from realuid.data.captions import listed_prompts
-    from realuid.data.writers import write_samples
+    from realuid.data.writers import SAMPLES, check_out, write_samples
     from realuid.on_data import conditions, sample_image
     from realuid.processes import join
     from realuid.progress import track
@@ -92,6 +92,7 @@ def run(arguments: Sequence[str]) -> None:
     usual = len(prompts) * max(1, 64 // len(prompts)) if prompts else 64
     count = check_whole("count", usual if options.count is None else options.count, 1, MOST_SAMPLES)
     check_whole("batch", options.batch, 1, MOST_BATCH)
+    check_out(options.out, SAMPLES, options.data.source)
     part = join(choose_device(options.device))
     model = load_sampled(options.model, options.loading, options.device, options.size)
     check_use(model, options.sampler, options.guidance, options.calls, options.steps, options.clip)

@@ -17,10 +17,46 @@ from torch import Tensor
 from realuid.data.grid import save_grid
 from realuid.data.pixels import to_uint8
 from realuid.errors import ConfigError
-from realuid.files import atomic_file, atomic_folder, outside
+from realuid.files import atomic_file, atomic_folder, check_writable, outside
 
 #: Channels of a PNG file: grey, grey with alpha, RGB, RGB with alpha.
 _CHANNELS = range(1, 5)
+#: What `write_samples` and `write_named` write beside new folders.
+SAMPLES, NAMED = (".png", ".zip", ".tar"), (".zip",)
+#: Comment of the archives written here: no others are replaced.
+_MARK = "written by realuid"
+
+
+def check_out(out: Path, endings: Sequence[str] = SAMPLES, *sources: str | Path) -> None:
+    """Raise ConfigError where no images can be written: before any is made.
+
+    Args:
+        out: a file of one of the endings, or a folder.
+        endings: `SAMPLES` or `NAMED`.
+        sources: what is read for the images, which is never replaced.
+    """
+    if out.suffix in endings:
+        check_writable(out, *sources)
+        if out.suffix != ".png" and out.exists() and not _is_ours(out):
+            raise ConfigError(f"'{out}' is there already, and realuid did not write it. Pass another name.")
+    elif out.suffix:
+        raise ConfigError(f"cannot write '{out}': allowed are {', '.join(f'a {end}' for end in endings)} or a folder.")
+    elif out.is_dir() and any(out.iterdir()):
+        raise ConfigError(f"'{out}' is not empty. Pass a new folder.")
+    elif out.is_file():
+        raise ConfigError(f"'{out}' is a file, but a folder is to be written. Pass another name.")
+
+
+def _is_ours(archive: Path) -> bool:
+    """Whether an archive was written here; those of earlier versions do not say so."""
+    try:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as opened:
+                return opened.comment == _MARK.encode()
+        with tarfile.open(archive) as opened:
+            return opened.pax_headers.get("comment") == _MARK
+    except (OSError, zipfile.BadZipFile, tarfile.TarError):
+        return False
 
 
 def write_samples(batches: Iterable[Tensor], out: Path, labels: Tensor | None = None) -> None:
@@ -33,18 +69,15 @@ def write_samples(batches: Iterable[Tensor], out: Path, labels: Tensor | None = 
         labels: class of every image, for the zip and the tar.
 
     Raises:
-        ConfigError: for another ending, or a folder that has something in it.
+        ConfigError: for another ending, a folder that has something in it, or an archive that is not ours.
     """
+    check_out(out)
     if out.suffix == ".png":
         save_grid(torch.cat([batch.cpu() for batch in batches]), out)
     elif out.suffix == ".zip":
         _write_zip(batches, out, labels)
     elif out.suffix == ".tar":
         _write_tar(batches, out, labels)
-    elif out.suffix:
-        raise ConfigError(f"cannot write '{out}': allowed are a .png, a .zip, a .tar or a folder.")
-    elif out.is_dir() and any(out.iterdir()):
-        raise ConfigError(f"'{out}' is not empty. Pass a new folder.")
     else:
         with atomic_folder(out) as folder:
             for number, content in enumerate(_pngs(batches)):
@@ -60,9 +93,9 @@ def write_named(batches: Iterable[Tensor], names: Sequence[str], out: Path) -> N
         out: a .zip or a new folder.
 
     Raises:
-        ConfigError: for another ending, a folder that has something in it, two images of one name, or a name that leads
-            out of the folder.
+        ConfigError: as `write_samples`; also for two images of one name, or a name that leads out of the folder.
     """
+    check_out(out, NAMED)
     for name in names:
         if reason := outside(name):
             raise ConfigError(f"no image can be written under the name {name!r}: {reason}. Rename it.")
@@ -77,10 +110,7 @@ def write_named(batches: Iterable[Tensor], names: Sequence[str], out: Path) -> N
         with atomic_file(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, content in zip(targets, _pngs(batches), strict=True):
                 archive.writestr(name, content)
-    elif out.suffix:
-        raise ConfigError(f"cannot write '{out}': allowed are a .zip or a folder.")
-    elif out.is_dir() and any(out.iterdir()):
-        raise ConfigError(f"'{out}' is not empty. Pass a new folder.")
+            archive.comment = _MARK.encode()
     else:
         with atomic_folder(out) as folder:
             for name, content in zip(targets, _pngs(batches), strict=True):
@@ -116,10 +146,15 @@ def _write_zip(batches: Iterable[Tensor], out: Path, labels: Tensor | None) -> N
             archive.writestr(names[-1], content)
         pairs = None if labels is None else [[name, int(label)] for name, label in zip(names, labels, strict=True)]
         archive.writestr("dataset.json", json.dumps({"labels": pairs}))
+        archive.comment = _MARK.encode()
 
 
 def _write_tar(batches: Iterable[Tensor], out: Path, labels: Tensor | None) -> None:
-    with atomic_file(out) as temporary, tarfile.open(temporary, "w") as archive:
+    about = {"comment": _MARK}
+    with (
+        atomic_file(out) as temporary,
+        tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT, pax_headers=about) as archive,
+    ):
 
         def add(name: str, content: bytes) -> None:
             entry = tarfile.TarInfo(name)

@@ -8,7 +8,8 @@ from realuid.lazy import on_first_use
 
 if TYPE_CHECKING:
     from realuid.exports.contract import Contract
-    from realuid.exports.export import FORMATS, Export, export_student
+    from realuid.exports.export import Export, export_student
+    from realuid.exports.formats import FORMATS
     from realuid.exports.hub import push_to_hub
     from realuid.exports.options import ExportOptions, FormatName
     from realuid.exports.read import is_exported, load_any, load_student

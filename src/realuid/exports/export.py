@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,28 @@ from torch import Tensor
 
 from realuid.data import Dataset
 from realuid.errors import ConfigError, ExportError, unknown_name
-from realuid.exports.authors import read_authors, write_authors
 from realuid.exports.card import Card, model_card
-from realuid.exports.contract import ABOUT, Contract
-from realuid.exports.diffusers import needs_own_code, read_diffusers, write_diffusers
+from realuid.exports.contract import Contract
+from realuid.exports.diffusers import needs_own_code
+from realuid.exports.formats import ENDINGS, FORMATS, check_out, is_export
 from realuid.exports.hub import push_to_hub as upload
-from realuid.exports.onnx import OnnxStudent, write_onnx
 from realuid.exports.options import ExportOptions, FormatName, Graph, Precision
-from realuid.exports.program import ProgramStudent, write_program
-from realuid.exports.prompted import PromptedPipeline, adapter_call, check_known, is_prompted, needs_code, scheduler_of
+from realuid.exports.prompted import (
+    PromptedPipeline,
+    adapter_call,
+    adapter_of_teacher,
+    check_known,
+    is_prompted,
+    needs_code,
+    scheduler_of,
+    variant_of_teacher,
+)
 from realuid.exports.read import load_student
-from realuid.exports.space import read_space, space_card, write_space
+from realuid.exports.space import space_card
 from realuid.exports.student import ExportedStudent
-from realuid.files import CHECKSUMS, atomic_file, atomic_folder, damage, is_empty, write_checksums
+from realuid.files import atomic_file, atomic_folder, write_checksums
 from realuid.metrics import Evaluator
-from realuid.models import Student, load_single_file, save_single_file
+from realuid.models import Student
 from realuid.recipes import EvaluateConfig
 from realuid.recipes.evaluate import evaluate_model, make_evaluator
 from realuid.sampling import OneStep
@@ -63,36 +69,6 @@ class Export:
     address: str | None = None
 
 
-@dataclass(frozen=True)
-class _Format:
-    """How a format is written to a path that is there for it (folder) or free (file), and read."""
-
-    write: Callable[[Student, Path, Contract, ExportOptions], object]
-    read: Callable[[Path], Any]
-    folder: bool = False
-
-
-def _write_lora(student: Student, out: Path, contract: Contract, _: ExportOptions) -> None:
-    try:
-        from realuid.exports.lora import write_lora
-    except ImportError as error:
-        raise ConfigError("--to lora needs the extra: pip install 'realuid[lora]'.") from error
-    write_lora(student, out, contract)
-
-
-FORMATS: dict[str, _Format] = {
-    "diffusers": _Format(lambda g, out, contract, _: write_diffusers(g, out, contract), read_diffusers, folder=True),
-    "lora": _Format(_write_lora, load_student, folder=True),
-    "space": _Format(lambda g, out, contract, _: write_space(g, out, contract), read_space, folder=True),
-    "onnx": _Format(lambda g, out, contract, o: write_onnx(g, out, contract, o.precision), OnnxStudent),
-    "torch": _Format(lambda g, out, contract, _: write_program(g, out, contract), ProgramStudent),
-    "safetensors": _Format(lambda g, out, contract, _: save_single_file(g, out, **contract.about), load_single_file),
-    "authors": _Format(lambda g, out, contract, o: write_authors(g, out, contract, o.ema_key), read_authors),
-}
-#: Ending of a file in each format, by which `load_any` knows it.
-ENDINGS = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors", "authors": ".pt"}
-
-
 def export_student(
     generator: Student | str | Path,
     out: str | Path,
@@ -108,7 +84,7 @@ def export_student(
 
     Args:
         generator: a generator, or where one is; of a run folder, the averaged weights.
-        out: file, or folder (diffusers); one that is there is replaced, but no folder of something else.
+        out: file, or folder (diffusers); what realuid exported is replaced, nothing else.
         to: a name in `FORMATS`.
         options: see `ExportOptions`.
         data: measure the generator against it for the card, and a reduced precision beside it.
@@ -119,12 +95,14 @@ def export_student(
     Raises:
         ExportError: where the format has no room for the model, the written file computes something else, or the upload
             fails (then the folder stays).
-        ConfigError: for an unknown format, options or an ending that do not fit it.
+        ConfigError: for an unknown format, options or an ending that do not fit it, or an `out` that is there and is
+            the generator, or was not written by realuid.
     """
     check_kind("generator", generator, str, Path, Student)
     check_kind("options", options, ExportOptions, type(None))
     options, out = options or ExportOptions(), Path(out)
     _check_request(to, options, out, push_to_hub)
+    check_out(to, out, generator)
     generator = _on_cpu(generator) if isinstance(generator, Student) else load_student(generator)
     if generator.calls > 1 and to == "authors":
         raise ExportError(
@@ -138,7 +116,7 @@ def export_student(
     contract = _contract(generator, to, options, about)
     own_code = _own_code(generator, to)
     form, reduced = FORMATS[to], None
-    with atomic_folder(out, ours=_is_export) if form.folder else atomic_file(out) as temporary:
+    with atomic_folder(out, ours=is_export) if form.folder else atomic_file(out) as temporary:
         form.write(generator, temporary, contract, options)
         difference = _difference_of(generator, to, temporary, contract)
         _check_difference(difference, to, options.precision)
@@ -169,7 +147,9 @@ def _card(student: Student, to: str, card: Card, contract: Contract, own_code: s
     if is_prompted(student):
         card = dataclasses.replace(card, scheduler=type(scheduler_of(student)).__name__)
     if to == "lora":
-        card, call = dataclasses.replace(card, base=student.model.prompts), adapter_call(student)
+        base, variant = student.model.prompts, variant_of_teacher(student)
+        card = dataclasses.replace(card, base=base, variant=variant, adapter=adapter_of_teacher(student))
+        call = adapter_call(student)
     return model_card(contract, card, own_code, call)
 
 
@@ -210,18 +190,6 @@ def _check_request(to: str, options: ExportOptions, out: Path, push_to_hub: str)
         raise ConfigError(f"push_to_hub = {push_to_hub}: only for diffusers and lora, not for {to}.")
     if to in ENDINGS and out.suffix != ENDINGS[to]:
         raise ConfigError(f"--to {to} writes a {ENDINGS[to]} file, but the output is called '{out}'.")
-    if FORMATS[to].folder and out.exists():
-        if not out.is_dir():
-            raise ConfigError(f"'{out}' is a file. Pass a new folder.")
-        if not is_empty(out) and not _is_export(out):
-            raise ConfigError(f"'{out}' is not empty, and realuid did not write it. Pass a new folder.")
-        if (out / CHECKSUMS).is_file() and (reason := damage(out)):
-            raise ConfigError(f"'{out}' was changed since it was exported ({reason}). Pass a new folder.")
-
-
-def _is_export(folder: Path) -> bool:
-    """Whether realuid exported something to a folder."""
-    return (folder / ABOUT).is_file()
 
 
 @torch.no_grad()

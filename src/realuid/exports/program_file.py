@@ -13,6 +13,7 @@ import ast
 import json
 import os
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,15 @@ def read_program(path: Path) -> tuple[ExportedProgram, nn.Module, Contract]:
     except Exception as error:  # damage surfaces as nearly any type
         reason = type(error).__name__
         raise CheckpointError(f"'{path}' cannot be read as a torch.export program ({reason}).") from error
+
+
+def has_contract(path: Path) -> bool:
+    """Whether a .pt2 file has the contract of `write_program`; nothing of it is read or run."""
+    try:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            return any(name.endswith(f"/extra/{ABOUT}") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def check_operators(program: ExportedProgram) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from realuid.errors import CheckpointError, RealUIDError
-from realuid.files import check_name
+from realuid.files import check_writable
 from realuid.recipes.changes import changes, shown_settings
 from realuid.recipes.config import Recipe
 from realuid.recipes.run import RECIPE, TEACHER, recipe_of_run
@@ -110,7 +110,7 @@ def compare_runs(folders: Sequence[Path], out: Path) -> Path:
     Raises:
         CheckpointError: for a folder that is no run.
     """
-    check_name(out)
+    check_writable(out)
     recipes = [_recipe(folder) for folder in folders]
     named = [
         {name: value for name, value, _ in changes(recipe, _sections(folder))}

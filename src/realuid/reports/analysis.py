@@ -9,7 +9,8 @@ import torch
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from realuid.files import atomic_file, write_json
+from realuid.errors import CheckpointError, ConfigError
+from realuid.files import atomic_file, check_writable, is_empty, write_json
 from realuid.objectives.analysis import (
     Field,
     Mixture,
@@ -20,8 +21,11 @@ from realuid.objectives.analysis import (
     loss_at,
     mixture_distance,
 )
+from realuid.reading import read_json
 from realuid.reports.plots import COLOURS, plt
 
+#: The file with the numbers, by which a folder is known as ours.
+_NUMBERS = "analysis.json"
 #: Two modes of data, of which the generator covers the left one only.
 TWO_MODES = Mixture((-2.0, 2.0), (0.4, 0.4), (0.5, 0.5))
 ONE_MODE = Mixture((-2.0,), (0.4,))
@@ -215,16 +219,30 @@ def figure_4() -> Figure:
 
 
 def write_analysis(folder: Path) -> dict[str, Any]:
-    """Write figure3.png, figure4.png, law2.png and analysis.json; returns what the last one holds."""
-    for name, figure in (("figure3.png", figure_3()), ("figure4.png", figure_4()), ("law2.png", law_2_figure())):
-        with atomic_file(folder / name) as temporary:
-            figure.savefig(temporary, format="png", dpi=110)
-        plt.close(figure)
+    """Write analysis.json, figure3.png, figure4.png and law2.png; returns what the first one holds.
+
+    Raises:
+        ConfigError: for a folder with something else in it.
+    """
+    check_writable(folder / _NUMBERS)
+    if not is_empty(folder) and not _is_analysis(folder):
+        raise ConfigError(f"'{folder}' is not empty, and `realuid analyze` did not write it. Pass a new folder.")
     numbers = {
         "figure_3": figure_3_numbers(),
         "figure_4": figure_4_numbers(),
         "students": student_numbers(),
         "law_2": law_2_numbers(),
     }
-    write_json(folder / "analysis.json", numbers)
+    write_json(folder / _NUMBERS, numbers)  # first: a run that is killed can be repeated
+    for name, figure in (("figure3.png", figure_3()), ("figure4.png", figure_4()), ("law2.png", law_2_figure())):
+        with atomic_file(folder / name) as temporary:
+            figure.savefig(temporary, format="png", dpi=110)
+        plt.close(figure)
     return numbers
+
+
+def _is_analysis(folder: Path) -> bool:
+    try:
+        return {"figure_3", "figure_4"} <= read_json(folder / _NUMBERS).keys()
+    except CheckpointError:
+        return False
