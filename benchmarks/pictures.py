@@ -1,19 +1,24 @@
-"""Pictures of docs/concepts.md, from the runs of `realuid demo`, and of bridges in several calls.
+"""Pictures of docs/concepts.md, from the runs of `realuid demo`, of bridges in several calls, and of prompts.
 
 python -m benchmarks.pictures concepts runs/demo docs/images
 python -m benchmarks.pictures bridges TEST.zip OUT.png --bridge grey TEACHER STUDENT --bridge sr-box-4 TEACHER STUDENT
+python -m benchmarks.pictures prompts TEST.zip OUT.png --row "teacher, 25 steps" TEACHER 25 --row UID STUDENT 1
 """
 
 from __future__ import annotations
 
 import argparse
+import textwrap
 from pathlib import Path
 
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 import realuid
 from realuid.data import degrade, grid_image, to_float
+from realuid.exports import load_any
+from realuid.models import MatchingModel
 from realuid.paths import make_path
 
 #: Times of a path that are shown, and numbers of steps of the teacher.
@@ -22,6 +27,8 @@ TIMES, STEPS = (0.0, 0.1, 0.25, 0.45, 0.7, 1.0), (1, 2, 5, 10, 50)
 SCALE, SEED, SHADES = 7, 5, 32
 #: Pictures of bridges: number of images of each, distance between their numbers, and calls of the student.
 IMAGES, EVERY, CALLS = 6, 7, (1, 2, 4)
+#: Pictures of prompts: number of them, distance between them in the data, side of an image, margins for words.
+PROMPTS, APART, SIDE, LEFT, TOP = 9, 17, 96, 150, 48
 
 
 def paths() -> Tensor:
@@ -69,6 +76,26 @@ def restored(source: str, pairs: str, teacher: str, student: str) -> Tensor:
     return torch.stack([*columns, truth], dim=1).flatten(0, 1)
 
 
+def drawn(source: str, rows: list[list[str]]) -> Image.Image:
+    """A column for every `APART`-th caption of the data; rows: the real image, and every model from the same noise."""
+    data = realuid.load_dataset(source).take(torch.arange(PROMPTS) * APART + 5)
+    images = [to_float(data.values)]
+    for _, model, calls in rows:
+        loaded = load_any(model)
+        number = {"steps" if isinstance(loaded, MatchingModel) else "calls": int(calls)}
+        images.append(realuid.sample(loaded, PROMPTS, seed=SEED, prompts=list(data.captions), **number))
+    sheet = Image.new("RGB", (LEFT + PROMPTS * SIDE, TOP + len(images) * SIDE), "white")
+    ink = ImageDraw.Draw(sheet)
+    for column, caption in enumerate(data.captions):
+        lines = textwrap.wrap(caption.replace(" skin tone", ""), 16)
+        ink.multiline_text((LEFT + column * SIDE, 4), "\n".join(lines), "black")
+    for row, (name, made) in enumerate(zip(["real image", *(words[0] for words in rows)], images, strict=True)):
+        ink.text((4, TOP + row * SIDE + SIDE // 2 - 5), name, "black")
+        picture = grid_image(made, PROMPTS)
+        sheet.paste(picture.resize((PROMPTS * SIDE, SIDE), Image.Resampling.BICUBIC), (LEFT, TOP + row * SIDE))
+    return sheet
+
+
 def concepts(demo: Path, out: Path) -> None:
     """The pictures of docs/concepts.md."""
     pictures = {
@@ -97,8 +124,14 @@ def main() -> None:
     of_bridges.add_argument(
         "--bridge", nargs=3, action="append", required=True, metavar=("PAIRS", "TEACHER", "STUDENT")
     )
+    of_prompts = kinds.add_parser("prompts")
+    of_prompts.add_argument("source", help="captioned images")
+    of_prompts.add_argument("out", type=Path, help="the picture")
+    of_prompts.add_argument("--row", nargs=3, action="append", required=True, metavar=("NAME", "MODEL", "CALLS"))
     asked = parser.parse_args()
-    if asked.kind == "concepts":
+    if asked.kind == "prompts":
+        drawn(asked.source, asked.row).save(asked.out, optimize=True)
+    elif asked.kind == "concepts":
         concepts(asked.demo, asked.out)
     else:
         bridges(asked.source, asked.out, asked.bridge)

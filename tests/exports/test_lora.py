@@ -9,9 +9,9 @@ from pathlib import Path
 import pipelines
 import pytest
 import torch
+from adapted import PROMPT, SETTINGS, distilled
 from safetensors.torch import load_file
 
-from realuid.data import Dataset
 from realuid.errors import CheckpointError, ExportError
 from realuid.exports import export_student
 from realuid.exports.lora import KOHYA, WEIGHTS
@@ -19,13 +19,9 @@ from realuid.exports.prompted import adapter_call
 from realuid.loaders import load_model, load_prompt_encoder
 from realuid.models import Student, from_pretrained
 from realuid.models.saving.folder import ADAPTER
-from realuid.training import DistillConfig, distill_teacher
 
-PROMPT = "a red cat on blue"
 #: Pipelines that read LoRA files, and the rank and alpha of their adapters.
 NAMES = [name for name in pipelines.PIPELINES if name in ("sd_epsilon", "sd_v", "sdxl", "sd3", "flux_dev")]
-SETTINGS = {"lora_rank": 2, "lora_alpha": 3.0, "generator_lr": 0.05, "fake_lr": 0.05, "fake_start": "teacher"}
-SETTINGS |= {"updates": 2, "batch": 2, "fake_updates": 1, "device": "cpu", "ema": (0.5,), "t_init": 1.0}
 
 _CODE = """
 import sys, torch, diffusers
@@ -41,18 +37,6 @@ for folder, (teacher, scheduler, given) in torch.load("in.pt").items():
     torch.save((images, torch.from_numpy(np.array(as_written["image"]) / 255).permute(2, 0, 1)), f"{folder}.pt")
 assert "realuid" not in sys.modules
 """
-
-
-def distilled(teacher_folder: Path, out: Path, **changes) -> Student:
-    """A student of two updates on random latents, with the prompt's embeddings."""
-    teacher = load_model(teacher_folder)
-    encoder = load_prompt_encoder(teacher_folder)
-    told = encoder.encode([PROMPT])
-    columns = {name: value.repeat(8, *(1,) * (value.dim() - 1)) for name, value in told.items()}
-    random = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (8, *teacher.image_shape), generator=random, dtype=torch.uint8)
-    data = Dataset(images, columns=columns)
-    return distill_teacher(teacher, data, DistillConfig(**{**SETTINGS, **changes}), out)
 
 
 @pytest.fixture(scope="module")

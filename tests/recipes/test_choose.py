@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import diffusers_folders
 import pipelines
 import pytest
 import torch
+from adapted import prompted_data
 from conftest import small_teacher
 from diffusers import DDPMScheduler
 
@@ -18,8 +20,12 @@ from realuid.data import Dataset, to_float
 from realuid.data.writers import write_samples
 from realuid.errors import ConfigError
 from realuid.models.networks.interfaces import INTERFACES
+from realuid.on_data import adopt_null
 from realuid.recipes import Recipe, load_recipe
 from realuid.recipes.choose import for_pipeline, for_shape, for_teacher, of_teacher
+from realuid.recipes.spec import NamedTeacher, student_spec
+from realuid.training import DistillConfig
+from realuid.training.roles import make_roles
 
 
 def realuid_command(text: str) -> int:
@@ -53,7 +59,7 @@ def test_by_size(shape, options, name) -> None:
 )
 def test_pipelines_are_distilled_with_the_guidance_that_they_are_used_with(name: str, scale: float) -> None:
     choice = for_pipeline(INTERFACES[name].usual_guidance({}))
-    assert choice.recipe.distill.guidance == scale and choice.recipe.distill.calls == 4
+    assert choice.recipe.distill == load_recipe("text-to-image").distill and choice.recipe.distill.calls == 4
     assert f"recipe text-to-image, for a text-to-image pipeline, with its usual guidance of {scale:g}" in choice.said
 
 
@@ -61,6 +67,25 @@ def test_a_pipeline_as_a_teacher_has_the_recipe_of_pipelines(tmp_path: Path) -> 
     choice = for_teacher(realuid.load_teacher(pipelines.save("sd_epsilon", tmp_path / "sd")))
     assert choice.recipe.name == "text-to-image" and choice.recipe.distill.lora_rank == 64
     assert choice.recipe.data.source == ""
+
+
+@pytest.mark.parametrize(("name", "scale", "first"), [("sd_v", 7.5, None), ("sd3", 7.0, 1.0), ("flux_dev", 1.0, 1.0)])
+def test_a_named_recipe_has_the_guidance_and_start_of_the_pipeline(name: str, scale: float, first, tmp_path) -> None:
+    """As without its name; samplers of flow pipelines start at t = 1, and exports have to."""
+    teacher = realuid.load_teacher(pipelines.save(name, tmp_path / "teacher"))
+    data = prompted_data(teacher, tmp_path / "teacher")
+    adopt_null(teacher, data)
+    recipe = load_recipe("text-to-image")
+    config = student_spec(recipe, NamedTeacher(teacher), tmp_path / "run", data=data).recipe.distill
+    assert config.guidance == scale
+    own = dataclasses.replace(recipe, distill=dataclasses.replace(recipe.distill, guidance=2.0))
+    assert student_spec(own, NamedTeacher(teacher), tmp_path / "run", data=data).recipe.distill.guidance == 2.0
+    start = {make_roles(teacher, replaced).student.times[0] for replaced in (config, _full(config))}
+    assert start == {first or teacher.path.start_time(2.5)}
+
+
+def _full(config: DistillConfig) -> DistillConfig:
+    return dataclasses.replace(config, lora_rank=0, lora_base="teacher")
 
 
 def test_points_have_no_recipe() -> None:

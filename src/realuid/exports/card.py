@@ -33,6 +33,8 @@ class Card:
         location: what users pass to `from_pretrained`: a folder, or owner/name on the Hub.
         licence: identifier as the Hub spells it, such as 'apache-2.0'; empty where it is not stated.
         base: of LoRA files: the pipeline that they are loaded into.
+        variant: of its weights, such as fp16.
+        adapter: of LoRA files: that of the teacher, if it was a pipeline with an adapter.
         scheduler: class of the scheduler of a text-to-image student.
     """
 
@@ -40,6 +42,8 @@ class Card:
     location: str
     licence: str = ""
     base: str = ""
+    variant: str = ""
+    adapter: str = ""
     scheduler: str = ""
 
 
@@ -76,6 +80,8 @@ def model_card(
         card=card,
         location=Markup(_as_json(card.location)),
         base=Markup(_as_json(card.base)) if card.base else "",
+        variant=Markup(f", variant={_as_json(card.variant)}") if card.variant else "",
+        adapter=Markup(_as_json(card.adapter)) if card.adapter else "",
         scheduler=card.scheduler,
         own_code=own_code,
         contract=contract,

@@ -20,7 +20,16 @@ from realuid.exports.diffusers import needs_own_code
 from realuid.exports.formats import ENDINGS, FORMATS, check_out, is_export
 from realuid.exports.hub import push_to_hub as upload
 from realuid.exports.options import ExportOptions, FormatName, Graph, Precision
-from realuid.exports.prompted import PromptedPipeline, adapter_call, check_known, is_prompted, needs_code, scheduler_of
+from realuid.exports.prompted import (
+    PromptedPipeline,
+    adapter_call,
+    adapter_of_teacher,
+    check_known,
+    is_prompted,
+    needs_code,
+    scheduler_of,
+    variant_of_teacher,
+)
 from realuid.exports.read import load_student
 from realuid.exports.space import space_card
 from realuid.exports.student import ExportedStudent
@@ -138,7 +147,9 @@ def _card(student: Student, to: str, card: Card, contract: Contract, own_code: s
     if is_prompted(student):
         card = dataclasses.replace(card, scheduler=type(scheduler_of(student)).__name__)
     if to == "lora":
-        card, call = dataclasses.replace(card, base=student.model.prompts), adapter_call(student)
+        base, variant = student.model.prompts, variant_of_teacher(student)
+        card = dataclasses.replace(card, base=base, variant=variant, adapter=adapter_of_teacher(student))
+        call = adapter_call(student)
     return model_card(contract, card, own_code, call)
 
 

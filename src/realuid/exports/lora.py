@@ -6,6 +6,8 @@ has those of kohya's scripts. Reading back loads the file into the teacher's den
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,22 @@ from torch import Tensor
 
 from realuid.errors import ExportError
 from realuid.exports.contract import ABOUT, Contract
-from realuid.exports.prompted import scheduler_of, teacher_folder
+from realuid.exports.prompted import adapter_of_teacher, scheduler_of, teacher_folder
 from realuid.exports.templates import copy_template
 from realuid.exports.times import is_own
 from realuid.loaders.diffusers_folder import INDEX
+from realuid.loaders.lora import merge_adapter
 from realuid.models import Condition, Network, Student
+from realuid.models.networks.adapters import AdapterSettings, SharedBase
 from realuid.models.networks.merged import Merged
 from realuid.models.networks.prompted import PromptNetwork
-from realuid.models.saving.diffusers_weights import quiet_diffusers, read_diffusers_config
+from realuid.models.saving.diffusers_weights import load_diffusers_model, quiet_diffusers, read_diffusers_config
 
 #: Names of the files: diffusers' own, and one with kohya's names of keys.
 WEIGHTS, KOHYA = "pytorch_lora_weights.safetensors", "kohya.safetensors"
+#: How far, relative to the largest number, merged weights of less than 32 bits may answer from the adapter beside its
+#: base: rounding to 4 bits is the coarsest. Another base answers with other numbers altogether.
+_NEAR = 0.3
 
 
 def write_lora(student: Student, out: Path, contract: Contract) -> None:
@@ -88,28 +95,51 @@ def _kohya(weights: dict[str, Tensor], merged: Merged) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def lora_difference(folder: Path, student: Student, contract: Contract) -> float:
-    """Largest difference between the student's network and the teacher's denoiser with the written adapter."""
-    network, _ = _adapted(student)
-    part, teacher = network.interface.folder, teacher_folder(student)
+    """Largest difference between the written adapter, read by diffusers, and the trained one, on the teacher's weights.
+
+    The student's own weights are those of the teacher with the adapter merged, rounded to their precision, and to 4
+    bits before that where the base was: they are compared in float32 only, else need to be near. If they are not, it is
+    their difference that is returned.
+    """
+    network, merged = _adapted(student)
+    draws = [contract.draw(batch, seed=batch)[:2] for batch in (1, 2)]
+    own = _answers(network, draws)
+    with _on_teacher(network, student):
+        denoiser: Any = network.denoiser
+        with quiet_diffusers():
+            denoiser.load_lora_adapter(str(folder), weight_name=WEIGHTS, prefix=network.interface.folder)
+        written = _answers(network, draws)
+        denoiser.unload_lora()
+        settings = AdapterSettings(merged.rank, merged.alpha, tuple(merged.layers), merged.dora)
+        role = SharedBase(network).role("student", settings, seed=0)
+        role.load_state_dict(merged.weights)
+        for parameter in role.parameters():  # diffusers loads adapters in the precision of what they change
+            parameter.data = parameter.data.to(denoiser.dtype)
+        trained = _answers(role, draws)
+        exact = denoiser.dtype == torch.float32
+    off = _largest(own, written)
+    near = exact or off <= _NEAR * float(written[0].abs().max())
+    return max(_largest(written, trained), off if exact or not near else 0.0)
+
+
+def _answers(network: Network, draws: Sequence[tuple[Tensor, Condition]]) -> list[Tensor]:
+    return [network(z, torch.full((len(z),), 500.0), condition) for z, condition in draws]
+
+
+def _largest(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
+    return max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
+
+
+@contextmanager
+def _on_teacher(network: PromptNetwork, student: Student) -> Iterator[None]:
+    """The network with the teacher's denoiser, with the adapter of a teacher BASE+ADAPTER merged."""
     kind: Any = getattr(diffusers, network.interface.denoiser)
-    with quiet_diffusers():
-        denoiser = kind.from_pretrained(teacher / part, torch_dtype=network.denoiser.dtype).eval()
-        denoiser.load_lora_adapter(str(folder), weight_name=WEIGHTS, prefix=part)
-    worst = 0.0
-    for batch in (1, 2):
-        z, condition, _ = contract.draw(batch, seed=batch)
-        time = torch.full((batch,), 500.0)
-        worst = max(
-            worst, float((_call(network, z, time, condition, denoiser) - network(z, time, condition)).abs().max())
-        )
-    return worst
-
-
-def _call(network: PromptNetwork, x: Tensor, time: Tensor, condition: Condition, denoiser: Any) -> Tensor:
-    """The network's answer with another denoiser."""
-    assert isinstance(network, Network)
-    own, network.denoiser = network.denoiser, denoiser
+    own, folder = network.denoiser, teacher_folder(student) / network.interface.folder
     try:
-        return network(x, time, condition)
+        with quiet_diffusers():
+            network.denoiser = load_diffusers_model(kind, folder, keep_precision=True).to(own.dtype)
+        if adapter := adapter_of_teacher(student):
+            merge_adapter(network, adapter)
+        yield
     finally:
         network.denoiser = own

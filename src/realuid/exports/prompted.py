@@ -10,6 +10,7 @@ import contextlib
 import inspect
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,24 +21,22 @@ from torch import Tensor
 
 from realuid.errors import CheckpointError, ExportError
 from realuid.exports.contract import ABOUT, Contract
+from realuid.exports.prompted_denoiser import SWITCHED, denoiser_of, in_float32
 from realuid.exports.templates import copy_template
 from realuid.exports.templates.calls import CallsScheduler
 from realuid.exports.times import is_own, scheduler_for
 from realuid.loaders.diffusers_folder import INDEX, SCHEDULER
-from realuid.loaders.formats import local_path
+from realuid.loaders.formats import base_and_adapter, local_path
 from realuid.models import Condition, Student
 from realuid.models.networks.interfaces.base import packed, unpacked
 from realuid.models.networks.prompted import PromptNetwork
 from realuid.models.prompts import POOLED, TEXT, TEXT_MASK
-from realuid.models.saving.diffusers_weights import quiet_diffusers, read_diffusers_config
-from realuid.models.saving.weights import apart
+from realuid.models.saving.diffusers_weights import only_variant, quiet_diffusers, read_diffusers_config
 
 #: Pipelines that call their denoiser with a null condition, too, unless their guidance scale is 1. Of Stable Diffusion
 #: and SDXL the denoiser says that it needs none (see `_without_guidance`); FLUX and Qwen-Image do so only with a
 #: negative prompt.
 _GUIDED = ("sd3", "pixart", "sana", "wan")
-#: Pipelines whose denoiser may say that it needs no null condition.
-_SWITCHED = ("stable_diffusion", "sdxl")
 #: Pipelines that round a size to one of their published ones.
 _ROUNDED = ("pixart", "sana")
 #: Arguments of pipelines for conditions, where they are not `prompt_embeds`, `prompt_attention_mask` and
@@ -45,8 +44,9 @@ _ROUNDED = ("pixart", "sana")
 _ARGUMENTS = {"qwen_image": {TEXT_MASK: "prompt_embeds_mask"}}
 #: Pipelines whose latents are tokens, and that tell their scheduler evenly spaced noise levels.
 _PACKED = ("flux", "qwen_image")
-#: Width of the embedding of a guidance scale, as diffusers' latent consistency models have it.
-_SCALE_WIDTH = 256
+#: Files of weights of a variant: in one file, and the index of several.
+_VARIANT = re.compile(r"([\w-]+)\.(\w+)\.(safetensors|bin)")
+_VARIANT_INDEX = re.compile(r"([\w-]+\.(?:safetensors|bin)\.index)\.\w+\.json")
 
 
 def is_prompted(student: Student) -> bool:
@@ -70,7 +70,7 @@ def adapter_call(student: Student) -> dict[str, Any]:
     network = student.model.network
     assert isinstance(network, PromptNetwork)
     scale = network.numbers.get(
-        "embedded_guidance", 1.0 if network.settings["pipeline"] in (*_GUIDED, *_SWITCHED) else None
+        "embedded_guidance", 1.0 if network.settings["pipeline"] in (*_GUIDED, *SWITCHED) else None
     )
     kind: Any = getattr(diffusers, network.interface.pipelines[0])
     default = inspect.signature(kind.__call__).parameters["guidance_scale"].default
@@ -87,7 +87,7 @@ def pipeline_defaults(student: Student) -> dict[str, Any]:
     assert isinstance(network, PromptNetwork)
     name = network.settings["pipeline"]
     defaults: dict[str, Any] = {"guidance_scale": 1.0} if name in _GUIDED else {}
-    if name not in _SWITCHED and student.shape != network.interface.shape(network.settings["denoiser"]):
+    if name not in SWITCHED and student.shape != network.interface.shape(network.settings["denoiser"]):
         *frames, height, width = student.image_shape[1:]
         defaults |= {"height": height, "width": width, **({"num_frames": frames[0]} if frames else {})}
         defaults |= {"use_resolution_binning": False} if name in _ROUNDED else {}
@@ -130,7 +130,8 @@ def write_prompted(student: Student, out: Path, contract: Contract) -> None:
     for name, value in index.items():
         if isinstance(value, list) and name not in (own, "scheduler") and (source / name).is_dir():
             shutil.copytree(source / name, out / name, copy_function=_linked)
-    _denoiser(network).save_pretrained(out / own)
+            _name_plainly(out / name)
+    denoiser_of(network).save_pretrained(out / own)
     scheduler.save_pretrained(out / "scheduler")
     if is_own(scheduler):
         copy_template("calls.py", out / "scheduler" / "calls.py")
@@ -158,6 +159,18 @@ def teacher_folder(student: Student) -> Path:
     return folder
 
 
+def adapter_of_teacher(student: Student) -> str:
+    """The adapter of a teacher that was given as BASE+ADAPTER; '' for others."""
+    return base_and_adapter(str(student.about.get("teacher", "")))[1]
+
+
+def variant_of_teacher(student: Student) -> str:
+    """The variant that the weights of the teacher's pipeline are of, such as fp16; '' where they have no such name."""
+    network = student.model.network
+    assert isinstance(network, PromptNetwork)
+    return only_variant(teacher_folder(student) / network.interface.folder)
+
+
 def _linked(source: str, to: str) -> None:
     """A file under another name, without a copy where the file system can."""
     try:
@@ -166,51 +179,14 @@ def _linked(source: str, to: str) -> None:
         shutil.copy2(source, to)
 
 
-def _denoiser(network: PromptNetwork) -> Any:
-    """The denoiser as the pipeline's part."""
-    if network.settings["pipeline"] in _SWITCHED:
-        return _without_guidance(network)
-    return network.denoiser if "embedded_guidance" not in network.numbers else _without_scale(network)
-
-
-def _without_guidance(network: PromptNetwork) -> Any:
-    """A U-Net whose pipeline never asks for a null condition: one with an embedded guidance scale, of weight zero.
-
-    The pipelines leave classifier-free guidance out for such networks (latent consistency models). Its size is that of
-    the student's samples.
-    """
-    config = {
-        **network.settings["denoiser"],
-        "time_cond_proj_dim": _SCALE_WIDTH,
-        "sample_size": list(network.shape[1:]),
-    }
-    if network.shape[1] == network.shape[2]:
-        config["sample_size"] = network.shape[1]
-    with quiet_diffusers():
-        unet = diffusers.UNet2DConditionModel.from_config(config).to(dtype=network.denoiser.dtype)
-    embedding = unet.time_embedding.cond_proj
-    torch.nn.init.zeros_(embedding.weight)
-    unet.load_state_dict({**apart(network.denoiser.state_dict()), "time_embedding.cond_proj.weight": embedding.weight})
-    return unet
-
-
-@torch.no_grad()
-def _without_scale(network: PromptNetwork) -> Any:
-    """A transformer that reads no guidance scale: the embedding of the student's is added to a bias, as it is constant.
-
-    The embeddings of time, scale and pooled text are summed, and that of the time ends with a linear layer.
-    """
-    config = {**network.settings["denoiser"], "guidance_embeds": False}
-    with quiet_diffusers():
-        kind: Any = type(network.denoiser)
-        transformer = kind.from_config(config).to(dtype=network.denoiser.dtype)
-    told: Any = network.denoiser.time_text_embed
-    scale = 1000 * torch.tensor([float(network.numbers["embedded_guidance"])], dtype=network.denoiser.dtype)
-    added = told.guidance_embedder(told.time_proj(scale).to(network.denoiser.dtype))[0]
-    weights = {n: v for n, v in network.denoiser.state_dict().items() if ".guidance_embedder." not in n}
-    bias = "time_text_embed.timestep_embedder.linear_2.bias"
-    transformer.load_state_dict({**apart(weights), bias: weights[bias] + added})
-    return transformer
+def _name_plainly(folder: Path) -> None:
+    """Give weights that are there in one variant only, such as fp16, the names that are read by default."""
+    for pattern, plain in ((_VARIANT, r"\1.\3"), (_VARIANT_INDEX, r"\1.json")):
+        found = [path for path in folder.iterdir() if pattern.fullmatch(path.name) and "-of-" not in path.name]
+        for path in found:
+            name = folder / pattern.sub(plain, path.name)
+            if len(found) == 1 and not name.exists():
+                path.rename(name)
 
 
 class PromptedPipeline:
@@ -263,12 +239,15 @@ class PromptedPipeline:
 
     @torch.no_grad()
     def difference(self, student: Student, contract: Contract) -> float:
-        """Largest difference of its latents from the student's, relative to the largest number if that exceeds 1."""
-        worst = 0.0
+        """Largest difference of its latents from the student's, relative to the largest number if that exceeds 1.
+
+        Both compute in float32, whatever the precision of the weights.
+        """
+        worst, precise = 0.0, in_float32(student)
         for batch in (1, 2):
             z, condition, _ = contract.draw(batch, seed=batch)
             theirs, eps = self(z, condition, seed=batch)
-            ours = student(z, condition, eps)
+            ours = precise(z, condition, eps)
             off = float((ours - theirs).abs().max() / ours.abs().max().clamp(min=1))
             worst = max(worst, off if theirs.isfinite().all() else float("inf"))
         return worst

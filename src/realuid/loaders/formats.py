@@ -25,7 +25,8 @@ FORMATS = {
 }
 
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+(@[\w./-]+)?$")
-_ON_THE_HUB = ["*.json", "*.safetensors", "*.bin"]
+#: What is read of a model on the hub: settings, weights, and vocabularies of tokenizers.
+_ON_THE_HUB = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.model"]
 _LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # torch.save's magic number before it wrote zip archives
 
 

@@ -80,11 +80,12 @@ class Guided(MatchingModel):
         return guided, dataclasses.replace(guided, value=conditional)
 
 
-def guided(model: MatchingModel, scale: float) -> MatchingModel:
-    """The model with guidance of a scale; at 1 the model itself.
+def guided(model: MatchingModel, scale: float | None) -> MatchingModel:
+    """The model with guidance of a scale, by default the usual one of its pipeline; at 1 the model itself.
 
     Raises:
         ConfigError: for a scale that is no finite number, or a model that cannot be guided.
     """
+    scale = model.network.usual_guidance or 1.0 if scale is None else scale
     check_finite("guidance", scale)
     return model if scale == 1 else Guided(model, scale)

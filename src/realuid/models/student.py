@@ -17,6 +17,7 @@ from realuid.models.names import Renoise
 from realuid.models.networks.condition import SOURCE, Condition
 from realuid.models.networks.specs import ConditionSpec
 from realuid.models.summary import facts, one_line
+from realuid.paths import LinearPath
 from realuid.paths.base import broadcast
 from realuid.text import in_html
 
@@ -35,7 +36,8 @@ class Student(nn.Module):
         model: the matching model that becomes the student; distillation starts from the teacher's weights.
         times: one time or decreasing times in (0, t_max]. t_max is the paper's form (for flow G(z) = z - f(z, 1)).
             Below it is SiD's sigma_init = b / a, by default 2.5: t = 0.714 on the linear path. On coupled paths the
-            default is the first time at which the noise c is as strong as the data a.
+            default is the first time at which the noise c is as strong as the data a; for flow pipelines of diffusers
+            it is t_max, where their samplers start.
         noise: whether z enters. Without it samples are a function of x_T, which only coupled paths have.
         renoise: where the noise of later calls comes from.
         t_init: another name for `times` with one time.
@@ -64,8 +66,11 @@ class Student(nn.Module):
         self.about: dict[str, Any] = {}
         if t_init is not None and times is not None:
             raise ConfigError(f"t_init = {t_init} and times = {times}: they mean the same, pass one of them.")
+        first = times if t_init is None else t_init
+        if first is None and model.network.usual_guidance is not None and isinstance(model.path, LinearPath):
+            first = model.path.t_max
         with with_values():
-            self.times = student_times(model.path, times if t_init is None else t_init, calls)
+            self.times = student_times(model.path, first, calls)
         if renoise not in get_args(Renoise):
             raise ConfigError(unknown_name("way of renoising", str(renoise), get_args(Renoise)))
         if not noise and not model.path.coupled:

@@ -54,10 +54,8 @@ def for_shape(shape: tuple[int, ...], pairs: bool = False, accelerated: bool = F
 
 def for_pipeline(guidance: float) -> Choice:
     """A recipe for a text-to-image pipeline, which is sampled with a guidance scale unless told otherwise."""
-    recipe = load_recipe("text-to-image")
-    distill = dataclasses.replace(recipe.distill, guidance=guidance)
     reason = f"for a text-to-image pipeline, with its usual guidance of {guidance:g}"
-    return Choice(dataclasses.replace(recipe, distill=distill), reason)
+    return Choice(load_recipe("text-to-image"), reason)
 
 
 def for_data(data: Dataset, source: DataConfig) -> Choice:

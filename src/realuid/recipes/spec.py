@@ -238,6 +238,8 @@ def student_spec(
         about: further sections of config.json.
     """
     config, data = recipe.distill, data or recipe_data(recipe, teacher.model)
+    if config.guidance is None:  # so that the saved settings say what is done
+        config = dataclasses.replace(config, guidance=teacher.model.network.usual_guidance or 1.0)
     if isinstance(teacher.model.network, Silent):
         start = start or new_teacher(recipe, data)
         like = start.model if isinstance(start, Student) else start

@@ -88,8 +88,9 @@ class ObjectiveSettings(Settings):
     normalise: bool = False
     #: Prediction type of the losses. None: the path's default, or all predictions of a teacher with several heads.
     space: str | None = None
-    #: Scale of classifier-free guidance of the teacher (trained with label_dropout); 1: no guidance.
-    guidance: float = 1.0
+    #: Scale of classifier-free guidance of the teacher (trained with label_dropout); 1: no guidance; None: the
+    #: usual one of its text-to-image pipeline.
+    guidance: float | None = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -23,8 +23,8 @@ class StudentSettings(Settings):
     #: Number of network calls for a sample. None: the number of times, or that of the student the run starts from.
     calls: int | None = None
     #: Time of the first call; 1 in the paper. None: where noise / signal = 2.5 (SiD's sigma_init) or, on coupled paths,
-    #: where the coefficients of noise and data are equal (0.8 on a Brownian bridge with noise 0.5); or that of the
-    #: student the run starts from.
+    #: where the coefficients of noise and data are equal (0.8 on a Brownian bridge with noise 0.5), and 1 for flow
+    #: pipelines of diffusers (SD3, FLUX, ...), whose samplers start there; or that of the student the run starts from.
     t_init: float | None = None
     #: Decreasing times of the calls. None: equal steps of the angle arctan(noise / signal) from t_init towards data, or
     #: those of the student the run starts from.

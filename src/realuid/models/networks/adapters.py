@@ -238,6 +238,10 @@ class AdaptedNetwork(MovesAnother, Network):
         return self._base[0]
 
     @property
+    def usual_guidance(self) -> float | None:  # type: ignore[override]
+        return self.base.network.usual_guidance
+
+    @property
     def conditions(self) -> tuple[ConditionSpec, ...]:
         return self.base.network.conditions
 

@@ -106,6 +106,12 @@ def read_diffusers_weights(folder: Path) -> dict[str, Tensor]:
     return weights
 
 
+def only_variant(folder: Path) -> str:
+    """The name of the variant, such as fp16, that a model's weights are of; '' where there are some without."""
+    variants = sorted({variant for variant, _ in _weight_files(folder)})
+    return variants[0] if variants else ""
+
+
 def _weight_files(folder: Path) -> dict[tuple[str, str], Path]:
     """Files of weights, or their indices, by variant ('' for none) and kind."""
     found: dict[tuple[str, str], Path] = {}
