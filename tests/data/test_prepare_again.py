@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,3 +42,32 @@ def test_images_that_are_gone_for_a_while_cost_nothing_that_was_prepared(picture
     begun = []
     prepare(data, out, progress=lambda what, done, total: begun.append(done))
     assert begun[0] >= 10 and not work.exists() and values(out) == list(range(25))
+
+
+def stop() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("share", [0, 0.6, 0.999], ids=["empty", "half", "nearly whole"])
+@pytest.mark.parametrize("filled", [False, True], ids=["short", "zeros"])
+def test_rows_that_are_no_longer_there_are_missed(pictures, tmp_path, share, filled) -> None:
+    """As a disk, or a copy that was cut short, leaves them; zeros end a stream of Arrow."""
+    data, out = load_dataset(pictures, by_row=True), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        prepare(data, out, progress=at(20, stop))
+    file = tmp_path / "out.unfinished" / "data-00000-of-00001.arrow"
+    size = file.stat().st_size
+    os.truncate(file, int(share * size))
+    os.truncate(file, size if filled else int(share * size))
+    said = r"written: \d+ of 20 rows can be read. Delete '.*out.unfinished', and"
+    with pytest.raises(DataError, match=said) as error:
+        prepare(data, out)
+    assert "goes on" not in str(error.value) and file.is_file() and not out.exists()
+
+
+def test_the_count_is_checked_at_the_end(pictures, tmp_path) -> None:
+    data, out = load_dataset(pictures, by_row=True), tmp_path / "out"
+    file = tmp_path / "out.unfinished" / "data-00000-of-00001.arrow"
+    with pytest.raises(DataError, match="written: 10 of 25 rows can be read"):
+        prepare(data, out, progress=at(20, lambda: os.truncate(file, file.stat().st_size * 6 // 10)))
+    assert not out.exists()
