@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from captioned import folder, png
 
 from realuid.data import load_dataset
+from realuid.data.arrow_table import Table
 from realuid.errors import DataError
 from realuid.on_data.prepare import prepare
 
@@ -71,3 +73,30 @@ def test_the_count_is_checked_at_the_end(pictures, tmp_path) -> None:
     with pytest.raises(DataError, match="written: 10 of 25 rows can be read"):
         prepare(data, out, progress=at(20, lambda: os.truncate(file, file.stat().st_size * 6 // 10)))
     assert not out.exists()
+
+
+def test_what_is_finished_is_not_done_again(pictures, tmp_path, monkeypatch) -> None:
+    """A kill before the folder has got its name, and a name that it cannot be given at once."""
+    data, out = load_dataset(pictures, by_row=True), tmp_path / "out"
+    prepare(data, tmp_path / "whole")
+    finish = Table.finish
+
+    def killed(table: Table, about: object) -> None:
+        finish(table, about)
+        stop()
+
+    def refused(folder: Path, to: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patches:
+        patches.setattr(Table, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(data, out)
+    with monkeypatch.context() as patches:
+        patches.setattr(Path, "rename", refused)
+        with pytest.raises(OSError, match="Input/output"):
+            prepare(data, out, progress=lambda what, done, total: stop())
+    prepare(data, out, progress=lambda what, done, total: stop())
+    read = {p.name: p.read_bytes() for p in out.iterdir()}
+    assert read == {p.name: p.read_bytes() for p in (tmp_path / "whole").iterdir()}
+    assert not (tmp_path / "out.unfinished").exists()

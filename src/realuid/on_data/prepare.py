@@ -118,6 +118,8 @@ def prepare(
                 raise
             raise known from error
         work.rename(out)
+        for name in (_PLAN, LOCK):  # last, so that the same call goes on where a folder cannot be renamed
+            (out / name).unlink(missing_ok=True)
 
 
 def _plan(data: Dataset, encoding: Encoding) -> dict[str, str]:
