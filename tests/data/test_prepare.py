@@ -148,7 +148,7 @@ def test_a_full_disk_keeps_what_was_written(data, folder, tmp_path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * largest), before[1]))
         try:
             with pytest.raises(
-                StorageError, match=r"no space left.* is kept in '.*again.unfinished': then give the same"
+                StorageError, match=r"no space left.* is kept in '.*again.unfinished': the same command"
             ):
                 prepare(data, tmp_path / "again", encoding)
         finally:

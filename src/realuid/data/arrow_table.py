@@ -117,6 +117,11 @@ class Table:
         """Whether `finish` was called of the table in a folder."""
         return (folder / STATE).is_file() and not (folder / _PROGRESS).is_file()
 
+    @staticmethod
+    def holds_rows(folder: Path) -> bool:
+        """Whether there are rows to go on from, or a finished table, in a folder or in those inside."""
+        return any(file.name in (STATE, _PROGRESS) for file in folder.rglob("*.json"))
+
     @property
     def _schema(self) -> pa.Schema:
         return self._features.arrow_schema

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,7 +165,7 @@ class FileColumn(Pictures):
                 break
             self._problems[row] = first
         else:
-            self._check()
+            self._check(self._problems)
         listed = "\n".join(f"{name} {files.entries[name].size}" for name in self._names)
         self.fingerprint = hashed(files.source, listed, str((how.channels, how.resolution, how.skip_damaged)))
 
@@ -177,6 +177,7 @@ class FileColumn(Pictures):
             if isinstance(one, UnreadableError):
                 self._problems[row] = one
                 continue
+            self._problems.pop(row, None)  # it may have been out of reach before
             pixels = one.pixels.transpose(2, 0, 1)
             if pixels.shape != self.shape[1:]:
                 (c, h, w), (channels, height, width) = pixels.shape, self.shape[1:]
@@ -187,13 +188,13 @@ class FileColumn(Pictures):
             if one.changes:
                 self._read[row] = Read(changes=one.changes)
             out[place] = pixels
-        self._check()
+        self._check(rows)
         return torch.from_numpy(out)
 
     def sizes(self) -> Tensor:
         found = list(decoders().map(lambda name: _size(self._files, name), self._names))
         self._problems |= {row: size for row, size in enumerate(found) if isinstance(size, UnreadableError)}
-        self._check()
+        self._check(self._problems)
         return torch.tensor([(0, 0) if isinstance(size, UnreadableError) else size for size in found])
 
     def at(self, size: tuple[int, int]) -> FileColumn:
@@ -207,8 +208,9 @@ class FileColumn(Pictures):
         changed = {self._names[row]: found for row, found in self._read.items()}
         say_changes(self._files, changed, len(self) - len(self._problems))
 
-    def _check(self) -> None:
-        check_read(self._files, {self._names[row]: e for row, e in self._problems.items()}, self._how.skip_damaged)
+    def _check(self, rows: Iterable[int]) -> None:
+        problems = {self._names[row]: self._problems[row] for row in rows if row in self._problems}
+        check_read(self._files, problems, self._how.skip_damaged)
 
 
 def _one(files: Files, name: str, how: Reading) -> Decoded | UnreadableError:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from realuid.data import Dataset, to_float
+from realuid.data.arrow_table import Table
 from realuid.data.arrow_writer import PLAIN, Encoding, Progress, write_into
 from realuid.data.dataset import NOWHERE, Origin
-from realuid.errors import ConfigError, RealUIDError, StorageError
+from realuid.errors import ConfigError, RealUIDError
 from realuid.files import LOCK, write_json
 from realuid.locks import held
 from realuid.models import Codec
@@ -73,8 +74,8 @@ def prepare(
 ) -> None:
     """Write data to a folder that `load_dataset` reads by row.
 
-    It is written to OUT.unfinished first. What a kill, an interruption, a full disk or an unexpected error leaves there
-    is continued by the same call, to the same bits; the other errors below leave nothing.
+    It is written to OUT.unfinished first. Rows that are there when it is killed, interrupted or fails are kept, and the
+    same call goes on from them, to the same bits; an error before the first of them leaves nothing.
 
     Args:
         data: whose rows may be read when they are asked for (`load_dataset(..., by_row=True)`).
@@ -103,14 +104,17 @@ def prepare(
             write_json(work / _PLAN, plan)
             write_into(work, data, encoding, progress)
         except Exception as error:
-            if is_full(error, out.parent):
-                raise StorageError(
-                    f"{no_space(out)} What has been prepared is kept in '{work}': then give the same command again, or "
-                    "delete that folder."
-                ) from error
-            if isinstance(error, RealUIDError):  # other data or settings are needed: the plan no longer holds
+            known = no_space(out) if is_full(error, out.parent) else error
+            if not Table.holds_rows(work):
                 shutil.rmtree(work, ignore_errors=True)
-            raise
+            elif isinstance(known, RealUIDError):
+                known = type(known)(
+                    f"{known} What has been prepared is kept in '{work}': the same command goes on; for other data or "
+                    "settings, delete that folder."
+                )
+            if known is error:
+                raise
+            raise known from error
         for name in (_PLAN, LOCK):
             (work / name).unlink(missing_ok=True)
         work.rename(out)
