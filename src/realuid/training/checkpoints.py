@@ -29,6 +29,7 @@ class Meta(TypedDict):
     update: int
     best: dict[str, float] | None
     history: list[dict[str, float]]
+    pending: NotRequired[bool]
     #: Running means of values for the next line of the log.
     means: Sums
     #: Settings by name, with fingerprints of data and teacher.

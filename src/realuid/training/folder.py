@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from accelerate import Accelerator
 
 from realuid._version import __version__
 from realuid.errors import CheckpointError, ConfigError
-from realuid.files import check_name, is_empty, remove_written, write_json
+from realuid.files import atomic_file, check_name, is_empty, remove_written, write_json
 from realuid.leftovers import repair
 from realuid.locks import held
 from realuid.models.saving.folder import CONFIG, is_model_folder
@@ -125,6 +125,13 @@ def begin(folder: Path) -> None:
     mark(folder)
     mend(folder)
     _remove_notes(folder)
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write texts under their names, each of them atomically."""
+    for name, text in files.items():
+        with atomic_file(folder / name) as temporary:
+            temporary.write_text(text)
 
 
 def forget(folder: Path) -> None:

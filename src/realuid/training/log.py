@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
@@ -73,6 +73,25 @@ class Means:
         self._counts = dict(state["counts"])
 
 
+def note_of(values: Mapping[str, Value], learner: str, history: Sequence[Mapping[str, float]]) -> str:
+    """What the report of progress says beside the number of updates: gap or loss, speed, quick FD.
+
+    Args:
+        values: last logged.
+        learner: its name.
+        history: the evaluations so far.
+    """
+    told: list[str] = []
+    for name, called in (("gap", "gap"), (f"{learner}/loss", "loss")):
+        if isinstance(value := values.get(name), float):
+            told = [f"{called} {value:.3g}"]
+            break
+    if isinstance(rate := values.get("images_per_second"), float):
+        told.append(f"{rate:,.0f} img/s")
+    told += [f"FD {entry['fd']:.3g}" for entry in history[-1:]]
+    return ", ".join(told)
+
+
 class RunLog:
     """The log of a run; on processes other than the main one every method does nothing.
 
@@ -84,6 +103,7 @@ class RunLog:
         start: first update; later lines of a resumed run are dropped.
         wandb: project name, or None.
         settings: the run's configuration, for Weights & Biases.
+        evaluated: later quick FDs of a resumed run are dropped.
     """
 
     def __init__(
@@ -95,11 +115,12 @@ class RunLog:
         start: int = 0,
         wandb: str | None = None,
         settings: dict | None = None,
+        evaluated: int = 0,
     ):
         self.path = folder / "metrics.jsonl"
         self.main = accelerator.is_main_process
         if self.main:
-            self._drop_after(start)
+            self._drop_after(start, evaluated)
         self.trackers: list[GeneralTracker] = [TensorBoardTracker("tensorboard", str(folder), purge_step=start)]
         if wandb:
             self.trackers.append(WandBTracker(wandb, dir=str(folder), config=settings, name=folder.name))
@@ -107,10 +128,10 @@ class RunLog:
             tracker.start()
         self.progress = Progress(title, updates, start, quiet=not self.main)
 
-    def _drop_after(self, step: int) -> None:
+    def _drop_after(self, step: int, evaluated: int) -> None:
         if self.path.is_file():
             text = self.path.read_text(errors="replace")
-            lines = [line for line in text.splitlines() if _update_of(line) <= step]
+            lines = [line for line in text.splitlines() if _update_of(line) <= (evaluated if '"fd":' in line else step)]
             with atomic_file(self.path) as temporary:
                 temporary.write_text("".join(line + "\n" for line in lines))
 

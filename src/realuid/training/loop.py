@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,22 +14,23 @@ from torch import nn
 
 from realuid._version import __version__
 from realuid.data import save_image
-from realuid.errors import CheckpointError, NonFiniteError
-from realuid.files import atomic_file, write_json
+from realuid.errors import NonFiniteError
+from realuid.files import write_json
 from realuid.metrics import Evaluator
-from realuid.models import MatchingModel, OwnNetwork, Student, from_pretrained, load_strictly, save_pretrained
+from realuid.models import MatchingModel, OwnNetwork, Student, from_pretrained, save_pretrained
 from realuid.processes import Part
 from realuid.training.checkpoints import Checkpoints, Meta
 from realuid.training.config import LoopConfig
 from realuid.training.evaluation import SAMPLE_SEED, evaluate_averages
 from realuid.training.finite import ADVICE, check_values, check_weights
-from realuid.training.folder import HEALTH, MACHINE, METRICS, begin, mend, worked_in
+from realuid.training.folder import HEALTH, MACHINE, METRICS, begin, mend, worked_in, write_files
 from realuid.training.health import Monitor
 from realuid.training.interrupt import noted_interrupts
-from realuid.training.log import Means, RunLog, Throughput, Value, check_wandb
+from realuid.training.log import Means, RunLog, Throughput, Value, check_wandb, note_of
 from realuid.training.machine import machine_of
-from realuid.training.settings import FREE, decided, renamed, to_dict
-from realuid.training.sharding import gathered, share
+from realuid.training.resuming import is_longer, restore
+from realuid.training.settings import to_dict
+from realuid.training.sharding import gathered
 from realuid.training.task import Callback, Hopeless, Progress, QuickFDs, Task
 
 
@@ -71,6 +73,7 @@ class Run:
         self.means, self.throughput = Means(), Throughput()
         self.last: dict[str, Value] = {}
         self.callbacks: Sequence[Callback] = ()
+        self.steps = [0 for _ in task.players]  # of their optimisers, after the last whole update
 
     def start(self, resume: bool = False) -> nn.Module:
         """Train to the end and return the result: the best model by quick FD, or the last if none was computed.
@@ -94,11 +97,11 @@ class Run:
             self.accelerator.wait_for_everyone()
             longer = self._load(*self.checkpoints.latest())
             if longer and self.accelerator.is_main_process:
-                self._write_files()
+                write_files(self.folder, self.files)
         else:
             if self.accelerator.is_main_process:
                 begin(self.folder)
-                self._write_files()
+                write_files(self.folder, self.files)
             self._save()
         if self.accelerator.is_main_process:
             write_json(self.folder / MACHINE, machine_of(self.task, self.accelerator))
@@ -110,58 +113,90 @@ class Run:
             self.progress.update,
             self.config.wandb,
             {**to_dict(self.config), **self.about},
+            evaluated=self.progress.update - self.progress.pending,
         )
         try:
             with noted_interrupts(self.accelerator.num_processes) as interrupt:
+                if self.progress.pending:
+                    self._examine(log)
                 while self.progress.update < self.config.updates and not self.stopped:
                     self._advance(log)
                     if interrupt.agreed():
                         self._leave()
+        except Exception as error:
+            self._rescue(error)
+            raise
         finally:
             log.close()
         return self._finish()
 
+    def _due(self, every: int) -> bool:
+        done = self.progress.update
+        return bool(every) and (done % every == 0 or done == self.config.updates)
+
     def _advance(self, log: RunLog) -> None:
+        c, means = self.config, None
         values = self.task.update(self.progress.update)
         self.task.ema.update()
         self.progress.update += 1
         self.means.add(values)
         self.throughput.images += self.task.images_per_update
-        done, last = self.progress.update, self.progress.update == self.config.updates
-
-        def due(every: int) -> bool:
-            return bool(every) and (done % every == 0 or last)
-
-        c = self.config
         if self.accelerator.device.type == "cpu" or any(
-            due(every) for every in (1 if last else 0, c.log_every, c.save_every, c.evaluate_every, c.sample_every)
+            map(self._due, (c.updates, c.log_every, c.save_every, c.evaluate_every, c.sample_every))
         ):
-            check_values(values, self._where(), half=self.config.precision == "fp16")
-        log.advance(done)
-        if due(self.config.log_every):
+            check_values(values, self._where(), half=c.precision == "fp16")
+        log.advance(done := self.progress.update)
+        if self._due(c.log_every):
             means = self.task.summary(self.means.read(self.accelerator))
             means |= {"images": done * self.task.images_per_update, "images_per_second": self.throughput.read()}
             self.last = means
-            self._log(log, means)
+            self._write(log, means)
+        self.progress.pending = self._due(c.sample_every) or self._due(c.evaluate_every)
+        self.steps = [player.steps for player in self.task.players]
         with self.throughput.paused():
-            if last or any(map(due, (c.sample_every, c.evaluate_every, c.save_every))):
+            if any(map(self._due, (c.updates, c.sample_every, c.evaluate_every, c.save_every))):
                 check_weights(self.task.players, self.task.ema, self.accelerator, self._where())
-            if due(self.config.sample_every):
-                self._grid()
-            if due(self.config.evaluate_every) and self.evaluator is not None:
-                self._log(log, self._evaluate())
-                self._look()
-                self.stopped = not last and self.hopeless is not None and self.hopeless(self.progress.history)
-            if due(c.sample_every) or due(c.evaluate_every):
-                self._show()
-            if last or (self.config.save_every and done % self.config.save_every == 0):
-                self._save()
+            if self._due(c.save_every or c.updates):
+                self._save()  # before what may fail: callbacks, and evaluations, which need memory
+            if means is not None:
+                self._tell(means)
+            if self.progress.pending:
+                self._examine(log)
 
-    def _log(self, log: RunLog, values: Mapping[str, Value]) -> None:
-        log.write(self.progress.update, values, note=self._note())
+    def _examine(self, log: RunLog) -> None:
+        """Make the grid and the quick FDs that are due after an update."""
+        c = self.config
+        if self._due(c.sample_every):
+            self._grid()
+        if self._due(c.evaluate_every) and self.evaluator is not None:
+            values = self._evaluate()
+            self._write(log, values)
+            self.progress.pending = False
+            if self._due(c.save_every or c.updates):
+                self._save()
+            self._tell(values)
+            self._look()
+            last = self.progress.update == c.updates
+            self.stopped = not last and self.hopeless is not None and self.hopeless(self.progress.history)
+        self._show()
+
+    def _write(self, log: RunLog, values: Mapping[str, Value]) -> None:
+        note = note_of(self.last, self.task.learner.name, self.progress.history)
+        log.write(self.progress.update, values, note)
+
+    def _tell(self, values: Mapping[str, Value]) -> None:
         if self.accelerator.is_main_process:
             for callback in self.callbacks:
                 callback(self.progress.update, values)
+
+    def _rescue(self, error: Exception) -> None:
+        """Write a checkpoint after an error if that can be done: not in the middle of an update, nor with others."""
+        whole = self.steps == [player.steps for player in self.task.players]
+        saved = self.progress.update in self.checkpoints.steps()
+        if whole and not saved and self.accelerator.num_processes == 1 and not isinstance(error, NonFiniteError):
+            with contextlib.suppress(Exception):
+                check_weights(self.task.players, self.task.ema, self.accelerator, self._where())
+                self._save()
 
     def _leave(self) -> None:
         """Write a checkpoint and end the run, which can be resumed."""
@@ -177,19 +212,6 @@ class Run:
         good = f"update {steps[-1]}" if steps else "none was written yet"
         return f"at update {self.progress.update} of {self.folder}. The last good checkpoint is untouched: {good}"
 
-    def _note(self) -> str:
-        """What the report of progress says beside the number of updates: gap or loss, speed, quick FD."""
-        told: list[str] = []
-        loss = f"{self.task.learner.name}/loss"
-        for name, called in (("gap", "gap"), (loss, "loss")):
-            if isinstance(value := self.last.get(name), float):
-                told = [f"{called} {value:.3g}"]
-                break
-        if isinstance(rate := self.last.get("images_per_second"), float):
-            told.append(f"{rate:,.0f} img/s")
-        told += [f"FD {entry['fd']:.3g}" for entry in self.progress.history[-1:]]
-        return ", ".join(told)
-
     # -- evaluation --------------------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -198,8 +220,8 @@ class Run:
         assert self.evaluator is not None
         part = Part(self.accelerator.process_index, self.accelerator.num_processes)
         fds, seen = evaluate_averages(self.task, self.evaluator, self.config.quick_samples, part, self._consider)
+        seen |= self.task.vitals(len(self.progress.history))
         self.progress.history.append({"update": self.progress.update, **fds})
-        seen |= self.task.vitals(len(self.progress.history) - 1)
         return fds | {f"health/{name}": value for name, value in seen.items()}
 
     def _consider(self, model: nn.Module, decay: float, fd: float) -> None:
@@ -247,11 +269,6 @@ class Run:
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
-    def _write_files(self) -> None:
-        for name, text in self.files.items():
-            with atomic_file(self.folder / name) as temporary:
-                temporary.write_text(text)
-
     def _save(self) -> None:
         means = self.means.state(self.accelerator)
         weights = {p.name: gathered(p.module.state_dict()) for p in self.task.players}
@@ -263,37 +280,20 @@ class Run:
                 update=now.update,
                 best=now.best,
                 history=now.history,
+                pending=now.pending,
                 means=means,
-                settings=self._settings(),
+                settings=to_dict(self.config) | self.task.inputs,
                 about=self.about,
                 version=__version__,
             )
             self.checkpoints.save(self.progress.update, weights, optimizers, meta)
 
-    def _settings(self) -> dict[str, object]:
-        return to_dict(self.config) | self.task.inputs
-
     def _load(self, step: int, folder: Path) -> bool:
         """Continue from a checkpoint; returns whether the run is longer than before."""
         weights, optimizers, meta = self.checkpoints.read(folder)
-        settings, means = decided(renamed(meta["settings"])), meta["means"]
-        settings = to_dict(type(self.config)()) | settings  # settings added since the version that wrote it
-        writer = meta.get("version")
+        longer = is_longer(self.config, self.task.inputs, meta, folder)
         self.about |= meta.get("about", {})  # as the run was started
-        longer = self.config.updates > settings["updates"]
-        free = FREE | {"updates"} if longer else FREE
-        changed = [k for k, v in self._settings().items() if settings.get(k) != v and k not in free]
-        if changed:
-            by = "" if writer == __version__ else f" (by realuid {writer or '0.1.0 or earlier'}; this is {__version__})"
-            raise CheckpointError(
-                f"'{folder}' was made with another {', '.join(changed)}{by}. Resume with the same, or start a new run."
-            )
-        for player in self.task.players:
-            own = player.module.state_dict()
-            shares = {name: share(value, own.get(name)) for name, value in weights[player.name].items()}
-            load_strictly(player.module, shares, str(folder / f"{player.name}.safetensors"))
-            player.load_optimizer_state(optimizers[f"{player.name}-optimizer"])
-        self.task.ema.load_state_dict(weights["ema"])
-        self.means.load_state(means, self.accelerator.device)
-        self.progress = Progress(meta["update"], meta["best"], meta["history"])
+        restore(self.task, weights, optimizers, folder)
+        self.means.load_state(meta["means"], self.accelerator.device)
+        self.progress = Progress(meta["update"], meta["best"], meta["history"], meta.get("pending", False))
         return longer

@@ -88,6 +88,7 @@ class Player:
         mine, most: images of a batch on this process, and the largest number of accumulation steps, with one image each
             on the process with the fewest, since not every network accepts an empty micro-batch.
         accumulation_steps: their current number: enough for `micro_batch`, and doubled whenever memory runs out.
+        steps: taken in this process.
         shell: with sharded weights, a copy of the module without weights, for `EMA`.
     """
 
@@ -101,7 +102,7 @@ class Player:
         execution: Execution,
         accumulation_steps: int = 1,
     ):
-        self.name, self.lr, self.settings = name, lr, settings
+        self.name, self.lr, self.settings, self.steps = name, lr, settings, 0
         self.accelerator, self.execution = accelerator, execution
         for network in module.modules():
             if isinstance(network, Network):
@@ -189,6 +190,7 @@ class Player:
         Returns:
             loss, gradient norm before clipping, whether it was clipped, and what was observed; tensors on the device.
         """
+        self.steps += 1
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * learning_rate_factor(update, self.settings)
         self.scaler.unscale_(self.optimizer)

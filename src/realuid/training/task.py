@@ -99,3 +99,5 @@ class Progress:
     best: QuickFDs | None = None
     #: Every evaluation.
     history: list[QuickFDs] = field(default_factory=list)
+    #: Whether the grid and the evaluation that are due after this update are yet to be made.
+    pending: bool = False

@@ -1,0 +1,50 @@
+"""Continuing from a checkpoint: what a run may do otherwise than before, and the state of its task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from realuid._version import __version__
+from realuid.errors import CheckpointError
+from realuid.models import load_strictly
+from realuid.training.checkpoints import Meta
+from realuid.training.config import LoopConfig
+from realuid.training.settings import FREE, decided, renamed, to_dict
+from realuid.training.sharding import share
+from realuid.training.task import Task
+
+
+def is_longer(config: LoopConfig, inputs: Mapping[str, str], meta: Meta, folder: Path) -> bool:
+    """Whether a run asks for more updates than its checkpoint; nothing else that matters may differ.
+
+    Args:
+        config, inputs: of the run.
+        meta, folder: of the checkpoint.
+
+    Raises:
+        CheckpointError: for other settings or inputs.
+    """
+    settings = to_dict(type(config)()) | decided(renamed(meta["settings"]))  # with settings added since it was written
+    longer = config.updates > settings["updates"]
+    free = FREE | {"updates"} if longer else FREE
+    asked = {**to_dict(config), **inputs}
+    if changed := [name for name, value in asked.items() if settings.get(name) != value and name not in free]:
+        writer = meta.get("version")
+        by = "" if writer == __version__ else f" (by realuid {writer or '0.1.0 or earlier'}; this is {__version__})"
+        raise CheckpointError(
+            f"'{folder}' was made with another {', '.join(changed)}{by}. Resume with the same, or start a new run."
+        )
+    return longer
+
+
+def restore(task: Task, weights: dict[str, dict[str, Tensor]], optimizers: dict[str, dict], folder: Path) -> None:
+    """Put weights, averages and optimiser states in place, as `Checkpoints.read` gives them."""
+    for player in task.players:
+        own = player.module.state_dict()
+        shares = {name: share(value, own.get(name)) for name, value in weights[player.name].items()}
+        load_strictly(player.module, shares, str(folder / f"{player.name}.safetensors"))
+        player.load_optimizer_state(optimizers[f"{player.name}-optimizer"])
+    task.ema.load_state_dict(weights["ema"])
