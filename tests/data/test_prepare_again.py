@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from captioned import folder, png
 
 from realuid.data import load_dataset
+from realuid.data.arrow_table import Table
 from realuid.errors import DataError
 from realuid.on_data.prepare import prepare
 
@@ -41,3 +44,59 @@ def test_images_that_are_gone_for_a_while_cost_nothing_that_was_prepared(picture
     begun = []
     prepare(data, out, progress=lambda what, done, total: begun.append(done))
     assert begun[0] >= 10 and not work.exists() and values(out) == list(range(25))
+
+
+def stop() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("share", [0, 0.6, 0.999], ids=["empty", "half", "nearly whole"])
+@pytest.mark.parametrize("filled", [False, True], ids=["short", "zeros"])
+def test_rows_that_are_no_longer_there_are_missed(pictures, tmp_path, share, filled) -> None:
+    """As a disk, or a copy that was cut short, leaves them; zeros end a stream of Arrow."""
+    data, out = load_dataset(pictures, by_row=True), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        prepare(data, out, progress=at(20, stop))
+    file = tmp_path / "out.unfinished" / "data-00000-of-00001.arrow"
+    size = file.stat().st_size
+    os.truncate(file, int(share * size))
+    os.truncate(file, size if filled else int(share * size))
+    said = r"written: \d+ of 20 rows can be read. Delete '.*out.unfinished', and"
+    with pytest.raises(DataError, match=said) as error:
+        prepare(data, out)
+    assert "goes on" not in str(error.value) and file.is_file() and not out.exists()
+
+
+def test_the_count_is_checked_at_the_end(pictures, tmp_path) -> None:
+    data, out = load_dataset(pictures, by_row=True), tmp_path / "out"
+    file = tmp_path / "out.unfinished" / "data-00000-of-00001.arrow"
+    with pytest.raises(DataError, match="written: 10 of 25 rows can be read"):
+        prepare(data, out, progress=at(20, lambda: os.truncate(file, file.stat().st_size * 6 // 10)))
+    assert not out.exists()
+
+
+def test_what_is_finished_is_not_done_again(pictures, tmp_path, monkeypatch) -> None:
+    """A kill before the folder has got its name, and a name that it cannot be given at once."""
+    data, out = load_dataset(pictures, by_row=True), tmp_path / "out"
+    prepare(data, tmp_path / "whole")
+    finish = Table.finish
+
+    def killed(table: Table, about: object) -> None:
+        finish(table, about)
+        stop()
+
+    def refused(folder: Path, to: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patches:
+        patches.setattr(Table, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(data, out)
+    with monkeypatch.context() as patches:
+        patches.setattr(Path, "rename", refused)
+        with pytest.raises(OSError, match="Input/output"):
+            prepare(data, out, progress=lambda what, done, total: stop())
+    prepare(data, out, progress=lambda what, done, total: stop())
+    read = {p.name: p.read_bytes() for p in out.iterdir()}
+    assert read == {p.name: p.read_bytes() for p in (tmp_path / "whole").iterdir()}
+    assert not (tmp_path / "out.unfinished").exists()

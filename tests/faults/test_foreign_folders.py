@@ -10,9 +10,11 @@ from conftest import small_teacher
 
 import realuid as library
 from realuid.errors import ConfigError
+from realuid.files import LOCK
 from realuid.models import Generator, save_pretrained
+from realuid.recipes import demo, load_recipe
 from realuid.training import TeacherConfig, train_teacher
-from realuid.training.folder import RUN
+from realuid.training.folder import RUN, mark
 
 WORK = "years of work"
 
@@ -159,6 +161,25 @@ def test_a_demo_is_not_replaced_unless_told_to(moons: Path, tmp_path: Path, real
     after = files(out)
     assert after["teacher/notes.txt"] == after["notes.txt"] == WORK.encode()
     assert after["results.json"] != before["results.json"]
+
+
+@pytest.mark.parametrize("needed", ["make_evaluator", "prompts_of"])
+def test_a_demo_is_not_removed_for_one_that_cannot_be(needed: str, tmp_path: Path, monkeypatch) -> None:
+    """As where evaluate.inception_weights or evaluate.joint name a file that is not there."""
+    mark(tmp_path / "demo", "demo")
+    mark(tmp_path / "demo" / "teacher")
+    project(tmp_path / "demo", "teacher/metrics.jsonl", "results.json")
+    before = files(tmp_path / "demo")
+
+    def missing(*_):
+        raise ConfigError("there is no such file")
+
+    monkeypatch.setattr(demo, "make_evaluator", lambda *_: None)
+    monkeypatch.setattr(demo, "make_models", lambda *_: pytest.fail("models are made before all is known to be there"))
+    monkeypatch.setattr(demo, needed, missing)
+    with pytest.raises(ConfigError, match="there is no such file"):
+        demo.run_demo(load_recipe("digits"), tmp_path / "demo", overwrite=True)
+    assert {name: text for name, text in files(tmp_path / "demo").items() if name != LOCK} == before
 
 
 @pytest.mark.slow

@@ -19,11 +19,14 @@ from realuid.cli.main import main
 from realuid.data import Dataset, to_float
 from realuid.data.writers import write_samples
 from realuid.errors import ConfigError
+from realuid.models import Student
 from realuid.models.networks.interfaces import INTERFACES
 from realuid.on_data import adopt_null
 from realuid.recipes import Recipe, load_recipe
 from realuid.recipes.choose import for_pipeline, for_shape, for_teacher, of_teacher
+from realuid.recipes.evaluate import EvaluateConfig, calls_of
 from realuid.recipes.spec import NamedTeacher, student_spec
+from realuid.sampling import check_use
 from realuid.training import DistillConfig
 from realuid.training.roles import make_roles
 
@@ -82,6 +85,21 @@ def test_a_named_recipe_has_the_guidance_and_start_of_the_pipeline(name: str, sc
     assert student_spec(own, NamedTeacher(teacher), tmp_path / "run", data=data).recipe.distill.guidance == 2.0
     start = {make_roles(teacher, replaced).student.times[0] for replaced in (config, _full(config))}
     assert start == {first or teacher.path.start_time(2.5)}
+
+
+def test_a_pipeline_is_sampled_with_its_usual_guidance(tmp_path: Path) -> None:
+    teacher = realuid.load_teacher(pipelines.save("sd_v", tmp_path / "teacher"))
+    images = {
+        scale: realuid.sample(teacher, 1, seed=0, prompts=["a red cat"], steps=2, guidance=scale)
+        for scale in (None, 7.5, 1.0)
+    }
+    assert torch.equal(images[None], images[7.5]) and not torch.equal(images[None], images[1.0])
+    assert calls_of(teacher, EvaluateConfig(steps=2)) == calls_of(teacher, EvaluateConfig(steps=2, guidance=7.5)) == 4
+    assert calls_of(teacher, EvaluateConfig(steps=2, guidance=1.0)) == 2
+    check_use(Student(teacher), guidance=None)
+    check_use(Student(teacher), guidance=1.0)
+    with pytest.raises(ConfigError, match=r"guidance = 7\.5: the model is a student"):
+        check_use(Student(teacher), guidance=7.5)
 
 
 def _full(config: DistillConfig) -> DistillConfig:

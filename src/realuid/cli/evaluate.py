@@ -111,7 +111,7 @@ def _settings_for(model: MatchingModel | OneStep, options: Options) -> EvaluateC
 
     if isinstance(model, MatchingModel) or len(options.models) == 1:
         return options.evaluate
-    return dataclasses.replace(options.evaluate, sampler=None, guidance=1.0, clip=None)
+    return dataclasses.replace(options.evaluate, sampler=None, guidance=None, clip=None)
 
 
 def _check(model: MatchingModel | OneStep, data: Any, how: EvaluateConfig) -> None:

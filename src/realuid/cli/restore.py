@@ -36,8 +36,9 @@ class Options:
     #: Sampler of a teacher: ddim, euler, heun, ancestral, dpm_solver, sde, or sde:0.5 (half the diffusion coefficient).
     #: None: its path's default.
     sampler: str | None = None
-    #: Scale of classifier-free guidance of a teacher trained with label_dropout; 1: no guidance.
-    guidance: float = 1.0
+    #: Scale of classifier-free guidance of a teacher; 1: no guidance. None: the usual one of a text-to-image pipeline,
+    #: else 1.
+    guidance: float | None = None
     #: Keep a teacher's data predictions within limits while sampling. None: as its diffusers scheduler does.
     clip: bool | None = None
     #: Seed of the noise.

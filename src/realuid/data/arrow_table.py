@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -46,6 +47,10 @@ class Ragged:
 Column: TypeAlias = "np.ndarray | Ragged | Sequence[str | None]"
 
 
+class TornError(DataError):
+    """A file that holds other rows than were written to it, so that nothing can be added."""
+
+
 class Table:
     """A folder with one Arrow file, which is complete after `finish`.
 
@@ -54,6 +59,9 @@ class Table:
 
     Args:
         folder: new, or left behind by a process that was killed.
+
+    Raises:
+        TornError: where rows that were counted are no longer there.
 
     Attributes:
         position: as of the last batch, 0 at the start: where its writer goes on.
@@ -93,10 +101,12 @@ class Table:
 
         Raises:
             DataError: where there are no rows.
+            TornError: where they are not those that were written.
         """
         if not self.rows:
             raise DataError("there are no samples to write.")
         self._append(_END)
+        self._check(sum(map(len, self._batches())))
         # what `save_to_disk` would write; its fingerprint is that of the content
         state = {"_data_files": [{"filename": _FILE}], "_fingerprint": self._digest.hexdigest()[:16], "_split": None}
         formats: dict[str, Any] = {
@@ -130,18 +140,33 @@ class Table:
         self._features = features
         self._digest = hashlib.sha256(json.dumps(features.to_dict()).encode())
 
-    def _go_on(self, progress: dict[str, int]) -> None:
+    def _go_on(self, progress: dict[str, Any]) -> None:
         datasets = library(str(self._folder))  # before the file is opened: it registers the kinds of its columns
 
+        self.position, self.rows, self._bytes = progress["position"], progress["rows"], progress["bytes"]
+        file, found = self._folder / _FILE, 0
+        if file.is_file() and file.stat().st_size > self._bytes:
+            os.truncate(file, self._bytes)
+        for batch in self._batches():
+            if self._features is None:
+                self._begin(datasets.Features.from_arrow_schema(batch.schema))
+            self._add(batch)
+            found += len(batch)
+        self._check(found, progress.get("digest", ""))
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        """What can be read of the file, up to its end or to damage."""
         import pyarrow as pa
 
-        self.position, self.rows, self._bytes = progress["position"], progress["rows"], progress["bytes"]
-        os.truncate(self._folder / _FILE, self._bytes)
-        with pa.OSFile(str(self._folder / _FILE)) as file:
-            stream = pa.ipc.open_stream(file)
-            self._begin(datasets.Features.from_arrow_schema(stream.schema))
-            for batch in stream:
-                self._add(batch)
+        with contextlib.suppress(OSError, pa.ArrowInvalid), pa.memory_map(str(self._folder / _FILE)) as file:
+            yield from pa.ipc.open_stream(file)
+
+    def _check(self, found: int, digest: str = "") -> None:
+        if found != self.rows or digest not in ("", self._digest.hexdigest()):
+            raise TornError(
+                f"'{self._folder / _FILE}' has changed since it was written: {found} of {self.rows} rows can be read. "
+                f"Delete '{self._folder}', and give the same command again."
+            )
 
     def _append(self, content: bytes) -> None:
         with (self._folder / _FILE).open("ab") as file:
@@ -151,7 +176,8 @@ class Table:
         self._bytes += len(content)
 
     def _note(self) -> None:
-        progress = {"position": self.position, "rows": self.rows, "bytes": self._bytes}
+        progress: dict[str, int | str] = {"position": self.position, "rows": self.rows, "bytes": self._bytes}
+        progress["digest"] = self._digest.hexdigest()
         temporary = self._folder / f"{_PROGRESS}.tmp"
         with temporary.open("w") as file:
             json.dump(progress, file)

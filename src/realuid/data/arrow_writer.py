@@ -109,7 +109,7 @@ def write_into(
         if data.others:
             names.append("x".join(map(str, part.shape[1:])))
             place, told = folder / names[-1], partial(_told_of, progress, names[-1])
-        if not (data.others and Table.is_finished(place)):
+        if not Table.is_finished(place):
             kept = part._with(columns={name: part.columns[name] for name in columns})
             some = None if rows is None else rows[first:last]
             _write_rows(Table(place), kept, values, encoding, some, told, about)

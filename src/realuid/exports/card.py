@@ -34,6 +34,7 @@ class Card:
         licence: identifier as the Hub spells it, such as 'apache-2.0'; empty where it is not stated.
         base: of LoRA files: the pipeline that they are loaded into.
         variant: of its weights, such as fp16.
+        half: float16 or bfloat16, in which the pipeline is loaded; empty for float32.
         adapter: of LoRA files: that of the teacher, if it was a pipeline with an adapter.
         scheduler: class of the scheduler of a text-to-image student.
     """
@@ -43,6 +44,7 @@ class Card:
     licence: str = ""
     base: str = ""
     variant: str = ""
+    half: str = ""
     adapter: str = ""
     scheduler: str = ""
 
@@ -81,6 +83,7 @@ def model_card(
         location=Markup(_as_json(card.location)),
         base=Markup(_as_json(card.base)) if card.base else "",
         variant=Markup(f", variant={_as_json(card.variant)}") if card.variant else "",
+        half=Markup(f", torch_dtype=torch.{card.half}") if card.half else "",
         adapter=Markup(_as_json(card.adapter)) if card.adapter else "",
         scheduler=card.scheduler,
         own_code=own_code,

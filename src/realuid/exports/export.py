@@ -25,6 +25,7 @@ from realuid.exports.prompted import (
     adapter_call,
     adapter_of_teacher,
     check_known,
+    half_of,
     is_prompted,
     needs_code,
     scheduler_of,
@@ -145,7 +146,7 @@ def _card(student: Student, to: str, card: Card, contract: Contract, own_code: s
         return space_card(card, contract, student)
     call: dict[str, Any] = {}
     if is_prompted(student):
-        card = dataclasses.replace(card, scheduler=type(scheduler_of(student)).__name__)
+        card = dataclasses.replace(card, scheduler=type(scheduler_of(student)).__name__, half=half_of(student))
     if to == "lora":
         base, variant = student.model.prompts, variant_of_teacher(student)
         card = dataclasses.replace(card, base=base, variant=variant, adapter=adapter_of_teacher(student))

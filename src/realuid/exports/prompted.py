@@ -164,6 +164,14 @@ def adapter_of_teacher(student: Student) -> str:
     return base_and_adapter(str(student.about.get("teacher", "")))[1]
 
 
+def half_of(student: Student) -> str:
+    """The precision of the student's weights if it is a half one, float16 or bfloat16; else ''."""
+    network = student.model.network
+    assert isinstance(network, PromptNetwork)
+    kept = str(network.denoiser.dtype).removeprefix("torch.")
+    return "" if kept == "float32" else kept
+
+
 def variant_of_teacher(student: Student) -> str:
     """The variant that the weights of the teacher's pipeline are of, such as fp16; '' where they have no such name."""
     network = student.model.network

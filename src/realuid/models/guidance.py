@@ -81,11 +81,17 @@ class Guided(MatchingModel):
 
 
 def guided(model: MatchingModel, scale: float | None) -> MatchingModel:
-    """The model with guidance of a scale, by default the usual one of its pipeline; at 1 the model itself.
+    """The model with guidance of a scale; at 1 the model itself.
+
+    Args:
+        model: a teacher.
+        scale: None: the usual one of its text-to-image pipeline if the null condition is known, else 1.
 
     Raises:
         ConfigError: for a scale that is no finite number, or a model that cannot be guided.
     """
-    scale = model.network.usual_guidance or 1.0 if scale is None else scale
+    if scale is None:
+        known = any(spec.null is not None for spec in model.conditions)
+        scale = model.network.usual_guidance or 1.0 if known else 1.0
     check_finite("guidance", scale)
     return model if scale == 1 else Guided(model, scale)

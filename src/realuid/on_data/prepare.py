@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from realuid.data import Dataset, to_float
-from realuid.data.arrow_table import Table
+from realuid.data.arrow_table import Table, TornError
 from realuid.data.arrow_writer import PLAIN, Encoding, Progress, write_into
 from realuid.data.dataset import NOWHERE, Origin
 from realuid.errors import ConfigError, RealUIDError
@@ -85,7 +85,7 @@ def prepare(
 
     Raises:
         ConfigError: where `out` is there already, or OUT.unfinished is of other data or settings.
-        DataError: for images that cannot be read, or captions that are missing.
+        DataError: for images that cannot be read, captions that are missing, or an OUT.unfinished that was damaged.
         StorageError: where the disk is full.
     """
     work = out.with_name(f"{out.name}.unfinished")
@@ -103,6 +103,8 @@ def prepare(
         try:
             write_json(work / _PLAN, plan)
             write_into(work, data, encoding, progress)
+        except TornError:
+            raise
         except Exception as error:
             known = no_space(out) if is_full(error, out.parent) else error
             if not Table.holds_rows(work):
@@ -115,9 +117,9 @@ def prepare(
             if known is error:
                 raise
             raise known from error
-        for name in (_PLAN, LOCK):
-            (work / name).unlink(missing_ok=True)
         work.rename(out)
+        for name in (_PLAN, LOCK):  # last, so that the same call goes on where a folder cannot be renamed
+            (out / name).unlink(missing_ok=True)
 
 
 def _plan(data: Dataset, encoding: Encoding) -> dict[str, str]:

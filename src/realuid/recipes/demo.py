@@ -100,19 +100,18 @@ def run_demo(
 def _run_demo(recipe: Recipe, run: TeacherSpec, say: Callable[[str], None], resume: bool) -> dict[str, Any]:
     data, folder = run.data, run.folder.parent
     say(f"data: {data.name}, {len(data)} images of shape {data.shape}")
-    start = time.perf_counter()
-    if not resume:
+    start, device = time.perf_counter(), choose_device(recipe.distill.device)
+    evaluator, asked = make_evaluator(data, recipe.evaluate, device), prompts_of(data, recipe.evaluate)
+    if not resume:  # what may fail without a model has not
         mark(folder, "demo")
         for name in (RESULTS, REPORT, BESIDE):
             (folder / name).unlink(missing_ok=True)
         for name in ("teacher", *recipe.students):
             forget(folder / name)
-    watch, device = Stopwatch(folder, resume), choose_device(recipe.distill.device)
-    evaluator = make_evaluator(data, recipe.evaluate, device)
+    watch = Stopwatch(folder, resume)
 
     models = make_models(recipe, run, watch, device, say)
     say("evaluating")
-    asked = prompts_of(data, recipe.evaluate)
     entries = _evaluate_models(recipe, models, evaluator, watch.seconds, asked)
     results = {
         "recipe": recipe.name,

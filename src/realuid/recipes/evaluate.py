@@ -25,7 +25,7 @@ from realuid.metrics import (
     make_extractor,
     tells_classes,
 )
-from realuid.models import MatchingModel, Student
+from realuid.models import Guided, MatchingModel, Student, guided
 from realuid.models.networks.condition import LABEL
 from realuid.on_data import BATCH, conditions, samples, samples_of_each_call
 from realuid.processes import WHOLE, Part
@@ -103,7 +103,7 @@ def calls_of(model: MatchingModel | OneStep, config: EvaluateConfig) -> int:
     if not isinstance(model, MatchingModel):
         return model.calls
     calls = find_sampler(config.sampler or model.default_sampler).calls(config.steps)
-    return calls if config.guidance == 1 else 2 * calls
+    return 2 * calls if isinstance(guided(model, config.guidance), Guided) else calls
 
 
 def evaluate_model(

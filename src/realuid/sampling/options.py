@@ -64,8 +64,8 @@ class SamplingOptions(TypedDict, total=False):
     labels, sources: the entries "label" (classes, by number or name, of every sample or one for all) and "source" (x_T
         in data units, shape (count, *shape)) of it. Without labels a conditional model makes all of its classes, as
         often as its training data has them (equally often, if that is not known).
-    steps, sampler, guidance: of a teacher, by default its path's sampler without classifier-free guidance;
-        of a student none of them.
+    steps, sampler, guidance: of a teacher, by default its path's sampler and, of a text-to-image pipeline, its usual
+        classifier-free guidance, else none; of a student none of them.
     clip: of a teacher: keep data predictions within limits, those of its diffusers scheduler or [-1, 1]. None: if its
         scheduler does so.
     calls: number of calls of a student, by default all; not read for a teacher.
@@ -76,7 +76,7 @@ class SamplingOptions(TypedDict, total=False):
     sources: Any
     steps: int
     sampler: str | None
-    guidance: float
+    guidance: float | None
     clip: bool | None
     calls: int | None
 
@@ -90,7 +90,7 @@ class Sampling:
     sources: Any = None
     steps: int = 50
     sampler: str | None = None
-    guidance: float = 1.0
+    guidance: float | None = None
     clip: bool | None = None
     calls: int | None = None
 
@@ -115,7 +115,7 @@ class Sampling:
 def check_use(
     model: MatchingModel | OneStep,
     sampler: str | None = None,
-    guidance: float = 1.0,
+    guidance: float | None = None,
     calls: int | None = None,
     steps: int = Sampling.steps,
     clip: bool | None = None,
@@ -125,8 +125,8 @@ def check_use(
         if calls is not None:
             raise ConfigError(f"calls = {calls}: the model is a teacher. Leave calls out, or pass steps.")
         return
-    for name, value, usual in (("sampler", sampler, None), ("guidance", guidance, 1.0), ("clip", clip, None)):
-        if value != usual:
+    for name, value in (("sampler", sampler), ("guidance", None if guidance == 1 else guidance), ("clip", clip)):
+        if value is not None:
             raise ConfigError(f"{name} = {value}: the model is a student, which has no sampler. Leave {name} out.")
     if steps != Sampling.steps:
         raise ConfigError(f"steps = {steps}: the model is a student, which makes calls. Leave steps out.")

@@ -272,7 +272,7 @@ def check_degradation(teacher: MatchingModel, data: Dataset) -> None:
         )
 
 
-def check_sampling(model: MatchingModel, steps: int, sampler: str | None = None, guidance: float = 1.0) -> None:
+def check_sampling(model: MatchingModel, steps: int, sampler: str | None = None, guidance: float | None = None) -> None:
     """Draw one sample with the given settings and a network that returns 0.
 
     Raises:
