@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 import yaml
 
 from realuid.cli.main import main
-from realuid.errors import ConfigError
+from realuid.errors import CheckpointError, ConfigError
 from realuid.locks import claimed
 from realuid.models import MLP, MatchingModel, save_pretrained
 from realuid.paths import make_path
@@ -272,3 +273,29 @@ def test_a_resumed_sweep_takes_a_teacher_that_has_moved(recipe, teacher, tmp_pat
     for words in ((), ("--teacher", str(teacher))):
         assert main(["sweep", "--resume", "--out", str(tmp_path), *words]) == 1
     assert asked == ["/old", str(teacher)]
+
+
+@pytest.mark.parametrize("what", ["teacher", "distill", "data", "evaluate"])
+def test_a_sweep_goes_on_with_what_it_was_begun_with(what: str, recipe, teacher, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(run_sweep_module, "_work", lambda *_: None)
+    used, out = load_recipe(str(recipe)), tmp_path / "sweep"
+
+    def run(recipe=used, teacher=teacher) -> None:
+        run_sweep_module.run_sweep(recipe, teacher, out, say=lambda _: None)
+
+    run()
+    (out / "inputs.json").unlink()  # as earlier versions left it
+    run()
+    run(teacher=teacher.rename(tmp_path / "moved"))
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    other: dict = {"recipe": used, "teacher": tmp_path / "moved"}
+    if what == "teacher":
+        other["teacher"] = save_pretrained(MatchingModel(MLP(2, 16, 2), make_path("linear")), tmp_path / "other")
+    else:
+        name, value = {"distill": ("updates", 50), "data": ("source", "toy:spiral"), "evaluate": ("samples", 301)}[what]
+        section = dataclasses.replace(getattr(used, what), **{name: value})
+        other["recipe"] = dataclasses.replace(used, **{what: section})
+    said = "updates" if what == "distill" else what
+    with pytest.raises(CheckpointError, match=f"was made with another {said}. Resume with the same"):
+        run(**other)
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
