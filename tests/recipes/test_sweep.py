@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -201,6 +202,26 @@ def test_what_an_additional_process_leaves_is_finished(recipe, teacher, tmp_path
     assert sweep(recipe, teacher, tmp_path / "s", "--processes", "2", "--distill.updates", "2") == 0
     assert "1 of 2 processes ended early" in " ".join(capsys.readouterr().out.split())
     assert [r["status"] for r in read_results(tmp_path / "s")] == ["finished"] * 3
+
+
+def _work_on(*_: object) -> None:
+    time.sleep(600)
+
+
+@pytest.mark.slow
+def test_an_interrupt_of_the_first_process_ends_the_others(recipe, teacher, tmp_path: Path, monkeypatch) -> None:
+    """Before, the command waited for them, and they for no more trials."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("realuid.recipes.sweep._helper", _work_on)
+    monkeypatch.setattr("realuid.recipes.sweep._work", interrupted)
+    monkeypatch.setattr("realuid.recipes.helpers.GRACE", 0.1)
+    assert sweep(recipe, teacher, tmp_path / "s", "--processes", "2", "--distill.updates", "2") == 130
+    for process in multiprocessing.active_children():
+        process.join(30)
+        assert process.exitcode == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("command", ["sweep", "demo"])

@@ -34,7 +34,7 @@ from realuid.reading import read_json
 from realuid.recipes.changes import changes, shown_settings
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.evaluate import evaluate_model, make_evaluator
-from realuid.recipes.helpers import end_of, print_into
+from realuid.recipes.helpers import end_of, end_soon, print_into
 from realuid.recipes.run import SWEEP, TEACHER, recipe_data, teacher_record
 from realuid.recipes.sections import SweepConfig
 from realuid.recipes.spec import NamedTeacher, StudentSpec, student_spec
@@ -138,11 +138,15 @@ def run_sweep(
     helpers = [context.Process(target=_helper, args=(*arguments, i), name=f"process {i}") for i in numbers]
     for helper in helpers:
         helper.start()
-    _work(recipe, named, data, folder, say)
-    if failed := end_of(helpers, say):
-        log = folder / "process-*.log"
-        say(f"{len(failed)} of {processes} processes ended early (see '{log}'): what they had begun is continued here")
+    try:
         _work(recipe, named, data, folder, say)
+        if failed := end_of(helpers, say):
+            told = f"{len(failed)} of {processes} processes ended early (see '{folder / 'process-*.log'}')"
+            say(f"{told}: what they had begun is continued here")
+            _work(recipe, named, data, folder, say)
+    except KeyboardInterrupt:
+        end_soon(helpers)
+        raise
     if others := len(trials) - len(read_results(folder)):
         say(f"{others} trials are in the hands of another process, and not among these results")
     return write_results(recipe, teacher, folder)
