@@ -8,10 +8,9 @@ import zipfile
 from difflib import get_close_matches
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-
 from realuid.errors import CheckpointError
 from realuid.loaders.diffusers_folder import looks_like_diffusers
+from realuid.loaders.hub import snapshot
 from realuid.models.saving.folder import CONFIG, FORMAT
 from realuid.reading import open_regular, read_json
 
@@ -25,8 +24,6 @@ FORMATS = {
 }
 
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+(@[\w./-]+)?$")
-#: What is read of a model on the hub: settings, weights, and vocabularies of tokenizers.
-_ON_THE_HUB = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.model"]
 _LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # torch.save's magic number before it wrote zip archives
 
 
@@ -69,7 +66,7 @@ def local_path(source: str | Path) -> Path:
         raise CheckpointError(f"{missing}.{hint} Pass one, or the id of a model on the Hugging Face hub (org/name).")
     name, _, revision = str(source).partition("@")
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=_ON_THE_HUB))
+        return snapshot(name, revision or None)
     except Exception as error:  # no network, no such model, no permission: many types, all about what was asked for
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
