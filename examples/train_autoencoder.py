@@ -77,7 +77,7 @@ def train(data: Dataset, updates: int) -> AutoencoderDC:
     return model
 
 
-def main(source: str, folder: Path, updates: int = 8000) -> None:
+def main(source: str, folder: Path, updates: int = 20000) -> None:
     """Train on a source of data, and report the error of reconstructions."""
     data = realuid.load_dataset(source)
     model = train(data, updates)
