@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,8 @@ def captions_of(files: Files) -> dict[str, str | None] | None:
 def _from_metadata(files: Files, folder: str, entry: Entry) -> dict[str, str | None]:
     where = f"{posixpath.join(folder, METADATA)} of '{files.source}'"
     try:
-        lines = (line for line in _decoded(read_entry(entry), where).splitlines() if line.strip())
-        rows = [_row(line, f"line {n} of {where}") for n, line in enumerate(lines, 1)]
+        lines = enumerate(lines_of(_decoded(read_entry(entry), where)), 1)
+        rows = [_row(line, f"line {n} of {where}") for n, line in lines if line.strip()]
     except CheckpointError as error:
         raise DataError(str(error)) from error
     column = next((i for i in range(len(NAMES)) if any(row[1 + i] is not _ABSENT for row in rows)), 0)
@@ -81,6 +82,11 @@ def _decoded(content: bytes, what: str) -> str:
         raise DataError(f"{what} is not in UTF-8 ({error.reason} at byte {error.start})") from error
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of a text. Python's splitlines also ends them where no editor does: at U+2028, U+0085, form feeds."""
+    return re.split(r"\r\n|\n|\r", text)
+
+
 def read_prompts(path: str | Path) -> list[str]:
     """Prompts from a text file in UTF-8, one a line; empty lines do not count.
 
@@ -91,7 +97,7 @@ def read_prompts(path: str | Path) -> list[str]:
         content = read_limited(path, _LARGEST)
     except CheckpointError as error:
         raise DataError(str(error)) from error
-    prompts = [line.strip() for line in _decoded(content, f"'{path}'").splitlines() if line.strip()]
+    prompts = [line.strip() for line in lines_of(_decoded(content, f"'{path}'")) if line.strip()]
     if not prompts:
         raise DataError(f"'{path}' holds no prompts. Write one a line.")
     return prompts
