@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from realuid.data.files import CAPTION, METADATA, Entry, Files, few, quoted, read_entry
-from realuid.errors import CheckpointError, DataError
-from realuid.reading import parse_json, read_limited
+from realuid.errors import CheckpointError, ConfigError, DataError
+from realuid.reading import near, parse_json, read_limited
 
 #: Columns that hold captions, if none is named, in the order of preference.
 NAMES = ("text", "caption", "prompt")
@@ -107,13 +107,20 @@ def listed_prompts(prompts: Sequence[str]) -> list[str]:
     """The prompts themselves, or the lines of the one file that is named instead.
 
     Raises:
+        ConfigError: for what is called like a file of prompts, but is none, or stands beside others.
         DataError: for a file that holds none.
     """
     try:
         named = len(prompts) == 1 and Path(prompts[0]).is_file()
     except OSError:  # longer than any name is
         named = False
-    return read_prompts(prompts[0]) if named else list(prompts)
+    if named:
+        return read_prompts(prompts[0])
+    for prompt in prompts:
+        if prompt.endswith(".txt") and len(prompt.split()) == 1:
+            found = f"no such file.{near(Path(prompt))}" if len(prompts) == 1 else "beside other prompts."
+            raise ConfigError(f"prompts = '{prompt}': {found} Pass one file with a prompt a line, or the prompts.")
+    return list(prompts)
 
 
 def caption_column(features: Mapping[str, Any], asked: Mapping[str, str], name: str) -> str | None:
