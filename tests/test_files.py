@@ -11,8 +11,10 @@ import threading
 from pathlib import Path
 
 import pytest
+from conftest import small_teacher
 
 from realuid.errors import ConfigError, StorageError
+from realuid.exports import export_student
 from realuid.files import (
     atomic_file,
     atomic_folder,
@@ -24,6 +26,7 @@ from realuid.files import (
     write_json,
 )
 from realuid.leftovers import repair, temporary_name
+from realuid.models import Generator, save_pretrained
 
 
 def fill(folder: Path, name: str) -> None:
@@ -178,6 +181,19 @@ def test_what_a_stream_says_is_a_full_disk_where_there_is_no_room(
     with pytest.raises(expected), atomic_file(tmp_path / "a"):
         raise RuntimeError(said)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_checksums_of_others_are_no_mark_of_ours(tmp_path: Path) -> None:
+    for name, text in {"scans.bin": "x" * 100, "other.txt": "hi", "checksums.json": '{"scans.bin": "abc"}'}.items():
+        (tmp_path / "mine" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "mine" / name).write_text(text)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    write = [lambda folder: save_pretrained(small_teacher(), folder)]
+    write += [lambda folder: export_student(Generator(small_teacher()), folder, "diffusers")]
+    for each in write:
+        with pytest.raises(ConfigError, match="is not empty, and realuid did not write it"):
+            each(tmp_path / "mine")
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a file system without FIFOs")

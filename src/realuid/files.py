@@ -77,8 +77,8 @@ def atomic_folder(target: Path, ours: Callable[[Path], bool] | None = None) -> I
     into the folder that is replaced are kept.
 
     Args:
-        target: a folder; one that is there is replaced if it is empty, has checksums, or is ours.
-        ours: whether a folder without checksums was written by realuid.
+        target: a folder; one that is there is replaced if it is empty or ours.
+        ours: whether realuid wrote a folder; without it, one with checksums is taken for ours.
 
     Raises:
         ConfigError: for any other folder, or a file.
@@ -171,7 +171,7 @@ def _refuse_foreign(target: Path, ours: Callable[[Path], bool] | None) -> None:
         return
     if not target.is_dir():
         raise ConfigError(f"'{target}' is a file, but a folder is to be written. Pass another name.")
-    if not is_empty(target) and not (target / CHECKSUMS).is_file() and not (ours is not None and ours(target)):
+    if not is_empty(target) and not (ours(target) if ours else (target / CHECKSUMS).is_file()):
         raise ConfigError(f"'{target}' is not empty, and realuid did not write it. Pass a new folder.")
 
 

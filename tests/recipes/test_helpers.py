@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from realuid.recipes import helpers
-from realuid.recipes.helpers import beside, end_of
+from realuid.recipes.helpers import beside, end_of, end_soon
 from realuid.recipes.run import teacher_of_run, teacher_record
 
 
@@ -42,6 +42,14 @@ def test_one_that_stays_stopped_is_ended_and_one_that_goes_on_is_not(monkeypatch
     assert end_of([goes_on, stays], said.append) == [stays]
     assert stays.exitcode == -signal.SIGKILL and goes_on.exitcode == 0
     assert said == ["sleep has been stopped for 0 s, and is ended."]
+
+
+def test_those_that_an_interrupt_did_not_reach_are_told_to_end(monkeypatch) -> None:
+    monkeypatch.setattr(helpers, "GRACE", 0.3)
+    reached, missed = child(time.sleep, 0.01), child(time.sleep, 600)
+    end_soon([reached, missed])
+    missed.join(30)
+    assert (reached.exitcode, missed.exitcode) == (0, -signal.SIGTERM)
 
 
 def note(file: Path, *numbers: int) -> None:

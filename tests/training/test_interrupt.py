@@ -1,4 +1,4 @@
-"""Ctrl-C ends a run after the update in progress, with a checkpoint from which it continues bit for bit."""
+"""Ctrl-C or SIGTERM ends a run after the update in progress, with a checkpoint from which it continues bit for bit."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from conftest import small_teacher
 from realuid.cli.main import main, resume_command
 from realuid.training import TeacherConfig, train_teacher
 from realuid.training.checkpoints import Checkpoints
+from realuid.training.interrupt import noted_interrupts
 from realuid.training.teacher import TeacherTask
 
 CONFIG = TeacherConfig(updates=5, batch=8, device="cpu")
@@ -30,28 +31,43 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
-def press(monkeypatch: pytest.MonkeyPatch, at: int, times: int = 1) -> None:
-    """Ctrl-C during an update."""
+def press(monkeypatch: pytest.MonkeyPatch, at: int, times: int = 1, number: int = signal.SIGINT) -> None:
+    """Ctrl-C during an update, or another signal."""
+    sent = number
 
     def update(self, number: int):
         if number == at:
             for _ in range(times):
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), sent)
         return UPDATE(self, number)
 
     monkeypatch.setattr(TeacherTask, "update", update)
 
 
-def test_the_update_is_finished_and_saved(digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGTERM, 3)])
+def test_the_update_is_finished_and_saved(number: int, times: int, digits, tmp_path: Path, monkeypatch) -> None:
+    """A job's manager may send SIGTERM to a process and to its launcher, which passes it on."""
     whole = train_teacher(small_teacher(), digits, CONFIG, tmp_path / "whole")
-    press(monkeypatch, at=2)
+    press(monkeypatch, 2, times, number)
     with pytest.raises(KeyboardInterrupt, match=r"update 3 of .* is saved"):
         train_teacher(small_teacher(), digits, CONFIG, tmp_path / "cut")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     press(monkeypatch, at=-1)
     resumed = train_teacher(small_teacher(), digits, CONFIG, tmp_path / "cut", resume=True)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_a_handler_of_the_caller_s_own_is_left() -> None:
+    heard: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with noted_interrupts(1) as interrupt:
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == [signal.SIGTERM] and not interrupt.agreed()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def test_the_second_time_ends_at_once(digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +96,7 @@ def test_the_command_that_continues_is_printed(tmp_path: Path, monkeypatch: pyte
 TRAIN = """
 import os, signal, sys
 from realuid.cli.main import main
+from realuid.training.interrupt import noted_interrupts
 from realuid.training.teacher import TeacherTask
 update, at = TeacherTask.update, int(sys.argv.pop(1))
 def pressed(self, number):

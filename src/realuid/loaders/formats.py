@@ -7,10 +7,9 @@ import re
 import zipfile
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-
 from realuid.errors import CheckpointError
 from realuid.loaders.diffusers_folder import looks_like_diffusers
+from realuid.loaders.hub import snapshot
 from realuid.models.saving.folder import CONFIG, FORMAT
 from realuid.reading import near, open_regular, read_json
 
@@ -24,8 +23,6 @@ FORMATS = {
 }
 
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+(@[\w./-]+)?$")
-#: What is read of a model on the hub: settings, weights, and vocabularies of tokenizers.
-_ON_THE_HUB = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.model"]
 _LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # torch.save's magic number before it wrote zip archives
 
 
@@ -67,7 +64,7 @@ def local_path(source: str | Path) -> Path:
         )
     name, _, revision = str(source).partition("@")
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=_ON_THE_HUB))
+        return snapshot(name, revision or None)
     except Exception as error:  # no network, no such model, no permission: many types, all about what was asked for
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(

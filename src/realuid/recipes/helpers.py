@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import time
@@ -47,9 +46,7 @@ def beside(log: Path, say: Callable[[str], None], work: Work, *arguments: Any) -
         if end_of([helper], say):
             say(f"the process beside ended early (see '{log}'): what it had begun is continued here")
     except KeyboardInterrupt:
-        helper.join(GRACE)  # Ctrl-C reaches both, and each writes its checkpoint
-        if helper.is_alive() and helper.pid:
-            os.kill(helper.pid, signal.SIGINT)
+        end_soon([helper])
         raise
     except BaseException:
         helper.terminate()
@@ -99,6 +96,18 @@ def end_of(helpers: Sequence[BaseProcess], say: Callable[[str], None]) -> list[B
                 helper.kill()
         alive[0].join(BEAT)
     return [helper for helper in helpers if helper.exitcode]
+
+
+def end_soon(helpers: Sequence[BaseProcess]) -> None:
+    """Let processes end after Ctrl-C, which reaches all; if it was sent to this one alone, so does SIGTERM now.
+
+    In both cases a process that trains writes its checkpoint first.
+    """
+    until = time.monotonic() + GRACE
+    for helper in helpers:
+        helper.join(max(0.0, until - time.monotonic()))
+        if helper.is_alive():
+            helper.terminate()
 
 
 def _is_stopped(number: int | None) -> bool:

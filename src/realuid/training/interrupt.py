@@ -1,4 +1,4 @@
-"""Ctrl-C during training: the update is finished and a checkpoint written before the run ends."""
+"""Ctrl-C or SIGTERM during training: the update is finished and a checkpoint written before the run ends."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ import torch.distributed as dist
 
 from realuid.launch import patient
 from realuid.processes import is_first
+
+#: Signals that are noted, and what they do otherwise. SIGTERM is sent by `kill`, Slurm, Kubernetes and torchrun.
+USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 
 class Interrupt:
@@ -32,9 +35,11 @@ class Interrupt:
         self._group = dist.new_group(backend="gloo") if separate else None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """The handler of the signal: the second time it interrupts at once."""
-        if self.asked:
+        """The handler of the signals: a second Ctrl-C interrupts at once; SIGTERM may come from several at a time."""
+        if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if self.asked:
+            return
         self.asked = True
         if is_first():
             print(
@@ -53,22 +58,22 @@ class Interrupt:
 
 @contextmanager
 def noted_interrupts(processes: int) -> Iterator[Interrupt]:
-    """Within a `with` block, note the first Ctrl-C instead of raising KeyboardInterrupt.
+    """Within a `with` block, note the first Ctrl-C instead of raising KeyboardInterrupt, and SIGTERM.
 
     Outside of the main thread nothing is changed.
 
     Args:
-        processes: of the run; torchrun passes Ctrl-C on to each of its own.
+        processes: of the run; torchrun passes both on to each of its own.
     """
     interrupt = Interrupt(processes)
-    # a process in the background of a shell ignores the signal, and goes on doing so
-    ours = threading.current_thread() is threading.main_thread()
-    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if ours:
-        signal.signal(signal.SIGINT, interrupt)
+    # a process in the background of a shell ignores Ctrl-C, and goes on doing so
+    main = threading.current_thread() is threading.main_thread()
+    ours = {number: usual for number, usual in USUAL.items() if main and signal.getsignal(number) == usual}
+    for number in ours:
+        signal.signal(number, interrupt)
     try:
         with patient():
             yield interrupt
     finally:
-        if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, usual in ours.items():
+            signal.signal(number, usual)
