@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> None:
     from realuid.cli.options import load_sampled
     from realuid.cli.tables import metrics_table
     from realuid.processes import join
-    from realuid.recipes.evaluate import evaluate_model, images_per_second, make_evaluator
+    from realuid.recipes.evaluate import check_evaluation, evaluate_model, images_per_second, make_evaluator
     from realuid.recipes.prompts import evaluate_prompts, prompts_of
 
     if not options.models:
@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> None:
     data, settings = chosen.load(), {name: _settings_for(model, options) for name, model in models.items()}
     for name, model in models.items():
         refuse_pairs(model, options.data)
-        _check(model, data, settings[name])
+        check_evaluation(model, data, settings[name])
     if options.evaluate.prompts and not data.text_from.source:
         raise ConfigError(
             f"prompts = {options.evaluate.prompts}, but '{chosen.source}' has no embeddings of captions. Pass "
@@ -112,17 +112,6 @@ def _settings_for(model: MatchingModel | OneStep, options: Options) -> EvaluateC
     if isinstance(model, MatchingModel) or len(options.models) == 1:
         return options.evaluate
     return dataclasses.replace(options.evaluate, sampler=None, guidance=None, clip=None)
-
-
-def _check(model: MatchingModel | OneStep, data: Any, how: EvaluateConfig) -> None:
-    from realuid.models import MatchingModel
-    from realuid.sampling import check_use
-    from realuid.training.compatibility import check_fits, check_sampling
-
-    check_fits(model, data)
-    check_use(model, how.sampler, how.guidance, clip=how.clip)
-    if isinstance(model, MatchingModel):
-        check_sampling(model, how.steps, how.sampler, how.guidance)
 
 
 def _published(name: str) -> dict[str, float]:
