@@ -10,7 +10,7 @@ from torch import Tensor
 from realuid._version import __version__
 from realuid.errors import CheckpointError
 from realuid.models import load_strictly
-from realuid.training.checkpoints import Meta
+from realuid.training.checkpoints import Checkpoints, Meta
 from realuid.training.config import LoopConfig
 from realuid.training.settings import FREE, decided, renamed, to_dict
 from realuid.training.sharding import share
@@ -38,6 +38,23 @@ def is_longer(config: LoopConfig, inputs: Mapping[str, str], meta: Meta, folder:
             f"'{folder}' was made with another {', '.join(changed)}{by}. Resume with the same, or start a new run."
         )
     return longer
+
+
+def has_more(checkpoints: Path, config: LoopConfig, inputs: Mapping[str, str]) -> bool:
+    """Whether a finished run has more to do: it asks for more updates, or was interrupted when it last did.
+
+    Args:
+        checkpoints: folder of the run's; where all are damaged, nothing is compared.
+        config, inputs: of the run.
+
+    Raises:
+        CheckpointError: for other settings or inputs.
+    """
+    try:
+        step, folder = Checkpoints(checkpoints).latest()
+    except CheckpointError:
+        return False
+    return is_longer(config, inputs, Checkpoints.read_meta(folder), folder) or step < config.updates
 
 
 def restore(task: Task, weights: dict[str, dict[str, Tensor]], optimizers: dict[str, dict], folder: Path) -> None:
