@@ -102,8 +102,8 @@ class RunSpec(ABC):
         """The settings of the run."""
 
     @abstractmethod
-    def inputs(self) -> Mapping[str, str]:
-        """Fingerprints of data and teacher."""
+    def inputs(self) -> Mapping[str, object]:
+        """What it is made of, see `Task.inputs`."""
 
     def is_done(self) -> bool:
         """Whether the folder holds the result of these settings: it is finished, and no run is to be resumed.
@@ -145,7 +145,7 @@ class TeacherSpec(RunSpec):
     def config(self) -> LoopConfig:
         return self.recipe.teacher
 
-    def inputs(self) -> Mapping[str, str]:
+    def inputs(self) -> Mapping[str, object]:
         return TeacherTask(self.model, self.data, self.recipe.teacher, make_accelerator(self.config)).inputs
 
     def run(self, resume: bool = False) -> MatchingModel:
@@ -186,7 +186,7 @@ class StudentSpec(RunSpec):
     def config(self) -> LoopConfig:
         return self.recipe.distill
 
-    def inputs(self) -> Mapping[str, str]:
+    def inputs(self) -> Mapping[str, object]:
         return distillation_task(self.teacher.model, self.data, self.recipe.distill, self.start, self.fake)[0].inputs
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from realuid._version import __version__
 from realuid.errors import CheckpointError
-from realuid.models import load_strictly
+from realuid.models import NETWORKS, MatchingModel, load_strictly
+from realuid.models.networks.architectures import network_config
+from realuid.models.preconditioning import preconditioning_config
 from realuid.training.checkpoints import Checkpoints, Meta
 from realuid.training.config import LoopConfig
 from realuid.training.settings import FREE, decided, renamed, to_dict
@@ -17,7 +20,7 @@ from realuid.training.sharding import share
 from realuid.training.task import Task
 
 
-def is_longer(config: LoopConfig, inputs: Mapping[str, str], meta: Meta, folder: Path) -> bool:
+def is_longer(config: LoopConfig, inputs: Mapping[str, object], meta: Meta, folder: Path) -> bool:
     """Whether a run asks for more updates than its checkpoint; nothing else that matters may differ.
 
     Args:
@@ -31,7 +34,8 @@ def is_longer(config: LoopConfig, inputs: Mapping[str, str], meta: Meta, folder:
     longer = config.updates > settings["updates"]
     free = FREE | {"updates"} if longer else FREE
     asked = {**to_dict(config), **inputs}
-    if changed := [name for name, value in asked.items() if settings.get(name) != value and name not in free]:
+    known = settings.keys() - free  # what was not recorded when it was written is not compared
+    if changed := [name for name, value in asked.items() if name in known and _differs(settings[name], value)]:
         writer = meta.get("version")
         by = "" if writer == __version__ else f" (by realuid {writer or '0.1.0 or earlier'}; this is {__version__})"
         raise CheckpointError(
@@ -40,7 +44,24 @@ def is_longer(config: LoopConfig, inputs: Mapping[str, str], meta: Meta, folder:
     return longer
 
 
-def has_more(checkpoints: Path, config: LoopConfig, inputs: Mapping[str, str]) -> bool:
+def _differs(old: object, new: object) -> bool:
+    """Whether two values differ, of dictionaries those of the entries that both have: versions may add some."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return any(_differs(old[name], new[name]) for name in old.keys() & new.keys())
+    return old != new
+
+
+def form_of(model: MatchingModel) -> dict[str, object]:
+    """Path, prediction, preconditioning and network (if it is of the table), as JSON gives them back."""
+    form: dict[str, object] = {"path": model.path.to_config(), "prediction": model.prediction}
+    form["preconditioning"] = preconditioning_config(model.preconditioning)
+    if type(model.network) in NETWORKS.values():
+        form["network"] = network_config(model.network)
+    plain: dict[str, object] = json.loads(json.dumps(form))
+    return plain
+
+
+def has_more(checkpoints: Path, config: LoopConfig, inputs: Mapping[str, object]) -> bool:
     """Whether a finished run has more to do: it asks for more updates, or was interrupted when it last did.
 
     Args:
