@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 
 import datasets
@@ -9,8 +10,8 @@ import pytest
 from captioned import CAPTIONS, folder, metadata, png, tarred, zipped
 
 from realuid.data import load_dataset
-from realuid.data.captions import complete
-from realuid.errors import DataError
+from realuid.data.captions import complete, listed_prompts, read_prompts
+from realuid.errors import ConfigError, DataError
 
 IMAGES = {"b/2.png": png(2), "a/0.png": png(0), "a/1.png": png(1)}
 BESIDE = {name.replace(".png", ".txt"): f" {CAPTIONS[int(name[2])]}\n".encode() for name in IMAGES}
@@ -76,3 +77,24 @@ def test_captions_of_tables(tmp_path) -> None:
         assert list(load_dataset(f"{source}?text=alt").captions) == CAPTIONS[::-1]
         with pytest.raises(DataError, match=r"no column of text is called image. Such columns are 'caption', 'alt'"):
             load_dataset(f"{source}?text=image")
+
+
+def test_lines_end_where_editors_end_them(tmp_path) -> None:
+    prompts = ["a cat\u2028on a mat", "a dog\x0cwith a hat", "next\x85line", "last"]
+    for end in ("\n", "\r\n", "\r"):
+        (tmp_path / "p.txt").write_bytes((end.join(prompts[:2]) + end * 2 + end.join(prompts[2:]) + end).encode())
+        assert read_prompts(tmp_path / "p.txt") == prompts
+    lines = (json.dumps({"file_name": f"{i}.png", "text": prompts[i]}, ensure_ascii=False) for i in range(3))
+    files = {f"{i}.png": png(i) for i in range(3)} | {"metadata.jsonl": "\r\n".join(lines).encode()}
+    assert list(load_dataset(folder(tmp_path / "d", files)).captions) == prompts[:3]
+
+
+def test_a_file_of_prompts_that_is_not_there_is_no_prompt(tmp_path) -> None:
+    (tmp_path / "prompts.txt").write_text("one\ntwo")
+    there, misspelt = str(tmp_path / "prompts.txt"), str(tmp_path / "promts.txt")
+    assert listed_prompts([there]) == ["one", "two"]
+    assert listed_prompts(["a sign that says a.txt", "txt"]) == ["a sign that says a.txt", "txt"]
+    with pytest.raises(ConfigError, match=r"prompts = '.*promts.txt': no such file\. Did you mean '.*/prompts.txt'\?"):
+        listed_prompts([misspelt])
+    with pytest.raises(ConfigError, match=r"prompts = '.*prompts.txt': beside other prompts\. Pass one file"):
+        listed_prompts([there, "a red seven"])

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import errno
+import io
+import json
 import os
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from captioned import folder, png
+from captioned import folder, png, tarred, zipped
+from PIL import Image
 
-from realuid.data import load_dataset
+from realuid.data import Dataset, load_dataset
 from realuid.data.arrow_table import Table
-from realuid.errors import DataError
+from realuid.errors import ConfigError, DataError
 from realuid.on_data.prepare import prepare
 
 
@@ -26,6 +30,12 @@ def pictures(tmp_path: Path, monkeypatch) -> Path:
     """25 images, of three batches."""
     monkeypatch.setattr("realuid.data.arrow_writer._ROWS", 10)
     return folder(tmp_path / "pictures", {f"{i:02d}.png": png(i) for i in range(25)})
+
+
+def bitmap(level: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4), (level,) * 3).save(buffer, "BMP")
+    return buffer.getvalue()
 
 
 def values(out: Path) -> list[int]:
@@ -100,3 +110,36 @@ def test_what_is_finished_is_not_done_again(pictures, tmp_path, monkeypatch) -> 
     read = {p.name: p.read_bytes() for p in out.iterdir()}
     assert read == {p.name: p.read_bytes() for p in (tmp_path / "whole").iterdir()}
     assert not (tmp_path / "out.unfinished").exists()
+
+
+@pytest.mark.parametrize("pack", [folder, zipped, tarred])
+def test_images_that_were_corrected_are_not_mixed_with_the_former_ones(tmp_path, monkeypatch, pack) -> None:
+    """Bitmaps of one size have as many bytes, whatever they show."""
+    monkeypatch.setattr("realuid.data.arrow_writer._ROWS", 2)
+    out, source = tmp_path / "out", tmp_path / "data"
+
+    def written(level: int, time: int) -> Dataset:
+        images = {f"{i}.bmp": bitmap(level) for i in range(3)}
+        source.mkdir(exist_ok=True)
+        place = pack(source, images)
+        if pack is tarred:
+            with tarfile.open(place, "w") as archive:
+                for name, content in images.items():
+                    info = tarfile.TarInfo(name)
+                    info.size, info.mtime = len(content), time
+                    archive.addfile(info, io.BytesIO(content))
+        for path in source.glob("*"):
+            os.utime(path, (time, time))
+        return load_dataset(place, by_row=True)
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(former := written(7, 10), out, progress=at(2, stop))
+    corrected = written(77, 11)
+    assert corrected.fingerprint() == former.fingerprint()  # runs resume with a copy of their images
+    with pytest.raises(ConfigError, match=r"begun with another state of the image files\. Go on with the same command"):
+        prepare(corrected, out)
+    plan = tmp_path / "out.unfinished" / "plan.json"
+    known = {name: value for name, value in json.loads(plan.read_text()).items() if "files" not in name}
+    plan.write_text(json.dumps(known))  # as it was before that was noted
+    prepare(written(7, 10), out)
+    assert values(out) == [7, 7, 7]

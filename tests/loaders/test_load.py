@@ -97,11 +97,11 @@ def test_hub_ids_are_downloaded(tmp_path, monkeypatch):
     folder = folders.save_ddpm(tmp_path / "snapshot", folders.unet(), DDPMScheduler())
     asked = []
 
-    def download(name, revision, allow_patterns):
+    def download(name, revision):
         asked.append((name, revision))
-        return str(folder)
+        return folder
 
-    monkeypatch.setattr("realuid.loaders.formats.snapshot_download", download)
+    monkeypatch.setattr("realuid.loaders.formats.snapshot", download)
     x, t = torch.randn(2, 3, 8, 8), torch.full((2,), 0.5)
     with torch.no_grad():
         assert torch.equal(load_teacher("google/ddpm")(x, t), load_teacher(folder)(x, t))
@@ -113,7 +113,8 @@ def test_without_a_network_the_hub_is_one_line(monkeypatch, capsys, tmp_path):
     def download(*_, **__):
         raise OSError("cannot reach it\nand much more")
 
-    monkeypatch.setattr("realuid.loaders.formats.snapshot_download", download)
+    monkeypatch.setattr("realuid.loaders.hub.list_repo_files", download)
+    monkeypatch.setattr("realuid.loaders.hub.snapshot_download", download)
     with pytest.raises(CheckpointError, match=r"model 'org/name' cannot be had .* \(cannot reach it\)"):
         load_teacher("org/name")
     assert main(["distill", "demo", "--teacher", "org/name", "--out", str(tmp_path / "run")]) == 2

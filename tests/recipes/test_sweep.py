@@ -1,7 +1,8 @@
-"""Sweeps: which trials there are, when one is hopeless, and that killing one at any moment loses nothing finished."""
+"""Sweeps: when a trial is hopeless, what a sweep goes on with, and that killing one loses nothing finished."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -15,14 +16,14 @@ import pytest
 import yaml
 
 from realuid.cli.main import main
-from realuid.errors import ConfigError
+from realuid.errors import CheckpointError
 from realuid.locks import claimed
 from realuid.models import MLP, MatchingModel, save_pretrained
 from realuid.paths import make_path
 from realuid.recipes import SweepConfig, load_recipe
 from realuid.recipes import sweep as run_sweep_module
 from realuid.recipes.sweep import is_hopeless, read_results, write_results
-from realuid.recipes.trials import Trial, make_trials
+from realuid.recipes.trials import make_trials
 from realuid.training import DistillConfig
 
 RECIPE = {
@@ -59,35 +60,6 @@ def test_a_teacher_that_needs_pairs_is_refused_before_anything_is_written(recipe
 
 def sweep(recipe: Path, teacher: Path, out: Path, *more: str) -> int:
     return main(["sweep", str(recipe), "--teacher", str(teacher), "--out", str(out), "--trust-teacher", *more])
-
-
-def test_a_grid_has_every_legal_setting_once_a_seed() -> None:
-    config = SweepConfig(alpha=(0.9, 1.0), ratio=(0.98, 1.0, 1.2), others={"fake_updates": (3.0, 5.0)}, seeds=2)
-    trials, refused = make_trials(config, DistillConfig(seed=7))
-    settings = [tuple(t.settings.values()) for t in trials]
-    legal = [(0.9, 0.98), (0.9, 1.0), (1.0, 1.0)]  # 1.2 asks for beta > 1, and alpha = 1 for beta = 1
-    assert settings == [(a, r, k, s) for a, r in legal for k in (3.0, 5.0) for s in (7, 8)]
-    assert len(refused) == 6 and "alpha = 0.9, ratio = 1.2" in refused[0] and "beta = 1.08 is outside" in refused[0]
-    built = trials[1].config(DistillConfig(updates=50))
-    assert (built.alpha, built.beta, built.seed, built.fake_updates) == (0.9, 0.882, 8, 3)
-    assert (built.evaluate_every, built.save_every) == (5, 5) and type(built.fake_updates) is int
-
-
-def test_a_random_search_is_legal_and_the_same_every_time() -> None:
-    config = SweepConfig(alpha=(0.8, 1.0), ratio=(0.9, 1.1), search="random", trials=50)
-    trials, refused = make_trials(config, DistillConfig())
-    assert refused == [] and len(trials) == 50 and trials == make_trials(config, DistillConfig())[0]
-    alphas, ratios = ([t.settings[k] for t in trials] for k in ("alpha", "ratio"))
-    assert min(alphas) >= 0.8 and max(alphas) - min(alphas) > 0.15 and max(ratios) - min(ratios) > 0.15
-    assert all(t.config(DistillConfig()).beta <= 1 for t in trials)
-    assert len({t.name for t in trials}) == 50
-
-
-def test_a_sweep_without_a_legal_setting_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"no legal setting. alpha = 1, ratio = 0.9"):
-        make_trials(SweepConfig(alpha=(1.0,), ratio=(0.9,)), DistillConfig())
-    with pytest.raises(ConfigError, match=r"unknown setting 'gama'. Did you mean 'gamma'"):
-        SweepConfig(others={"gama": (0.9,)})
 
 
 def test_a_trial_is_hopeless_when_far_above_the_median_of_the_others() -> None:
@@ -260,21 +232,6 @@ def test_results_average_seeds_and_put_the_best_last(recipe, tmp_path: Path) -> 
     assert page.index("4.000") < page.index("6.000") < page.index("8.000")  # people read the best first
 
 
-def test_names_of_trials_tell_their_settings() -> None:
-    assert Trial(3, {"alpha": 0.92, "ratio": 1.02, "seed": 1}).name == "003-alpha=0.92-ratio=1.02-seed=1"
-
-
-def test_values_of_a_sweep_become_what_their_settings_are() -> None:
-    others = {"calls": (1.0, 2.0), "normalise": (0.0, 1.0), "lora_rank": (4.0,)}
-    trials, _ = make_trials(SweepConfig(alpha=(1.0,), ratio=(1.0,), others=others), DistillConfig())
-    built = [trial.config(DistillConfig()) for trial in trials]
-    found = [(c.calls, c.normalise, c.lora_rank) for c in built]
-    assert found == [(1, False, 4), (1, True, 4), (2, False, 4), (2, True, 4)]
-    assert {tuple(map(type, row)) for row in found} == {(int, bool, int)}
-    with pytest.raises(ConfigError, match=r"fake_updates = 2.5: a float, but needed is int"):
-        make_trials(SweepConfig(others={"fake_updates": (2.5,)}), DistillConfig())
-
-
 def test_a_trial_that_cannot_be_made_is_told_before_the_first_one(recipe, teacher, tmp_path: Path, capsys) -> None:
     recipe.write_text(yaml.safe_dump({**RECIPE, "sweep": RECIPE["sweep"] | {"others": {"guidance": [1, 2]}}}))
     assert sweep(recipe, teacher, tmp_path / "sweep") == 2
@@ -293,3 +250,29 @@ def test_a_resumed_sweep_takes_a_teacher_that_has_moved(recipe, teacher, tmp_pat
     for words in ((), ("--teacher", str(teacher))):
         assert main(["sweep", "--resume", "--out", str(tmp_path), *words]) == 1
     assert asked == ["/old", str(teacher)]
+
+
+@pytest.mark.parametrize("what", ["teacher", "distill", "data", "evaluate"])
+def test_a_sweep_goes_on_with_what_it_was_begun_with(what: str, recipe, teacher, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(run_sweep_module, "_work", lambda *_: None)
+    used, out = load_recipe(str(recipe)), tmp_path / "sweep"
+
+    def run(recipe=used, teacher=teacher) -> None:
+        run_sweep_module.run_sweep(recipe, teacher, out, say=lambda _: None)
+
+    run()
+    (out / "inputs.json").unlink()  # as earlier versions left it
+    run()
+    run(teacher=teacher.rename(tmp_path / "moved"))
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    other: dict = {"recipe": used, "teacher": tmp_path / "moved"}
+    if what == "teacher":
+        other["teacher"] = save_pretrained(MatchingModel(MLP(2, 16, 2), make_path("linear")), tmp_path / "other")
+    else:
+        name, value = {"distill": ("updates", 50), "data": ("source", "toy:spiral"), "evaluate": ("samples", 301)}[what]
+        section = dataclasses.replace(getattr(used, what), **{name: value})
+        other["recipe"] = dataclasses.replace(used, **{what: section})
+    said = "updates" if what == "distill" else what
+    with pytest.raises(CheckpointError, match=f"was made with another {said}. Resume with the same"):
+        run(**other)
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before

@@ -1,4 +1,4 @@
-"""What a checkpoint records of a run besides its settings: another form of the model, or other features, do not resume."""
+"""What a checkpoint records besides settings: another form of the model, or other features, are refused."""
 
 from __future__ import annotations
 

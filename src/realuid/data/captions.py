@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from realuid.data.files import CAPTION, METADATA, Entry, Files, few, quoted, read_entry
-from realuid.errors import CheckpointError, DataError
-from realuid.reading import parse_json, read_limited
+from realuid.errors import CheckpointError, ConfigError, DataError
+from realuid.reading import near, parse_json, read_limited
 
 #: Columns that hold captions, if none is named, in the order of preference.
 NAMES = ("text", "caption", "prompt")
@@ -44,8 +45,8 @@ def captions_of(files: Files) -> dict[str, str | None] | None:
 def _from_metadata(files: Files, folder: str, entry: Entry) -> dict[str, str | None]:
     where = f"{posixpath.join(folder, METADATA)} of '{files.source}'"
     try:
-        lines = (line for line in _decoded(read_entry(entry), where).splitlines() if line.strip())
-        rows = [_row(line, f"line {n} of {where}") for n, line in enumerate(lines, 1)]
+        lines = enumerate(lines_of(_decoded(read_entry(entry), where)), 1)
+        rows = [_row(line, f"line {n} of {where}") for n, line in lines if line.strip()]
     except CheckpointError as error:
         raise DataError(str(error)) from error
     column = next((i for i in range(len(NAMES)) if any(row[1 + i] is not _ABSENT for row in rows)), 0)
@@ -81,6 +82,11 @@ def _decoded(content: bytes, what: str) -> str:
         raise DataError(f"{what} is not in UTF-8 ({error.reason} at byte {error.start})") from error
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of a text. Python's splitlines also ends them where no editor does: at U+2028, U+0085, form feeds."""
+    return re.split(r"\r\n|\n|\r", text)
+
+
 def read_prompts(path: str | Path) -> list[str]:
     """Prompts from a text file in UTF-8, one a line; empty lines do not count.
 
@@ -91,7 +97,7 @@ def read_prompts(path: str | Path) -> list[str]:
         content = read_limited(path, _LARGEST)
     except CheckpointError as error:
         raise DataError(str(error)) from error
-    prompts = [line.strip() for line in _decoded(content, f"'{path}'").splitlines() if line.strip()]
+    prompts = [line.strip() for line in lines_of(_decoded(content, f"'{path}'")) if line.strip()]
     if not prompts:
         raise DataError(f"'{path}' holds no prompts. Write one a line.")
     return prompts
@@ -101,13 +107,20 @@ def listed_prompts(prompts: Sequence[str]) -> list[str]:
     """The prompts themselves, or the lines of the one file that is named instead.
 
     Raises:
+        ConfigError: for what is called like a file of prompts, but is none, or stands beside others.
         DataError: for a file that holds none.
     """
     try:
         named = len(prompts) == 1 and Path(prompts[0]).is_file()
     except OSError:  # longer than any name is
         named = False
-    return read_prompts(prompts[0]) if named else list(prompts)
+    if named:
+        return read_prompts(prompts[0])
+    for prompt in prompts:
+        if prompt.endswith(".txt") and len(prompt.split()) == 1:
+            found = f"no such file.{near(Path(prompt))}" if len(prompts) == 1 else "beside other prompts."
+            raise ConfigError(f"prompts = '{prompt}': {found} Pass one file with a prompt a line, or the prompts.")
+    return list(prompts)
 
 
 def caption_column(features: Mapping[str, Any], asked: Mapping[str, str], name: str) -> str | None:

@@ -27,11 +27,15 @@ CLASS, CAPTION = ".cls", ".txt"
 
 
 class Entry(NamedTuple):
-    """A file: its size in bytes, and what reads it. `problem` says why it cannot be read at all."""
+    """A file: its size in bytes, and what reads it. `problem` says why it cannot be read at all.
+
+    `version` is another one when the file was written again: its time, or its checksum.
+    """
 
     size: int
     read: Callable[[], bytes]
     problem: str = ""
+    version: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,7 @@ def open_zip(path: Path) -> Files:
     archive = zipfile.ZipFile(path)
 
     infos = (info for info in archive.infolist() if not info.is_dir())
-    found = [(info.filename, Entry(info.file_size, partial(archive.read, info))) for info in infos]
+    found = [(info.filename, Entry(info.file_size, partial(archive.read, info), version=info.CRC)) for info in infos]
     return _collect(str(path), _apart(str(path), found))
 
 
@@ -175,7 +179,9 @@ def open_tar(path: Path) -> Files:
 
     with tarfile.open(path, "r:") as archive:
         members = [m for m in archive if not m.isdir()]
-    plain = [(m.name, Entry(m.size, reader(m))) for m in members if m.isreg() and not m.issparse()]
+    plain = [
+        (m.name, Entry(m.size, reader(m), version=int(m.mtime))) for m in members if m.isreg() and not m.issparse()
+    ]
     links = [m.name for m in members if not m.isreg() or m.issparse()]
     return _collect(str(path), _apart(str(path), plain), links)
 
@@ -200,7 +206,7 @@ def open_folder(path: Path) -> Files:
             found[name] = Entry(0, place.read_bytes, "a link to nothing")
             continue
         if stat.S_ISREG(status.st_mode):
-            found[name] = Entry(status.st_size, place.read_bytes)
+            found[name] = Entry(status.st_size, place.read_bytes, version=status.st_mtime_ns)
         else:
             special.append(name)
     return _collect(str(path), found, special)

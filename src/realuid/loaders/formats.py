@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from difflib import get_close_matches
 from pathlib import Path
-
-from huggingface_hub import snapshot_download
 
 from realuid.errors import CheckpointError
 from realuid.loaders.diffusers_folder import looks_like_diffusers
+from realuid.loaders.hub import snapshot
 from realuid.models.saving.folder import CONFIG, FORMAT
-from realuid.reading import open_regular, read_json
+from realuid.reading import near, open_regular, read_json
 
 #: Format -> what it is, for people.
 FORMATS = {
@@ -25,8 +23,6 @@ FORMATS = {
 }
 
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+(@[\w./-]+)?$")
-#: What is read of a model on the hub: settings, weights, and vocabularies of tokenizers.
-_ON_THE_HUB = ["*.json", "*.safetensors", "*.bin", "*.txt", "*.model"]
 _LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # torch.save's magic number before it wrote zip archives
 
 
@@ -63,13 +59,12 @@ def local_path(source: str | Path) -> Path:
         return path
     missing = f"no model at '{source}': there is no such file or folder"
     if path.is_absolute() or path.parent.is_dir() or not _HUB_ID.match(str(source)):
-        there = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
-        near = get_close_matches(path.name, there, n=1)
-        hint = f" Did you mean '{path.parent / near[0]}'?" if near else ""
-        raise CheckpointError(f"{missing}.{hint} Pass one, or the id of a model on the Hugging Face hub (org/name).")
+        raise CheckpointError(
+            f"{missing}.{near(path)} Pass one, or the id of a model on the Hugging Face hub (org/name)."
+        )
     name, _, revision = str(source).partition("@")
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=_ON_THE_HUB))
+        return snapshot(name, revision or None)
     except Exception as error:  # no network, no such model, no permission: many types, all about what was asked for
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from realuid._version import __version__
 from realuid.data import Dataset
 from realuid.devices import tune_process
 from realuid.errors import CheckpointError, NonFiniteError
@@ -27,8 +28,10 @@ from realuid.loaders import load_teacher
 from realuid.loaders.check import require_sound
 from realuid.locks import claimed
 from realuid.metrics import Evaluator
+from realuid.models import MatchingModel, fingerprint
 from realuid.processes import refuse_several
-from realuid.recipes.changes import shown_settings
+from realuid.reading import read_json
+from realuid.recipes.changes import changes, shown_settings
 from realuid.recipes.config import Recipe, dump_recipe
 from realuid.recipes.evaluate import evaluate_model, make_evaluator
 from realuid.recipes.helpers import end_of, end_soon, print_into
@@ -40,9 +43,13 @@ from realuid.reports.sweep import write_sweep_report
 from realuid.training.accelerate import make_accelerator
 from realuid.training.compatibility import check_settings, check_student_run
 from realuid.training.folder import CHECKPOINTS, has_checkpoint, is_marked, mark, refuse_foreign
+from realuid.training.resuming import check_same
+from realuid.training.settings import to_dict
 
 #: The file of a finished trial.
 RESULT = "result.json"
+#: The file of a sweep with the settings and fingerprints that all of its trials share.
+INPUTS = "inputs.json"
 #: The mark of its folder.
 SWEEP_KIND = "sweep"
 #: Evaluations of a trial, each with "update" and "fd".
@@ -106,7 +113,7 @@ def run_sweep(
 
     Raises:
         ConfigError: for a folder that holds something else, or several processes that were started together.
-        CheckpointError: for such a teacher.
+        CheckpointError: for such a teacher, or other settings, data or another teacher than the sweep was begun with.
     """
     refuse_several("a sweep", "Start one, with --processes for several trials at a time.")
     trials, refused = make_trials(recipe.sweep, recipe.distill)
@@ -120,6 +127,7 @@ def run_sweep(
         require_sound(named.model, data)
     mark(folder, SWEEP_KIND)
     (folder / "trials").mkdir(parents=True, exist_ok=True)
+    _keep_to_inputs(recipe, named.model, data, folder)
     for name, text in ((SWEEP, dump_recipe(recipe)), (TEACHER, teacher_record(str(teacher)))):
         with atomic_file(folder / name) as temporary:
             temporary.write_text(text)
@@ -142,6 +150,17 @@ def run_sweep(
     if others := len(trials) - len(read_results(folder)):
         say(f"{others} trials are in the hands of another process, and not among these results")
     return write_results(recipe, teacher, folder)
+
+
+def _keep_to_inputs(recipe: Recipe, teacher: MatchingModel, data: Dataset, folder: Path) -> None:
+    """Note with what a sweep is begun; raise CheckpointError where that was something else."""
+    inputs = {"data": data.fingerprint(pairs=True), "teacher": fingerprint(teacher)}
+    inputs["evaluate"] = str(changes(recipe.anchored(), ["evaluate"]))
+    if (folder / INPUTS).is_file():
+        check_same(recipe.distill, inputs, read_json(folder / INPUTS, finite=False), folder, free=())  # type: ignore[arg-type]
+        return
+    with atomic_file(folder / INPUTS) as temporary:  # missing in a new sweep, and in those of earlier versions
+        temporary.write_text(json.dumps({"settings": to_dict(recipe.distill) | inputs, "version": __version__}) + "\n")
 
 
 def _helper(recipe: Recipe, teacher: str | Path, folder: Path, parent: int, threads: int, number: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -23,16 +23,24 @@ from realuid.training.task import Task
 def is_longer(config: LoopConfig, inputs: Mapping[str, object], meta: Meta, folder: Path) -> bool:
     """Whether a run asks for more updates than its checkpoint; nothing else that matters may differ.
 
+    Arguments and errors as of `check_same`.
+    """
+    longer = config.updates > meta["settings"]["updates"]
+    check_same(config, inputs, meta, folder, FREE | {"updates"} if longer else FREE)
+    return longer
+
+
+def check_same(
+    config: LoopConfig, inputs: Mapping[str, object], meta: Meta, folder: Path, free: Collection[str] = FREE
+) -> None:
+    """Raise CheckpointError where what is in a folder was made with other settings or inputs.
+
     Args:
         config, inputs: of the run.
         meta, folder: of the checkpoint.
-
-    Raises:
-        CheckpointError: for other settings or inputs.
+        free: settings that may differ.
     """
     settings = to_dict(type(config)()) | decided(renamed(meta["settings"]))  # with settings added since it was written
-    longer = config.updates > settings["updates"]
-    free = FREE | {"updates"} if longer else FREE
     asked = {**to_dict(config), **inputs}
     known = settings.keys() - free  # what was not recorded when it was written is not compared
     if changed := [name for name, value in asked.items() if name in known and _differs(settings[name], value)]:
@@ -41,7 +49,6 @@ def is_longer(config: LoopConfig, inputs: Mapping[str, object], meta: Meta, fold
         raise CheckpointError(
             f"'{folder}' was made with another {', '.join(changed)}{by}. Resume with the same, or start a new run."
         )
-    return longer
 
 
 def _differs(old: object, new: object) -> bool:
