@@ -38,10 +38,12 @@ def digits() -> Dataset:
     return load_dataset("digits")
 
 
-def small_teacher(shape: tuple[int, ...] = (1, 8, 8), num_classes: int = 0, seed: int = 0) -> MatchingModel:
+def small_teacher(
+    shape: tuple[int, ...] = (1, 8, 8), num_classes: int = 0, seed: int = 0, dropout: float = 0.0
+) -> MatchingModel:
     """A tiny flow teacher with random weights."""
     torch.manual_seed(seed)
-    config = NetworkConfig(channels=(8, 16), blocks=1, attention_at=())
+    config = NetworkConfig(channels=(8, 16), blocks=1, attention_at=(), dropout=dropout)
     return MatchingModel(build_network(config, shape, num_classes), make_path("linear"))
 
 

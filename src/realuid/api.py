@@ -23,12 +23,11 @@ from realuid.models import MatchingModel, NetworkConfig, Student
 from realuid.progress import track
 from realuid.recipes import DataConfig, EvaluateConfig, PathConfig, Recipe
 from realuid.recipes.choose import Choice, for_data, for_teacher, of_teacher
-from realuid.recipes.evaluate import Evaluation, evaluate_model, make_evaluator
+from realuid.recipes.evaluate import Evaluation, check_evaluation, evaluate_model, make_evaluator
 from realuid.recipes.spec import NO_TEACHER, NamedTeacher, named_teacher, student_spec, teacher_spec
 from realuid.sampling import OneStep, Sampling, SamplingOptions, check_use, generate
 from realuid.settings import MOST_SAMPLES, check_kind, check_whole, from_keywords
 from realuid.training import DistillConfig, TeacherConfig, fine_tuning, load_start
-from realuid.training.compatibility import check_fits
 
 _NONE = type(None)
 
@@ -209,8 +208,7 @@ def evaluate(
     check_kind("config", config, EvaluateConfig, _NONE)
     loaded = load_any(model) if isinstance(model, str | Path) else model
     config, real = config or EvaluateConfig(), as_dataset(data)
-    check_fits(loaded, real)
-    check_use(loaded, config.sampler, config.guidance, clip=config.clip)
+    check_evaluation(loaded, real, config)
     return evaluate_model(loaded, make_evaluator(real, config), config)
 
 

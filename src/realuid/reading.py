@@ -12,6 +12,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,6 +47,13 @@ def check_regular(path: str | Path) -> Path:
         kind = next((name for test, name in _KINDS if test(mode)), "no regular file")
         raise CheckpointError(f"'{path}' is {kind}, not a regular file. Pass a file on disk.")
     return path
+
+
+def near(path: Path) -> str:
+    """For messages, where there is no such path: what is called nearly so in its folder; '' for nothing."""
+    there = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
+    found = get_close_matches(path.name, there, n=1)
+    return f" Did you mean '{path.parent / found[0]}'?" if found else ""
 
 
 def open_regular(path: str | Path) -> IO[bytes]:

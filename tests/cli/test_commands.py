@@ -93,6 +93,27 @@ def test_a_demo_goes_on_where_it_stopped(tmp_path: Path, recipe: Path) -> None:
     assert all((out / name / "model" / "config.json").stat().st_mtime_ns > made[name] for name in made)
 
 
+def test_what_was_evaluated_is_kept_where_a_later_model_fails(tmp_path: Path, model: Path, capsys) -> None:
+    broken = small_teacher()
+    for parameter in broken.parameters():
+        parameter.data.fill_(float("nan"))
+    other, out = save_pretrained(broken, tmp_path / "broken", data="digits"), tmp_path / "figures.json"
+    words = ["evaluate", model, other, "--samples", 40, "--seeds", 1, "--steps", 2, "--out", out]
+    assert main([str(word) for word in words]) != 0
+    said = capsys.readouterr()
+    assert [figures["model"] for figures in json.loads(out.read_text())] == [str(model)]
+    assert "40 samples, 1 seed, against digits" in said.out and "NaN" in said.err
+
+
+def test_a_run_is_evaluated_as_its_recipe_says(tmp_path: Path, recipe: Path, model: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "figures.json"
+    shutil.copytree(model, run / "model")
+    shutil.copy(recipe, run / "recipe.yaml")
+    realuid("evaluate", run, "--seeds", 1, "--out", out)
+    found = json.loads(out.read_text())["settings"]
+    assert (found["samples"], found["seeds"], found["steps"]) == (40, 1, 3)
+
+
 def test_train_writes_a_run_with_its_resolved_recipe(tmp_path: Path, recipe: Path) -> None:
     out = tmp_path / "run"
     changes = ("--lr", "1e-3", "--network.channels", "8", "8", "--path.name", "trigonometric")

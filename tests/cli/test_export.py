@@ -12,6 +12,7 @@ from conftest import small_teacher
 from PIL import Image
 
 from realuid.cli.main import main
+from realuid.exports import Export
 from realuid.models import save_pretrained
 
 NAMES = {
@@ -76,3 +77,10 @@ def test_an_exported_program_has_no_weights_to_export_again(model, tmp_path, cap
     capsys.readouterr()
     out = tmp_path / "t.pt2"
     check(capsys, out, "export", tmp_path / "s.pt2", out, "--to", "torch", says=("is exported already",))
+
+
+@pytest.mark.parametrize(("to", "says"), [("lora", "README.md for the lines that run it"), ("onnx", "realuid sample")])
+def test_what_diffusers_runs_is_not_said_to_be_sampled_here(to, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("realuid.exports.export_student", lambda model, out, *_, **__: Export(out, 0.0))
+    assert main(["export", "model", str(tmp_path / f"s.{to}"), "--to", to]) == 0
+    assert says in capsys.readouterr().out.splitlines()[-1]

@@ -16,6 +16,7 @@ import torch
 
 from realuid.recipes import helpers
 from realuid.recipes.helpers import beside, end_of, end_soon
+from realuid.recipes.run import teacher_of_run, teacher_record
 
 
 def child(what, *arguments) -> multiprocessing.Process:
@@ -122,3 +123,8 @@ def test_a_process_beside_ends_with_its_parent(tmp_path: Path) -> None:
 def hold(folder: Path) -> None:
     with beside(folder / "log", print, wait, folder / "noted"):
         pass
+
+
+def test_the_name_of_a_teacher_ends_with_its_line(tmp_path) -> None:
+    (tmp_path / "teacher.txt").write_text(teacher_record("my\u2028teacher", "ema"))
+    assert teacher_of_run(tmp_path) == ("my\u2028teacher", "my\u2028teacher", "ema")

@@ -10,8 +10,9 @@ from realuid.cli.main import main
 from realuid.errors import ConfigError
 from realuid.models import save_pretrained
 from realuid.recipes import parse_recipe
+from realuid.recipes.chains import make_student
 from realuid.recipes.run import new_teacher, recipe_data, recipe_of_run
-from realuid.recipes.spec import NamedTeacher, make_student, student_spec, teacher_spec
+from realuid.recipes.spec import NamedTeacher, student_spec, teacher_spec
 from realuid.training import compatibility
 
 POINTS = """

@@ -12,8 +12,10 @@ import yaml
 from realuid.cli.main import main
 from realuid.errors import CheckpointError, ConfigError
 from realuid.models import from_pretrained
+from realuid.models.saving.folder import read_config
 from realuid.recipes import Origin, Recipe, load_recipe, parse_recipe
-from realuid.recipes.spec import NamedTeacher, make_student, teacher_spec
+from realuid.recipes.chains import make_student
+from realuid.recipes.spec import NamedTeacher, teacher_spec
 from realuid.training import DistillConfig, DistillTask, load_start
 from realuid.training.accelerate import make_accelerator
 from realuid.training.checkpoints import Checkpoints
@@ -158,3 +160,58 @@ def test_the_command_fine_tunes_with_start_and_makes_chains(teacher, tmp_path: P
     assert updates == [2, 3]
     assert main([*base, "--out", str(tmp_path / "c")]) == 2 and "already holds a run" in capsys.readouterr().err
     assert main([*base, "--out", str(tmp_path / "c"), "--updates", "3", "--resume"]) == 0
+
+
+@pytest.mark.slow
+def test_a_finished_chain_goes_on_longer_and_with_nothing_else_changed(teacher, tmp_path: Path, capsys) -> None:
+    from realuid.models import fresh, save_pretrained
+
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    folder, other = (save_pretrained(m, tmp_path / name) for name, m in (("t", teacher), ("o", fresh(teacher, 1))))
+    out = tmp_path / "c"
+    base = ["distill", f"{tmp_path / 'tiny.yaml'}:second", "--trust-teacher", "--out", str(out), "--teacher"]
+    assert main([*base, str(folder)]) == 0
+
+    def updates() -> list[int]:
+        return [read_config(out / name / "model")["trained"]["update"] for name in ("first", "second")]
+
+    for words in ([*base, str(folder), "--alpha", "0.8", "--beta", "0.8"], [*base, str(other)]):
+        capsys.readouterr()
+        assert main([*words, "--resume"]) == 2
+        assert "was made with another" in capsys.readouterr().err
+    assert updates() == [2, 2]
+    assert main([*base, str(folder), "--resume", "--updates", "4"]) == 0
+    assert updates() == [2, 4]
+    assert main([*base, str(folder), "--resume"]) == 0  # the recipe says 2
+    assert updates() == [2, 4]
+
+
+def test_an_interrupted_extension_is_taken_up(teacher, digits, tmp_path: Path, monkeypatch) -> None:
+    recipe = tiny()
+    make_student(recipe, "first", NamedTeacher(teacher, "t"), tmp_path, digits)
+    longer = tiny(students={"first": {**TINY["students"]["first"], "updates": 5}})
+    update = DistillTask.update
+
+    def stop(self, number: int):
+        if number == 3:
+            raise OSError
+        return update(self, number)
+
+    monkeypatch.setattr(DistillTask, "update", stop)
+    with pytest.raises(OSError):
+        make_student(longer, "first", NamedTeacher(teacher, "t"), tmp_path, digits)
+    monkeypatch.undo()
+    assert Checkpoints(tmp_path / "first" / "checkpoints").steps() == [2, 3]
+    make_student(recipe, "first", NamedTeacher(teacher, "t"), tmp_path, digits)
+    assert read_config(tmp_path / "first" / "model")["trained"]["update"] == 5
+
+
+def test_a_finished_teacher_of_a_demo_is_compared_as_well(teacher, tmp_path: Path) -> None:
+    from realuid.recipes.stages import _teacher
+
+    run = teacher_spec(tiny(), tmp_path / "teacher")
+    run.run()
+    assert all(torch.equal(v, teacher.state_dict()[k]) for k, v in _teacher(run).state_dict().items())
+    other = tiny(teacher={**TINY["teacher"], "lr": 0.5})
+    with pytest.raises(CheckpointError, match=r"made with another lr\."):
+        _teacher(teacher_spec(other, tmp_path / "teacher"))

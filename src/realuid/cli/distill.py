@@ -151,9 +151,10 @@ def _run_one(recipe: Recipe, name: str, options: Options, teacher: NamedTeacher)
 
 def _run_chain(recipe: Recipe, stages: Sequence[str], options: Options, teacher: NamedTeacher) -> None:
     """A student and all students it starts from, in folders of their names; options apply to the last one only."""
+    from realuid.recipes.chains import make_student
     from realuid.recipes.estimate import describe_student_run
     from realuid.recipes.run import recipe_data
-    from realuid.recipes.spec import make_student, student_spec
+    from realuid.recipes.spec import student_spec
     from realuid.training.compatibility import check_student_run
     from realuid.training.folder import refuse_existing
 

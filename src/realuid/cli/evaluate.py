@@ -12,9 +12,10 @@ import tyro
 
 from realuid.cli.options import ModelOptions, asked_data, console, parse, print_json, refuse_pairs
 from realuid.devices import choose_device
-from realuid.errors import ConfigError
+from realuid.errors import CheckpointError, ConfigError
 from realuid.files import check_writable, write_json
 from realuid.recipes import DataConfig, EvaluateConfig
+from realuid.recipes.run import recipe_of_run
 from realuid.text import fd_name
 
 if TYPE_CHECKING:
@@ -43,14 +44,13 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-    options = parse(Options, "evaluate", arguments)
+    options = parse(Options, "evaluate", arguments, _defaults(arguments))
 
     import torch
 
     from realuid.cli.options import load_sampled
-    from realuid.cli.tables import metrics_table
     from realuid.processes import join
-    from realuid.recipes.evaluate import evaluate_model, images_per_second, make_evaluator
+    from realuid.recipes.evaluate import check_evaluation, evaluate_model, images_per_second, make_evaluator
     from realuid.recipes.prompts import evaluate_prompts, prompts_of
 
     if not options.models:
@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> None:
     data, settings = chosen.load(), {name: _settings_for(model, options) for name, model in models.items()}
     for name, model in models.items():
         refuse_pairs(model, options.data)
-        _check(model, data, settings[name])
+        check_evaluation(model, data, settings[name])
     if options.evaluate.prompts and not data.text_from.source:
         raise ConfigError(
             f"prompts = {options.evaluate.prompts}, but '{chosen.source}' has no embeddings of captions. Pass "
@@ -72,32 +72,52 @@ def run(arguments: Sequence[str]) -> None:
         )
     asked = prompts_of(data, options.evaluate) if options.evaluate.prompts else None
     evaluator = make_evaluator(data, options.evaluate, device)
-    found = []
-    for name, model in models.items():
-        rate = images_per_second({name: model}, data, settings[name])[name]
-        figures = {
-            "model": name,
-            "data": chosen.source,
-            **evaluator.describe(),
-            **evaluate_model(model, evaluator, settings[name], part=part).to_dict(),
-            **({} if asked is None else {"prompts": evaluate_prompts(model, data, asked, settings[name])}),
-            "images_per_second": part.total(torch.tensor(rate)).item(),
-            "processes": part.world,
-            "settings": dataclasses.asdict(settings[name]),
-        }
-        found.append(figures | _published(name))
-    written = found if len(found) > 1 else found[0]
+    found: list[dict[str, Any]] = []
+    try:
+        for name, model in models.items():
+            rate = images_per_second({name: model}, data, settings[name])[name]
+            figures = {
+                "model": name,
+                "data": chosen.source,
+                **evaluator.describe(),
+                **evaluate_model(model, evaluator, settings[name], part=part).to_dict(),
+                **({} if asked is None else {"prompts": evaluate_prompts(model, data, asked, settings[name])}),
+                "images_per_second": part.total(torch.tensor(rate)).item(),
+                "processes": part.world,
+                "settings": dataclasses.asdict(settings[name]),
+            }
+            found.append(figures | _published(name))
+            if options.out and part.rank == 0:
+                write_json(options.out, found if len(models) > 1 else found[0])
+    finally:  # what was found is not lost where a later model fails
+        if found:
+            _show(options, chosen.source, found if len(models) > 1 else found[0], found)
+
+
+def _defaults(arguments: Sequence[str]) -> Options | None:
+    """Of a run's folder, what its recipe says of evaluations; options win."""
+    try:
+        said = recipe_of_run(Path(arguments[0] if arguments else "")).evaluate
+    except (CheckpointError, ConfigError, OSError, ValueError):
+        return None
+    names = ("extractor", "inception_weights", "samples", "seeds", "steps")
+    how = EvaluateConfig(**{name: getattr(said, name) for name in names})
+    return Options((), evaluate=how)
+
+
+def _show(options: Options, source: str, written: object, found: list[dict[str, Any]]) -> None:
+    """Print the metrics of the models that were evaluated, as a table or as they are written."""
     if options.json:
         print_json(written)
-    else:
-        s = options.evaluate
-        title = f"{s.samples:,} samples, {s.seeds} seed{'s' if s.seeds > 1 else ''}, against {chosen.source}"
-        rows = [{"name": figures["model"], **figures} for figures in found]
-        console.print(metrics_table(title, fd_name(found[0]), rows), soft_wrap=False, width=_width())
-    if options.out and part.rank == 0:
-        write_json(options.out, written)
-        if not options.json:
-            console.print(f"figures: {options.out}")
+        return
+    from realuid.cli.tables import metrics_table
+
+    s = options.evaluate
+    title = f"{s.samples:,} samples, {s.seeds} seed{'s' if s.seeds > 1 else ''}, against {source}"
+    rows = [{"name": figures["model"], **figures} for figures in found]
+    console.print(metrics_table(title, fd_name(found[0]), rows), soft_wrap=False, width=_width())
+    if options.out:
+        console.print(f"figures: {options.out}")
 
 
 def _width() -> int | None:
@@ -112,17 +132,6 @@ def _settings_for(model: MatchingModel | OneStep, options: Options) -> EvaluateC
     if isinstance(model, MatchingModel) or len(options.models) == 1:
         return options.evaluate
     return dataclasses.replace(options.evaluate, sampler=None, guidance=None, clip=None)
-
-
-def _check(model: MatchingModel | OneStep, data: Any, how: EvaluateConfig) -> None:
-    from realuid.models import MatchingModel
-    from realuid.sampling import check_use
-    from realuid.training.compatibility import check_fits, check_sampling
-
-    check_fits(model, data)
-    check_use(model, how.sampler, how.guidance, clip=how.clip)
-    if isinstance(model, MatchingModel):
-        check_sampling(model, how.steps, how.sampler, how.guidance)
 
 
 def _published(name: str) -> dict[str, float]:

@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse(Options, "export", arguments)
 
-    from realuid.exports import export_student
+    from realuid.exports import export_student, is_exported
 
     if options.private and not options.push_to_hub:
         raise ConfigError("private = True: only with --push-to-hub.")
@@ -60,7 +60,10 @@ def run(arguments: Sequence[str]) -> None:
     )
     for line in report(result):
         console.print(line)
-    say_next(f"realuid sample {options.out} --out exported.png")
+    if options.to in ("diffusers", "lora") and not is_exported(options.out):
+        say_next(f"see {options.out / 'README.md'} for the lines that run it")
+    else:
+        say_next(f"realuid sample {options.out} --out exported.png")
 
 
 def report(result: Export) -> list[str]:

@@ -27,11 +27,13 @@ class Column(ABC):
         shape: (n, *shape of a row).
         dtype: of the rows.
         fingerprint: names the content; known without reading all of it.
+        version: is another one when files were written again, the same in all copies or not; '' where there are none.
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     fingerprint: str
+    version = ""
     device = torch.device("cpu")
 
     @abstractmethod
@@ -95,6 +97,7 @@ class Rows(Column):
         self.column, self.index = column, numbers(index, len(column))
         self.shape, self.dtype = (len(self.index), *column.shape[1:]), column.dtype
         self.fingerprint = hashed(content(column), _key(self.index))
+        self.version = "" if isinstance(column, Tensor) else column.version
 
     def read(self, index: Tensor) -> Tensor:
         rows = self.index[index]
@@ -125,7 +128,7 @@ class Derived(Column):
     ):
         self.column, self.function = column, function
         self.shape, self.dtype = (len(column), *(shape or column.shape[1:])), column.dtype
-        self.fingerprint = hashed(column.fingerprint, key)
+        self.fingerprint, self.version = hashed(column.fingerprint, key), column.version
 
     def read(self, index: Tensor) -> Tensor:
         return self.function(self.column.read(index))

@@ -167,6 +167,7 @@ class FileColumn(Pictures):
         else:
             self._check(self._problems)
         listed = "\n".join(f"{name} {files.entries[name].size}" for name in self._names)
+        self.version = hashed("\n".join(str(files.entries[name].version) for name in self._names))
         self.fingerprint = hashed(files.source, listed, str((how.channels, how.resolution, how.skip_damaged)))
 
     def read(self, index: Tensor) -> Tensor:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from difflib import get_close_matches
 from pathlib import Path
 
 from realuid.errors import CheckpointError
 from realuid.loaders.diffusers_folder import looks_like_diffusers
 from realuid.loaders.hub import snapshot
 from realuid.models.saving.folder import CONFIG, FORMAT
-from realuid.reading import open_regular, read_json
+from realuid.reading import near, open_regular, read_json
 
 #: Format -> what it is, for people.
 FORMATS = {
@@ -60,10 +59,9 @@ def local_path(source: str | Path) -> Path:
         return path
     missing = f"no model at '{source}': there is no such file or folder"
     if path.is_absolute() or path.parent.is_dir() or not _HUB_ID.match(str(source)):
-        there = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
-        near = get_close_matches(path.name, there, n=1)
-        hint = f" Did you mean '{path.parent / near[0]}'?" if near else ""
-        raise CheckpointError(f"{missing}.{hint} Pass one, or the id of a model on the Hugging Face hub (org/name).")
+        raise CheckpointError(
+            f"{missing}.{near(path)} Pass one, or the id of a model on the Hugging Face hub (org/name)."
+        )
     name, _, revision = str(source).partition("@")
     try:
         return snapshot(name, revision or None)
@@ -116,7 +114,7 @@ def recognise(path: Path) -> str:
 
 def what_else(path: Path) -> str:
     """What a folder of weights is that holds no matching model: an adapter, or a network of transformers; else ''."""
-    if (path / "adapter_config.json").is_file():
+    if any((path / name).is_file() for name in ("adapter_config.json", "pytorch_lora_weights.safetensors")):
         return "an adapter (LoRA), the change of another model: pass BASE+ADAPTER"
     if (path / CONFIG).is_file():
         try:

@@ -17,6 +17,7 @@ from realuid.loaders.text_parts import Counting
 from realuid.models.networks.condition import Condition
 from realuid.models.networks.interfaces import INTERFACES, Interface
 from realuid.models.saving.diffusers_weights import quiet_diffusers, read_diffusers_config
+from realuid.models.saving.quiet import quiet_transformers
 from realuid.reading import blamed
 
 #: Prompts encoded at a time.
@@ -64,7 +65,7 @@ class PipelinePrompts:
     def _called(self, function: Any) -> Condition:
         for name in self._tokenizers:
             getattr(self.pipeline, name).calls.clear()
-        with quiet_diffusers(), blamed(f"prompts cannot be encoded by '{self.source}'"):
+        with quiet_diffusers(), quiet_transformers(), blamed(f"prompts cannot be encoded by '{self.source}'"):
             condition: Condition = function()
             return condition.to("cpu")
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from realuid.data import Dataset, to_float
 from realuid.data.arrow_table import Table, TornError
 from realuid.data.arrow_writer import PLAIN, Encoding, Progress, write_into
+from realuid.data.columns import Column, hashed
 from realuid.data.dataset import NOWHERE, Origin
 from realuid.errors import ConfigError, RealUIDError
 from realuid.files import LOCK, write_json
@@ -25,8 +26,8 @@ from realuid.on_data.prompts import encode_prompts
 from realuid.room import is_full, no_space
 from realuid.seeds import stream
 
-#: Images that an autoencoder is given at a time.
-_BATCH = 32
+#: Images that noise is drawn for at a time, and pixels that an autoencoder is given at a time, at most.
+_BATCH, _PIXELS = 32, 32 * 256 * 256
 #: What is being done, in a folder that is not finished.
 _PLAN = "plan.json"
 
@@ -56,7 +57,8 @@ def encoding_of(
     def latents(images: Tensor, first: int) -> Tensor:
         assert codec is not None
         noise = stream(0, "latents", first, device=device)
-        parts = [codec.encode(to_float(part.to(device)), noise).float().cpu() for part in images.split(_BATCH)]
+        most = max(1, _PIXELS // images[0, 0].numel())
+        parts = [codec.encode(to_float(part.to(device)), noise, most).float().cpu() for part in images.split(_BATCH)]
         return torch.cat(parts)
 
     return Encoding(
@@ -95,8 +97,8 @@ def prepare(
         raise ConfigError(f"'{work}' is in the way. Move it, or pass another folder.")
     plan = _plan(data, encoding)
     with held(work):
-        if (work / _PLAN).is_file() and (begun := json.loads((work / _PLAN).read_text())) != plan:
-            others = " and ".join(name for name in plan if begun.get(name) != plan[name])
+        begun = json.loads((work / _PLAN).read_text()) if (work / _PLAN).is_file() else {}
+        if others := " and ".join(name for name in plan if begun.get(name, plan[name]) != plan[name]):
             raise ConfigError(
                 f"'{work}' was begun with another {others}. Go on with the same command, or delete that folder."
             )
@@ -125,10 +127,12 @@ def prepare(
 def _plan(data: Dataset, encoding: Encoding) -> dict[str, str]:
     """What determines the bits of the result."""
     captions = [caption for part in data.sizes for caption in part.captions]
+    read = [column for part in data.sizes for column in (part.values, part.sources) if isinstance(column, Column)]
     texts = {"captions": captions, "prompts": encoding.listed}
     digests = {name: hashlib.sha256(json.dumps(list(text)).encode()).hexdigest() for name, text in texts.items()}
     return {
         "data": data.fingerprint(pairs=True),
+        "state of the image files": hashed(*(column.version for column in read)),
         **digests,
         "autoencoder": encoding.latents_from.fingerprint,
         "prompt encoder": encoding.prompts_from.fingerprint,

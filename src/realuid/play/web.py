@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import escape
 from PIL import Image
 
+from realuid.data.captions import lines_of
 from realuid.errors import ConfigError, RealUIDError
 from realuid.play.player import EVERY, MOST, Asked, Player
 
@@ -84,7 +85,7 @@ def _sampler(player: Player) -> Callable[..., list[Any]]:
         steps: float,
         guidance: float,
     ) -> list[Any]:
-        lines = tuple(line.strip() for line in (prompts or "").splitlines() if line.strip())
+        lines = tuple(line.strip() for line in lines_of(prompts or "") if line.strip())
         asked = Asked(int(seed or 0), int(count), label or EVERY, int(calls), image, int(steps), lines, guidance)
         if player.student.coupled and image is None:
             return [None, "Upload an image to restore.", None, ""]

@@ -27,18 +27,31 @@ from realuid.metrics import (
 )
 from realuid.models import Guided, MatchingModel, Student, guided
 from realuid.models.networks.condition import LABEL
-from realuid.on_data import BATCH, conditions, samples, samples_of_each_call
+from realuid.on_data import BATCH, adopt_null, conditions, samples, samples_of_each_call
 from realuid.processes import WHOLE, Part
 from realuid.progress import track
 from realuid.recipes.sections import EvaluateConfig
-from realuid.sampling import OneStep, SamplingOptions, find_sampler
+from realuid.sampling import OneStep, SamplingOptions, check_use, find_sampler
 from realuid.seeds import mix, stream
 from realuid.text import in_html
+from realuid.training.compatibility import check_fits, check_sampling
 
 
 def make_evaluator(data: Dataset, config: EvaluateConfig, device: torch.device | str = "cpu") -> Evaluator:
     """The evaluator for a data set: its feature extractor and the data's statistics, cached."""
     return Evaluator(data, make_extractor(config.extractor, data, config.inception_weights), device)
+
+
+def check_evaluation(model: MatchingModel | OneStep, data: Dataset, config: EvaluateConfig) -> None:
+    """Raise the errors of an evaluation before features of the data are computed.
+
+    A teacher that does not know the empty prompt learns it from data that `realuid prepare` wrote, for guidance.
+    """
+    check_fits(model, data)
+    check_use(model, config.sampler, config.guidance, clip=config.clip)
+    if isinstance(model, MatchingModel):
+        adopt_null(model, data)
+        check_sampling(model, config.steps, config.sampler, config.guidance)
 
 
 @dataclass(frozen=True, repr=False)
@@ -186,26 +199,23 @@ def _class_agreement(
     return ClassAgreement(labels.cpu(), evaluator, classifier(data, seed=1), part)
 
 
-#: Seconds after which no further round of sampling is timed.
-LONG = 30.0
+#: Seconds for each model after which no further round of sampling is timed.
+LONG = 5.0
 
 
 def images_per_second(
-    models: Mapping[str, MatchingModel | OneStep],
-    data: Dataset,
-    config: EvaluateConfig,
-    batch: int = 500,
-    rounds: int = 3,
+    models: Mapping[str, MatchingModel | OneStep], data: Dataset, config: EvaluateConfig, rounds: int = 3
 ) -> dict[str, float]:
-    """Sampling speed of several models in images per second: medians of interleaved rounds.
+    """Sampling speed of several models in images per second: medians of interleaved rounds, of a batch as evaluated.
 
     The first round is a warm-up, unless it takes so long that it is the only one.
     """
     times: dict[str, list[float]] = {name: [] for name in models}
+    batch = min(BATCH, config.samples)
     for _ in range(rounds + 1):
         for name, model in models.items():
             times[name].append(_seconds(model, data, config, batch))
-        if sum(map(sum, times.values())) > LONG:
+        if sum(map(sum, times.values())) > LONG * len(models):
             break
     return {name: batch / statistics.median(seconds[1:] or seconds) for name, seconds in times.items()}
 

@@ -142,7 +142,7 @@ def teacher_of_run(folder: Path) -> tuple[str, str, str | None]:
     if not (folder / TEACHER).is_file():
         raise CheckpointError(f"nothing to resume: no distillation was started in '{folder}' ({TEACHER} is missing).")
     try:
-        lines = (folder / TEACHER).read_text().splitlines()
+        lines = (folder / TEACHER).read_text().split("\n")
     except ValueError as error:
         raise CheckpointError(f"'{folder / TEACHER}' is damaged ({error}). Pass --teacher.") from error
     name, place, key, *_ = [*lines, "", "", ""]

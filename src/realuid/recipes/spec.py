@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from realuid.data import Dataset
 from realuid.errors import ConfigError
-from realuid.loaders import load_generator, load_teacher
+from realuid.loaders import load_teacher
 from realuid.metrics import Evaluator
 from realuid.models import MatchingModel, Silent, Student, fresh, silent
 from realuid.recipes.config import Recipe, dump_recipe
@@ -23,17 +23,13 @@ from realuid.recipes.pages import with_page
 from realuid.recipes.run import RECIPE, TEACHER, learning_copy, new_teacher, recipe_data, teacher_record
 from realuid.seeds import mix
 from realuid.training.accelerate import make_accelerator
-from realuid.training.compatibility import (
-    check_batch,
-    check_student_run,
-    check_teacher_run,
-)
+from realuid.training.compatibility import check_batch, check_student_run, check_teacher_run
 from realuid.training.config import LoopConfig
 from realuid.training.distill import distillation_task
-from realuid.training.folder import has_checkpoint, is_finished
+from realuid.training.folder import CHECKPOINTS, has_checkpoint, is_finished
 from realuid.training.loop import Run
+from realuid.training.resuming import has_more
 from realuid.training.settings import to_dict
-from realuid.training.start import load_start
 from realuid.training.task import Callback, Hopeless
 from realuid.training.teacher import TeacherTask
 
@@ -105,6 +101,20 @@ class RunSpec(ABC):
     def config(self) -> LoopConfig:
         """The settings of the run."""
 
+    @abstractmethod
+    def inputs(self) -> Mapping[str, object]:
+        """What it is made of, see `Task.inputs`."""
+
+    def is_done(self) -> bool:
+        """Whether the folder holds the result of these settings: it is finished, and no run is to be resumed.
+
+        Raises:
+            CheckpointError: where it is the result of others.
+        """
+        if not is_finished(self.folder) or not has_checkpoint(self.folder):
+            return is_finished(self.folder)
+        return not has_more(self.folder / CHECKPOINTS, self.config, self.inputs())
+
     def due_evaluator(self) -> Evaluator | None:
         """The evaluator, if these settings evaluate during training."""
         if not self.config.evaluate_every:
@@ -134,6 +144,9 @@ class TeacherSpec(RunSpec):
     @property
     def config(self) -> LoopConfig:
         return self.recipe.teacher
+
+    def inputs(self) -> Mapping[str, object]:
+        return TeacherTask(self.model, self.data, self.recipe.teacher, make_accelerator(self.config)).inputs
 
     def run(self, resume: bool = False) -> MatchingModel:
         """Train it, or continue with the run in the folder."""
@@ -172,6 +185,9 @@ class StudentSpec(RunSpec):
     @property
     def config(self) -> LoopConfig:
         return self.recipe.distill
+
+    def inputs(self) -> Mapping[str, object]:
+        return distillation_task(self.teacher.model, self.data, self.recipe.distill, self.start, self.fake)[0].inputs
 
     @property
     def learner(self) -> MatchingModel:
@@ -258,36 +274,3 @@ def student_spec(
         start=start,
         fake=fake,
     )
-
-
-def make_student(recipe: Recipe, name: str, teacher: NamedTeacher, folder: Path, data: Dataset) -> Student:
-    """Train one of the recipe's students in `folder / name`, after the students it starts from.
-
-    A finished run is read, an unfinished one resumed.
-
-    Args:
-        recipe, name: which student.
-        teacher: the teacher.
-        folder: of all students of the recipe.
-        data: the recipe's.
-    """
-    origin, run = recipe.origin(name), folder / name
-    if is_finished(run):
-        return load_generator(run)
-    if origin:
-        make_student(recipe, origin.student, teacher, folder, data)
-    return named_student_spec(recipe, name, teacher, folder, data).run(resume=has_checkpoint(run))
-
-
-def named_student_spec(
-    recipe: Recipe, name: str, teacher: NamedTeacher, folder: Path, data: Dataset | None = None
-) -> StudentSpec:
-    """The distillation of one of the recipe's students in `folder / name`; the student it starts from must exist."""
-    origin, about = recipe.origin(name), dict[str, Any]()
-    if origin:
-        about["start"] = {"student": str(folder / origin.student), "ema": origin.ema or "best"}
-    if name in recipe.published:
-        about["published_fid"] = recipe.published[name]
-    start = load_start(folder / origin.student, origin.ema) if origin else None
-    chosen = dataclasses.replace(recipe, distill=recipe.student(name), students={})
-    return student_spec(chosen, teacher, folder / name, data=data, start=start, about=about)

@@ -16,11 +16,12 @@ from realuid.files import write_json
 from realuid.loaders import load_teacher
 from realuid.metrics import classifier, tells_classes
 from realuid.models import MatchingModel, Student
+from realuid.recipes.chains import make_student
 from realuid.recipes.config import Recipe
 from realuid.recipes.helpers import Work, beside
 from realuid.recipes.prompts import prompts_of
 from realuid.recipes.run import recipe_data
-from realuid.recipes.spec import NamedTeacher, TeacherSpec, make_student
+from realuid.recipes.spec import NamedTeacher, TeacherSpec
 from realuid.training.folder import has_checkpoint, is_finished
 
 #: Files of a demo's folder: the duration of each stage, and what a process beside the demo's own printed.
@@ -106,7 +107,7 @@ def make_models(
 
 def _teacher(run: TeacherSpec) -> MatchingModel:
     """The teacher of a run: read, resumed or trained."""
-    return load_teacher(run.folder) if is_finished(run.folder) else run.run(resume=has_checkpoint(run.folder))
+    return load_teacher(run.folder) if run.is_done() else run.run(resume=has_checkpoint(run.folder))
 
 
 def _independent(recipe: Recipe, folder: Path) -> list[str]:

@@ -108,4 +108,10 @@ class Checkpoints:
         """Weights, optimiser states and meta of one checkpoint folder."""
         weights = {p.stem: load_file(p) for p in sorted(folder.glob("*.safetensors"))}
         optimizers = {p.stem: torch.load(p, map_location="cpu", weights_only=True) for p in sorted(folder.glob("*.pt"))}
-        return weights, optimizers, json.loads((folder / "meta.json").read_text())
+        return weights, optimizers, Checkpoints.read_meta(folder)
+
+    @staticmethod
+    def read_meta(folder: Path) -> Meta:
+        """The meta of one checkpoint folder."""
+        meta: Meta = json.loads((folder / "meta.json").read_text())
+        return meta

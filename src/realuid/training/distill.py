@@ -35,6 +35,7 @@ from realuid.training.health.vitals import PROBED, teacher_score, vitals
 from realuid.training.log import Value
 from realuid.training.loop import Run
 from realuid.training.player import Player, able_to_learn
+from realuid.training.resuming import form_of
 from realuid.training.roles import make_roles
 from realuid.training.sharding import place
 from realuid.training.task import Task
@@ -104,9 +105,10 @@ class DistillTask(Task):
         self.grid_prompts, self._given = grid_prompts(config.grid_prompts, teacher), teacher
 
     @cached_property
-    def inputs(self) -> dict[str, str]:
-        """Fingerprints of data and teacher."""
-        return {"data": self.batches.data.fingerprint(pairs=True), "teacher": fingerprint(self._given)}
+    def inputs(self) -> dict[str, object]:
+        """Fingerprints of data and teacher, and the form of the teacher."""
+        data, teacher = self.batches.data.fingerprint(pairs=True), fingerprint(self._given)
+        return {"data": data, "teacher": teacher, **form_of(self._given)}
 
     @property
     def teacher(self) -> MatchingModel:

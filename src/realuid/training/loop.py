@@ -212,8 +212,6 @@ class Run:
         good = f"update {steps[-1]}" if steps else "none was written yet"
         return f"at update {self.progress.update} of {self.folder}. The last good checkpoint is untouched: {good}"
 
-    # -- evaluation --------------------------------------------------------------------------------------------
-
     @torch.no_grad()
     def _evaluate(self) -> QuickFDs:
         """Quick FDs, of which the best model is written to best/, and measurements of health."""
@@ -267,8 +265,6 @@ class Run:
         self._show()
         return from_pretrained(self.folder / ("best" if self.progress.best else "model"), function)
 
-    # -- checkpoints -------------------------------------------------------------------------------------------
-
     def _save(self) -> None:
         means = self.means.state(self.accelerator)
         weights = {p.name: gathered(p.module.state_dict()) for p in self.task.players}
@@ -282,16 +278,20 @@ class Run:
                 history=now.history,
                 pending=now.pending,
                 means=means,
-                settings=to_dict(self.config) | self.task.inputs,
+                settings=to_dict(self.config) | self._inputs(),
                 about=self.about,
                 version=__version__,
             )
             self.checkpoints.save(self.progress.update, weights, optimizers, meta)
 
+    def _inputs(self) -> dict[str, object]:
+        measured = {"evaluate.extractor": self.evaluator.extractor.key} if self.evaluator else {}
+        return {**self.task.inputs, **measured}
+
     def _load(self, step: int, folder: Path) -> bool:
         """Continue from a checkpoint; returns whether the run is longer than before."""
         weights, optimizers, meta = self.checkpoints.read(folder)
-        longer = is_longer(self.config, self.task.inputs, meta, folder)
+        longer = is_longer(self.config, self._inputs(), meta, folder)
         self.about |= meta.get("about", {})  # as the run was started
         restore(self.task, weights, optimizers, folder)
         self.means.load_state(meta["means"], self.accelerator.device)

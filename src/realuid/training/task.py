@@ -54,8 +54,11 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def inputs(self) -> dict[str, str]:
-        """Inputs besides the settings (data, teacher): name -> fingerprint; a run resumes only with the same ones."""
+    def inputs(self) -> dict[str, object]:
+        """Inputs besides the settings: fingerprints of data and teacher, form of the model, for JSON.
+
+        A run resumes only with the same ones.
+        """
 
     @abstractmethod
     def update(self, number: int) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ from realuid.training.execution import choose_execution
 from realuid.training.grids import grid_prompts
 from realuid.training.loop import Run
 from realuid.training.player import Player
+from realuid.training.resuming import form_of
 from realuid.training.task import Task
 from realuid.training.updates import teacher_loss
 
@@ -67,9 +68,9 @@ class TeacherTask(Task):
         self.grid_prompts = grid_prompts(config.grid_prompts, model)
 
     @functools.cached_property
-    def inputs(self) -> dict[str, str]:
-        """The fingerprint of the data."""
-        return {"data": self.batches.data.fingerprint(pairs=True)}
+    def inputs(self) -> dict[str, object]:
+        """The fingerprint of the data, and the form of the model."""
+        return {"data": self.batches.data.fingerprint(pairs=True), **form_of(self.model)}
 
     def update(self, number: int) -> dict[str, Tensor]:
         """One optimiser step of the teacher."""
