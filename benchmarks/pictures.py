@@ -78,15 +78,16 @@ def restored(source: str, pairs: str, teacher: str, student: str) -> Tensor:
 
 def drawn(source: str, rows: list[list[str]]) -> Image.Image:
     """A column for every `APART`-th caption of the data; rows: the real image, and every model from the same noise."""
-    data = realuid.load_dataset(source).take(torch.arange(PROMPTS) * APART + 5)
-    images = [to_float(data.values)]
+    data, rows_of_data = realuid.load_dataset(source), torch.arange(PROMPTS) * APART + 5
+    captions = [str(data.captions[i]) for i in rows_of_data.tolist()]
+    images = [to_float(data.take(rows_of_data).values)]
     for _, model, calls in rows:
         loaded = load_any(model)
         number = {"steps" if isinstance(loaded, MatchingModel) else "calls": int(calls)}
-        images.append(realuid.sample(loaded, PROMPTS, seed=SEED, prompts=list(data.captions), **number))
+        images.append(realuid.sample(loaded, PROMPTS, seed=SEED, prompts=captions, **number))
     sheet = Image.new("RGB", (LEFT + PROMPTS * SIDE, TOP + len(images) * SIDE), "white")
     ink = ImageDraw.Draw(sheet)
-    for column, caption in enumerate(data.captions):
+    for column, caption in enumerate(captions):
         lines = textwrap.wrap(caption.replace(" skin tone", ""), 16)
         ink.multiline_text((LEFT + column * SIDE, 4), "\n".join(lines), "black")
     for row, (name, made) in enumerate(zip(["real image", *(words[0] for words in rows)], images, strict=True)):
@@ -130,7 +131,7 @@ def main() -> None:
     of_prompts.add_argument("--row", nargs=3, action="append", required=True, metavar=("NAME", "MODEL", "CALLS"))
     asked = parser.parse_args()
     if asked.kind == "prompts":
-        drawn(asked.source, asked.row).save(asked.out, optimize=True)
+        drawn(asked.source, asked.row).quantize(256).save(asked.out, optimize=True)
     elif asked.kind == "concepts":
         concepts(asked.demo, asked.out)
     else:
