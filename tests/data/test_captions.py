@@ -11,10 +11,16 @@ from captioned import CAPTIONS, folder, metadata, png, tarred, zipped
 
 from realuid.data import load_dataset
 from realuid.data.captions import complete, listed_prompts, read_prompts
-from realuid.errors import ConfigError, DataError
+from realuid.errors import ConfigError, DataError, DataWarning
 
 IMAGES = {"b/2.png": png(2), "a/0.png": png(0), "a/1.png": png(1)}
 BESIDE = {name.replace(".png", ".txt"): f" {CAPTIONS[int(name[2])]}\n".encode() for name in IMAGES}
+
+
+def table(*names: str) -> bytes:
+    """As spreadsheets write it: with a mark of UTF-8, and quotes around commas."""
+    rows = [f'1,{name},"{caption}"' for name, caption in zip(names, CAPTIONS, strict=False)]
+    return "\ufeff".encode() + "\r\n".join(["score,file_name,text", *rows, ""]).encode()
 
 
 @pytest.mark.parametrize("packed", [folder, zipped, tarred])
@@ -25,9 +31,12 @@ BESIDE = {name.replace(".png", ".txt"): f" {CAPTIONS[int(name[2])]}\n".encode() 
         {"metadata.jsonl": metadata("a/0.png", "a/1.png", "b/2.png", column="caption"), "a/0.txt": b"other"},
         {"a/metadata.jsonl": metadata("0.png", "1.png", captions=CAPTIONS[:2])}
         | {"b/metadata.jsonl": metadata("2.png", captions=CAPTIONS[2:])},
+        {"metadata.csv": table("a/0.png", "./a/1.png", "b/2.png")},
+        {"a/metadata.csv": table("0.png", "1.png"), "b/metadata.jsonl": metadata("2.png", captions=CAPTIONS[2:])},
+        {"metadata.csv": b"file_name,score\na/0.png,3\n", **BESIDE},
         BESIDE,
     ],
-    ids=["metadata", "caption", "by folder", "txt"],
+    ids=["metadata", "caption", "by folder", "csv", "both", "txt beside another csv", "txt"],
 )
 def test_every_image_gets_its_own_caption(packed, said, tmp_path) -> None:
     with warnings.catch_warnings():
@@ -52,6 +61,11 @@ def test_captions_that_are_missing_are_counted(tmp_path) -> None:
         ({"metadata.jsonl": b'{"file_name": "a/0.png", "text": "x"}\n{"file_name'}, "line 2 of metadata.jsonl of"),
         ({"metadata.jsonl": b'{"file_name": 3, "text": "x"}'}, r"line 1 of metadata.jsonl of .* is not {\"file_name\""),
         ({"metadata.jsonl": b'{"file_name": "a/0.png", "text": ["x"]}'}, "line 1 of metadata.jsonl of .* is not"),
+        ({"metadata.csv": b"file_name,text\n\xff"}, "metadata.csv of .* is not in UTF-8"),
+        (
+            {"metadata.csv": b"file_name,text\na/0.png," + b"x" * 140000},
+            "metadata.csv of .* cannot be read after line 1",
+        ),
         ({"a/0.txt": b"\xff\xfe\x00"}, r"the .txt file of 'a/0.png' in .* is not in UTF-8"),
         ({"a/0.txt": b"x" * 70000}, r"the .txt file of 'a/0.png' in .* has 70,000 bytes"),
     ],
@@ -98,3 +112,14 @@ def test_a_file_of_prompts_that_is_not_there_is_no_prompt(tmp_path) -> None:
         listed_prompts([misspelt])
     with pytest.raises(ConfigError, match=r"prompts = '.*prompts.txt': beside other prompts\. Pass one file"):
         listed_prompts([there, "a red seven"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("metadata.csv", b"file_name,description\na/0.png,x\n"), ("metadata.jsonl", metadata("a/0.png", captions=["x"]))],
+)
+def test_columns_that_are_no_captions_are_named(name, content, tmp_path) -> None:
+    files = IMAGES | {f"a/{name}": content.replace(b'"text"', b'"description"')}
+    with pytest.warns(DataWarning, match=rf"'a/{name}' has the columns .*'description'.*, so no captions"):
+        data = load_dataset(folder(tmp_path, files))
+    assert not data.captions

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -89,3 +91,12 @@ def test_fingerprint_sees_values_and_labels(digits) -> None:
     assert digits.fingerprint() == load_dataset("digits").fingerprint()
     assert digits.without_labels().fingerprint() != digits.fingerprint()
     assert digits.subset(slice(0, 1796)).fingerprint() != digits.fingerprint()
+
+
+def test_captions_without_embeddings_say_what_makes_them() -> None:
+    data = Dataset(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), name="photos", captions=["a", "b"])
+    with pytest.raises(DataError, match=r"'photos' has no column 'text'.* by `realuid prepare SOURCE OUT --teacher"):
+        data.column("text")
+    for other, name in ((data, "vector"), (dataclasses.replace(data, captions=()), "text")):
+        with pytest.raises(DataError, match=rf"no column '{name}', which the model reads\. Pass other data"):
+            other.column(name)

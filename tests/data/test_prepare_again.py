@@ -11,13 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from captioned import folder, png, tarred, zipped
+from diffusers import AutoencoderKL
 from PIL import Image
 
 from realuid.data import Dataset, load_dataset
 from realuid.data.arrow_table import Table
-from realuid.errors import ConfigError, DataError
-from realuid.on_data.prepare import prepare
+from realuid.errors import ConfigError, DataError, OutOfMemoryWarning
+from realuid.models import Codec
+from realuid.on_data.prepare import encoding_of, prepare
+from realuid.seeds import stream
 
 
 def at(row: int, act: Callable[[], object]) -> Callable[[str, int, int], None]:
@@ -143,3 +147,27 @@ def test_images_that_were_corrected_are_not_mixed_with_the_former_ones(tmp_path,
     plan.write_text(json.dumps(known))  # as it was before that was noted
     prepare(written(7, 10), out)
     assert values(out) == [7, 7, 7]
+
+
+def test_large_images_are_encoded_a_few_at_a_time_with_the_same_noise(monkeypatch) -> None:
+    images = torch.randint(0, 256, (40, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    model, noise = Codec(AutoencoderKL(1, 1, block_out_channels=(4,), norm_num_groups=2)), stream(0, "latents", 7)
+    with torch.no_grad():
+        posteriors = [model.autoencoder.encode(part / 127.5 - 1).latent_dist for part in images.split(32)]
+    whole = torch.cat([posterior.sample(noise) for posterior in posteriors]) * model.scale
+    latents = encoding_of(model, "vae").latents
+    assert torch.equal(latents(images, 7), whole)  # 32 at a time, as ever
+    encode, given = model.autoencoder.encode, []
+
+    def limited(part: torch.Tensor) -> object:
+        given.append(len(part))
+        if len(part) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return encode(part)
+
+    monkeypatch.setattr(model.autoencoder, "encode", limited)
+    monkeypatch.setattr("realuid.memory.free_memory", lambda: None)  # slow
+    monkeypatch.setattr("realuid.on_data.prepare._PIXELS", 20 * 8 * 8)
+    with pytest.warns(OutOfMemoryWarning, match="latents: out of memory, so 5 are made at a time"):
+        found = latents(images, 7)
+    assert given == [20, 10, *[5] * 6, 2, 5, 3] and (found - whole).abs().max() < 1e-5

@@ -138,10 +138,25 @@ def test_what_is_no_matching_model_is_told(command, name, says, tmp_path: Path, 
     assert says in said and len(said.strip().splitlines()) == 1
 
 
-def test_an_adapter_in_one_file_is_told(tmp_path: Path, capsys) -> None:
-    save_file({"unet.down.lora_A.weight": torch.zeros(2, 2)}, tmp_path / "lora.safetensors")
-    assert main(["info", str(tmp_path / "lora.safetensors")]) == 2
-    assert "holds weights only" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("name", "key", "says"),
+    [
+        ("a.safetensors", "unet.down.lora_A.weight", "is an adapter (LoRA)"),
+        ("a.safetensors", "lora_unet_down_0.lora_down.weight", "pass BASE+ADAPTER"),
+        ("pytorch_lora_weights.safetensors", "unet.down.lora_A.weight", "pass BASE+ADAPTER"),
+        ("a.safetensors", "model.diffusion_model.out.2.weight", "from_single_file(FILE).save_pretrained(FOLDER)"),
+    ],
+)
+def test_an_adapter_or_a_checkpoint_in_one_file_is_told(name: str, key: str, says: str, tmp_path: Path, capsys) -> None:
+    save_file({key: torch.zeros(2, 2)}, tmp_path / name)
+    assert main(["info", str(tmp_path if name.startswith("pytorch") else tmp_path / name)]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_part_of_a_pipeline_is_told(tmp_path: Path) -> None:
+    folder = folders.save_ddpm(tmp_path / "ddpm", folders.unet(), DDPMScheduler(num_train_timesteps=20))
+    with pytest.raises(CheckpointError, match=f"is a part of a pipeline: pass the pipeline's folder, '{folder}'"):
+        load_teacher(folder / "unet")
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ class Options:
     """
 
     #: 'digits', 'toy:NAME', 'hf:NAME', a folder of images, a zip, a tar, or a folder of Arrow files; with captions in
-    #: metadata.jsonl, in .txt files beside the images, or in a column of text.
+    #: metadata.jsonl or .csv, in .txt files beside the images, or in a column of text.
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     #: New folder; pass it as --data.source.
     out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]

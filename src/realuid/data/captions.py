@@ -1,21 +1,22 @@
-"""Captions of image files: from metadata.jsonl, or from .txt files beside the images."""
+"""Captions of image files: from metadata.jsonl or metadata.csv, or from .txt files beside the images."""
 
 from __future__ import annotations
 
+import csv
+import io
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from realuid.data.files import CAPTION, METADATA, Entry, Files, few, quoted, read_entry
-from realuid.errors import CheckpointError, ConfigError, DataError
+from realuid.data.files import CAPTION, Files, few, quoted, read_entry
+from realuid.errors import CheckpointError, ConfigError, DataError, DataWarning
 from realuid.reading import near, parse_json, read_limited
 
 #: Columns that hold captions, if none is named, in the order of preference.
 NAMES = ("text", "caption", "prompt")
-#: Stands for a column that a line does not have.
-_ABSENT = ("absent",)
 #: Longest text that is taken for a caption, in bytes.
 _LONGEST = 2**16
 #: Largest file of prompts, in bytes.
@@ -25,44 +26,68 @@ _LARGEST = 2**30
 def captions_of(files: Files) -> dict[str, str | None] | None:
     """What images show, by the name of the image; None where it is not said, or for all if there are no captions.
 
-    metadata.jsonl counts first, as Hugging Face's imagefolder reads it: one JSON object a line with `file_name`,
-    relative to its folder, and the caption under the first of `NAMES` that the file has. Otherwise they are in .txt
-    files of the images' names.
+    metadata.jsonl counts first, and then metadata.csv, as Hugging Face's imagefolder reads them: one JSON object a
+    line, or one row, with `file_name`, relative to its folder, and the caption under the first of `NAMES` that the file
+    has. Otherwise they are in .txt files of the images' names. It is said where a file has no such columns, and nothing
+    else has captions.
 
     Raises:
         DataError: for lines that are no such objects, or text that is not in UTF-8.
     """
-    if files.metadata:
-        found: dict[str, str | None] = {}
-        for folder, entry in files.metadata.items():
-            found |= _from_metadata(files, folder, entry)
-        return {name: found.get(name) for name in files.names} if any(c is not None for c in found.values()) else None
+    found: dict[str, str | None] = {}
+    other: list[str] = []
+    for name in files.metadata:
+        captions, columns = _from_metadata(files, name)
+        found |= captions
+        other += [] if captions else [f"{quoted(name)} has the columns {few(columns, 8) or 'none'}"]
+    if any(caption is not None for caption in found.values()):
+        return {name: found.get(name) for name in files.names}
     if files.texts:
         return {name: _text(files, name) if name in files.texts else None for name in files.names}
+    if other:
+        needed = f"file_name and {', '.join(NAMES[:-1])} or {NAMES[-1]}"
+        warnings.warn(f"'{files.source}': {other[0]}, so no captions: needed are {needed}.", DataWarning, stacklevel=2)
     return None
 
 
-def _from_metadata(files: Files, folder: str, entry: Entry) -> dict[str, str | None]:
-    where = f"{posixpath.join(folder, METADATA)} of '{files.source}'"
+def _from_metadata(files: Files, name: str) -> tuple[dict[str, str | None], list[str]]:
+    """Captions by the name of the image, none where the file has no column of them; and the file's columns."""
+    folder, where, rows = posixpath.dirname(name), f"{name} of '{files.source}'", list[tuple[Any, ...]]()
+    columns: dict[str, None] = {}
     try:
-        lines = enumerate(lines_of(_decoded(read_entry(entry), where)), 1)
-        rows = [_row(line, f"line {n} of {where}") for n, line in lines if line.strip()]
+        text = _decoded(read_entry(files.metadata[name]), where)
+        for number, row in (_csv if name.endswith(".csv") else _jsonl)(text, where):
+            columns |= dict.fromkeys(row)
+            rows.append((number, row.get("file_name"), *(row.get(column) for column in NAMES)))
     except CheckpointError as error:
         raise DataError(str(error)) from error
-    column = next((i for i in range(len(NAMES)) if any(row[1 + i] is not _ABSENT for row in rows)), 0)
+    column = next((column for column in NAMES if column in columns), None)
+    if column is None or "file_name" not in columns:
+        return {}, list(columns)
     found: dict[str, str | None] = {}
-    for number, row in enumerate(rows, 1):
-        name, caption = row[0], None if row[1 + column] is _ABSENT else row[1 + column]
-        if not isinstance(name, str) or not isinstance(caption, str | None):
-            raise DataError(f'line {number} of {where} is not {{"file_name": "...", "{NAMES[column]}": "..."}}.')
-        found[posixpath.normpath(posixpath.join(folder, name))] = caption
-    return found
+    for number, image, *captions in rows:
+        caption = captions[NAMES.index(column)]
+        if not isinstance(image, str) or not isinstance(caption, str | None):
+            raise DataError(f'line {number} of {where} is not {{"file_name": "...", "{column}": "..."}}.')
+        found[posixpath.normpath(posixpath.join(folder, image))] = caption
+    return found, list(columns)
 
 
-def _row(line: str, where: str) -> tuple[Any, ...]:
-    """What counts of a line: the name of the file, and what stands under each of `NAMES`."""
-    row = parse_json(line, where, finite=False)
-    return row.get("file_name"), *(row.get(name, _ABSENT) for name in NAMES)
+def _jsonl(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of all lines that are not empty, with the numbers of the lines."""
+    for number, line in enumerate(lines_of(text), 1):
+        if line.strip():
+            yield number, parse_json(line, f"line {number} of {where}", finite=False)
+
+
+def _csv(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a table, with the numbers of their last lines; cells beyond the columns do not count."""
+    table = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        for row in table:
+            yield table.line_num, {name: cell for name, cell in row.items() if name is not None}
+    except csv.Error as error:
+        raise DataError(f"{where} cannot be read after line {table.line_num} ({error}).") from error
 
 
 def _text(files: Files, name: str) -> str:
@@ -148,8 +173,8 @@ def complete(captions: Sequence[str | None], name: str) -> list[str]:
         first = next((i for i, caption in enumerate(captions) if caption is None), 0)
         which = f"{missing} of {len(captions)} samples of '{name}', the first of them number {first}, have no caption"
         raise DataError(
-            f"{which if captions else f'{name!r} has no captions'}. They are read from metadata.jsonl (file_name, "
-            "text), from .txt files beside the images, or from a column of text. Add them ('' for no "
-            "description), or leave those images out."
+            f"{which if captions else f'{name!r} has no captions'}. They are read from metadata.jsonl or "
+            "metadata.csv (file_name, text), from .txt files beside the images, or from a column of text. Add them ('' "
+            "for no description), or leave those images out."
         )
     return [caption for caption in captions if caption is not None]

@@ -206,7 +206,10 @@ class Dataset:
         """
         column = {"label": self.labels, "source": self.sources, **self.columns}.get(name)
         if column is None:
-            raise DataError(f"'{self.name}' has no column '{name}', which the model reads. Pass other data.")
+            todo = "Pass other data."
+            if self.captions and name in ("text", "pooled"):
+                todo = "Embed its captions by `realuid prepare SOURCE OUT --teacher MODEL`, and pass OUT."
+            raise DataError(f"'{self.name}' has no column '{name}', which the model reads. {todo}")
         return column
 
     def take(self, index: Tensor | slice) -> Batch:

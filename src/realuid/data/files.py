@@ -20,8 +20,8 @@ from realuid.errors import DataError
 
 #: Labels of a folder or zip in the EDM layout.
 LABELS = "dataset.json"
-#: Captions of a folder or zip in the layout of Hugging Face's imagefolder.
-METADATA = "metadata.jsonl"
+#: Captions of a folder or zip in the layouts of Hugging Face's imagefolder.
+METADATA = ("metadata.csv", "metadata.jsonl")
 #: Endings of the class and of the caption beside an image, in a tar as webdataset reads it.
 CLASS, CAPTION = ".cls", ".txt"
 
@@ -47,7 +47,7 @@ class Files:
         entries: name -> image, in the order of names.
         listings: folder -> its dataset.json.
         classes: name of an image -> the class that stands beside it (tars).
-        metadata: folder -> its metadata.jsonl.
+        metadata: name of each metadata.jsonl or metadata.csv.
         texts: name of an image -> the .txt file beside it.
         left_out: names of other files.
         within: the folder that names are relative to; '' for all.
@@ -90,7 +90,7 @@ class Files:
             entries=below(self.entries),
             classes=below(self.classes),
             texts=below(self.texts),
-            metadata=below(self.metadata) | ({"": self.metadata[folder]} if folder in self.metadata else {}),
+            metadata=below(self.metadata),
             listings=listings,
             within=folder,
         )
@@ -259,12 +259,10 @@ def _collect(source: str, found: dict[str, Entry], special: Sequence[str] = ()) 
         end: {n: e for n, e in shown.items() if n.endswith(end) and _stem(n) in stems} for end in (CLASS, CAPTION)
     }
     classes, texts = ({stems[_stem(n)]: e for n, e in found.items()} for found in beside.values())
-    kinds = (LABELS, METADATA)
-    tables = {kind: {n: e for n, e in shown.items() if posixpath.basename(n) == kind} for kind in kinds}
-    listings, metadata = ({posixpath.dirname(n): e for n, e in found.items()} for found in tables.values())
-    used = (
-        images.keys() | beside[CLASS].keys() | beside[CAPTION].keys() | tables[LABELS].keys() | tables[METADATA].keys()
-    )
+    listed = {name: entry for name, entry in shown.items() if posixpath.basename(name) == LABELS}
+    listings = {posixpath.dirname(name): entry for name, entry in listed.items()}
+    metadata = {name: shown[name] for name in sorted(shown) if posixpath.basename(name) in METADATA}
+    used = images.keys() | beside[CLASS].keys() | beside[CAPTION].keys() | listed.keys() | metadata.keys()
     left_out = sorted([*(n for n in shown if n not in used), *(name for name in special if not _is_hidden(name))])
     return Files(source, images, listings, classes, metadata, texts, left_out)
 

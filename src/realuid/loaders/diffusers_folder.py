@@ -135,6 +135,8 @@ def _denoiser(folder: Path, parts: dict[str, str] | None, key: str | None) -> Pa
 
 def _scheduler(folder: Path, parts: dict[str, str] | None) -> dict[str, Any]:
     found = [path for path in (folder / SCHEDULER, folder / "scheduler" / SCHEDULER) if path.is_file()]
+    if not found and (whole := folder.absolute().parent / INDEX).is_file():
+        raise CheckpointError(f"'{folder}' is a part of a pipeline: pass the pipeline's folder, '{whole.parent}'.")
     if len(found) != 1 or (parts is not None and "scheduler" not in parts):
         raise CheckpointError(
             f"'{folder}' has {len(found) or 'no'} scheduler settings, which say what the network predicts and on which "

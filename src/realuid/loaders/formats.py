@@ -114,7 +114,7 @@ def recognise(path: Path) -> str:
 
 def what_else(path: Path) -> str:
     """What a folder of weights is that holds no matching model: an adapter, or a network of transformers; else ''."""
-    if (path / "adapter_config.json").is_file():
+    if any((path / name).is_file() for name in ("adapter_config.json", "pytorch_lora_weights.safetensors")):
         return "an adapter (LoRA), the change of another model: pass BASE+ADAPTER"
     if (path / CONFIG).is_file():
         try:

@@ -12,6 +12,7 @@ from diffusers import ModelMixin
 from torch import Tensor
 
 from realuid.errors import CheckpointError, ConfigError
+from realuid.memory import InParts
 from realuid.models.saving.diffusers_weights import load_diffusers_model
 from realuid.reading import is_finite
 
@@ -58,6 +59,7 @@ class Codec:
                 raise CheckpointError("latents_mean and latents_std: needed are as many of both, the latter positive.")
             self.scale, self.shift = self.scale / std, mean
         self.factor = _factor(autoencoder)
+        self._most: int | None = None  # images that were encoded at a time when memory had run out
         self.frames = int(config.get("scale_factor_temporal") or 4) if self.videos else 1
 
     def __deepcopy__(self, memo: dict) -> Codec:
@@ -91,19 +93,38 @@ class Codec:
         return int(config.get("out_channels") or config.get("in_channels") or config.get("input_channels") or 3)
 
     @torch.no_grad()
-    def encode(self, images: Tensor, noise: torch.Generator | None = None) -> Tensor:
+    def encode(self, images: Tensor, noise: torch.Generator | None = None, most: int | None = None) -> Tensor:
         """Latents of images in [-1, 1], shape (b, c, h, w), or of videos, shape (b, c, frames, h, w).
 
         Args:
             images: on the device of the computation.
-            noise: for sampling a Gaussian posterior; None: its mean.
+            noise: for sampling a Gaussian posterior, the same however many images are encoded at a time; None: its
+                mean.
+            most: number of images that are encoded at a time; None: all. Half as many, where memory runs out.
+
+        Raises:
+            OutOfMemoryError: where not even one image fits.
         """
-        one = self.videos and images.dim() == 4
-        encoded = self.autoencoder.to(images.device).encode(images[:, :, None] if one else images)
-        if (posterior := getattr(encoded, "latent_dist", None)) is not None:
+        one, kind = self.videos and images.dim() == 4, None
+        autoencoder = self.autoencoder.to(images.device)
+
+        def encoded(part: range) -> list[Tensor]:
+            nonlocal kind
+            some = images[part.start : part.stop]
+            found = autoencoder.encode(some[:, :, None] if one else some)
+            if (posterior := getattr(found, "latent_dist", None)) is not None:
+                kind = type(posterior)
+                return [posterior.parameters]
+            return [found.latents if hasattr(found, "latents") else found.latent]
+
+        parts = InParts(encoded, "latents")
+        parts.size = size = min(size for size in (most, self._most, len(images)) if size)
+        (latents,) = parts(range(len(images)))
+        if parts.size < size:
+            self._most = parts.size
+        if kind is not None:
+            posterior = kind(latents)
             latents = posterior.mode() if noise is None else posterior.sample(noise)
-        else:
-            latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent
         scaled = (latents - self._of(self.shift, latents)) * self._of(self.scale, latents)
         return scaled[:, :, 0] if one else scaled
 

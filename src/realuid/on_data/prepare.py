@@ -26,8 +26,8 @@ from realuid.on_data.prompts import encode_prompts
 from realuid.room import is_full, no_space
 from realuid.seeds import stream
 
-#: Images that an autoencoder is given at a time.
-_BATCH = 32
+#: Images that noise is drawn for at a time, and pixels that an autoencoder is given at a time, at most.
+_BATCH, _PIXELS = 32, 32 * 256 * 256
 #: What is being done, in a folder that is not finished.
 _PLAN = "plan.json"
 
@@ -57,7 +57,8 @@ def encoding_of(
     def latents(images: Tensor, first: int) -> Tensor:
         assert codec is not None
         noise = stream(0, "latents", first, device=device)
-        parts = [codec.encode(to_float(part.to(device)), noise).float().cpu() for part in images.split(_BATCH)]
+        most = max(1, _PIXELS // images[0, 0].numel())
+        parts = [codec.encode(to_float(part.to(device)), noise, most).float().cpu() for part in images.split(_BATCH)]
         return torch.cat(parts)
 
     return Encoding(

@@ -286,9 +286,14 @@ def read_header(path: str | FilePath) -> dict[str, Any]:
     check_regular(path)
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(FORMAT)
+            text, names = (file.metadata() or {}).get(FORMAT), " ".join(file.keys())
     except Exception as error:  # damage surfaces as SafetensorError, ValueError, OSError, ...
         raise CheckpointError(f"the header of '{path}' cannot be read ({type(error).__name__}: {error}).") from error
     if text is None:
-        raise CheckpointError(f"'{path}' holds weights only: its header does not say of what model. Pass a folder.")
+        if any(part in names for part in ("lora_A", "lora_down", "lora_unet_")):
+            raise CheckpointError(f"'{path}' is an adapter (LoRA), the change of another model: pass BASE+ADAPTER.")
+        raise CheckpointError(
+            f"'{path}' holds weights only: its header does not say of what model. Pass a folder; diffusers makes one "
+            "of a checkpoint: StableDiffusionXLPipeline.from_single_file(FILE).save_pretrained(FOLDER), for instance."
+        )
     return parse_json(text, f"the header of '{path}'", finite=False)
