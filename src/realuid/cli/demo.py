@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> None:
     if run:
         refuse_changes(arguments, options, recipe, "data", "evaluate", free=EVALUATION)
         refuse_changes(arguments, options, recipe, *SECTIONS[2:], longer=False)
-        recipe = replace(recipe, evaluate=options.evaluate)
+        recipe = replace(recipe, data=options.data, evaluate=options.evaluate)
     else:
         recipe = replace(recipe, **{name: getattr(options, name) for name in SECTIONS})
     if options.dry_run:

@@ -97,9 +97,7 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError("--start-fake without --start: pass --start, the student to start from.")
     if run:
         refuse_changes(arguments, options, asked, "data", "distill")
-        asked = replace(asked, distill=options.distill, students={})
-    else:
-        asked = replace(asked, data=options.data, distill=options.distill, students={})
+    asked = replace(asked, data=options.data, distill=options.distill, students={})
     name, place, key = options.teacher, options.teacher, options.key
     if options.resume and not passed("--teacher", rest):
         name, place, key = teacher_of_run(options.out / stages[0] if stages else options.out)
@@ -132,6 +130,8 @@ def _run_one(recipe: Recipe, name: str, options: Options, teacher: NamedTeacher)
     start = fake = None
     if not options.dry_run:
         refuse_existing(options.out, options.resume)
+    if options.start is not None and options.resume:
+        _refuse_start(options)
     if options.start is not None:
         start = load_start(options.start, options.start_ema)
         about["start"] = {"student": options.start, "ema": options.start_ema or "best"}
@@ -147,6 +147,20 @@ def _run_one(recipe: Recipe, name: str, options: Options, teacher: NamedTeacher)
     _require_sound(run.teacher, run.data, options)
     run.run(options.resume)
     _say(options.out, run.teacher.model, recipe.distill)
+
+
+def _refuse_start(options: Options) -> None:
+    """Raise ConfigError for another student to start from than the run in --out was started with."""
+    from realuid.training.checkpoints import Checkpoints
+    from realuid.training.folder import CHECKPOINTS
+
+    folder = Checkpoints(options.out / CHECKPOINTS).latest()[1]
+    known = Checkpoints.read_meta(folder).get("about", {}).get("start", {}).get("student")
+    if options.start != known:
+        raise ConfigError(
+            f"--start {options.start} with --resume: the run goes on with what it was started with ({known or 'none'})."
+            " Leave it out."
+        )
 
 
 def _run_chain(recipe: Recipe, stages: Sequence[str], options: Options, teacher: NamedTeacher) -> None:

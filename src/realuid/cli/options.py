@@ -23,7 +23,7 @@ from realuid.files import to_json
 from realuid.processes import is_first
 from realuid.recipes import DataConfig, Recipe, load_recipe, recipe_names
 from realuid.text import printable
-from realuid.training.settings import FREE, renamed_options
+from realuid.training.settings import FREE, MOVABLE, renamed_options
 
 if TYPE_CHECKING:
     from realuid.exports.student import ExportedStudent
@@ -270,8 +270,8 @@ def refuse_changes(
     free: Collection[str] = (),
     longer: bool = True,
 ) -> None:
-    """Raise ConfigError if options differ from those a resumed run was started with, except for those in `FREE` and,
-    if `longer`, a larger number of updates.
+    """Raise ConfigError if options differ from those a resumed run was started with, except for where the data is
+    and, if `longer`, those in `FREE` and a larger number of updates.
 
     Args:
         words: of the command; the first one may name a recipe.
@@ -289,7 +289,7 @@ def refuse_changes(
     wanted, started = replace(run, **{name: getattr(asked, name) for name in sections}).anchored(), run.anchored()
     for name in sections:
         old, new = (dataclasses.asdict(getattr(recipe, name)) for recipe in (started, wanted))
-        may = FREE if longer else frozenset()
+        may = FREE | MOVABLE if longer else MOVABLE
         if longer and old.get("updates", 0) < new.get("updates", 0):
             may = may | {"updates"}
         for key in (k for k in old if old[k] != new[k] and k not in may and f"{name}.{k}" not in free):

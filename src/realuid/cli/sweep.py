@@ -73,6 +73,7 @@ def run(arguments: Sequence[str]) -> None:
     teacher = options.teacher
     if run:
         refuse_changes(arguments, options, recipe, "data", "sweep", "distill", "evaluate", longer=False)
+        recipe = replace(recipe, data=options.data)
         teacher = options.teacher if passed("--teacher", rest) else teacher_of_run(run)[1]
     else:
         recipe = replace(

@@ -75,7 +75,7 @@ def run(arguments: Sequence[str]) -> None:
     unchanged = recipe
     if run:
         refuse_changes(arguments, options, recipe, "data", "network", "path", "teacher")
-        recipe = replace(recipe, teacher=options.teacher)
+        recipe = replace(recipe, data=options.data, teacher=options.teacher)
     else:
         recipe = replace(recipe, data=options.data, network=options.network, path=options.path, teacher=options.teacher)
     if not options.dry_run:
@@ -110,8 +110,12 @@ def _start(options: Options, recipe: Recipe, run: Path | None) -> NamedTeacher |
     from realuid.recipes.spec import NO_TEACHER, named_teacher
 
     name, place, key = options.start, options.start, options.key
-    if run and name is None and (run / TEACHER).is_file():
-        name, place, key = teacher_of_run(run)
+    if run:
+        known = teacher_of_run(run) if (run / TEACHER).is_file() else (None, None, None)
+        if (name is not None and name not in known[:2]) or (key is not None and key != known[2]):
+            passed = f"--start {name}" if key is None or name is not None else f"--key {key}"
+            raise ConfigError(f"{passed} with --resume: the run goes on with what it was started with. Leave it out.")
+        name, place, key = known
     if name is None:
         if key is not None:
             raise ConfigError("--key without --start: pass --start, the teacher to train further.")

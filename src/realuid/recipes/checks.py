@@ -6,7 +6,9 @@ from realuid.data import Dataset
 from realuid.models import MatchingModel
 from realuid.recipes.config import Recipe
 from realuid.recipes.prompts import texts_of
+from realuid.training.accelerate import make_accelerator
 from realuid.training.compatibility import check_sampling, check_settings
+from realuid.training.machine import check_machine
 
 
 def check_demo(recipe: Recipe, model: MatchingModel, data: Dataset) -> None:
@@ -17,6 +19,8 @@ def check_demo(recipe: Recipe, model: MatchingModel, data: Dataset) -> None:
     """
     how = recipe.evaluate
     check_sampling(model, how.steps, how.sampler, how.guidance)
+    check_machine(recipe.teacher, make_accelerator(recipe.teacher).device)
     for name in recipe.students:
+        check_machine(recipe.student(name), make_accelerator(recipe.student(name)).device)
         check_settings(model, data, recipe.student(name), f"students.{name}")
     texts_of(data, how)

@@ -43,6 +43,7 @@ from realuid.reports.sweep import write_sweep_report
 from realuid.training.accelerate import make_accelerator
 from realuid.training.compatibility import check_settings, check_student_run
 from realuid.training.folder import CHECKPOINTS, has_checkpoint, is_marked, mark, refuse_foreign
+from realuid.training.machine import check_machine
 from realuid.training.resuming import check_same
 from realuid.training.settings import to_dict
 
@@ -177,6 +178,7 @@ def _load(recipe: Recipe, teacher: str | Path) -> tuple[Dataset, NamedTeacher]:
     model = load_teacher(teacher)
     data = recipe_data(recipe, model)
     check_student_run(model, data, recipe.distill)
+    check_machine(recipe.distill, make_accelerator(recipe.distill).device)
     return data, NamedTeacher(model, str(teacher))
 
 

@@ -50,12 +50,17 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int = 2):
         self.folder, self.keep = folder, keep
+        self._damaged: set[int] = set()
 
     def steps(self) -> list[int]:
-        """Updates that have a checkpoint, in increasing order."""
+        """Updates that have a checkpoint, in increasing order, without those that `latest` has found damaged."""
+        return [step for step in self._all() if step not in self._damaged]
+
+    def _all(self) -> list[int]:
         if not self.folder.is_dir():
             return []
-        return sorted(int(p.name) for p in self.folder.iterdir() if p.is_dir() and p.name.isdigit())
+        names = (p.name for p in self.folder.iterdir() if p.is_dir() and p.name.isdecimal())
+        return sorted(int(name) for name in names if name == self.at(int(name)).name)  # others are copies of a user's
 
     def at(self, step: int) -> Path:
         """Folder of the checkpoint of an update."""
@@ -77,8 +82,11 @@ class Checkpoints:
                 torch.save(state, temporary / f"{name}.pt")
             (temporary / "meta.json").write_text(json.dumps(meta) + "\n")
             write_checksums(temporary)
-        for old in self.steps()[: -self.keep]:
-            shutil.rmtree(self.at(old))
+        self._damaged.discard(step)
+        oldest = self.steps()[-self.keep :][0]
+        for old in self._all():
+            if old < oldest:
+                shutil.rmtree(self.at(old))
         return self.at(step)
 
     def latest(self) -> tuple[int, Path]:
@@ -88,7 +96,7 @@ class Checkpoints:
             CheckpointError: if there is none.
         """
         damaged: list[str] = []
-        for step in reversed(self.steps()):
+        for step in reversed(self._all()):
             reason = damage(self.at(step))
             if reason is None:
                 if damaged:
@@ -99,6 +107,7 @@ class Checkpoints:
                     )
                 return step, self.at(step)
             damaged.append(f"'{self.at(step)}' ({reason})")
+            self._damaged.add(step)
         if damaged:
             raise CheckpointError(f"every checkpoint is damaged: {'; '.join(damaged)}. Start the run again.")
         raise CheckpointError(f"nothing to resume: there is no checkpoint in '{self.folder}'.")

@@ -26,8 +26,8 @@ from realuid.training.finite import ADVICE, check_values, check_weights
 from realuid.training.folder import HEALTH, MACHINE, METRICS, begin, mend, worked_in, write_files
 from realuid.training.health import Monitor
 from realuid.training.interrupt import noted_interrupts
-from realuid.training.log import Means, RunLog, Throughput, Value, check_wandb, note_of
-from realuid.training.machine import machine_of
+from realuid.training.log import Means, RunLog, Throughput, Value, note_of
+from realuid.training.machine import check_machine, machine_of
 from realuid.training.resuming import is_longer, restore
 from realuid.training.settings import to_dict
 from realuid.training.sharding import gathered
@@ -63,7 +63,7 @@ class Run:
         files: dict[str, str] | None = None,
         hopeless: Hopeless | None = None,
     ):
-        check_wandb(config.wandb)
+        check_machine(config, accelerator.device)
         self.task, self.config, self.folder, self.accelerator = task, config, folder, accelerator
         self.evaluator, self.about, self.files = evaluator, dict(about or {}), files or {}
         self.hopeless, self.stopped = hopeless, False
@@ -292,7 +292,8 @@ class Run:
         """Continue from a checkpoint; returns whether the run is longer than before."""
         weights, optimizers, meta = self.checkpoints.read(folder)
         longer = is_longer(self.config, self._inputs(), meta, folder)
-        self.about |= meta.get("about", {})  # as the run was started
+        moved = {"data": self.about["data"]} if "data" in self.about else {}
+        self.about |= meta.get("about", {}) | moved  # as the run was started, with the data where it is now
         restore(self.task, weights, optimizers, folder)
         self.means.load_state(meta["means"], self.accelerator.device)
         self.progress = Progress(meta["update"], meta["best"], meta["history"], meta.get("pending", False))

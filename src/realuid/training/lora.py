@@ -40,7 +40,7 @@ class LoraSettings(Settings):
         if self.lora_alpha is not None:
             check_range(self, "(0, inf)", "lora_alpha")
         defaults = {"lora_alpha": None, "lora_targets": (), "lora_roles": "both", "lora_dora": False}
-        for name, default in {**defaults, "lora_base": "teacher"}.items():
+        for name, default in defaults.items():  # lora_base has no effect: a recipe's may stand with lora_rank = 0
             if not self.lora_rank and (value := getattr(self, name)) != default:
                 raise ConfigError(
                     f"{name} = {value} without adapters: pass lora_rank, for instance 64, or leave it out."

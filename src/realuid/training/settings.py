@@ -19,6 +19,8 @@ V = TypeVar("V")
 
 #: Settings that a resumed run may change: they affect only the order of sums.
 FREE = frozenset({"micro_batch", "shard", "grid_prompts"})
+#: Where data is, which may be moved: the checkpoint holds the fingerprint of what is there.
+MOVABLE = frozenset({"source", "pairs"})
 #: Renamed settings: old name -> new name, for recipes, the command line and Python.
 RENAMED = {"recompute": "activation_checkpointing", "betas": "adam_betas", "decay": "lr_decay"}
 #: Switches whose default was None (open) in earlier versions.
