@@ -125,6 +125,11 @@ def check_writable(target: Path, *sources: str | Path) -> None:
     """
     _refuse_parts(_resolved(target))
     refuse_sources(target, *sources)
+    refuse_below_file(target)
+
+
+def refuse_below_file(target: Path) -> None:
+    """Raise ConfigError for a path below a file."""
     above = next((folder for folder in target.absolute().parents if folder.exists()), None)
     if above is not None and not above.is_dir():
         raise ConfigError(f"'{above}' is a file, so '{target}' cannot be written below it. Pass another name.")

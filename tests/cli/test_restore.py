@@ -126,5 +126,5 @@ def test_originals_are_never_replaced(images: Path, tmp_path: Path, capsys) -> N
     assert main(["restore", model, out, out, "--steps", "1"]) == 2  # ours, and what is read
     assert "is what is read" in said(capsys)
     assert main(["restore", model, str(images), photos, "--steps", "1"]) == 2
-    assert "is there already, and realuid did not write it" in said(capsys)
+    assert "is there already, without a mark of realuid" in said(capsys)
     assert Path(photos).read_bytes() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 import zipfile
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 
 from realuid.data.pixels import to_float
-from realuid.data.writers import write_named, write_samples
+from realuid.data.writers import check_out, write_named, write_samples
 from realuid.errors import ConfigError
 
 
@@ -61,7 +62,7 @@ def test_archives_of_others_are_never_replaced_and_our_own_are(name: str, tmp_pa
         (archive.add if path.suffix == ".tar" else archive.write)(tmp_path / "notes.txt", "notes.txt")
     before, made = path.read_bytes(), []
     batches = (made.append(1) or to_float(images(2, 1)) for _ in range(2))
-    with pytest.raises(ConfigError, match="is there already, and realuid did not write it"):
+    with pytest.raises(ConfigError, match="is there already, without a mark of realuid"):
         write_samples(batches, path)
     assert path.read_bytes() == before and not made  # said before any sample was made
     path.unlink()
@@ -70,6 +71,19 @@ def test_archives_of_others_are_never_replaced_and_our_own_are(name: str, tmp_pa
     with tarfile.open(path) if path.suffix == ".tar" else zipfile.ZipFile(path) as archive:
         read = archive.getnames() if path.suffix == ".tar" else archive.namelist()
     assert sum(member.endswith(".png") for member in read) == 3
+
+
+@pytest.mark.parametrize("name", ["mine.zip", "mine.tar"])
+def test_what_is_no_archive_is_never_replaced(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(b"mine" * 100)[:12])
+    with pytest.raises(ConfigError, match="without a mark of realuid"):
+        write_samples([], tmp_path / name)
+
+
+def test_a_folder_below_a_file_is_refused_before_samples_are_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ConfigError, match=r"file' is a file, so '.*out' cannot be written below it"):
+        check_out(tmp_path / "file" / "out")
 
 
 def test_a_folder_that_is_called_like_a_picture_is_refused_before_samples_are_made(tmp_path: Path) -> None:

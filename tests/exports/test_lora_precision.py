@@ -56,6 +56,7 @@ def test_a_variant_is_read_and_written_under_plain_names(tmp_path: Path) -> None
     pipe = pipelines.make("sdxl").to(torch.float16)
     pipe.save_pretrained(tmp_path / "teacher", variant="fp16")
     assert (tmp_path / "teacher" / "vae" / "diffusion_pytorch_model.fp16.safetensors").is_file()
+    torch.save({}, tmp_path / "teacher" / "vae" / "diffusion_pytorch_model.fp16.bin")  # as older repositories have both
     student = distilled(tmp_path / "teacher", tmp_path / "run", **{**STRONG, "lora_base": "teacher"})
     assert {p.dtype for p in student.model.network.parameters()} == {torch.float16}
     assert export_student(student, tmp_path / "lora", "lora").difference < 1e-5

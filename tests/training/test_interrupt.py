@@ -70,6 +70,17 @@ def test_a_handler_of_the_caller_s_own_is_left() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def test_a_later_sigterm_ends_at_once() -> None:
+    """Of a run that does not come to the end of its update."""
+    code = "import os, signal, time\nfrom realuid.training import interrupt\ninterrupt.TOGETHER = 0.0\n"
+    code += "with interrupt.noted_interrupts(1):\n"
+    code += "    for _ in range(2):\n        os.kill(os.getpid(), signal.SIGTERM)\n        time.sleep(0.01)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}    print('alive')"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGTERM and "SIGTERM again stops at once" in done.stderr and not done.stdout
+
+
 def test_the_second_time_ends_at_once(digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     press(monkeypatch, at=2, times=2)
     with pytest.raises(KeyboardInterrupt) as raised:

@@ -50,6 +50,18 @@ def test_resuming_on_another_path_is_an_error(model, said: str, digits, tmp_path
         distill_teacher(other, digits, config, tmp_path / "s", resume=True)
 
 
+def test_resuming_with_other_times_of_calls_is_an_error(digits, tmp_path: Path, monkeypatch) -> None:
+    """As if a later version placed the calls elsewhere by default."""
+    config = DistillConfig(updates=1, batch=4, device="cpu", calls=2)
+    distill_teacher(small_teacher(), digits, config, tmp_path / "s")
+    longer = dataclasses.replace(config, updates=2)
+    with monkeypatch.context() as patched:
+        patched.setattr("realuid.models.calls.SIGMA_INIT", 1.5)
+        with pytest.raises(CheckpointError, match=r"made with another times of calls"):
+            distill_teacher(small_teacher(), digits, longer, tmp_path / "s", resume=True)
+    distill_teacher(small_teacher(), digits, longer, tmp_path / "s", resume=True)
+
+
 def test_resuming_with_another_extractor_is_an_error(digits, tmp_path: Path) -> None:
     """Quick FDs of two spaces of features would compete for the best model."""
 

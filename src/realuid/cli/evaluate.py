@@ -44,7 +44,9 @@ class Options:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the command."""
-    options = parse(Options, "evaluate", arguments, _defaults(arguments))
+    options = parse(Options, "evaluate", arguments)
+    if how := _of_run(options.models[:1]):
+        options = parse(Options, "evaluate", arguments, Options((), evaluate=how))
 
     import torch
 
@@ -94,15 +96,16 @@ def run(arguments: Sequence[str]) -> None:
             _show(options, chosen.source, found if len(models) > 1 else found[0], found)
 
 
-def _defaults(arguments: Sequence[str]) -> Options | None:
-    """Of a run's folder, what its recipe says of evaluations; options win."""
-    try:
-        said = recipe_of_run(Path(arguments[0] if arguments else "")).evaluate
-    except (CheckpointError, ConfigError, OSError, ValueError):
-        return None
+def _of_run(models: Sequence[str]) -> EvaluateConfig | None:
+    """What the recipe of a run, or of a model in one, says of evaluations: options win."""
     names = ("extractor", "inception_weights", "samples", "seeds", "steps")
-    how = EvaluateConfig(**{name: getattr(said, name) for name in names})
-    return Options((), evaluate=how)
+    for folder in (place for model in models for place in (Path(model), Path(model).parent)):
+        try:
+            said = recipe_of_run(folder).evaluate
+        except (CheckpointError, ConfigError, OSError, ValueError):
+            continue
+        return EvaluateConfig(**{name: getattr(said, name) for name in names})
+    return None
 
 
 def _show(options: Options, source: str, written: object, found: list[dict[str, Any]]) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from realuid.data.grid import save_grid
 from realuid.data.pixels import to_uint8
 from realuid.errors import ConfigError
-from realuid.files import atomic_file, atomic_folder, check_writable, outside
+from realuid.files import atomic_file, atomic_folder, check_writable, outside, refuse_below_file
 
 #: Channels of a PNG file: grey, grey with alpha, RGB, RGB with alpha.
 _CHANNELS = range(1, 5)
@@ -38,13 +38,15 @@ def check_out(out: Path, endings: Sequence[str] = SAMPLES, *sources: str | Path)
     if out.suffix in endings:
         check_writable(out, *sources)
         if out.suffix != ".png" and out.exists() and not _is_ours(out):
-            raise ConfigError(f"'{out}' is there already, and realuid did not write it. Pass another name.")
+            raise ConfigError(f"'{out}' is there already, without a mark of realuid. Delete it, or pass another name.")
     elif out.suffix:
         raise ConfigError(f"cannot write '{out}': allowed are {', '.join(f'a {end}' for end in endings)} or a folder.")
     elif out.is_dir() and any(out.iterdir()):
         raise ConfigError(f"'{out}' is not empty. Pass a new folder.")
     elif out.is_file():
         raise ConfigError(f"'{out}' is a file, but a folder is to be written. Pass another name.")
+    else:
+        refuse_below_file(out)
 
 
 def _is_ours(archive: Path) -> bool:
@@ -53,9 +55,9 @@ def _is_ours(archive: Path) -> bool:
         if archive.suffix == ".zip":
             with zipfile.ZipFile(archive) as opened:
                 return opened.comment == _MARK.encode()
-        with tarfile.open(archive) as opened:
+        with tarfile.open(archive, "r:") as opened:
             return opened.pax_headers.get("comment") == _MARK
-    except (OSError, zipfile.BadZipFile, tarfile.TarError):
+    except (OSError, EOFError, NotImplementedError, zipfile.BadZipFile, tarfile.TarError):
         return False
 
 

@@ -18,7 +18,7 @@ from realuid.exports.program import ProgramStudent, write_program
 from realuid.exports.program_file import has_contract
 from realuid.exports.read import load_student
 from realuid.exports.space import read_space, write_space
-from realuid.files import CHECKSUMS, check_writable, damage, is_empty, refuse_sources
+from realuid.files import CHECKSUMS, check_writable, damage, is_empty, refuse_below_file, refuse_sources
 from realuid.models import Student, load_single_file, save_single_file
 from realuid.models.saving.folder import read_header
 
@@ -68,6 +68,7 @@ def check_out(to: str, out: Path, generator: Student | str | Path) -> None:
             raise ConfigError(f"'{out}' is there already, and is no export of realuid. Pass another name.")
         return
     refuse_sources(out, *sources)
+    refuse_below_file(out)
     if out.is_file():
         raise ConfigError(f"'{out}' is a file. Pass a new folder.")
     if not is_empty(out) and not is_export(out):

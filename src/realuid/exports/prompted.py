@@ -46,7 +46,7 @@ _ARGUMENTS = {"qwen_image": {TEXT_MASK: "prompt_embeds_mask"}}
 _PACKED = ("flux", "qwen_image")
 #: Files of weights of a variant: in one file, and the index of several.
 _VARIANT = re.compile(r"([\w-]+)\.(\w+)\.(safetensors|bin)")
-_VARIANT_INDEX = re.compile(r"([\w-]+\.(?:safetensors|bin)\.index)\.\w+\.json")
+_VARIANT_INDEX = re.compile(r"([\w-]+\.(?:safetensors|bin)\.index)\.(\w+)\.json")
 
 
 def is_prompted(student: Student) -> bool:
@@ -191,9 +191,10 @@ def _name_plainly(folder: Path) -> None:
     """Give weights that are there in one variant only, such as fp16, the names that are read by default."""
     for pattern, plain in ((_VARIANT, r"\1.\3"), (_VARIANT_INDEX, r"\1.json")):
         found = [path for path in folder.iterdir() if pattern.fullmatch(path.name) and "-of-" not in path.name]
+        one = len({pattern.sub(r"\2", path.name) for path in found}) == 1
         for path in found:
             name = folder / pattern.sub(plain, path.name)
-            if len(found) == 1 and not name.exists():
+            if one and not name.exists():
                 path.rename(name)
 
 

@@ -31,8 +31,9 @@ def make_student(recipe: Recipe, name: str, teacher: NamedTeacher, folder: Path,
         CheckpointError: for a run that was started with other settings, data or another teacher.
     """
     origin, run = recipe.origin(name), folder / name
-    if origin and is_finished(run) and not is_finished(folder / origin.student):
-        return load_generator(run)  # what it starts from was deleted since
+    deleted = origin and not is_finished(folder / origin.student)
+    if is_finished(run) and (deleted or not has_checkpoint(run)):  # nothing to compare it with
+        return load_generator(run)
     if origin:
         make_student(recipe, origin.student, teacher, folder, data)
     spec = _spec(recipe, name, teacher, folder, data)

@@ -158,7 +158,7 @@ def _keep_to_inputs(recipe: Recipe, teacher: MatchingModel, data: Dataset, folde
     inputs = {"data": data.fingerprint(pairs=True), "teacher": fingerprint(teacher)}
     inputs["evaluate"] = str(changes(recipe.anchored(), ["evaluate"]))
     if (folder / INPUTS).is_file():
-        check_same(recipe.distill, inputs, read_json(folder / INPUTS, finite=False), folder, free=())  # type: ignore[arg-type]
+        check_same(recipe.distill, inputs, read_json(folder / INPUTS, finite=False), folder)  # type: ignore[arg-type]
         return
     with atomic_file(folder / INPUTS) as temporary:  # missing in a new sweep, and in those of earlier versions
         temporary.write_text(json.dumps({"settings": to_dict(recipe.distill) | inputs, "version": __version__}) + "\n")

@@ -62,7 +62,7 @@ def update_cost(config: DistillConfig) -> UpdateCost:
     """Cost of an update with these settings."""
     objective = config.make_objective()
     real, judged = config.real_batch / config.batch, config.gan_batch / config.batch
-    teacher_calls = 1 if config.guidance in (1, None) else 2  # with a condition, and without
+    teacher_calls = 1 if config.guidance == 1 else 2  # with a condition, and without
     fake_step = LEARN * (1 + real + 2 * JUDGED_SHARE * judged)
     if objective.fake_needs_teacher:
         fake_step += FORWARD * teacher_calls * (1 + real)

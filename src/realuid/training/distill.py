@@ -106,9 +106,10 @@ class DistillTask(Task):
 
     @cached_property
     def inputs(self) -> dict[str, object]:
-        """Fingerprints of data and teacher, and the form of the teacher."""
+        """Fingerprints of data and teacher, the form of the teacher, and the times of the student's calls."""
         data, teacher = self.batches.data.fingerprint(pairs=True), fingerprint(self._given)
-        return {"data": data, "teacher": teacher, **form_of(self._given)}
+        times = [float(time) for time in self.generator.times]
+        return {"data": data, "teacher": teacher, **form_of(self._given), "times of calls": times}
 
     @property
     def teacher(self) -> MatchingModel:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -18,6 +20,9 @@ from realuid.processes import is_first
 #: Signals that are noted, and what they do otherwise. SIGTERM is sent by `kill`, Slurm, Kubernetes and torchrun.
 USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
+#: Seconds within which several SIGTERM are one: Slurm and torchrun both send it to each process.
+TOGETHER = 2.0
+
 
 class Interrupt:
     """Whether the user has asked to stop.
@@ -27,6 +32,7 @@ class Interrupt:
     """
 
     asked = False
+    since = -math.inf
 
     def __init__(self, processes: int = 1):
         self.processes = processes
@@ -35,15 +41,20 @@ class Interrupt:
         self._group = dist.new_group(backend="gloo") if separate else None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """The handler of the signals: a second Ctrl-C interrupts at once; SIGTERM may come from several at a time."""
+        """The handler of the signals: a second Ctrl-C, or a later SIGTERM, ends the run at once."""
+        now = time.monotonic()
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         if self.asked:
+            if now - self.since > TOGETHER:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
             return
-        self.asked = True
+        self.asked, self.since = True, now
         if is_first():
+            again = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
             print(
-                "\nrealuid: finishing this update, then writing a checkpoint; Ctrl-C again stops at once",
+                f"\nrealuid: finishing this update, then writing a checkpoint; {again} again stops at once",
                 file=sys.stderr,
             )
 

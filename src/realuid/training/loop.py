@@ -151,7 +151,7 @@ class Run:
             means |= {"images": done * self.task.images_per_update, "images_per_second": self.throughput.read()}
             self.last = means
             self._write(log, means)
-        self.progress.pending = self._due(c.sample_every) or self._due(c.evaluate_every)
+        self.progress.pending = self._due(c.evaluate_every) and self.evaluator is not None
         self.steps = [player.steps for player in self.task.players]
         with self.throughput.paused():
             if any(map(self._due, (c.updates, c.sample_every, c.evaluate_every, c.save_every))):
@@ -160,7 +160,7 @@ class Run:
                 self._save()  # before what may fail: callbacks, and evaluations, which need memory
             if means is not None:
                 self._tell(means)
-            if self.progress.pending:
+            if self.progress.pending or self._due(c.sample_every):
                 self._examine(log)
 
     def _examine(self, log: RunLog) -> None:
@@ -192,11 +192,11 @@ class Run:
     def _rescue(self, error: Exception) -> None:
         """Write a checkpoint after an error if that can be done: not in the middle of an update, nor with others."""
         whole = self.steps == [player.steps for player in self.task.players]
-        saved = self.progress.update in self.checkpoints.steps()
-        if whole and not saved and self.accelerator.num_processes == 1 and not isinstance(error, NonFiniteError):
+        if whole and self.accelerator.num_processes == 1 and not isinstance(error, NonFiniteError):
             with contextlib.suppress(Exception):
-                check_weights(self.task.players, self.task.ema, self.accelerator, self._where())
-                self._save()
+                if self.progress.update not in self.checkpoints.steps():
+                    check_weights(self.task.players, self.task.ema, self.accelerator, self._where())
+                    self._save()
 
     def _leave(self) -> None:
         """Write a checkpoint and end the run, which can be resumed."""
