@@ -80,7 +80,8 @@ def test_the_command_samples_with_fewer_calls(student, tmp_path, capsys) -> None
         pictures = torch.stack([torch.tensor(np.asarray(Image.open(f))) for f in sorted(out.rglob("*.png"))])
         expected = realuid.sample(student, 4, calls=calls)[:, 0]
         assert ((pictures - 127.5) / 127.5 - expected.clamp(-1, 1)).abs().max() < 0.005
-    assert main([str(word) for word in [*words[:-4], "--calls", 4]]) == 2
+    words = ["sample", folder, "--out", tmp_path / "4", "--count", 4, "--calls", 4]
+    assert main([str(word) for word in words]) == 2
     assert "calls = 4: the student makes 3, so allowed is 1 to 3" in capsys.readouterr().err
 
 

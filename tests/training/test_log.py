@@ -99,7 +99,7 @@ def test_a_run_does_not_count_its_evaluations(digits, tmp_path: Path, monkeypatc
     """Evaluations of half a second each: a run that counted them would make at most 32 images a second."""
 
     class Slow:
-        data = digits
+        data, extractor = digits, types.SimpleNamespace(key="slow")
 
         def score_each(self, samples, kinds, full, part):
             time.sleep(0.5)
