@@ -68,6 +68,7 @@ def test_coefficients_of_a_config_stay_unless_others_are_passed(tmp_path: Path, 
         assert (about["alpha"], about["beta"]) == (0.9, beta or 0.88)
 
 
+@pytest.mark.slow
 def test_a_measurement_says_what_it_is_of(digits) -> None:
     data = digits.subset(slice(0, 300))
     config = EvaluateConfig(samples=20, seeds=2, steps=2)

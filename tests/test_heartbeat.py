@@ -61,6 +61,7 @@ def test_processes_that_count_are_left_alone(three) -> None:
     assert told == []
 
 
+@pytest.mark.slow
 def test_one_that_no_longer_counts_is_told_to_process_0_and_process_0_to_all(three) -> None:
     hearts, _, told = three
     hearts[2].stop()
@@ -77,6 +78,7 @@ def test_a_store_that_does_not_answer_is_that_of_a_frozen_process_0(three) -> No
     assert until(lambda: sorted(told) == [(1, 0), (2, 0)])
 
 
+@pytest.mark.slow
 def test_a_process_that_was_stopped_itself_asks_anew(monkeypatch) -> None:
     """What it saw last is old when it goes on, though the others have counted all the time."""
     store, told, now = Store(), [], [0.0]

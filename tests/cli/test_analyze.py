@@ -53,6 +53,7 @@ def test_figure_3_is_lemma_2(analysis) -> None:
         assert row["share_at_uncovered_mode"] == pytest.approx(share, rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_figure_4_where_data_is_rare_a_student_learns_the_teacher_times_alpha_over_beta(analysis) -> None:
     for row in analysis[1]["figure_4"]["scales"]:
         for ratio, left in row["left_by_ratio"].items():

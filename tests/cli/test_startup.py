@@ -52,6 +52,7 @@ def test_the_linear_path_has_no_settings() -> None:
     assert PathConfig().name == "linear" and PathConfig().in_full() == PathConfig()
 
 
+@pytest.mark.slow
 def test_the_package_runs_as_a_program() -> None:
     asked = [sys.executable, "-m", "realuid", "--version"]
     done = subprocess.run(asked, capture_output=True, text=True, timeout=600, check=True)

@@ -57,6 +57,7 @@ def inputs(student: Student, batch: int) -> tuple[torch.Tensor, Condition, torch
     return torch.randn(batch, *student.shape), given, torch.randn(batch, student.calls - 1, *student.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "to", "graph"), CASES)
 def test_files_make_the_same_images(kind, to, graph, tmp_path) -> None:
     if to == "onnx":

@@ -93,6 +93,7 @@ def test_diffusers_alone_makes_the_same_images(drawn, name):
     torch.testing.assert_close(torch.load(drawn / f"{name}.pt"), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLAIN | OWN)
 def test_we_read_our_folders_too(folder, name):
     generator = (PLAIN | OWN)[name]()
@@ -111,6 +112,7 @@ def test_plain_folders_hold_no_code_and_own_ones_say_that_they_do(folder):
     assert "trust_remote_code=True" in card
 
 
+@pytest.mark.slow
 def test_the_card_tells_how_it_was_made_and_its_snippet_runs(tmp_path, monkeypatch, digits):
     run = save_pretrained(
         students.unet(classes=10, shape=(1, 8, 8)),

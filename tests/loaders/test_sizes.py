@@ -73,6 +73,7 @@ def test_half_precision_stays(tmp_path: Path) -> None:
         assert teacher(torch.randn(1, 4, 8, 8), torch.tensor([0.5]), condition).dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_students_of_pipelines_are_sampled_at_any_size(
     sdxl: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -72,6 +72,7 @@ def test_a_flipped_bit_of_a_weight_is_noticed(path):
         read_torch_file(path)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_mutated_pickles_with_right_checksums_are_read_or_refused(path):
     with zipfile.ZipFile(path) as archive:

@@ -93,6 +93,7 @@ def test_a_recipe_may_be_what_differs_from_another(tmp_path: Path) -> None:
         load_recipe(str(tmp_path / "loop.yaml"))
 
 
+@pytest.mark.slow
 def test_a_chain_is_made_in_order_and_goes_on_where_it_stopped(teacher, digits, tmp_path: Path) -> None:
     recipe = tiny()
     last = make_student(recipe, "third", NamedTeacher(teacher, "t"), tmp_path, digits)
@@ -140,6 +141,7 @@ def test_starting_points_that_do_not_fit_are_refused(teacher, digits, tmp_path: 
         check_student_run(small_teacher(num_classes=10), digits, config, start)
 
 
+@pytest.mark.slow
 def test_the_command_fine_tunes_with_start_and_makes_chains(teacher, tmp_path: Path, capsys) -> None:
     from realuid.models import save_pretrained
 

@@ -25,6 +25,7 @@ def fake_of(run: Path) -> dict[str, torch.Tensor]:
     return Checkpoints.read(Checkpoints(run / "checkpoints").latest()[1])[0]["fake"]
 
 
+@pytest.mark.slow
 def test_the_fake_model_goes_on_from_that_of_the_first_run(tmp_path: Path, capsys) -> None:
     """With a learning rate of almost nothing it stays what it was; without the option it is the teacher's."""
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))

@@ -83,6 +83,7 @@ def test_a_claim_is_exclusive_and_ends(tmp_path: Path) -> None:
         assert again
 
 
+@pytest.mark.slow
 def test_hopeless_trials_stop_and_the_page_says_so(recipe, teacher, tmp_path, monkeypatch, capsys) -> None:
     from realuid.metrics import Evaluator
 

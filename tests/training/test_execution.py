@@ -111,11 +111,13 @@ def traced(monkeypatch) -> list[torch.nn.Module]:
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 def test_compiled_networks_give_the_same_gradients(traced) -> None:
     assert difference(attentive(), compile=True) < 1e-5
     assert len(traced) == 3  # teacher, generator, fake model
 
 
+@pytest.mark.slow
 def test_a_compiled_run_leaves_the_same_folder(traced, tmp_path: Path) -> None:
     """Names and numbers of all saved tensors, up to the order of sums."""
     settings = {"updates": 2, "batch": 4, "fake_updates": 1, "device": "cpu", "save_every": 1, "warmup": 100}

@@ -103,6 +103,7 @@ def test_the_saved_student_is_a_plain_model_with_the_adapter_merged(digits, tmp_
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("several", [{}, {"calls": 2}])
 def test_a_resumed_run_with_adapters_ends_bit_identical(digits, tmp_path: Path, monkeypatch, several) -> None:
     config = DistillConfig(**LORA | several)

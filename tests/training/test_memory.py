@@ -96,6 +96,7 @@ def memory_for(most: int, *networks: torch.nn.Module, graph: bool = True) -> Non
         network.register_forward_pre_hook(check)
 
 
+@pytest.mark.slow
 def test_where_memory_runs_out_batches_are_cut_until_they_fit(data) -> None:
     """16 generated and 16 real images in one pass of the fake model: 32, 16, 8 are too many."""
     ends = []
@@ -130,6 +131,7 @@ def test_images_that_the_generator_makes_for_the_fake_model_are_cut_as_well(data
     assert ends[0].abs().max() > 1e-3 and (ends[0] - ends[1]).abs().max() < 1e-5 * ends[0].abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch", "parts"), [(5, [1, 2, 4, 5]), (12, [1, 2, 4, 8, 12])])
 def test_a_single_image_is_tried_before_giving_up(data, batch: int, parts: list[int]) -> None:
     """Also where it is not half of two: of most batches."""

@@ -78,6 +78,7 @@ def test_diversity_is_the_distance_of_two_samples_in_features() -> None:
     assert 0 <= evaluator.score([collapsed], full=False).diversity < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [1.0, 0.96])
 def test_measuring_changes_nothing_about_training(alpha: float, tmp_path: Path, digits) -> None:
     config = DistillConfig(updates=3, batch=4, alpha=alpha, beta=(1 + alpha) / 2, fake_updates=2, device="cpu")
