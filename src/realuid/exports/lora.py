@@ -33,8 +33,8 @@ from realuid.models.saving.diffusers_weights import load_diffusers_model, quiet_
 
 #: Names of the files: diffusers' own, and one with kohya's names of keys.
 WEIGHTS, KOHYA = "pytorch_lora_weights.safetensors", "kohya.safetensors"
-#: How far, relative to the largest number, merged weights of less than 32 bits may answer from the adapter beside its
-#: base: rounding to 4 bits is the coarsest. Another base answers with other numbers altogether.
+#: Largest difference, relative to the largest output, between a student whose merged weights are rounded (to 4 bits at
+#: worst) and its adapter on the teacher. With the wrong teacher it is about 1.
 _NEAR = 0.3
 
 
@@ -97,9 +97,8 @@ def _kohya(weights: dict[str, Tensor], merged: Merged) -> dict[str, Tensor]:
 def lora_difference(folder: Path, student: Student, contract: Contract) -> float:
     """Largest difference between the written adapter, read by diffusers, and the trained one, on the teacher's weights.
 
-    The student's own weights are those of the teacher with the adapter merged, rounded to their precision, and to 4
-    bits before that where the base was: they are compared in float32 only, else need to be near. If they are not, it is
-    their difference that is returned.
+    The student's own weights have the adapter merged, and are rounded to their precision (to 4 bits before that, if the
+    base was). In float32 their difference counts as well; in lower precision only if it is too large for rounding.
     """
     network, merged = _adapted(student)
     draws = [contract.draw(batch, seed=batch)[:2] for batch in (1, 2)]
