@@ -18,7 +18,7 @@ from PIL import Image
 
 from realuid.data import Dataset, load_dataset
 from realuid.data.arrow_table import Table
-from realuid.errors import ConfigError, DataError, OutOfMemoryWarning
+from realuid.errors import ConfigError, DataError, DataWarning, OutOfMemoryWarning
 from realuid.models import Codec
 from realuid.on_data.prepare import encoding_of, prepare
 from realuid.seeds import stream
@@ -58,6 +58,18 @@ def test_images_that_are_gone_for_a_while_cost_nothing_that_was_prepared(picture
     begun = []
     prepare(data, out, progress=lambda what, done, total: begun.append(done))
     assert begun[0] >= 10 and not work.exists() and values(out) == list(range(25))
+
+
+def test_skipping_damaged_images_does_not_skip_those_that_are_gone_for_a_while(pictures, tmp_path) -> None:
+    out, away = tmp_path / "out", tmp_path / "away"
+    (pictures / "03.png").write_bytes(b"damaged")
+    data = load_dataset(pictures, by_row=True, skip_damaged=True)
+    with pytest.raises(DataError, match=r"are no longer there: .*Bring them back"):
+        prepare(data, out, progress=at(10, lambda: pictures.rename(away)))
+    away.rename(pictures)
+    with pytest.warns(DataWarning, match=r"1 of 25 images are left out, as unreadable"):
+        prepare(data, out)
+    assert values(out) == [i for i in range(25) if i != 3]
 
 
 def stop() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import io
 import os
@@ -51,6 +52,14 @@ CHANGES = {
 
 class UnreadableError(Exception):
     """An image that cannot be read; the text is the reason."""
+
+
+class GoneError(UnreadableError):
+    """A file that is no longer there, though it was when the data was opened."""
+
+
+#: Numbers of such errors: of a file, or of the file system that it is on.
+GONE = (errno.ENOENT, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT)
 
 
 class OtherFormatError(UnreadableError):

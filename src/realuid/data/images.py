@@ -19,8 +19,10 @@ from realuid.data.captions import captions_of
 from realuid.data.columns import Pictures, Values, hashed
 from realuid.data.dataset import Dataset
 from realuid.data.decode import (
+    GONE,
     LARGE,
     Decoded,
+    GoneError,
     Size,
     UnreadableError,
     alone_if,
@@ -232,7 +234,7 @@ def _read(files: Files, name: str, what: Callable[[bytes], T]) -> T | Unreadable
     except UnreadableError as error:
         return error
     except DataError as error:
-        return UnreadableError(str(error))
+        return (GoneError if getattr(error.__cause__, "errno", None) in GONE else UnreadableError)(str(error))
 
 
 def _check_memory(files: Files, shape: tuple[int, int, int, int]) -> None:

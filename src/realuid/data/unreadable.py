@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from realuid.data.decode import CHANGES, OtherFormatError, UnreadableError
+from realuid.data.decode import CHANGES, GoneError, OtherFormatError, UnreadableError
 from realuid.data.files import Files, few, quoted, shortened
 from realuid.errors import DataError, DataWarning
 
@@ -39,6 +39,12 @@ def check_read(files: Files, problems: Mapping[str, UnreadableError], skip_damag
     """Raise DataError for images that are damaged, unless they are to be left out, and where none can be read."""
     other, damaged = _sorted_out(problems)
     total = len(files.entries)
+    gone = [quoted(name) for name, error in problems.items() if isinstance(error, GoneError)]
+    if gone and skip_damaged:
+        raise DataError(
+            f"{len(gone)} of {total} images of '{files.source}' are no longer there: {shortened(gone, 20)}. Bring them "
+            "back, or start again without them: skip_damaged leaves out damaged images only."
+        )
     if damaged and not (skip_damaged and len(problems) < total):
         raise DataError(
             f"{len(damaged)} of {total} images of '{files.source}' cannot be read: {shortened(damaged, 20)}. "
