@@ -109,9 +109,10 @@ def test_a_run_is_evaluated_as_its_recipe_says(tmp_path: Path, recipe: Path, mod
     run, out = tmp_path / "run", tmp_path / "figures.json"
     shutil.copytree(model, run / "model")
     shutil.copy(recipe, run / "recipe.yaml")
-    realuid("evaluate", run, "--seeds", 1, "--out", out)
-    found = json.loads(out.read_text())["settings"]
-    assert (found["samples"], found["seeds"], found["steps"]) == (40, 1, 3)
+    for words in ((run, "--seeds", 1), ("--seeds", 1, run), (run / "model", "--seeds", 1)):
+        realuid("evaluate", *words, "--out", out)
+        found = json.loads(out.read_text())["settings"]
+        assert (found["samples"], found["seeds"], found["steps"]) == (40, 1, 3)
 
 
 def test_train_writes_a_run_with_its_resolved_recipe(tmp_path: Path, recipe: Path) -> None:
