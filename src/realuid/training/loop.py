@@ -28,7 +28,7 @@ from realuid.training.health import Monitor
 from realuid.training.interrupt import noted_interrupts
 from realuid.training.log import Means, RunLog, Throughput, Value, note_of
 from realuid.training.machine import check_machine, machine_of
-from realuid.training.resuming import is_longer, restore
+from realuid.training.resuming import as_started, is_longer, restore
 from realuid.training.settings import to_dict
 from realuid.training.sharding import gathered
 from realuid.training.task import Callback, Hopeless, Progress, QuickFDs, Task
@@ -292,8 +292,7 @@ class Run:
         """Continue from a checkpoint; returns whether the run is longer than before."""
         weights, optimizers, meta = self.checkpoints.read(folder)
         longer = is_longer(self.config, self._inputs(), meta, folder)
-        moved = {"data": self.about["data"]} if "data" in self.about else {}
-        self.about |= meta.get("about", {}) | moved  # as the run was started, with the data where it is now
+        self.about |= as_started(meta.get("about", {}), self.about)
         restore(self.task, weights, optimizers, folder)
         self.means.load_state(meta["means"], self.accelerator.device)
         self.progress = Progress(meta["update"], meta["best"], meta["history"], meta.get("pending", False))
