@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -59,16 +58,18 @@ def _differs(old: object, new: object) -> bool:
     return old != new
 
 
-def as_started(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+def as_started(recorded: Mapping[str, object], now: Mapping[str, object]) -> dict[str, object]:
     """Sections of config.json as a run was started with them, but for its data, where that was moved since.
 
     Args:
         recorded: in the checkpoint.
         now: of the run that goes on; it names relative places from the root.
     """
-    old, new = (sections.get("data", {}) for sections in (recorded, now))
-    same = all(str(new.get(name)).endswith(str(old.get(name))) for name in ("source", "pairs"))
-    return dict(recorded) | ({} if same or not new else {"data": new})
+    old, new = recorded.get("data"), now.get("data")
+    moved = new is not None
+    if isinstance(old, dict) and isinstance(new, dict):
+        moved = not all(str(new.get(name)).endswith(str(old.get(name))) for name in ("source", "pairs"))
+    return {**recorded, **({"data": new} if moved else {})}
 
 
 def form_of(model: MatchingModel) -> dict[str, object]:
