@@ -45,6 +45,11 @@ class Objective(ABC):
     guides_real_target: ClassVar[bool] = False
 
     @property
+    def shares_noise(self) -> bool:
+        """Whether real samples get the times and noise of generated ones, since the signs of their targets differ."""
+        return False
+
+    @property
     @abstractmethod
     def real_spread(self) -> float:
         """Ratio of the standard deviations of the weighted gradients of a real and a generated sample."""

@@ -51,6 +51,10 @@ class GeneralRealUID(Objective):
         return not self.alpha == self.beta == self.gamma == 1
 
     @property
+    def shares_noise(self) -> bool:
+        return self.beta > 1
+
+    @property
     def real_spread(self) -> float:
         return spread_ratio(self.alpha, self.beta)
 

@@ -61,6 +61,10 @@ class MixtureUID(Objective):
         return self.gamma < 1
 
     @property
+    def shares_noise(self) -> bool:
+        return self.data_weight > 0
+
+    @property
     def real_spread(self) -> float:
         """Near the solution delta is small, so the gradients' spreads are those of y^g and of lambda y^r."""
         return max(self.data_weight, 1 - self.gamma)

@@ -34,6 +34,7 @@ from realuid.training.health import Facts
 from realuid.training.health.vitals import PROBED, teacher_score, vitals
 from realuid.training.log import Value
 from realuid.training.loop import Run
+from realuid.training.pairing import sharing_noise
 from realuid.training.player import Player, able_to_learn
 from realuid.training.resuming import form_of
 from realuid.training.roles import make_roles
@@ -147,9 +148,10 @@ class DistillTask(Task):
         generated = self._shown(self.batches.turn("fake", number, c.batch))
         judged = self._shown(self.near.turn("judged", number, c.gan_batch)) if self.adversarial else repeat(None)
         for step, of_generated, of_judged in zip(steps, generated, judged, strict=False):
+            real = self.batches.real("fake real", step, c.real_batch) if c.real_batch else None
             yield StepDraws(
                 of_generated,
-                self.batches.real("fake real", step, c.real_batch) if c.real_batch else None,
+                sharing_noise(real, of_generated) if real is not None and self.game.objective.shares_noise else real,
                 of_judged,
                 self.near.real("judged real", step, c.gan_batch) if self.adversarial else None,
             )
