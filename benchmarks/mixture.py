@@ -40,6 +40,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "mixture-gamma-0.8": {"objective": "mixture", "gamma": 0.8},
     "mixture-gamma-0.2": {"objective": "mixture", "gamma": 0.2},
     "mixture-tenth-real": {"objective": "mixture", "real_share": 0.1},
+    "mixture-one-fake-update": {"objective": "mixture", "fake_updates": 1},
     "mixture-fast-fake": {"objective": "mixture", "real_share": 0.33, "times_fake_lr": 4.0},
     "mixture-third-cosine": {"objective": "mixture", "real_share": 0.33, "lr_decay": "cosine"},
     "uid-cosine": {"lr_decay": "cosine"},
