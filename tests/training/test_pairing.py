@@ -61,6 +61,12 @@ def test_sources_of_pairs_stay_and_count_as_distance() -> None:
     assert torch.equal(shared.x_T, first.x_T)
 
 
+def test_images_that_diverged_are_left_to_the_check_of_the_loss() -> None:
+    real, generated = draw(2, 1), draw(3, 2)
+    shared = sharing_noise(real, generated.showing(torch.full((3, 2, 3), torch.nan)))
+    assert all((generated.t == t).any() for t in shared.t)
+
+
 def fake_gradient(task: DistillTask, generated: Draw, real: Draw) -> torch.Tensor:
     loss = fake_loss(task.fake, task.game, generated, real, len(generated), len(real))
     gradients = torch.autograd.grad(loss, list(task.fake.parameters()))

@@ -23,7 +23,7 @@ def sharing_noise(real: Draw, generated: Draw) -> Draw:
 
     Pairs have the smallest sum of squared distances (with the sources of coupled paths, which they keep), among those
     of the same class and of the same call if there are enough. A sample whose partner is of another call keeps its own
-    time and noise: a call may have times of its own.
+    time and noise: a call may have times of its own. With several processes pairs are formed within each.
 
     Args:
         real: n samples.
@@ -47,7 +47,7 @@ def _partners(real: Draw, generated: Draw) -> Tensor:
     """Number of a generated sample for every real one, none twice, int64, shape (n,)."""
     from scipy.optimize import linear_sum_assignment
 
-    cost = torch.cdist(_position(real), _position(generated)).square().cpu()
+    cost = torch.cdist(_position(real), _position(generated)).square().cpu().nan_to_num()  # the loss reports NaN
     for name in (LABEL, CALL):  # the later one matters more
         if name in real.condition:
             differ = real.condition[name][:, None] != generated.condition[name][None]
